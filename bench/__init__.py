@@ -1,0 +1,1 @@
+"""Benchmarks and measurements behind every claim in docs/benchmarks.md."""

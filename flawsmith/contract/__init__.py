@@ -1,0 +1,1 @@
+"""Schemas, ids and problem types that client, service and worker share. Pydantic only."""

@@ -1,0 +1,56 @@
+"""`POST /v1/augmentations`: one normal image, one mask, one defect type → ``count`` items."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, JsonValue
+
+from flawsmith.contract.base import Schema
+from flawsmith.contract.ids import DefectTypeRef, UploadId
+
+MAX_COUNT = 64
+MAX_SEED = 2**53 - 1
+"""Seeds stay exact in every JSON reader."""
+
+Severity = Annotated[float, Field(gt=0, le=1)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+
+
+class AugmentationParameters(Schema):
+    """Everything in an augmentation request but the two images."""
+
+    defect_type: DefectTypeRef
+    """``name`` or ``name@version``; the newest version if none is named."""
+    count: Annotated[int, Field(ge=1, le=MAX_COUNT)] = 1
+    seed: Seed | None = None
+    """Drawn by the service and returned if absent."""
+    severity: Severity | None = None
+    """How deep the inversion goes; the type's default if absent."""
+    guidance: Annotated[float, Field(ge=0, le=20)] | None = None
+    """Classifier-free guidance weight g; 1 is one pass a step; the type's default if absent."""
+    steps: Annotated[int, Field(ge=4, le=250)] | None = None
+    """Length of the DDIM grid over all of T; the type's default if absent."""
+    part: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """Text of C2, what the part is; the type's own if absent."""
+    min_quality: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Items below are drawn again, a bounded number of times; the service's default if absent."""
+    black_level: Annotated[int, Field(ge=0, le=65534)] | None = None
+    """16-bit images only: the value shown to the model as black; fitted on the window if absent."""
+    white_level: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """16-bit images only: the value shown to the model as white; fitted on the window if absent."""
+    pixel_size_um: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    """Edge of one pixel on the part in µm; then measures come in µm too."""
+    control: bool = False
+    """Draw controls instead: regenerated under C2 alone, without a defect."""
+    metadata: Annotated[dict[str, JsonValue], Field(max_length=64)] = Field(default_factory=dict)
+    """Yours, kept to the end; at most 64 keys and 16 KiB as JSON."""
+
+
+class AugmentationRequest(AugmentationParameters):
+    """JSON form: image and mask are uploads made before."""
+
+    image: UploadId
+    mask: UploadId
+    dry_run: bool = False
+    """Check everything, answer what would be done, and queue nothing."""

@@ -1,0 +1,50 @@
+"""What every schema of the contract has in common."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+FORMAT_VERSION = 1
+"""Version of every record, manifest and adapter written by this code."""
+
+
+class UnknownFormatVersionError(ValueError):
+    """A record was written by a newer Flawsmith: refused, never guessed."""
+
+
+def check_format_version(version: int) -> int:
+    """Return ``version`` if this code can read it.
+
+    Raises:
+        UnknownFormatVersionError: ``version`` is newer than `FORMAT_VERSION` or below 1.
+    """
+    if not 1 <= version <= FORMAT_VERSION:
+        raise UnknownFormatVersionError(
+            f"format_version {version} is unknown here (this Flawsmith reads 1 to {FORMAT_VERSION}); "
+            "upgrade Flawsmith to read it"
+        )
+    return version
+
+
+FormatVersion = Annotated[int, AfterValidator(check_format_version)]
+
+
+class Schema(BaseModel):
+    """Strict base of all schemas: unknown fields are refused, NaN and infinity too."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, ser_json_inf_nan="constants")
+
+
+class Answer(BaseModel):
+    """Base of what the service answers: a client of this version ignores fields of a later one."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+
+def now() -> datetime:
+    """The present in UTC, whole milliseconds (RFC 3339 on the wire)."""
+    moment = datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

@@ -1,0 +1,23 @@
+"""`/healthz` and `/readyz`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from flawsmith.contract.base import Answer
+
+
+class Health(Answer):
+    status: Literal["ok"]
+    version: str
+
+
+class Readiness(Answer):
+    """Ready means: a request sent now would be worked on."""
+
+    ready: bool
+    queue: Literal["ok", "unreachable"]
+    storage: Literal["ok", "unreachable"]
+    workers: int
+    """Live compute workers."""
+    defect_types: int

@@ -1,0 +1,32 @@
+"""Opaque identifiers."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base 32: no i, l, o, u
+
+DEFAULT_TENANT = "default"
+BUILTIN_TENANT = "builtin"
+"""Holds what comes with Flawsmith and belongs to no customer: bundled defect types."""
+
+JobId = Annotated[str, StringConstraints(pattern=r"^job_[0-9a-hjkmnp-tv-z]{26}$")]
+UploadId = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+DefectTypeName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+DefectTypeRef = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}(@[1-9][0-9]{0,8})?$")]
+
+
+def new_job_id() -> str:
+    """A fresh job id: 48 bits of millisecond time, then 80 random bits, so that ids sort by age."""
+    number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    return "job_" + "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def split_defect_type(reference: str) -> tuple[str, int | None]:
+    """``"scratch@2"`` → ``("scratch", 2)``; without a version, ``None`` (the newest)."""
+    name, _, version = reference.partition("@")
+    return name, int(version) if version else None

@@ -1,0 +1,156 @@
+"""Jobs and their items, as the API shows them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, JsonValue
+
+from flawsmith.contract.base import Answer
+
+
+class JobKind(StrEnum):
+    AUGMENTATION = "augmentation"
+
+
+class JobStatus(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def is_final(self) -> bool:
+        return self in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED)
+
+
+class ItemStatus(StrEnum):
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+class Progress(Answer):
+    """How far a job is. ``step`` is the model's progress in the shard at work, 0–1."""
+
+    done: int = 0
+    total: int
+    step: float = 0.0
+
+
+class Counts(Answer):
+    """Items by outcome; ``rejected`` are succeeded ones below ``min_quality``."""
+
+    succeeded: int = 0
+    failed: int = 0
+    canceled: int = 0
+    rejected: int = 0
+
+
+class Failure(Answer):
+    """Why an item or a job failed, and what to do about it."""
+
+    code: str
+    detail: str
+
+
+class RegionMeasures(Answer):
+    """One connected region of the refined mask. Lengths in pixels; ``…_um`` when the pixel size is known."""
+
+    area: float
+    length: float
+    width: float
+    contrast: float
+    """Mean absolute change in the region as a share of the full range, 0–1."""
+    box: tuple[int, int, int, int]
+    """x, y, width, height in pixels of the canonical image."""
+    area_um2: float | None = None
+    length_um: float | None = None
+    width_um: float | None = None
+
+
+class Measures(Answer):
+    """What was drawn, measured on the refined mask."""
+
+    regions: list[RegionMeasures]
+    soft_edge_px: float
+    """Pixels that changed but are not labelled lie within this distance of a labelled one."""
+    pixels_per_model_pixel: float
+    """The coarsest scale at which a region was drawn; above 1 detail is coarser than the photo's."""
+
+
+class Scores(Answer):
+    """Each 0–1, higher is better; None where it needs what this type does not have."""
+
+    presence: float
+    seam: float
+    grain: float
+    coverage: float
+    realism: float | None = None
+    novelty: float | None = None
+    quality: float
+    background_max_abs_diff: int
+    """Greatest difference outside the requested mask, in levels of the canonical image: 0."""
+
+
+class Item(Answer):
+    """One synthetic image with its mask."""
+
+    index: int
+    status: ItemStatus = ItemStatus.PENDING
+    accepted: bool | None = None
+    seed: int
+    attempts: int = 0
+    image_url: str | None = None
+    mask_url: str | None = None
+    preview_url: str | None = None
+    image_sha256: str | None = None
+    mask_sha256: str | None = None
+    pixels_sha256: str | None = None
+    """Digest of the decoded pixels: shape, dtype, then rows, whatever the file format."""
+    scores: Scores | None = None
+    measures: Measures | None = None
+    fingerprint: str | None = None
+    """Execution fingerprint: same inputs and same fingerprint, same pixels."""
+    error: Failure | None = None
+
+
+class Job(Answer):
+    """The work behind an augmentation."""
+
+    id: str
+    kind: JobKind
+    status: JobStatus
+    progress: Progress
+    counts: Counts = Field(default_factory=Counts)
+    warnings: list[str] = Field(default_factory=list)
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    error: Failure | None = None
+    request: dict[str, JsonValue] = Field(default_factory=dict)
+    """The parameters as understood, defaults filled in, the seed drawn."""
+    items: list[Item] = Field(default_factory=list)
+
+
+class JobPage(Answer):
+    """Jobs, newest first. In a page ``items`` of a job are left out."""
+
+    jobs: list[Job]
+    next_cursor: str | None = None
+
+
+class AugmentationPlan(Answer):
+    """Answer to a dry run: what would be done."""
+
+    request: dict[str, JsonValue]
+    warnings: list[str]
+    width: int
+    height: int
+    mode: str
+    bit_depth: int
+    mask_pixels: Annotated[int, Field(ge=1)]

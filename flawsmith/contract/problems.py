@@ -1,0 +1,57 @@
+"""RFC 9457 problem types: a stable ``type``, a ``detail`` to act on and the field at fault."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flawsmith.contract.base import Answer
+
+PREFIX = "urn:flawsmith:problem:"
+
+
+class Problem(Answer):
+    """Body of an ``application/problem+json`` answer."""
+
+    type: str
+    """Stable URI, `PREFIX` followed by the slug of a `ProblemType`."""
+    title: str
+    status: int
+    detail: str
+    """What is wrong and what to do about it."""
+    field: str | None = None
+    """The request field at fault, dotted path, if one is."""
+    instance: str | None = None
+    """The path that was asked for."""
+
+
+@dataclass(frozen=True)
+class ProblemType:
+    """One kind of problem: its slug never changes once released."""
+
+    slug: str
+    title: str
+    status: int
+
+    @property
+    def uri(self) -> str:
+        return PREFIX + self.slug
+
+
+INVALID_REQUEST = ProblemType("invalid-request", "The request is not valid", 422)
+INVALID_IMAGE = ProblemType("invalid-image", "The image cannot be used", 422)
+INVALID_MASK = ProblemType("invalid-mask", "The mask cannot be used", 422)
+UNKNOWN_DEFECT_TYPE = ProblemType("unknown-defect-type", "No such defect type", 422)
+UNKNOWN_UPLOAD = ProblemType("unknown-upload", "No such upload", 422)
+MASK_REQUIRED = ProblemType("mask-required", "This defect type needs a mask", 422)
+UNSUPPORTED_MEDIA_TYPE = ProblemType("unsupported-media-type", "The body's media type is not accepted", 415)
+BODY_TOO_LARGE = ProblemType("body-too-large", "The body is over the limit", 413)
+MALFORMED_BODY = ProblemType("malformed-body", "The body cannot be parsed", 400)
+NOT_FOUND = ProblemType("not-found", "Nothing is here", 404)
+METHOD_NOT_ALLOWED = ProblemType("method-not-allowed", "This method is not offered here", 405)
+NOT_FINISHED = ProblemType("not-finished", "The job is not finished", 409)
+ITEM_NOT_READY = ProblemType("item-not-ready", "The item has no result", 409)
+BUSY = ProblemType("busy", "The service is at its limit", 503)
+UNAVAILABLE = ProblemType("unavailable", "A part of the service does not answer", 503)
+INTERNAL = ProblemType("internal", "The service failed", 500)
+
+ALL = tuple(value for value in list(globals().values()) if isinstance(value, ProblemType))

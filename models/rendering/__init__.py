@@ -1,0 +1,1 @@
+"""Procedural surfaces, parts and defects with exact masks."""

@@ -1,0 +1,1 @@
+"""Takes shards off the queue, keeps models warm, calls `models` and writes results."""
