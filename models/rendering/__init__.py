@@ -1,1 +1,5 @@
-"""Procedural surfaces, parts and defects with exact masks."""
+"""Procedural parts and defects: scenes with exact masks, to teach and to try out."""
+
+from models.rendering.scene import DEFECT_TYPES, SURFACES, Scene, render
+
+__all__ = ["DEFECT_TYPES", "SURFACES", "Scene", "render"]

@@ -1,0 +1,103 @@
+"""A scene: a part with and without a defect, and the defect's exact pixels."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.rendering import defects, surfaces
+from models.rendering.camera import draw_camera
+from models.rendering.noise import Field
+from models.rendering.shapes import blob, edge
+from models.rendering.stage import Stage, Surface, colour, draw_stage, mix
+
+SURFACES: tuple[str, ...] = tuple(surfaces.DRAW)
+DEFECT_TYPES: tuple[str, ...] = ("scratch", "stain", "hole")
+
+# Tries until a defect stands out; the last one counts whatever it looks like.
+_TRIES = 6
+_MIN_PIXELS = 8
+_MIN_CONTRAST = 0.07
+_EDGED = frozenset({"brushed-metal", "cast-metal", "machined-metal", "painted-metal", "plastic", "rubber", "tile"})
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What `render` gives.
+
+    image: (H, W, 3) float32 in [0, 1], with the defect (equal to `normal` if there is none).
+    normal: the same without the defect; identical outside `mask`, bit for bit.
+    mask: (H, W) bool, set exactly where the two differ.
+    part: what the part is, in words.
+    defect_type: one of DEFECT_TYPES, or None.
+    """
+
+    image: NDArray[np.float32]
+    normal: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    part: str
+    defect_type: str | None
+
+
+def render(
+    rng: np.random.Generator,
+    size: int | tuple[int, int] = 128,
+    defect_type: str | None = None,
+    surface: str | None = None,
+) -> Scene:
+    """Draw a scene of `size` pixels, a side or (H, W); the surface is any if not named, no type is no defect.
+
+    The normal image depends on the generator, size and surface only, not on the defect.
+    """
+    if defect_type is not None and defect_type not in DEFECT_TYPES:
+        raise ValueError(f"unknown defect type {defect_type!r}, choose from {DEFECT_TYPES}")
+    if surface is not None and surface not in SURFACES:
+        raise ValueError(f"unknown surface {surface!r}, choose from {SURFACES}")
+    shape = (size, size) if isinstance(size, int) else size
+    for_surface, for_camera, for_defect = (
+        np.random.default_rng(seed) for seed in rng.integers(0, 2**63, 3).tolist()
+    )
+    name = surface or SURFACES[for_surface.integers(len(SURFACES))]
+    stage = draw_stage(for_surface, shape)
+    drawn = surfaces.DRAW[name](stage)
+    if name in _EDGED and stage.chance(0.2):
+        drawn = _edged(stage, drawn)
+    camera = draw_camera(for_camera, shape, stage.light)
+    normal = camera.shoot(drawn.image)
+    nothing = np.zeros(shape, np.bool_)
+    if defect_type is None:
+        return Scene(normal, normal, nothing, drawn.part, None)
+
+    stage = replace(stage, rng=for_defect)
+    image, mask = normal, nothing
+    for _ in range(_TRIES):
+        marked, coverage = defects.DRAW[defect_type](stage, drawn)
+        if drawn.site is not None:
+            coverage = coverage * drawn.site
+            marked = np.where(drawn.site[..., None], marked, drawn.image)
+        shot = camera.shoot(marked)
+        difference = np.abs(shot - normal).max(axis=-1)
+        cover = camera.focus(coverage.astype(np.float32))
+        mask = (difference > 0) & ((cover > 0.5) | ((cover > 0.1) & (difference > 3 / 255)))
+        image = np.where(mask[..., None], shot, normal)
+        if int(mask.sum()) >= _MIN_PIXELS and float(difference[mask].mean()) >= _MIN_CONTRAST:
+            break
+    return Scene(image, normal, mask, drawn.part, defect_type)
+
+
+def _edged(stage: Stage, surface: Surface) -> Surface:
+    """The surface ends within the view: a straight or round border, another ground beyond."""
+    height, width = stage.shape
+    if stage.chance(0.5):
+        across, _ = stage.turned()
+        distance = across - np.float32(stage.uniform(0.1, 0.4) * min(height, width))
+    else:
+        radius = stage.uniform(0.35, 0.6) * min(height, width)
+        y, x = stage.y - height * stage.uniform(0.3, 0.7), stage.x - width * stage.uniform(0.3, 0.7)
+        distance = blob(stage.rng, y, x, radius, 0.0, stage.uniform(1, 1.6))
+    inside = edge(distance)
+    ground: Field = colour(stage.rng, (0.02, 0.2) if stage.chance(0.7) else (0.7, 1.0), (0.0, 0.2))
+    bevel = np.exp(-((distance + 2 * stage.scale) ** 2) / np.float32(3 * stage.scale**2))
+    image = surface.image * (1 + math.copysign(0.3, stage.light.dx) * bevel)[..., None]
+    return Surface(mix(ground, image, inside), surface.part, inside > 0.9)
