@@ -1,1 +1,1 @@
-"""Records, queue and storage: what service and worker share. No web framework in here."""
+"""Records, queue and storage: what service and worker share. No web framework, no models."""

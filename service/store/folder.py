@@ -1,0 +1,147 @@
+"""Storage in a folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from service.store.keys import InvalidKeyError, check_key, check_prefix
+from service.store.storage import ObjectNotFoundError, Readable, StorageUnavailableError
+
+_SCRATCH = ".scratch"  # no key begins with a dot, so nothing here is ever an object
+_NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
+
+
+class FolderStorage:
+    """A file an object, below ``root``, which is made if need be.
+
+    Raises:
+        StorageUnavailableError: ``root`` cannot be made.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        with _os_errors():
+            (self.root / _SCRATCH).mkdir(parents=True, exist_ok=True)
+
+    def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
+        path = self._path(key)
+        with _os_errors(), self._written(data) as scratch:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            scratch.replace(path)
+            _sync_folder(path.parent)
+
+    def put_if_absent(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> bool:
+        path = self._path(key)
+        with _os_errors(), self._written(data) as scratch:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                path.hardlink_to(scratch)
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno not in _NO_HARD_LINKS:
+                    raise
+                if path.exists():
+                    return False
+                scratch.replace(path)
+            _sync_folder(path.parent)
+            return True
+
+    def get(self, key: str) -> bytes:
+        with _os_errors(key):
+            return self._path(key).read_bytes()
+
+    @contextmanager
+    def open(self, key: str) -> Iterator[Readable]:
+        with _os_errors(key):
+            stream = self._path(key).open("rb")
+        with stream:
+            yield stream
+
+    def exists(self, key: str) -> bool:
+        with _os_errors():
+            return self._path(key).is_file()
+
+    def size(self, key: str) -> int:
+        with _os_errors(key):
+            return self._path(key).stat().st_size
+
+    def list(self, prefix: str) -> Iterator[str]:
+        folder = self.root / check_prefix(prefix)
+        with _os_errors():
+            yield from _walk(folder, prefix)
+
+    def copy(self, source: str, target: str) -> None:
+        self.put(target, self.get(source))
+
+    def delete(self, key: str) -> None:
+        with _os_errors(), suppress(FileNotFoundError, NotADirectoryError):
+            self._path(key).unlink()
+
+    def delete_prefix(self, prefix: str) -> None:
+        if not prefix:
+            raise InvalidKeyError("an empty prefix would delete everything")
+        folder = self.root / check_prefix(prefix)
+        with _os_errors(), suppress(FileNotFoundError):
+            shutil.rmtree(folder)
+
+    def check(self) -> None:
+        with _os_errors(), self._written(b""):
+            pass
+
+    def _path(self, key: str) -> Path:
+        return self.root / check_key(key)
+
+    @contextmanager
+    def _written(self, data: bytes) -> Iterator[Path]:
+        """A file beside the objects that holds ``data`` for certain; gone afterwards unless moved."""
+        descriptor, name = tempfile.mkstemp(dir=self.root / _SCRATCH)
+        scratch = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            yield scratch
+        finally:
+            scratch.unlink(missing_ok=True)
+
+
+def _walk(folder: Path, prefix: str) -> Iterator[str]:
+    try:
+        entries = [(entry.name, entry.is_dir()) for entry in os.scandir(folder)]
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    # "a-b" comes before "a/c", as it does in S3, where keys are plain strings.
+    for name, is_folder in sorted(entries, key=lambda entry: entry[0] + "/" * entry[1]):
+        if name.startswith("."):
+            continue
+        if is_folder:
+            yield from _walk(folder / name, f"{prefix}{name}/")
+        else:
+            yield prefix + name
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _os_errors(key: str | None = None) -> Iterator[None]:
+    """Turn what the operating system says into storage errors; a missing file into a missing ``key``."""
+    try:
+        yield
+    except OSError as error:
+        if key is not None and isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
+            raise ObjectNotFoundError(key) from error
+        raise StorageUnavailableError(f"the storage folder failed: {error}") from error

@@ -1,0 +1,150 @@
+"""Storage keys. Every key begins with its tenant."""
+
+from __future__ import annotations
+
+import re
+
+from flawsmith.contract.uploads import ImageInfo
+
+_TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_JOB_ID = re.compile(r"job_[0-9a-hjkmnp-tv-z]{26}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_MAX_LENGTH = 900  # S3 allows 1,024 bytes, a bucket prefix included
+
+
+class InvalidKeyError(ValueError):
+    """A key, or a part of one, that storage does not take."""
+
+
+def check_key(key: str) -> str:
+    """Return ``key`` if it is one: segments of letters, digits, ``.``, ``_``, ``-``; none begins with a dot.
+
+    Raises:
+        InvalidKeyError: it is not.
+    """
+    if len(key) > _MAX_LENGTH or not all(_SEGMENT.fullmatch(segment) for segment in key.split("/")):
+        raise InvalidKeyError(f"not a storage key: {key!r}")
+    return key
+
+
+def check_prefix(prefix: str) -> str:
+    """Return ``prefix`` if it is a key followed by ``/``, or empty.
+
+    Raises:
+        InvalidKeyError: it is neither.
+    """
+    if prefix:
+        if not prefix.endswith("/"):
+            raise InvalidKeyError(f"a prefix ends with '/': {prefix!r}")
+        check_key(prefix[:-1])
+    return prefix
+
+
+def is_job_id(job_id: str) -> bool:
+    """Whether ``job_id`` has the form of a job id."""
+    return _JOB_ID.fullmatch(job_id) is not None
+
+
+def _checked(pattern: re.Pattern[str], value: str, what: str) -> str:
+    if not pattern.fullmatch(value):
+        raise InvalidKeyError(f"not a {what}: {value!r}")
+    return value
+
+
+def check_tenant(tenant: str) -> str:
+    """Return ``tenant`` if it is one.
+
+    Raises:
+        InvalidKeyError: it is not.
+    """
+    return _checked(_TENANT, tenant, "tenant")
+
+
+def upload_prefix(tenant: str, upload_id: str) -> str:
+    """Everything of an upload; ``upload_id`` with or without its ``sha256:``.
+
+    Raises:
+        InvalidKeyError: malformed tenant or id.
+    """
+    digest = _checked(_DIGEST, upload_id.removeprefix("sha256:"), "upload id")
+    return f"{check_tenant(tenant)}/uploads/{digest}/"
+
+
+def upload_record(tenant: str, upload_id: str) -> str:
+    return upload_prefix(tenant, upload_id) + "upload.json"
+
+
+def upload_canonical(tenant: str, upload_id: str) -> str:
+    return upload_prefix(tenant, upload_id) + "canonical.png"
+
+
+def job_prefix(tenant: str, job_id: str) -> str:
+    """Everything of a job.
+
+    Raises:
+        InvalidKeyError: malformed tenant or id.
+    """
+    return f"{check_tenant(tenant)}/jobs/{_checked(_JOB_ID, job_id, 'job id')}/"
+
+
+def job_input(tenant: str, job_id: str) -> str:
+    return job_prefix(tenant, job_id) + "input.png"
+
+
+def job_mask(tenant: str, job_id: str) -> str:
+    return job_prefix(tenant, job_id) + "mask.png"
+
+
+def job_request(tenant: str, job_id: str) -> str:
+    return job_prefix(tenant, job_id) + "request.json"
+
+
+def job_result(tenant: str, job_id: str) -> str:
+    return job_prefix(tenant, job_id) + "result.json"
+
+
+def item_prefix(tenant: str, job_id: str, index: int) -> str:
+    """Everything of an item.
+
+    Raises:
+        InvalidKeyError: malformed tenant or id, or a negative index.
+    """
+    if index < 0:
+        raise InvalidKeyError(f"not an item index: {index}")
+    return f"{job_prefix(tenant, job_id)}items/{index}/"
+
+
+def item_image(tenant: str, job_id: str, index: int, image: ImageInfo) -> str:
+    """The synthetic image: TIFF where the source was one, else PNG."""
+    return item_prefix(tenant, job_id, index) + f"image.{'tif' if image.source_format == 'tiff' else 'png'}"
+
+
+def item_mask(tenant: str, job_id: str, index: int) -> str:
+    return item_prefix(tenant, job_id, index) + "mask.png"
+
+
+def item_preview(tenant: str, job_id: str, index: int) -> str:
+    return item_prefix(tenant, job_id, index) + "preview.png"
+
+
+def item_record(tenant: str, job_id: str, index: int) -> str:
+    return item_prefix(tenant, job_id, index) + "item.json"
+
+
+def defect_types_prefix(tenant: str) -> str:
+    return f"{check_tenant(tenant)}/defect-types/"
+
+
+def defect_type_prefix(tenant: str, name: str) -> str:
+    """All versions of a defect type.
+
+    Raises:
+        InvalidKeyError: malformed tenant or name.
+    """
+    return f"{defect_types_prefix(tenant)}{_checked(_NAME, name, 'defect type name')}/"
+
+
+def defect_type(tenant: str, name: str, version: int) -> str:
+    return f"{defect_type_prefix(tenant, name)}{version}.json"

@@ -1,0 +1,185 @@
+"""Storage in an S3 bucket, or in whatever speaks S3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as BotoConnectionError
+
+from service.store.keys import InvalidKeyError, check_key, check_prefix
+from service.store.settings import StoreSettings
+from service.store.storage import ObjectNotFoundError, Readable, StorageError, StorageUnavailableError
+
+if TYPE_CHECKING:
+    from botocore.response import StreamingBody
+    from mypy_boto3_s3 import S3Client
+
+_MISSING = {"NoSuchKey", "NotFound", "404"}
+_PRESENT = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
+_NO_CONDITIONS = {"NotImplemented", "501"}
+_BATCH = 1000  # most keys in one DeleteObjects
+
+
+class S3Storage:
+    """An object an S3 object, below ``prefix`` in ``bucket``. Opens no connection until it is used."""
+
+    def __init__(self, bucket: str, prefix: str, settings: StoreSettings) -> None:
+        self.bucket = bucket
+        self.prefix = check_prefix(f"{prefix}/" if prefix else "")
+        secret = settings.s3_secret_access_key
+        self.client: S3Client = boto3.session.Session().client(
+            "s3",
+            endpoint_url=settings.s3_endpoint_url,
+            region_name=settings.s3_region,
+            aws_access_key_id=settings.s3_access_key_id,
+            aws_secret_access_key=secret.get_secret_value() if secret else None,
+            verify=str(settings.s3_ca_bundle) if settings.s3_ca_bundle else None,
+            config=Config(
+                signature_version="s3v4",
+                s3={"addressing_style": settings.s3_addressing},
+                connect_timeout=settings.s3_connect_timeout_s,
+                read_timeout=settings.s3_read_timeout_s,
+                retries={"mode": "standard", "total_max_attempts": settings.s3_max_attempts},
+                max_pool_connections=16,
+                # Other servers do not all know the newer checksums that AWS offers.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+
+    def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
+        with _s3_errors():
+            self.client.put_object(Bucket=self.bucket, Key=self._name(key), Body=data, ContentType=content_type)
+
+    def put_if_absent(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> bool:
+        # Asked first, because some servers ignore the condition without a word.
+        if self.exists(key):
+            return False
+        try:
+            with _s3_errors():
+                self.client.put_object(
+                    Bucket=self.bucket,
+                    Key=self._name(key),
+                    Body=data,
+                    ContentType=content_type,
+                    IfNoneMatch="*",
+                )
+        except _PresentError:
+            return False
+        except _NoConditionsError:
+            self.put(key, data, content_type)
+        return True
+
+    def get(self, key: str) -> bytes:
+        with self.open(key) as stream:
+            return stream.read()
+
+    @contextmanager
+    def open(self, key: str) -> Iterator[Readable]:
+        with _s3_errors(key):
+            body = self.client.get_object(Bucket=self.bucket, Key=self._name(key))["Body"]
+        with closing(body):
+            yield _Body(body)
+
+    def exists(self, key: str) -> bool:
+        try:
+            self.size(key)
+        except ObjectNotFoundError:
+            return False
+        return True
+
+    def size(self, key: str) -> int:
+        with _s3_errors(key):
+            return self.client.head_object(Bucket=self.bucket, Key=self._name(key))["ContentLength"]
+
+    def list(self, prefix: str) -> Iterator[str]:
+        name = self.prefix + check_prefix(prefix)
+        with _s3_errors():
+            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=name):
+                for entry in page.get("Contents", []):
+                    if not entry["Key"].endswith("/"):  # what some servers list for a folder
+                        yield entry["Key"].removeprefix(self.prefix)
+
+    def copy(self, source: str, target: str) -> None:
+        with _s3_errors(source):
+            self.client.copy_object(
+                Bucket=self.bucket,
+                Key=self._name(target),
+                CopySource={"Bucket": self.bucket, "Key": self._name(source)},
+            )
+
+    def delete(self, key: str) -> None:
+        with _s3_errors():
+            self.client.delete_object(Bucket=self.bucket, Key=self._name(key))
+
+    def delete_prefix(self, prefix: str) -> None:
+        if not prefix:
+            raise InvalidKeyError("an empty prefix would delete everything")
+        names = [self._name(key) for key in self.list(prefix)]
+        for start in range(0, len(names), _BATCH):
+            with _s3_errors():
+                answer = self.client.delete_objects(
+                    Bucket=self.bucket,
+                    Delete={"Objects": [{"Key": name} for name in names[start : start + _BATCH]], "Quiet": True},
+                )
+            if errors := answer.get("Errors"):
+                raise StorageError(f"S3 did not delete {errors[0].get('Key')}: {errors[0].get('Message')}")
+
+    def check(self) -> None:
+        try:
+            with _s3_errors():
+                self.client.head_bucket(Bucket=self.bucket)
+        except StorageUnavailableError:
+            raise
+        except StorageError as error:
+            raise StorageUnavailableError(f"bucket {self.bucket!r} cannot be used: {error}") from error
+
+    def _name(self, key: str) -> str:
+        return self.prefix + check_key(key)
+
+
+class _PresentError(StorageError):
+    """An object was there, so the condition did not hold."""
+
+
+class _NoConditionsError(StorageError):
+    """The server knows no conditional writes."""
+
+
+class _Body:
+    """An object's bytes, with storage errors."""
+
+    def __init__(self, body: StreamingBody) -> None:
+        self._body = body
+
+    def read(self, size: int = -1, /) -> bytes:
+        with _s3_errors():
+            return self._body.read(None if size < 0 else size)
+
+
+@contextmanager
+def _s3_errors(key: str | None = None) -> Iterator[None]:
+    """Turn what boto3 says into storage errors; "not found" into a missing ``key``."""
+    try:
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if key is not None and code in _MISSING:
+            raise ObjectNotFoundError(key) from error
+        if code in _PRESENT:
+            raise _PresentError(str(error)) from error
+        if code in _NO_CONDITIONS:
+            raise _NoConditionsError(str(error)) from error
+        if status >= 500 or status == 429 or code in ("SlowDown", "RequestTimeout", "NoSuchBucket"):
+            raise StorageUnavailableError(f"S3 does not answer as it should: {error}") from error
+        raise StorageError(f"S3 refused: {error}") from error
+    except (BotoConnectionError, HTTPClientError) as error:
+        raise StorageUnavailableError(f"S3 cannot be reached: {error}") from error
+    except BotoCoreError as error:
+        raise StorageError(f"S3 could not be asked: {error}") from error

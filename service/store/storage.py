@@ -1,0 +1,106 @@
+"""The seam to object storage: a folder or S3, with the same behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from service.store.settings import StoreSettings
+
+
+class StorageError(Exception):
+    """Storage refused or failed."""
+
+
+class ObjectNotFoundError(StorageError):
+    """No object has this key."""
+
+
+class StorageUnavailableError(StorageError):
+    """Storage does not answer, or cannot take anything now; later it may."""
+
+
+class Readable(Protocol):
+    """A binary stream."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+class Storage(Protocol):
+    """Objects by key. Every method raises `StorageUnavailableError` when storage cannot be reached,
+    `StorageError` when it refuses, and `service.store.keys.InvalidKeyError` for what is not a key."""
+
+    def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
+        """Write an object, or write it anew; a reader sees the old one or the new one, never half."""
+
+    def put_if_absent(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> bool:
+        """Write an object unless there is one; True if this call wrote it."""
+
+    def get(self, key: str) -> bytes:
+        """The object's bytes.
+
+        Raises:
+            ObjectNotFoundError: there is none.
+        """
+
+    def open(self, key: str) -> AbstractContextManager[Readable]:
+        """The object's bytes as a stream.
+
+        Raises:
+            ObjectNotFoundError: there is none; raised here or on entering.
+        """
+
+    def exists(self, key: str) -> bool: ...
+
+    def size(self, key: str) -> int:
+        """Bytes in the object.
+
+        Raises:
+            ObjectNotFoundError: there is none.
+        """
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Keys below ``prefix`` (which ends with ``/``, or is empty for all), in order."""
+
+    def copy(self, source: str, target: str) -> None:
+        """Write the object at ``source`` to ``target`` as well.
+
+        Raises:
+            ObjectNotFoundError: there is none at ``source``.
+        """
+
+    def delete(self, key: str) -> None:
+        """Remove the object if there is one."""
+
+    def delete_prefix(self, prefix: str) -> None:
+        """Remove all objects below ``prefix``, which ends with ``/``."""
+
+    def check(self) -> None:
+        """Return if objects can be written and read now.
+
+        Raises:
+            StorageUnavailableError: they cannot; says why.
+        """
+
+
+def open_storage(settings: StoreSettings) -> Storage:
+    """The storage that ``settings.storage_url`` names.
+
+    Raises:
+        ValueError: the URL is neither ``file:///path`` nor ``s3://bucket[/prefix]``.
+        StorageUnavailableError: the folder cannot be made.
+    """
+    from service.store.folder import FolderStorage
+    from service.store.s3 import S3Storage
+
+    url = urlsplit(settings.storage_url)
+    if url.scheme == "file" and url.netloc in ("", "localhost") and url.path not in ("", "/"):
+        return FolderStorage(Path(unquote(url.path)))
+    if url.scheme == "s3" and url.netloc:
+        return S3Storage(url.netloc, prefix=url.path.strip("/"), settings=settings)
+    raise ValueError(
+        f"FLAWSMITH_STORAGE_URL {settings.storage_url!r} is neither file:///path nor s3://bucket[/prefix]"
+    )
