@@ -1,0 +1,48 @@
+"""The connection to Redis or Valkey."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis import Redis
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+from service.store.settings import StoreSettings
+
+UNREACHABLE = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, OutOfMemoryError)
+"""What redis-py raises while the server is away, loading, full or only a replica."""
+
+
+class QueueUnavailableError(Exception):
+    """Redis does not answer, or takes nothing now; later it may."""
+
+
+def connect_redis(settings: StoreSettings, *, blocking_s: float = 0.0) -> Redis:
+    """A client that connects when first used, and again after a break.
+
+    ``blocking_s`` is the longest that a blocking command of this client waits.
+
+    Raises:
+        ValueError: ``settings.redis_url`` is no Redis URL.
+    """
+    return Redis.from_url(
+        settings.redis_url,
+        socket_connect_timeout=settings.redis_timeout_s,
+        socket_timeout=settings.redis_timeout_s + blocking_s,
+        health_check_interval=30,
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2),
+    )
+
+
+@contextmanager
+def queue_errors() -> Iterator[None]:
+    """Turn an unreachable Redis into `QueueUnavailableError`."""
+    try:
+        yield
+    except UNREACHABLE as error:
+        raise QueueUnavailableError(f"the queue does not answer: {error}") from error

@@ -1,0 +1,491 @@
+"""Jobs: accepted once, cut into shards, finished once, whatever dies in between.
+
+Storage is written before Redis says that something is so: the request before the job is queued, an item's record
+before it counts, the result before the status is final. What Redis says last is set only if it was not set before,
+so work that is delivered twice, or comes back late, changes nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from redis.exceptions import WatchError
+from rq.worker_registration import get_keys as worker_keys
+
+from flawsmith.contract.base import FORMAT_VERSION, now
+from flawsmith.contract.jobs import Failure, Item, ItemStatus, Job, JobPage, JobStatus
+from flawsmith.contract.manifests import RequestManifest, ResultManifest
+from service.store import keys, records
+from service.store.connection import UNREACHABLE, QueueUnavailableError, queue_errors
+from service.store.queue import enqueue_shard, forget_shards, shard_queue
+from service.store.records import Record, RedisFields
+from service.store.settings import StoreSettings
+from service.store.storage import ObjectNotFoundError, Storage, StorageError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from redis import Redis
+
+_log = logging.getLogger(__name__)
+
+_JSON = "application/json"
+_STEP_TTL_S = 3600
+_INDEX_BATCH = 200  # entries of the index looked at in one go
+
+
+class JobNotFinalError(Exception):
+    """A job that has not ended cannot be deleted; cancel it first."""
+
+
+class InvalidCursorError(ValueError):
+    """A cursor that no page gave out."""
+
+
+@dataclass(frozen=True)
+class ShardState:
+    """What a worker finds when it begins a shard."""
+
+    attempt: int
+    """This attempt's number; 0 if there is nothing to do."""
+    pending: tuple[int, ...]
+    """Items of the shard without an outcome."""
+    canceled: bool = False
+    """The job was canceled: the shard is to be finished without work."""
+    final: bool = False
+    """The job has ended, or is gone: there is nothing to do at all."""
+    exhausted: bool = False
+    """The attempts are used up: the pending items are to be given up."""
+    last_error: str | None = None
+    """Why the attempt before failed, if it could say so."""
+
+
+class Jobs:
+    """The only code that knows how a job is kept in Redis.
+
+    Every method raises `QueueUnavailableError` when Redis cannot be reached, and storage errors; what is written
+    in a newer format raises `pydantic.ValidationError` or `UnknownFormatVersionError`.
+    """
+
+    def __init__(self, redis: Redis, storage: Storage, settings: StoreSettings) -> None:
+        self._redis = redis
+        self._storage = storage
+        self._settings = settings
+        self._queue = shard_queue(redis)
+        self._begin_shard = redis.register_script(records.BEGIN_SHARD)
+        self._finish_item = redis.register_script(records.FINISH_ITEM)
+        self._request_cancel = redis.register_script(records.REQUEST_CANCEL)
+        self._finish_job = redis.register_script(records.FINISH_JOB)
+
+    # What the service asks
+
+    def accept(self, manifest: RequestManifest, image_png: bytes, mask_png: bytes) -> Job:
+        """Take a job: when this returns, the job will be worked on, whatever restarts.
+
+        Raises:
+            QueueUnavailableError: nothing was accepted.
+            StorageError: nothing was accepted.
+        """
+        tenant, job_id = manifest.tenant, manifest.job_id
+        try:
+            self._storage.put(keys.job_input(tenant, job_id), image_png, "image/png")
+            self._storage.put(keys.job_mask(tenant, job_id), mask_png, "image/png")
+            self._storage.put(keys.job_request(tenant, job_id), _json(manifest), _JSON)
+            self._enqueue(manifest)
+        except Exception:
+            # Without its request a job does not exist, even if Redis did take the record.
+            with suppress(StorageError):
+                self._storage.delete(keys.job_request(tenant, job_id))
+                self._storage.delete_prefix(keys.job_prefix(tenant, job_id))
+            raise
+        return records.job_from_manifests(manifest, None)
+
+    def get(self, tenant: str, job_id: str) -> Job | None:
+        """The job as it is; from storage if Redis has lost it."""
+        if not keys.is_job_id(job_id):
+            return None
+        with queue_errors():
+            step = self._redis.get(records.step_key(tenant, job_id))
+        found = self._read(tenant, job_id)
+        if found is None:
+            return self._get_from_storage(tenant, job_id)
+        record, items, _ = found
+        return record.job(items, float(cast("bytes | None", step) or 0))
+
+    def page(self, tenant: str, limit: int, cursor: str | None = None, status: JobStatus | None = None) -> JobPage:
+        """Jobs newest first, without their items.
+
+        Raises:
+            InvalidCursorError: ``cursor`` is none that a page gave out.
+        """
+        keys.check_tenant(tenant)
+        position = _decode_cursor(cursor) if cursor is not None else None
+        jobs: list[Job] = []
+        while True:
+            entries = self._index_after(tenant, position, _INDEX_BATCH)
+            for entry in entries if status is None else self._with_status(tenant, entries, status):
+                if len(jobs) == limit:
+                    return JobPage(jobs=jobs, next_cursor=_encode_cursor(position))
+                job = self.get(tenant, entry.job_id)
+                if job is not None and (status is None or job.status is status):
+                    jobs.append(job.model_copy(update={"items": []}))
+                position = entry
+            if len(entries) < _INDEX_BATCH:
+                return JobPage(jobs=jobs)
+            position = entries[-1]
+
+    def cancel(self, tenant: str, job_id: str) -> Job | None:
+        """End a job: at once if nothing of it was begun, else within a denoising step of its worker."""
+        if not keys.is_job_id(job_id):
+            return None
+        with queue_errors():
+            status = self._request_cancel(keys=[records.record_key(tenant, job_id)])
+        if status is None:
+            job = self._get_from_storage(tenant, job_id)
+            if job is None or job.status.is_final:
+                return job
+            self._write_result(self.manifest(tenant, job_id), job.items, None, canceled=True)
+            return self._get_from_storage(tenant, job_id)
+        if status == JobStatus.QUEUED.value.encode():
+            self._finalize(tenant, job_id)
+            with queue_errors(), self._redis.pipeline() as pipeline:
+                forget_shards(self._queue, job_id, self._settings.shard_window, pipeline)
+                pipeline.execute()
+        return self.get(tenant, job_id)
+
+    def delete(self, tenant: str, job_id: str) -> bool:
+        """Remove a job and all that it made; False if there is none.
+
+        Raises:
+            JobNotFinalError: it has not ended.
+        """
+        job = self.get(tenant, job_id)
+        if job is None:
+            return False
+        if not job.status.is_final:
+            raise JobNotFinalError(f"job {job_id} is {job.status}; cancel it before deleting it")
+        with queue_errors():
+            pipeline = self._redis.pipeline()
+            pipeline.delete(*records.all_keys(tenant, job_id))
+            pipeline.zrem(records.index_key(tenant), job_id)
+            pipeline.execute()
+        self._storage.delete_prefix(keys.job_prefix(tenant, job_id))
+        return True
+
+    def workers(self) -> int:
+        """Compute workers that are alive: the key of one that is not expires with its heartbeat."""
+        with queue_errors():
+            registered = worker_keys(self._queue)
+            return self._redis.exists(*registered) if registered else 0
+
+    def queued_shards(self) -> int:
+        """Shards that wait for a worker."""
+        with queue_errors():
+            return self._queue.count
+
+    def check(self) -> None:
+        """Return if Redis answers.
+
+        Raises:
+            QueueUnavailableError: it does not.
+        """
+        with queue_errors():
+            self._redis.ping()
+
+    # What the worker asks
+
+    def manifest(self, tenant: str, job_id: str) -> RequestManifest:
+        """What was asked for.
+
+        Raises:
+            ObjectNotFoundError: there is no such job.
+        """
+        return RequestManifest.model_validate_json(self._storage.get(keys.job_request(tenant, job_id)))
+
+    def begin_shard(self, tenant: str, job_id: str, shard: int) -> ShardState:
+        """Mark the job running, count the attempt, and say what there is to do."""
+        if not self._storage.exists(keys.job_request(tenant, job_id)):
+            # Its acceptance failed after Redis had taken it, or it was deleted: it does not exist.
+            self._forget(tenant, job_id)
+            return ShardState(attempt=0, pending=(), final=True)
+        with queue_errors():
+            status, cancel, attempt, spared = self._begin_shard(
+                keys=[records.record_key(tenant, job_id)], args=[shard, now().isoformat()]
+            )
+            if status is None or JobStatus(status.decode()).is_final:
+                return ShardState(attempt=0, pending=(), final=True)
+            if cancel:
+                return ShardState(attempt=0, pending=(), canceled=True)
+        found = self._read(tenant, job_id)
+        if found is None:
+            return ShardState(attempt=0, pending=(), final=True)
+        record, items, fields = found
+        mine = records.shard_items(record.manifest, shard)
+        last_error = fields.get(f"error:{shard}".encode())
+        return ShardState(
+            attempt=attempt,
+            pending=tuple(
+                item.index for item in items if item.index in mine and item.status is ItemStatus.PENDING
+            ),
+            exhausted=attempt - spared > self._settings.shard_attempts,
+            last_error=last_error.decode() if last_error else None,
+        )
+
+    def holds_shard(self, tenant: str, job_id: str, shard: int, attempt: int) -> bool:
+        """Whether ``attempt`` is still the shard's newest: if not, another worker has taken over."""
+        with queue_errors():
+            newest = self._redis.hget(records.record_key(tenant, job_id), f"attempts:{shard}")
+        return newest is not None and int(cast(bytes, newest)) == attempt
+
+    def spare_attempt(self, tenant: str, job_id: str, shard: int) -> None:
+        """Do not hold the present attempt against the shard: a shutdown or an outage ended it."""
+        with queue_errors():
+            self._redis.hincrby(records.record_key(tenant, job_id), f"spared:{shard}", 1)
+
+    def fail_attempt(self, tenant: str, job_id: str, shard: int, reason: str) -> None:
+        """Keep why the present attempt failed, for the case that it was the last."""
+        with queue_errors():
+            self._redis.hset(records.record_key(tenant, job_id), f"error:{shard}", reason)
+
+    def cancel_requested(self, tenant: str, job_id: str) -> bool:
+        """Whether work on the job is to stop: it was canceled, or has ended, or is gone."""
+        with queue_errors():
+            fields = self._redis.hmget(records.record_key(tenant, job_id), ["status", "cancel"])
+        status, cancel = cast("list[bytes | None]", fields)
+        return status is None or cancel is not None or JobStatus(status.decode()).is_final
+
+    def progress(self, tenant: str, job_id: str, step: float) -> None:
+        """Show the model's progress in the shard at work, 0–1."""
+        with queue_errors():
+            self._redis.set(records.step_key(tenant, job_id), f"{step:.4f}", ex=_STEP_TTL_S)
+
+    def finished_item(self, tenant: str, job_id: str, index: int) -> Item | None:
+        """The outcome of an item, if storage has it."""
+        try:
+            return Item.model_validate_json(self._storage.get(keys.item_record(tenant, job_id, index)))
+        except ObjectNotFoundError:
+            return None
+
+    def finish_item(self, tenant: str, job_id: str, item: Item) -> bool:
+        """Write an item's outcome to storage, then count it; False if it had one, or the job has ended.
+
+        If storage has an outcome already, that one holds.
+        """
+        record = keys.item_record(tenant, job_id, item.index)
+        if not self._storage.put_if_absent(record, _json(item), _JSON):
+            item = self.finished_item(tenant, job_id, item.index) or item
+        with queue_errors():
+            return bool(
+                self._finish_item(
+                    keys=[records.record_key(tenant, job_id), records.items_key(tenant, job_id)],
+                    args=[item.index, item.model_dump_json()],
+                )
+            )
+
+    def finish_shard(self, tenant: str, job_id: str, shard: int) -> None:
+        """Count a shard as done, once, and feed the next one; the last one ends the job."""
+        record_key = records.record_key(tenant, job_id)
+        done = f"done:{shard}"
+        while True:
+            with queue_errors(), self._redis.pipeline() as pipeline, suppress(WatchError):
+                pipeline.watch(record_key)  # type: ignore[no-untyped-call]
+                fields = cast("dict[bytes, bytes]", pipeline.hgetall(record_key))
+                if not fields:
+                    return
+                record = Record.from_hash(fields)
+                if record.status.is_final:
+                    return
+                queued, finished = record.shards_queued, record.shards_done
+                if done.encode() not in fields:
+                    pipeline.multi()
+                    pipeline.hset(record_key, done, 1)
+                    finished = finished + 1
+                    pipeline.hset(record_key, "shards_done", finished)
+                    if queued < records.shard_count(record.manifest) and not record.cancel_requested:
+                        enqueue_shard(self._queue, tenant, job_id, queued, self._settings, pipeline)
+                        queued = queued + 1
+                        pipeline.hset(record_key, "shards_queued", queued)
+                    pipeline.execute()
+                break
+        if finished == queued:
+            self._finalize(tenant, job_id)
+
+    # How it is done
+
+    def _enqueue(self, manifest: RequestManifest) -> None:
+        """Write record, index and first shards in one transaction."""
+        tenant, job_id = manifest.tenant, manifest.job_id
+        shards = min(self._settings.shard_window, records.shard_count(manifest))
+        items: RedisFields = {item.index: item.model_dump_json() for item in records.new_items(manifest)}
+        try:
+            with queue_errors(), self._redis.pipeline(transaction=True) as pipeline:
+                pipeline.hset(records.record_key(tenant, job_id), mapping=Record.fields_of_new(manifest, shards))
+                pipeline.hset(records.items_key(tenant, job_id), mapping=items)
+                pipeline.zadd(records.index_key(tenant), {job_id: _milliseconds(manifest.created_at)})
+                for shard in range(shards):
+                    enqueue_shard(self._queue, tenant, job_id, shard, self._settings, pipeline)
+                pipeline.execute()
+        except QueueUnavailableError:
+            # The answer may have been lost after the deed was done.
+            try:
+                accepted = bool(self._redis.exists(records.record_key(tenant, job_id)))
+            except UNREACHABLE:
+                accepted = False
+            if not accepted:
+                raise
+
+    def _finalize(self, tenant: str, job_id: str) -> None:
+        """Write the result, then make the status final."""
+        found = self._read(tenant, job_id)
+        if found is None:
+            return
+        record, items, _ = found
+        result = self._write_result(record.manifest, items, record.started_at, canceled=record.cancel_requested)
+        changed = [value for item in result.items for value in (str(item.index), item.model_dump_json())]
+        with queue_errors():
+            self._finish_job(
+                keys=records.all_keys(tenant, job_id),
+                args=[
+                    result.status.value,
+                    result.finished_at.isoformat(),
+                    result.error.model_dump_json() if result.error else "",
+                    self._settings.finished_record_ttl_s,
+                    *changed,
+                ],
+            )
+        _log.info("job %s %s: %s", job_id, result.status, result.counts)
+
+    def _write_result(
+        self, manifest: RequestManifest, items: list[Item], started_at: datetime | None, *, canceled: bool
+    ) -> ResultManifest:
+        """The result, written now unless it was before."""
+        left = [item for item in items if item.status is ItemStatus.PENDING]
+        for item in left:
+            item.status = ItemStatus.CANCELED
+        counts = records.count(items)
+        error = None
+        if canceled and left:
+            status = JobStatus.CANCELED
+        elif counts.failed == len(items):
+            status = JobStatus.FAILED
+            first = next(item.error for item in items)
+            error = first or Failure(code="all-items-failed", detail="every item of the job failed")
+        else:
+            status = JobStatus.SUCCEEDED
+        result = ResultManifest(
+            format_version=FORMAT_VERSION,
+            tenant=manifest.tenant,
+            job_id=manifest.job_id,
+            kind=manifest.kind,
+            status=status,
+            counts=counts,
+            created_at=manifest.created_at,
+            started_at=started_at,
+            finished_at=now(),
+            error=error,
+            warnings=manifest.warnings,
+            items=items,
+        )
+        key = keys.job_result(manifest.tenant, manifest.job_id)
+        if self._storage.put_if_absent(key, _json(result), _JSON):
+            return result
+        return ResultManifest.model_validate_json(self._storage.get(key))
+
+    def _read(self, tenant: str, job_id: str) -> tuple[Record, list[Item], dict[bytes, bytes]] | None:
+        """A job's record, items and raw fields as of one moment."""
+        with queue_errors(), self._redis.pipeline() as pipeline:
+            pipeline.hgetall(records.record_key(tenant, job_id))
+            pipeline.hgetall(records.items_key(tenant, job_id))
+            fields, items = pipeline.execute()
+        if not fields:
+            return None
+        found = sorted((Item.model_validate_json(item) for item in items.values()), key=lambda item: item.index)
+        return Record.from_hash(fields), found, fields
+
+    def _get_from_storage(self, tenant: str, job_id: str) -> Job | None:
+        try:
+            request = self.manifest(tenant, job_id)
+        except ObjectNotFoundError:
+            return None
+        try:
+            data = self._storage.get(keys.job_result(tenant, job_id))
+        except ObjectNotFoundError:
+            return records.job_from_manifests(request, None)
+        return records.job_from_manifests(request, ResultManifest.model_validate_json(data))
+
+    def _forget(self, tenant: str, job_id: str) -> None:
+        with queue_errors():
+            pipeline = self._redis.pipeline()
+            pipeline.delete(*records.all_keys(tenant, job_id))
+            pipeline.zrem(records.index_key(tenant), job_id)
+            pipeline.execute()
+
+    def _with_status(self, tenant: str, entries: list[_Position], status: JobStatus) -> list[_Position]:
+        """Those that have the status, or of which Redis does not know it."""
+        with queue_errors(), self._redis.pipeline(transaction=False) as pipeline:
+            for entry in entries:
+                pipeline.hget(records.record_key(tenant, entry.job_id), "status")
+            found = pipeline.execute()
+        wanted = (None, status.value.encode())
+        return [entry for entry, value in zip(entries, found, strict=True) if value in wanted]
+
+    def _index_after(self, tenant: str, position: _Position | None, limit: int) -> list[_Position]:
+        """Up to ``limit`` jobs older than ``position``."""
+        found: list[_Position] = []
+        highest = "+inf" if position is None else str(position.created_ms)
+        offset = 0
+        while len(found) < limit:
+            with queue_errors():
+                entries = cast(
+                    "list[tuple[bytes, float]]",
+                    self._redis.zrevrangebyscore(
+                        records.index_key(tenant), highest, "-inf", start=offset, num=limit, withscores=True
+                    ),
+                )
+            if not entries:
+                break
+            offset += len(entries)
+            candidates = (_Position(int(score), job_id.decode()) for job_id, score in entries)
+            found.extend(entry for entry in candidates if position is None or entry.before(position))
+        return found[:limit]
+
+
+@dataclass(frozen=True)
+class _Position:
+    """A place in the index."""
+
+    created_ms: int
+    job_id: str
+
+    def before(self, other: _Position) -> bool:
+        return (self.created_ms, self.job_id) < (other.created_ms, other.job_id)
+
+
+def _encode_cursor(position: _Position | None) -> str | None:
+    if position is None:
+        return None
+    return base64.urlsafe_b64encode(f"{position.created_ms}:{position.job_id}".encode()).decode()
+
+
+def _decode_cursor(cursor: str) -> _Position:
+    try:
+        created_ms, _, job_id = base64.b64decode(cursor, altchars=b"-_", validate=True).decode().partition(":")
+        position = _Position(int(created_ms), job_id)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidCursorError("this cursor comes from no page of jobs") from error
+    if not keys.is_job_id(job_id):
+        raise InvalidCursorError("this cursor comes from no page of jobs")
+    return position
+
+
+def _json(model: RequestManifest | ResultManifest | Item) -> bytes:
+    return model.model_dump_json(indent=2).encode()
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)

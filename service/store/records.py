@@ -1,0 +1,216 @@
+"""How a job is kept in Redis: names, fields, and the steps that must not be torn apart.
+
+| name | type | what |
+|---|---|---|
+| ``flawsmith:{tenant}:jobs`` | sorted set | ids by creation time in ms |
+| ``flawsmith:{tenant}:job:{id}`` | hash | manifest, status, times, shards |
+| ``flawsmith:{tenant}:job:{id}:items`` | hash | index → item |
+| ``flawsmith:{tenant}:job:{id}:step`` | string | the model's progress in the shard at work |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+from flawsmith.contract.base import FORMAT_VERSION, check_format_version
+from flawsmith.contract.jobs import Counts, Failure, Item, ItemStatus, Job, JobStatus, Progress
+from flawsmith.contract.manifests import RequestManifest, ResultManifest
+
+RedisFields: TypeAlias = "dict[bytes | bytearray | memoryview[int] | str | int | float, str | int]"
+"""What redis-py takes as a hash."""
+
+
+def index_key(tenant: str) -> str:
+    return f"flawsmith:{tenant}:jobs"
+
+
+def record_key(tenant: str, job_id: str) -> str:
+    return f"flawsmith:{tenant}:job:{job_id}"
+
+
+def items_key(tenant: str, job_id: str) -> str:
+    return record_key(tenant, job_id) + ":items"
+
+
+def step_key(tenant: str, job_id: str) -> str:
+    return record_key(tenant, job_id) + ":step"
+
+
+def all_keys(tenant: str, job_id: str) -> list[str]:
+    """Everything of one job but its place in the index."""
+    return [record_key(tenant, job_id), items_key(tenant, job_id), step_key(tenant, job_id)]
+
+
+def shard_count(manifest: RequestManifest) -> int:
+    """Into how many shards a job is cut."""
+    return -(-manifest.augmentation.count // manifest.shard_size)
+
+
+def shard_items(manifest: RequestManifest, shard: int) -> range:
+    """The items of a shard."""
+    first = shard * manifest.shard_size
+    return range(first, min(first + manifest.shard_size, manifest.augmentation.count))
+
+
+def new_items(manifest: RequestManifest) -> list[Item]:
+    """The items of a job on which no work was done."""
+    return [Item(index=index, seed=manifest.augmentation.seed) for index in range(manifest.augmentation.count)]
+
+
+def count(items: list[Item]) -> Counts:
+    """Items by outcome."""
+    return Counts(
+        succeeded=sum(item.status is ItemStatus.SUCCEEDED for item in items),
+        failed=sum(item.status is ItemStatus.FAILED for item in items),
+        canceled=sum(item.status is ItemStatus.CANCELED for item in items),
+        rejected=sum(item.status is ItemStatus.SUCCEEDED and item.accepted is False for item in items),
+    )
+
+
+@dataclass(frozen=True)
+class Record:
+    """The hash of a job, without the counters that only scripts read."""
+
+    manifest: RequestManifest
+    status: JobStatus
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: Failure | None
+    cancel_requested: bool
+    shards_queued: int
+    """Shards put into the queue so far: the next one to feed."""
+    shards_done: int
+
+    @staticmethod
+    def fields_of_new(manifest: RequestManifest, shards_queued: int) -> RedisFields:
+        """The hash of a job that was accepted just now."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "manifest": manifest.model_dump_json(),
+            "status": JobStatus.QUEUED.value,
+            "shards_queued": shards_queued,
+        }
+
+    @classmethod
+    def from_hash(cls, fields: dict[bytes, bytes]) -> Record:
+        """Read the hash.
+
+        Raises:
+            UnknownFormatVersionError: it was written by a newer Flawsmith.
+        """
+        check_format_version(int(fields[b"format_version"]))
+        started, finished, error = (fields.get(name) for name in (b"started_at", b"finished_at", b"error"))
+        return cls(
+            manifest=RequestManifest.model_validate_json(fields[b"manifest"]),
+            status=JobStatus(fields[b"status"].decode()),
+            started_at=datetime.fromisoformat(started.decode()) if started else None,
+            finished_at=datetime.fromisoformat(finished.decode()) if finished else None,
+            error=Failure.model_validate_json(error) if error else None,
+            cancel_requested=b"cancel" in fields,
+            shards_queued=int(fields[b"shards_queued"]),
+            shards_done=int(fields.get(b"shards_done", 0)),
+        )
+
+    def job(self, items: list[Item], step: float) -> Job:
+        """The job as the API shows it."""
+        counts = count(items)
+        return Job(
+            id=self.manifest.job_id,
+            kind=self.manifest.kind,
+            status=self.status,
+            progress=Progress(
+                done=counts.succeeded + counts.failed + counts.canceled,
+                total=self.manifest.augmentation.count,
+                step=0.0 if self.status.is_final else step,
+            ),
+            counts=counts,
+            warnings=self.manifest.warnings,
+            created_at=self.manifest.created_at,
+            started_at=self.started_at,
+            finished_at=self.finished_at,
+            error=self.error,
+            request=self.manifest.augmentation.model_dump(mode="json", exclude={"defect_type_tenant"}),
+            items=items,
+        )
+
+
+def job_from_manifests(request: RequestManifest, result: ResultManifest | None) -> Job:
+    """The job as the API shows it, from storage alone; without a result it counts as queued."""
+    record = Record(
+        manifest=request,
+        status=result.status if result else JobStatus.QUEUED,
+        started_at=result.started_at if result else None,
+        finished_at=result.finished_at if result else None,
+        error=result.error if result else None,
+        cancel_requested=False,
+        shards_queued=0,
+        shards_done=0,
+    )
+    return record.job(result.items if result else new_items(request), step=0.0)
+
+
+_IS_FINAL = """
+local function is_final(status)
+    return status == 'succeeded' or status == 'failed' or status == 'canceled'
+end
+"""
+
+BEGIN_SHARD = (
+    _IS_FINAL
+    + """
+-- KEYS: record; ARGV: shard, now. Counts the attempt and marks the job running.
+-- Returns: status (false if there is no record), cancel requested, attempt's number, attempts not held against it.
+local status = redis.call('HGET', KEYS[1], 'status')
+if not status then return {false, 0, 0, 0} end
+local cancel = redis.call('HEXISTS', KEYS[1], 'cancel')
+if is_final(status) or cancel == 1 then return {status, cancel, 0, 0} end
+if status == 'queued' then
+    redis.call('HSET', KEYS[1], 'status', 'running', 'started_at', ARGV[2])
+end
+local attempt = redis.call('HINCRBY', KEYS[1], 'attempts:' .. ARGV[1], 1)
+local spared = tonumber(redis.call('HGET', KEYS[1], 'spared:' .. ARGV[1]) or 0)
+return {status, 0, attempt, spared}
+"""
+)
+
+FINISH_ITEM = (
+    _IS_FINAL
+    + """
+-- KEYS: record, items; ARGV: index, item. Sets an item's outcome unless it has one. Returns 1 if it did.
+local status = redis.call('HGET', KEYS[1], 'status')
+if not status or is_final(status) then return 0 end
+local present = redis.call('HGET', KEYS[2], ARGV[1])
+if not present or cjson.decode(present).status ~= 'pending' then return 0 end
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+return 1
+"""
+)
+
+REQUEST_CANCEL = (
+    _IS_FINAL
+    + """
+-- KEYS: record. Asks for the end of a job that has not ended. Returns its status, or false without a record.
+local status = redis.call('HGET', KEYS[1], 'status')
+if status and not is_final(status) then redis.call('HSET', KEYS[1], 'cancel', 1) end
+return status
+"""
+)
+
+FINISH_JOB = (
+    _IS_FINAL
+    + """
+-- KEYS: record, items, step; ARGV: status, finished_at, error or '', seconds to keep, then index, item, …
+-- Makes a status final unless one is. Returns 1 if it did.
+local status = redis.call('HGET', KEYS[1], 'status')
+if not status or is_final(status) then return 0 end
+redis.call('HSET', KEYS[1], 'status', ARGV[1], 'finished_at', ARGV[2])
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'error', ARGV[3]) end
+for at = 5, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1]) end
+redis.call('DEL', KEYS[3])
+redis.call('EXPIRE', KEYS[1], ARGV[4])
+redis.call('EXPIRE', KEYS[2], ARGV[4])
+return 1
+"""
+)
