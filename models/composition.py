@@ -1,0 +1,67 @@
+"""Putting the change into the photo at its own resolution, relative to the reconstruction (design §2, step 5)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from models.masks import Mask
+
+Field = NDArray[np.float32]
+"""(H, W, channels) in unit range."""
+
+KEPT_BELOW = 0.12
+"""Change, as a share of the range, up to which the photo's own texture stays whole."""
+GONE_ABOVE = 0.40
+"""Change from which none of it is left: a hole shows no old texture."""
+
+
+def kept_texture(change: Field, scale: float) -> Field:
+    """κ (H, W, 1): 1 where the change is small, 0 where it is large.
+
+    Args:
+        change: D(ẑ) − D(E(x)).
+        scale: pixels per model pixel; the change is judged without detail finer than the model's.
+    """
+    size = ndimage.gaussian_filter(np.abs(change).max(axis=2), sigma=scale)
+    ramp = np.clip((size - KEPT_BELOW) / (GONE_ABOVE - KEPT_BELOW), 0, 1)
+    kappa: Field = (1 - ramp * ramp * (3 - 2 * ramp)).astype(np.float32)[:, :, None]
+    return kappa
+
+
+def surrounding_grain(x: Field, masked: Mask, key: int) -> Field:
+    """Fine noise for the inside, taken from just outside the mask and mirrored in over its edge.
+
+    Where the mirrored place lies in the mask too, a place outside is drawn with ``key``; without any outside there
+    is no grain to take.
+    """
+    fine = x - ndimage.gaussian_filter(x, sigma=(1.5, 1.5, 0))
+    if masked.all():
+        return np.zeros_like(fine)
+    if not masked.any():
+        return fine
+    nearest = ndimage.distance_transform_edt(masked, return_distances=False, return_indices=True)
+    rows, columns = np.nonzero(masked)
+    mirror_rows = np.clip(2 * nearest[0][masked] - rows, 0, masked.shape[0] - 1)
+    mirror_columns = np.clip(2 * nearest[1][masked] - columns, 0, masked.shape[1] - 1)
+    blocked = masked[mirror_rows, mirror_columns]
+    ring = np.flatnonzero(~masked)
+    drawn = ring[np.random.default_rng(key).integers(0, len(ring), size=int(blocked.sum()))]
+    mirror_rows[blocked], mirror_columns[blocked] = np.divmod(drawn, masked.shape[1])
+    grain = fine.copy()
+    grain[masked] = fine[mirror_rows, mirror_columns]
+    return grain
+
+
+def composed(x: Field, change: Field, reconstruction: Field, alpha: Field, kappa: Field, grain: Field) -> Field:
+    """``y = (1−α) x + α [D(ẑ) + κ (x − D(E(x))) + (1−κ) grain]``, written as what is added to x.
+
+    Args:
+        change: D(ẑ) − D(E(x)).
+        reconstruction: D(E(x)).
+        alpha: (H, W, 1) in [0, 1].
+        kappa: (H, W, 1) in [0, 1].
+    """
+    y: Field = x + alpha * (change - (1 - kappa) * (x - reconstruction - grain))
+    return y

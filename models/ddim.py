@@ -1,0 +1,85 @@
+"""DDIM as functions: the grid of noise levels, inversion and denoising steps.
+
+Level 0 is the clean latent (ᾱ = 1); level i of a grid of ``steps`` has timestep ``i·T/steps − 1``, so that
+level ``steps`` is the last of T. Song et al., *Denoising Diffusion Implicit Models* (arXiv 2010.02502), Eq. 12.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Noise levels 0 … ``steps`` over all of T.
+
+    Attributes:
+        timesteps: (steps + 1,) long; entry 0 is never shown to a model.
+        alpha_bar: (steps + 1,) float64; ᾱ by level, 1 at level 0.
+    """
+
+    timesteps: Tensor
+    alpha_bar: Tensor
+
+    @classmethod
+    def over(cls, alphas_cumprod: Tensor, steps: int) -> Grid:
+        """Cut all of T into ``steps`` levels.
+
+        Raises:
+            ValueError: more steps than timesteps, or none.
+        """
+        T = len(alphas_cumprod)
+        if not 1 <= steps <= T:
+            raise ValueError(f"steps must be between 1 and {T}; got {steps}")
+        levels = torch.arange(steps + 1, dtype=torch.float64)
+        timesteps = (levels * T / steps).round().long() - 1
+        alpha_bar = torch.cat([torch.ones(1, dtype=torch.float64), alphas_cumprod.double()[timesteps[1:]]])
+        return cls(timesteps.clamp(min=0), alpha_bar)
+
+    @property
+    def steps(self) -> int:
+        return len(self.timesteps) - 1
+
+    def depth(self, severity: float) -> int:
+        """The level T′ that an inversion of this severity (0, 1] goes to: ``max(1, round(severity·steps))``."""
+        return max(1, min(self.steps, int(severity * self.steps + 0.5)))
+
+
+def predicted_clean(z_t: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
+    """ẑ_0 = (z_t − √(1−ᾱ) ε) / √ᾱ."""
+    return (z_t - math.sqrt(1 - alpha_bar) * noise) / math.sqrt(alpha_bar)
+
+
+def diffused(z_0: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
+    """z_t = √ᾱ z_0 + √(1−ᾱ) ε."""
+    return math.sqrt(alpha_bar) * z_0 + math.sqrt(1 - alpha_bar) * noise
+
+
+def moved(z_t: Tensor, noise: Tensor, alpha_bar_from: float, alpha_bar_to: float) -> Tensor:
+    """One deterministic DDIM step (η = 0) between two levels, up (inversion) or down (denoising)."""
+    return diffused(predicted_clean(z_t, noise, alpha_bar_from), noise, alpha_bar_to)
+
+
+def start(z_0: Tensor, z_T: Tensor, seed_noise: Tensor, alpha_bar: float, seed_share: float) -> Tensor:
+    """Where denoising of the inside begins (design §2, step 3).
+
+    ``√ᾱ z_0 + √(1−ᾱ) (√(1−ρ²) ε_inv + ρ ε_seed)`` with ``ε_inv = (z_T' − √ᾱ z_0)/√(1−ᾱ)``: the inversion's own
+    noise mixed with the seed's, at the variance of either.
+
+    Args:
+        z_0: clean latent, any shape.
+        z_T: the same latent inverted to the level of ``alpha_bar`` (< 1).
+        seed_noise: standard normal noise of the same shape.
+        seed_share: ρ in [0, 1].
+    """
+    inverted = (z_T - math.sqrt(alpha_bar) * z_0) / math.sqrt(1 - alpha_bar)
+    return diffused(z_0, math.sqrt(1 - seed_share**2) * inverted + seed_share * seed_noise, alpha_bar)
+
+
+def guided(noise_c2: Tensor, noise_c1: Tensor, guidance: float) -> Tensor:
+    """Classifier-free guidance from background to defect: ε_C2 + g (ε_C1 − ε_C2)."""
+    return noise_c2 + guidance * (noise_c1 - noise_c2)

@@ -1,0 +1,114 @@
+"""One plot of one item while it is drawn: its canvas, trajectory, tokens and latent plane."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from models.canvas import Canvas
+from models.ddim import Grid, start
+from models.inversion import Trajectory
+from models.items import ItemRequest
+from models.levels import Levels
+from models.noise import noise_key, seeded_normal
+from models.resampling import resized, taper
+from models.windows import Place, Plot
+
+
+@dataclass(eq=False)
+class Drawing:
+    """State of a plot at work.
+
+    Attributes:
+        levels: the camera's range as the model sees this plot.
+        trajectories: one per window.
+        mask: (1, h, w) 0/1 on the plane's cells.
+        tokens: (N, D), C1: C2's tokens, then the defect's, padded.
+        tokens_valid: (N − C2's,) bool; all False for a control.
+        z: (C, h, w), the latent plane as far as it is denoised.
+        plane: the trajectory on the plane, by level.
+    """
+
+    request: ItemRequest
+    plot: Plot
+    canvas: Canvas
+    grid: Grid
+    levels: Levels
+    trajectories: list[Trajectory]
+    mask: Tensor
+    tokens: Tensor
+    tokens_valid: Tensor
+    z: Tensor = field(init=False)
+    plane: list[Tensor] = field(init=False)
+
+    @property
+    def depth(self) -> int:
+        return self.grid.depth(self.request.severity)
+
+    @property
+    def passes(self) -> tuple[bool, ...]:
+        """The prompts that each step predicts under: False for C2, True for C1."""
+        if self.request.control or self.request.guidance == 0:
+            return (False,)
+        return (True,) if self.request.guidance == 1 else (False, True)
+
+    def begin(self, attempt: int) -> None:
+        """Lay the trajectory on the plane and mix the seed's noise into the inside (design §2, step 3)."""
+        request = self.request
+        self.plane = [
+            self.canvas.merged([trajectory.latents[level] for trajectory in self.trajectories])
+            for level in range(self.depth + 1)
+        ]
+        z_T = self.plane[self.depth]
+        key = noise_key(request.seed, request.index, self.plot.name, attempt)
+        noise = seeded_normal(key, tuple(z_T.shape)).to(z_T)
+        alpha_bar = float(self.grid.alpha_bar[self.depth])
+        self.reinject(start(self.plane[0], z_T, noise, alpha_bar, request.seed_share), self.depth)
+
+    def reinject(self, inside: Tensor, level: int) -> None:
+        """Keep what was drawn inside the mask; outside goes back the stored trajectory."""
+        self.z = torch.where(self.mask > 0, inside, self.plane[level])
+
+    def latent_change(self, place: Place) -> NDArray[np.float32]:
+        """Norm of ẑ_0 − z_0 over channels at the photo's resolution, (rows, columns); 0 beyond the plot."""
+        norm = (self.z - self.plane[0]).float().norm(dim=0)[None, None]
+        plot = self.plot
+        frame = functional.interpolate(norm, size=(plot.height, plot.width), mode="bilinear")[0, 0].cpu().numpy()
+        rows, columns = place
+        y0, y1 = max(rows.start, plot.y), min(rows.stop, plot.y + plot.height)
+        x0, x1 = max(columns.start, plot.x), min(columns.stop, plot.x + plot.width)
+        change = np.zeros((rows.stop - rows.start, columns.stop - columns.start), dtype=np.float32)
+        change[y0 - rows.start : y1 - rows.start, x0 - columns.start : x1 - columns.start] = frame[
+            y0 - plot.y : y1 - plot.y, x0 - plot.x : x1 - plot.x
+        ]
+        return change
+
+    def blended(self, parts: list[Tensor], place: Place) -> NDArray[np.float32]:
+        """The windows' (channels, P, P) pictures, blended at the photo's resolution, where the place is.
+
+        Returns:
+            (rows, columns, channels) float32.
+        """
+        side = self.plot.side
+        rows, columns = place
+        shape = (rows.stop - rows.start, columns.stop - columns.start)
+        weight = taper(side)
+        total = np.zeros((*shape, 1), dtype=np.float32)
+        blend = np.zeros((*shape, parts[0].shape[0]), dtype=np.float32)
+        for window, part in zip(self.plot.windows, parts, strict=True):
+            picture = resized(part[None].float(), side)[0].cpu().numpy().transpose(1, 2, 0)
+            y0, y1 = max(rows.start, window.y), min(rows.stop, window.y + side)
+            x0, x1 = max(columns.start, window.x), min(columns.stop, window.x + side)
+            if y0 >= y1 or x0 >= x1:
+                continue
+            here = np.s_[y0 - rows.start : y1 - rows.start, x0 - columns.start : x1 - columns.start]
+            there = np.s_[y0 - window.y : y1 - window.y, x0 - window.x : x1 - window.x]
+            w = weight[there][:, :, None]
+            blend[here] += w * picture[there]
+            total[here] += w
+        return np.asarray(blend / np.maximum(total, np.finfo(np.float32).tiny), dtype=np.float32)

@@ -1,0 +1,51 @@
+"""The execution fingerprint: same inputs and same fingerprint, same pixels."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from functools import cache
+from pathlib import Path
+
+import diffusers
+import numpy
+import scipy
+import torch
+import transformers
+
+from models.backbone import Backbone
+
+
+@cache
+def code_digest() -> str:
+    """Digest of this package's own modules; rendering, training and the bundled files do not draw items."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def device_model(device: torch.device) -> str:
+    """Model of the device; for a CPU the instruction set that torch chose, and its threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} threads={torch.get_num_threads()}"
+
+
+def fingerprint(backbone: Backbone, batch_shape: int) -> str:
+    """``fp1:`` and 32 hex digits of all that shapes an item's pixels besides its inputs."""
+    parts = {
+        "code": code_digest(),
+        "torch": torch.__version__,
+        "diffusers": diffusers.__version__,
+        "transformers": transformers.__version__,
+        "numpy": numpy.__version__,
+        "scipy": scipy.__version__,
+        "backbone": backbone.digest,
+        "calibration": backbone.calibration,
+        "device": device_model(backbone.device),
+        "dtype": str(backbone.dtype),
+        "batch_shape": batch_shape,
+    }
+    return "fp1:" + hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

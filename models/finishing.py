@@ -1,0 +1,134 @@
+"""From denoised latents to an item: composite, refined mask, scores and measures (design §2, steps 5 to 7)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models import composition, scores
+from models.drawing import Drawing
+from models.items import ItemRequest, ItemResult
+from models.levels import Levels, Pixels, colour, saturation
+from models.masks import Mask, inner_edge, outer_edge
+from models.measures import measured
+from models.noise import noise_key
+from models.refinement import Calibration, change_map, refined_mask
+from models.windows import Place, Plot
+
+GRAIN_REACH = 16
+"""Pixels around a mask from which its grain is taken and judged."""
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """A drawing with what the VAE makes of its windows: (3, P, P) each, in [0, 1]."""
+
+    drawing: Drawing
+    pictures: list[Tensor]
+
+
+def finished(
+    request: ItemRequest, decoded: Sequence[Decoded], calibration: Calibration, attempt: int
+) -> ItemResult:
+    """Compose all plots of an item into its photo and judge the result."""
+    image = request.image.copy()
+    refined = np.zeros(request.mask.shape, dtype=np.bool_)
+    outcomes = [_plotted(image, refined, request, part, calibration, attempt) for part in decoded]
+    place = _around(request.mask, GRAIN_REACH)
+    levels = Levels.of(colour(request.image)[place], request.black_level, request.white_level)
+    before, after = (levels.to_unit(colour(picture)[place]).mean(axis=2) for picture in (request.image, image))
+    judged = scores.Scores(
+        presence=scores.presence(float(np.mean([outcome.salience for outcome in outcomes])), calibration.presence),
+        seam=scores.seam(before, after, request.mask[place]),
+        grain=scores.grain(before, after, refined[place], request.mask[place]),
+        coverage=float(refined.sum() / request.mask.sum()),
+        background_max_abs_diff=background_difference(request.image, image, request.mask),
+    )
+    return ItemResult(
+        image=image,
+        refined_mask=refined,
+        scores=judged,
+        regions=measured(refined[place], np.abs(after - before), (place[1].start, place[0].start)),
+        soft_edge_px=max(outcome.edge for outcome in outcomes),
+        pixels_per_model_pixel=max(outcome.scale for outcome in outcomes),
+        attempts=attempt,
+        accepted=judged.quality >= request.min_quality,
+    )
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    salience: float
+    edge: int
+    scale: float
+
+
+def _plotted(
+    image: Pixels, refined: Mask, request: ItemRequest, part: Decoded, calibration: Calibration, attempt: int
+) -> _Outcome:
+    """Write one plot into the image and the refined mask: only pixels of the plot's own request are touched."""
+    drawing = part.drawing
+    scale = drawing.plot.side / part.pictures[0].shape[-1]
+    edge = max(2, math.ceil(1.5 * scale))
+    place = _place(drawing.plot, refined.shape, edge + GRAIN_REACH)
+    own = drawing.plot.mask_at(place)
+    change, reconstruction = _change(part, place, colour(image).shape[2])
+    map_ = change_map(change, drawing.latent_change(place), calibration, scale)
+    own_refined = refined_mask(map_, own, scale)
+    x = drawing.levels.to_unit(colour(request.image)[place])
+    alpha = inner_edge(own, edge) * outer_edge(own_refined, edge)
+    y = composition.composed(
+        x,
+        change,
+        reconstruction,
+        alpha[:, :, None],
+        composition.kept_texture(change, scale),
+        composition.surrounding_grain(
+            x, own, noise_key(request.seed, request.index, drawing.plot.name + "/grain", attempt)
+        ),
+    )
+    touched = alpha > 0
+    colour(image)[place][touched] = drawing.levels.from_unit(y[touched], image.dtype, saturation(request.image))
+    refined[place] |= own_refined
+    return _Outcome(scores.salience(map_, own), edge, scale)
+
+
+def background_difference(before: Pixels, after: Pixels, mask: Mask) -> int:
+    """Greatest difference outside the mask, in levels."""
+    changed = before != after
+    outside = (changed.any(axis=2) if changed.ndim == 3 else changed) & ~mask
+    if not outside.any():
+        return 0
+    return int(np.abs(before[outside].astype(np.int64) - after[outside].astype(np.int64)).max())
+
+
+def _change(part: Decoded, place: Place, channels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """D(ẑ) − D(E(x)) and D(E(x)) at the photo's resolution, (rows, columns, channels)."""
+    reconstructions = [trajectory.reconstruction for trajectory in part.drawing.trajectories]
+    changes = [picture - base for picture, base in zip(part.pictures, reconstructions, strict=True)]
+    if channels == 1:
+        changes, reconstructions = ([t.mean(dim=0, keepdim=True) for t in ts] for ts in (changes, reconstructions))
+    return part.drawing.blended(changes, place), part.drawing.blended(reconstructions, place)
+
+
+def _place(plot: Plot, shape: tuple[int, ...], margin: int) -> Place:
+    """The part of the photo with a plot's pixels and a margin around them."""
+    return _within(plot.rows, plot.columns, shape, margin)
+
+
+def _around(mask: Mask, margin: int) -> Place:
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return _within(rows, columns, mask.shape, margin)
+
+
+def _within(rows: NDArray[Any], columns: NDArray[Any], shape: tuple[int, ...], margin: int) -> Place:
+    return (
+        slice(max(0, int(rows.min()) - margin), min(shape[0], int(rows.max()) + 1 + margin)),
+        slice(max(0, int(columns.min()) - margin), min(shape[1], int(columns.max()) + 1 + margin)),
+    )

@@ -1,0 +1,224 @@
+"""Generation: a batch of items in, synthetic images with their refined masks out (design §2).
+
+One inversion a window serves every mask, type and seed; U-Net and VAE run at one fixed padded batch shape, so that
+an item's pixels do not depend on its neighbours, its slot, a cache hit or a retry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from models.adapters import MAX_DEFECT_TOKENS
+from models.attention import Region
+from models.backbone import Backbone
+from models.batching import Batcher, OnStep
+from models.canvas import Canvas
+from models.ddim import Grid, guided, moved
+from models.drawing import Drawing
+from models.fingerprint import fingerprint
+from models.finishing import Decoded, finished
+from models.inversion import Trajectory, TrajectoryCache, deepen
+from models.items import ItemRequest, ItemResult
+from models.levels import Levels, colour
+from models.refinement import Calibration
+from models.resampling import as_model_input
+from models.windows import Plot, plan
+
+MAX_ATTEMPTS = 3
+"""How often an item below its ``min_quality`` is drawn in all; the best attempt is returned."""
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """One window of a drawing under one prompt (C1 or C2): a row of a U-Net batch."""
+
+    drawing: int
+    window: int
+    defect: bool
+
+
+class Generator:
+    """Draws items on one backbone. Not thread-safe: one generator per device and thread.
+
+    Args:
+        backbone: the diffusion model.
+        batch_shape: rows of every model call; short batches are padded to it.
+        cache_bytes: budget of the trajectory cache.
+
+    Attributes:
+        fingerprint: the execution fingerprint of everything drawn here.
+    """
+
+    def __init__(self, backbone: Backbone, batch_shape: int = 1, cache_bytes: int = 256 << 20) -> None:
+        self.backbone = backbone
+        self.cache = TrajectoryCache(cache_bytes)
+        self.calibration = Calibration.of(backbone.calibration)
+        self.fingerprint = fingerprint(backbone, batch_shape)
+        self._batch = Batcher(batch_shape)
+
+    @torch.inference_mode()
+    def generate(self, requests: Sequence[ItemRequest], on_step: OnStep | None = None) -> list[ItemResult]:
+        """Draw items, sharing one inversion per window.
+
+        Args:
+            requests: items that share an image or mask share the array, so that it is planned once.
+            on_step: called after each U-Net call; it stops the work by raising.
+
+        Returns:
+            Results in the order of the requests.
+
+        Raises:
+            AdapterError: a defect type belongs to another backbone.
+            ValueError: an empty mask, or one of another size than its image.
+        """
+        for request in requests:
+            request.adapter.check(self.backbone)
+            if request.mask.shape != request.image.shape[:2]:
+                raise ValueError(f"the mask is {request.mask.shape}, the image {request.image.shape[:2]}")
+        plans: dict[int, tuple[Plot, ...]] = {}
+        for request in requests:
+            if id(request.mask) not in plans:
+                plans[id(request.mask)] = plan(request.mask, self.backbone.window_px, self.backbone.latent_size)
+        self._batch.begin(on_step)
+        best: dict[int, ItemResult] = {}
+        try:
+            for attempt in range(1, MAX_ATTEMPTS + 1):
+                waiting = [i for i in range(len(requests)) if i not in best or not best[i].accepted]
+                drawings = [
+                    [self._prepared(requests[i], plot) for plot in plans[id(requests[i].mask)]] for i in waiting
+                ]
+                self._draw([drawing for group in drawings for drawing in group], attempt)
+                for i, group in zip(waiting, drawings, strict=True):
+                    result = finished(requests[i], list(self._decoded(group)), self.calibration, attempt)
+                    if i in best and best[i].scores.quality >= result.scores.quality:
+                        result = best[i]
+                    best[i] = replace(result, attempts=attempt)
+        finally:
+            self.cache.trim()
+        return [best[i] for i in range(len(requests))]
+
+    def _prepared(self, request: ItemRequest, plot: Plot) -> Drawing:
+        backbone = self.backbone
+        frame = plot.frame(colour(request.image))
+        levels = Levels.of(frame, request.black_level, request.white_level)
+        canvas = Canvas.of(plot, backbone.latent_size)
+        trajectories = []
+        for window in plot.windows:
+            y, x = window.y - plot.y, window.x - plot.x
+            pixels = levels.to_unit(frame[y : y + plot.side, x : x + plot.side])
+            trajectories.append(self._trajectory(as_model_input(pixels, backbone.window_px), request))
+        defect = request.adapter.tokens.to(trajectories[0].prompt)
+        spare = MAX_DEFECT_TOKENS - len(defect)
+        return Drawing(
+            request=request,
+            plot=plot,
+            canvas=canvas,
+            grid=Grid.over(backbone.alphas_cumprod, request.steps),
+            levels=levels,
+            trajectories=trajectories,
+            mask=torch.from_numpy(plot.cells(canvas.height, canvas.width))[None].to(
+                backbone.device, backbone.dtype
+            ),
+            tokens=torch.cat([trajectories[0].prompt, functional.pad(defect, (0, 0, 0, spare))]),
+            tokens_valid=torch.arange(MAX_DEFECT_TOKENS, device=backbone.device) < len(defect),
+        )
+
+    def _trajectory(self, x: Tensor, request: ItemRequest) -> Trajectory:
+        """The trajectory of a window, cached by all that shapes it: pixels, C2 and grid, on this backbone."""
+        key = f"{hashlib.sha256(x.numpy().tobytes()).hexdigest()}|{request.steps}|{request.part}"
+        trajectory = self.cache.get(key)
+        if trajectory is None:
+            (z_0,) = self._batch(self.backbone.encode, [(x.to(self.backbone.device, self.backbone.dtype),)])
+            (reconstruction,) = self._batch(self.backbone.decode, [(z_0,)])
+            trajectory = Trajectory([z_0], reconstruction, self.backbone.embed([request.part])[0])
+            self.cache.put(key, trajectory)
+        return trajectory
+
+    def _draw(self, drawings: list[Drawing], attempt: int) -> None:
+        """Steps 2 to 4 of all drawings together."""
+        due = _due(drawings)
+        self._batch.expect(sum((depth - group[0].depth) * len(group) for depth, _, group in due))
+        self._batch.expect(sum(d.depth * len(d.canvas.corners) * len(d.passes) for d in drawings))
+        for depth, grid, group in due:
+            deepen(group, depth, grid, self._background_noise)
+        for drawing in drawings:
+            drawing.begin(attempt)
+        slots = [
+            _Slot(i, window, defect)
+            for i, drawing in enumerate(drawings)
+            for window in range(len(drawing.canvas.corners))
+            for defect in drawing.passes
+        ]
+        regions: dict[tuple[_Slot, ...], Region] = {}
+        for level in range(max((drawing.depth for drawing in drawings), default=0), 0, -1):
+            active = [slot for slot in slots if drawings[slot.drawing].depth >= level]
+            noises = dict(zip(active, self._masked_noise(drawings, active, level, regions), strict=True))
+            for i in sorted({slot.drawing for slot in active}):
+                self._step(drawings[i], i, noises, level)
+
+    def _step(self, drawing: Drawing, i: int, noises: dict[_Slot, Tensor], level: int) -> None:
+        """One DDIM step of the inside; the stored trajectory goes back outside (design §2, step 4)."""
+        windows = range(len(drawing.canvas.corners))
+        by_prompt = {
+            defect: drawing.canvas.merged([noises[_Slot(i, window, defect)] for window in windows])
+            for defect in drawing.passes
+        }
+        if len(by_prompt) == 2:
+            noise = guided(by_prompt[False], by_prompt[True], drawing.request.guidance)
+        else:
+            (noise,) = by_prompt.values()
+        high, low = float(drawing.grid.alpha_bar[level]), float(drawing.grid.alpha_bar[level - 1])
+        drawing.reinject(moved(drawing.z, noise, high, low), level - 1)
+
+    def _background_noise(self, latents: list[Tensor], t: Tensor, prompts: list[Tensor]) -> list[Tensor]:
+        t = t.to(self.backbone.device)
+        rows = [(z, t, prompt) for z, prompt in zip(latents, prompts, strict=True)]
+        return self._batch(self.backbone.predict_noise, rows, counted=True)
+
+    def _masked_noise(
+        self, drawings: list[Drawing], slots: list[_Slot], level: int, regions: dict[tuple[_Slot, ...], Region]
+    ) -> list[Tensor]:
+        """ε_θ of each slot under masked attention; regions are kept from level to level."""
+
+        def predict(*columns: Tensor) -> Tensor:
+            z, t, tokens, mask, valid, number = columns
+            chunk = tuple(slots[int(j)] for j in number)
+            if chunk not in regions:
+                regions[chunk] = Region(mask, self.backbone.background_tokens, valid)
+            return self.backbone.predict_noise(z, t, tokens, regions[chunk])
+
+        rows = []
+        for number, slot in enumerate(slots):
+            drawing = drawings[slot.drawing]
+            t = drawing.grid.timesteps[level].to(self.backbone.device)
+            z, mask = (drawing.canvas.crops(plane)[slot.window] for plane in (drawing.z, drawing.mask))
+            valid = drawing.tokens_valid & slot.defect
+            rows.append((z, t, drawing.tokens, mask, valid, torch.tensor(number)))
+        return self._batch(predict, rows, counted=True)
+
+    def _decoded(self, drawings: list[Drawing]) -> Iterator[Decoded]:
+        for drawing in drawings:
+            crops = [(crop,) for crop in drawing.canvas.crops(drawing.z)]
+            yield Decoded(drawing, self._batch(self.backbone.decode, crops))
+
+
+def _due(drawings: list[Drawing]) -> list[tuple[int, Grid, list[Trajectory]]]:
+    """Trajectories to deepen, in groups that share depth, target and grid."""
+    targets: dict[int, tuple[int, Grid, Trajectory]] = {}
+    for drawing in drawings:
+        for trajectory in drawing.trajectories:
+            known = targets.get(id(trajectory))
+            if known is None or known[0] < drawing.depth:
+                targets[id(trajectory)] = (drawing.depth, drawing.grid, trajectory)
+    groups: dict[tuple[int, int, int], tuple[int, Grid, list[Trajectory]]] = {}
+    for depth, grid, trajectory in targets.values():
+        if trajectory.depth < depth:
+            key = (grid.steps, trajectory.depth, depth)
+            groups.setdefault(key, (depth, grid, []))[2].append(trajectory)
+    return list(groups.values())

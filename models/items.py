@@ -1,0 +1,70 @@
+"""What is asked of the method and what it gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models.adapters import Adapter
+from models.levels import Pixels
+from models.masks import Mask
+from models.measures import RegionMeasures
+from models.scores import Scores
+
+
+@dataclass(frozen=True, eq=False)
+class ItemRequest:
+    """One item to draw.
+
+    Attributes:
+        image: (H, W) or (H, W, 2 to 4) uint8 or uint16, the canonical input; a last channel of 2 or 4 is alpha.
+        mask: (H, W) bool, not empty: where the defect may appear.
+        adapter: the defect type; for a control its tokens are left out.
+        part: text of C2.
+        severity: (0, 1].
+        guidance: weight g of ε_C1 over ε_C2; 1 is one pass a step.
+        seed_share: ρ in [0, 1].
+        steps: of the grid over all of T.
+        seed, index: the noise key; ``index`` is the item's place in its augmentation.
+        control: draw under C2 alone.
+        min_quality: below it the item is drawn again.
+        black_level, white_level: for 16 bits; fitted on the window if None.
+    """
+
+    image: Pixels
+    mask: Mask
+    adapter: Adapter
+    part: str
+    severity: float
+    guidance: float
+    seed_share: float
+    steps: int
+    seed: int
+    index: int
+    control: bool = False
+    min_quality: float = 0.0
+    black_level: int | None = None
+    white_level: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ItemResult:
+    """What was drawn.
+
+    Attributes:
+        image: same shape and dtype as the request's; outside the requested mask the same bits.
+        refined_mask: (H, W) bool, inside the requested mask.
+        regions: measures, largest first.
+        soft_edge_px: changed pixels that are not labelled lie within this distance of a labelled one.
+        pixels_per_model_pixel: the coarsest scale at which a part of the mask was drawn.
+        attempts: how often the item was drawn.
+        accepted: quality reached ``min_quality``.
+    """
+
+    image: Pixels
+    refined_mask: Mask
+    scores: Scores
+    regions: tuple[RegionMeasures, ...]
+    soft_edge_px: int
+    pixels_per_model_pixel: float
+    attempts: int
+    accepted: bool

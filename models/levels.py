@@ -1,0 +1,61 @@
+"""Grey levels of a camera and the unit range that the model sees, an affine map there and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The values that become 0 and 1."""
+
+    black: int
+    white: int
+
+    @classmethod
+    def of(cls, window: Pixels, black: int | None = None, white: int | None = None) -> Levels:
+        """The range of a window: 0–255 for 8 bits; for 16 bits the given levels or fitted ones.
+
+        Cameras deliver 10, 12 or 14 bits in 16. The white level is fitted as the least ``2ᵇ − 1`` (b ≥ 8) that
+        99.9 % of the window's pixels do not exceed, so that a hot pixel does not darken the whole window.
+        """
+        if window.dtype == np.uint8:
+            return cls(0, 255)
+        if white is None:
+            reached = int(np.percentile(window, 99.9, method="higher"))
+            white = (1 << max(8, reached.bit_length())) - 1
+        black = 0 if black is None else black
+        return cls(black, max(white, black + 1))
+
+    def to_unit(self, pixels: Pixels) -> NDArray[np.float32]:
+        """Levels → unit range; values beyond black and white lie outside [0, 1]."""
+        return ((pixels.astype(np.float32) - self.black) / (self.white - self.black)).astype(np.float32)
+
+    def from_unit(self, unit: NDArray[np.float32], dtype: np.dtype[np.uint8 | np.uint16], top: int) -> Pixels:
+        """Unit range → levels, rounded, cut to [0, ``top``]."""
+        levels = unit * np.float32(self.white - self.black) + np.float32(self.black)
+        return cast(Pixels, np.clip(np.rint(levels), 0, top).astype(dtype))
+
+
+def saturation(image: Pixels) -> int:
+    """The highest value the camera of this image can give: ``2ᵇ − 1`` just above its maximum (b ≥ 8)."""
+    if image.dtype == np.uint8:
+        return 255
+    return int((1 << max(8, int(image.max()).bit_length())) - 1)
+
+
+def has_alpha(image: Pixels) -> bool:
+    return image.ndim == 3 and image.shape[2] in (2, 4)
+
+
+def colour(image: Pixels) -> Pixels:
+    """The channels that carry colour, (H, W, 1 or 3): without alpha, which nothing here ever touches."""
+    if image.ndim == 2:
+        return image[:, :, None]
+    return image[:, :, :-1] if has_alpha(image) else image

@@ -1,0 +1,59 @@
+"""Geometry of masks: soft edges that keep thin masks, thickness, distance."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Mask = NDArray[np.bool_]
+
+
+def distance_inside(mask: Mask) -> NDArray[np.float32]:
+    """Distance of each set pixel to the nearest clear one, in pixels (≥ 1); beyond the array all is set.
+
+    A mask that touches the image's border has no edge there: nothing lies on the other side.
+    """
+    if mask.all():
+        return np.full(mask.shape, np.float32(max(mask.shape)))
+    return np.asarray(ndimage.distance_transform_edt(mask), dtype=np.float32)
+
+
+def distance_outside(mask: Mask) -> NDArray[np.float32]:
+    """Distance of each clear pixel to the nearest set one, in pixels (≥ 1); 0 on set ones; ∞ if none is set."""
+    if not mask.any():
+        return np.full(mask.shape, np.float32(np.inf))
+    return np.asarray(ndimage.distance_transform_edt(~mask), dtype=np.float32)
+
+
+def local_thickness(inside: NDArray[np.float32], limit: int) -> NDArray[np.int32]:
+    """Radius of the largest disc within the mask that covers a pixel, up to ``limit``.
+
+    Args:
+        inside: `distance_inside` of the mask.
+        limit: radii above count as this one.
+    """
+    thickness = (inside > 0).astype(np.int32)
+    for radius in range(2, limit + 1):
+        centres = inside >= radius
+        if not centres.any():
+            break
+        thickness[distance_outside(centres) < radius] = radius
+    return np.where(inside > 0, thickness, 0)
+
+
+def inner_edge(mask: Mask, width: int) -> NDArray[np.float32]:
+    """α: 0 outside, rising to 1 within ``width`` pixels inside, and 1 on the medial axis however thin the mask."""
+    inside = distance_inside(mask)
+    ramp = inside / np.maximum(local_thickness(inside, width), 1)
+    return _smooth(np.minimum(ramp, 1.0).astype(np.float32))
+
+
+def outer_edge(mask: Mask, width: int) -> NDArray[np.float32]:
+    """1 inside, falling to 0 beyond ``width`` pixels outside."""
+    return _smooth(np.clip(1 - distance_outside(mask) / (width + 1), 0, 1).astype(np.float32))
+
+
+def _smooth(ramp: NDArray[np.float32]) -> NDArray[np.float32]:
+    smooth: NDArray[np.float32] = ramp * ramp * (3 - 2 * ramp)
+    return smooth

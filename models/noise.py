@@ -1,0 +1,19 @@
+"""Seeded noise, made on the CPU, so that it is the same on every device."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+
+def noise_key(seed: int, index: int, region: str, attempt: int) -> int:
+    """63 bits from a hash of (seed, index, region, attempt): an item's noise depends on nothing else."""
+    text = f"flawsmith-noise-1|{seed}|{index}|{region}|{attempt}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def seeded_normal(key: int, shape: tuple[int, ...]) -> Tensor:
+    """Standard normal float32 noise on the CPU."""
+    return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(key), dtype=torch.float32)
