@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
-from pydantic import Field, JsonValue
+from pydantic import BeforeValidator, Field, JsonValue
 
 from flawsmith.contract.base import Schema
 from flawsmith.contract.ids import DefectTypeRef, UploadId
@@ -12,9 +13,42 @@ from flawsmith.contract.ids import DefectTypeRef, UploadId
 MAX_COUNT = 64
 MAX_SEED = 2**53 - 1
 """Seeds stay exact in every JSON reader."""
+MAX_METADATA_BYTES = 16 * 1024
+MAX_METADATA_DEPTH = 16
 
 Severity = Annotated[float, Field(gt=0, le=1)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+
+
+def check_metadata(metadata: object) -> object:
+    """Return ``metadata`` if it is small, shallow and plain JSON; its type is checked elsewhere.
+
+    Raises:
+        ValueError: it is over `MAX_METADATA_BYTES` or `MAX_METADATA_DEPTH`, or holds NaN or broken text.
+    """
+    level = [metadata]
+    for _ in range(MAX_METADATA_DEPTH):
+        level = [child for parent in level for child in _children(parent)]
+    if level:
+        raise ValueError(f"must nest at most {MAX_METADATA_DEPTH} levels deep")
+    try:
+        encoded = json.dumps(metadata, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except TypeError:
+        return metadata
+    except ValueError as error:  # NaN and infinity; lone surrogates
+        raise ValueError("must hold finite numbers and valid Unicode only") from error
+    if len(encoded) > MAX_METADATA_BYTES:
+        raise ValueError(f"must be at most {MAX_METADATA_BYTES} bytes as JSON; got {len(encoded)}")
+    return metadata
+
+
+def _children(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+Metadata = Annotated[dict[str, JsonValue], Field(max_length=64), BeforeValidator(check_metadata)]
 
 
 class AugmentationParameters(Schema):
@@ -23,6 +57,7 @@ class AugmentationParameters(Schema):
     defect_type: DefectTypeRef
     """``name`` or ``name@version``; the newest version if none is named."""
     count: Annotated[int, Field(ge=1, le=MAX_COUNT)] = 1
+    """How many items to draw."""
     seed: Seed | None = None
     """Drawn by the service and returned if absent."""
     severity: Severity | None = None
@@ -43,14 +78,16 @@ class AugmentationParameters(Schema):
     """Edge of one pixel on the part in µm; then measures come in µm too."""
     control: bool = False
     """Draw controls instead: regenerated under C2 alone, without a defect."""
-    metadata: Annotated[dict[str, JsonValue], Field(max_length=64)] = Field(default_factory=dict)
+    metadata: Metadata = Annotated[dict[str, JsonValue], Field(max_length=64), BeforeValidator(check_metadata)]
     """Yours, kept to the end; at most 64 keys and 16 KiB as JSON."""
+    dry_run: bool = False
+    """Check everything, answer what would be done, and queue nothing."""
 
 
 class AugmentationRequest(AugmentationParameters):
     """JSON form: image and mask are uploads made before."""
 
     image: UploadId
+    """The normal image: an id that ``POST /v1/uploads`` answered."""
     mask: UploadId
-    dry_run: bool = False
-    """Check everything, answer what would be done, and queue nothing."""
+    """Where the defect may appear: an upload of the same size as the image."""

@@ -35,13 +35,15 @@ FormatVersion = Annotated[int, AfterValidator(check_format_version)]
 class Schema(BaseModel):
     """Strict base of all schemas: unknown fields are refused, NaN and infinity too."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, ser_json_inf_nan="constants")
+    model_config = ConfigDict(
+        extra="forbid", allow_inf_nan=False, ser_json_inf_nan="constants", use_attribute_docstrings=True
+    )
 
 
 class Answer(BaseModel):
     """Base of what the service answers: a client of this version ignores fields of a later one."""
 
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 def now() -> datetime:
