@@ -1,0 +1,129 @@
+"""The decoding process: ``python -m service.images.child REQUEST.json``.
+
+It reads the headers, says on standard output how many bytes it needs, waits on standard input for leave,
+decodes, and leaves PNG files beside the request. Each line of output is a JSON object with one key: ``field``
+(the file that is looked at from here on), ``bytes_needed``, ``error`` (what is wrong with that file) or
+``done`` (the result).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+from flawsmith.contract.uploads import ImageInfo
+from service.images.decoding import decode_source, open_source
+from service.images.encoding import encode_mask_png, encode_png
+from service.images.errors import ImageError
+from service.images.limits import Limits
+from service.images.masks import binarise_mask, check_mask
+from service.images.source import Source
+
+IMAGE_PNG = "image.png"
+MASK_PNG = "mask.png"
+
+_OVERHEAD = 64 * 2**20
+"""Codec tables, parsed structure and the modules of one format."""
+_COPIES = 6
+"""Arrays of the decoded size that are alive at once at most: codec, decoded, upright, filtered, packed, joined."""
+
+
+def bytes_needed(source: Source, file_size: int) -> int:
+    """Upper estimate of the memory that decoding and writing one file takes."""
+    return _OVERHEAD + 2 * file_size + _COPIES * source.pixel_bytes
+
+
+def limit_memory(extra: int) -> None:
+    """Let this process grow by at most ``extra`` bytes of address space, where the system can hold it to that."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        limit = pages * resource.getpagesize() + extra
+        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    except (OSError, ValueError):  # no /proc, or no such limit: the time limit still holds
+        return
+
+
+def limit_time(seconds: float) -> None:
+    """End this process after so many seconds of computing; no core file."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(seconds) + 1, math.ceil(seconds) + 1))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def say(**message: Any) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+def admit(request: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Decode what the request names and return the result, after leave was given."""
+    limits = Limits(**request["limits"])
+    sources: dict[str, Source] = {}
+    needed = 0
+    for field in ("image", "mask"):
+        if request[field] is None:
+            continue
+        say(field=field)
+        path = Path(request[field])
+        limits.check_bytes(path.stat().st_size)
+        data = path.read_bytes()
+        sources[field] = open_source(data, limits)
+        needed = max(needed, bytes_needed(sources[field], len(data)))
+    say(bytes_needed=needed)
+    if sys.stdin.readline().strip() != "go":
+        sys.exit(0)
+    limit_memory(needed)
+
+    info = ImageInfo.model_validate(request["image_info"]) if request["image_info"] else None
+    result: dict[str, Any] = {}
+    if "image" in sources:
+        say(field="image")
+        image = decode_source(sources.pop("image"))
+        info = image.info
+        (folder / IMAGE_PNG).write_bytes(encode_png(image))
+        del image
+        result["info"] = info.model_dump(mode="json")
+    if "mask" in sources:
+        say(field="mask")
+        upload = decode_source(sources.pop("mask"))
+        if request["mask_lossy"] is not None:
+            upload.info.lossy = request["mask_lossy"]
+        mask, warnings = binarise_mask(upload)
+        if info is not None:
+            check_mask(mask, info)
+        (folder / MASK_PNG).write_bytes(encode_mask_png(mask))
+        result["mask_pixels"] = int(mask.sum())
+        result["mask_warnings"] = upload.info.warnings + warnings
+    return result
+
+
+def main() -> None:
+    request_path = Path(sys.argv[1])
+    request = json.loads(request_path.read_text(encoding="utf-8"))
+    logging.disable()
+    limit_time(request["timeout_s"])
+    limit_memory(_OVERHEAD + 2 * request["limits"]["max_bytes"])
+    try:
+        say(done=admit(request, request_path.parent))
+    except ImageError as error:
+        say(error=error.detail)
+    except MemoryError:
+        say(
+            error="Decoding the file takes far more memory than its size calls for. "
+            "Save the image again as an ordinary PNG and send that."
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""The door: uploads are decoded in processes of their own, a few at a time and within a byte budget.
+
+Codecs are where hostile files do harm. A decoding process has a memory and a time limit and no secrets in its
+environment; if it dies, one request is refused and the service lives on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from flawsmith.contract.uploads import ImageInfo
+from service.images.errors import DoorBusyError, DoorError, Field, ImageError
+from service.images.limits import Limits
+
+_ROOT = Path(__file__).resolve().parents[2]
+"""The folder that holds the package ``service``."""
+_PASSED_ON = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TEMP", "LANG")
+"""Environment variables that the decoding process gets; the service's secrets are not among them."""
+_RETRY_AFTER_S = 2
+
+_ANOTHER_WAY = "Save the image again as an ordinary PNG and send that."
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """What became of one image, one mask, or both."""
+
+    png: bytes | None
+    """The canonical image; None if only a mask was given."""
+    info: ImageInfo | None
+    mask_png: bytes | None
+    """The mask as 8-bit grey PNG, 0 or 255."""
+    mask_pixels: int | None
+    """Number of pixels set in the mask."""
+    warnings: list[str]
+    """Of both files, each beginning with the file it speaks of: ``image: …`` or ``mask: …``."""
+
+
+class Door:
+    """Lets images in: at most ``max_children`` decodes at once, their estimated memory within ``byte_budget``.
+
+    Args:
+        limits: what a single file may be.
+        byte_budget: memory that all decodes together may take, in bytes.
+        max_children: decoding processes at once.
+        timeout_s: seconds one admission may decode for, and wait for its turn before.
+        folder: where each admission's private folder is made; the system's temporary folder if None.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        byte_budget: int,
+        max_children: int,
+        timeout_s: float,
+        folder: Path | None = None,
+    ) -> None:
+        self.limits = limits
+        self.byte_budget = byte_budget
+        self.timeout_s = timeout_s
+        self._folder = folder
+        self._turns = asyncio.Semaphore(max_children)
+        self._reserved = 0
+
+    async def admit(
+        self,
+        image: bytes | Path | None,
+        mask: bytes | Path | None = None,
+        *,
+        image_info: ImageInfo | None = None,
+        mask_lossy: bool | None = None,
+    ) -> Admitted:
+        """Decode an image, a mask, or both.
+
+        Args:
+            image: a file as it was sent, or, together with ``image_info``, the canonical PNG of an earlier upload,
+                which is passed through as it is.
+            mask: a file as it was sent, or the canonical PNG of an earlier upload.
+            image_info: what is already known about ``image``; may also stand without it, to check a mask.
+            mask_lossy: whether the mask's first file was compressed with loss; by the file itself if None.
+
+        Raises:
+            ImageError: a file cannot be used; ``field`` says which.
+            DoorBusyError: no room now; come back after ``retry_after`` seconds.
+            DoorError: the decoding process failed by a fault of ours.
+        """
+        if image is None and mask is None:
+            raise ValueError("nothing to admit: give an image, a mask or both")
+        done: dict[str, Any] = {}
+        png = mask_png = None
+        async with self._private_folder() as folder:
+            if mask is not None or image_info is None:
+                request = {
+                    "image": None if image_info else await _as_file(image, folder / "sent-image"),
+                    "mask": await _as_file(mask, folder / "sent-mask"),
+                    "image_info": image_info.model_dump(mode="json") if image_info else None,
+                    "mask_lossy": mask_lossy,
+                    "limits": asdict(self.limits),
+                    "timeout_s": self.timeout_s,
+                }
+                request_path = folder / "request.json"
+                request_path.write_text(json.dumps(request), encoding="utf-8")
+                async with self._turn():
+                    done = await self._decode(request_path)
+            if image_info is not None:
+                png = await asyncio.to_thread(image.read_bytes) if isinstance(image, Path) else image
+            elif image is not None:
+                png = await asyncio.to_thread((folder / "image.png").read_bytes)
+            if mask is not None:
+                mask_png = await asyncio.to_thread((folder / "mask.png").read_bytes)
+        info = image_info or (ImageInfo.model_validate(done["info"]) if "info" in done else None)
+        return Admitted(
+            png=png,
+            info=info,
+            mask_png=mask_png,
+            mask_pixels=done.get("mask_pixels"),
+            warnings=[f"image: {text}" for text in (info.warnings if info else [])]
+            + [f"mask: {text}" for text in done.get("mask_warnings", [])],
+        )
+
+    async def _decode(self, request_path: Path) -> dict[str, Any]:
+        """Run one decoding process; its result."""
+        field: Field | None = None
+        reserved = 0
+        errors = request_path.parent / "errors.txt"
+        with errors.open("wb") as stderr:
+            child = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "service.images.child", str(request_path)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=stderr,
+                env=_environment(),
+            )
+        assert child.stdin is not None
+        assert child.stdout is not None
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                while line := await child.stdout.readline():
+                    message = json.loads(line)
+                    if "field" in message:
+                        field = message["field"]
+                    elif "bytes_needed" in message:
+                        reserved = self._reserve(message["bytes_needed"], field)
+                        child.stdin.write(b"go\n")
+                    elif "error" in message:
+                        raise ImageError(message["error"], field)
+                    elif "done" in message:
+                        done: dict[str, Any] = message["done"]
+                        return done
+                status = await child.wait()
+        except TimeoutError:
+            raise ImageError(f"Decoding took longer than {self.timeout_s:g} s. {_ANOTHER_WAY}", field) from None
+        finally:
+            self._reserved -= reserved
+            await _end(child)
+        if status < 0:
+            raise ImageError(f"Decoding the file broke the decoder (signal {-status}). {_ANOTHER_WAY}", field)
+        tail = errors.read_text(encoding="utf-8", errors="replace")[-2000:]
+        raise DoorError(f"the decoding process ended with status {status}: {tail}")
+
+    def _reserve(self, needed: int, field: Field | None) -> int:
+        if needed > self.byte_budget:
+            raise ImageError(
+                f"Decoding the image would take about {needed // 10**6:,} MB of memory; this service sets aside "
+                f"{self.byte_budget // 10**6:,} MB. Crop it to the part or scale it down.",
+                field,
+            )
+        if self._reserved + needed > self.byte_budget:
+            raise DoorBusyError(_RETRY_AFTER_S)
+        self._reserved += needed
+        return needed
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """One of the ``max_children`` places; waits for it no longer than a decode may take."""
+        try:
+            await asyncio.wait_for(self._turns.acquire(), self.timeout_s)
+        except TimeoutError:
+            raise DoorBusyError(_RETRY_AFTER_S) from None
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    @asynccontextmanager
+    async def _private_folder(self) -> AsyncIterator[Path]:
+        folder = Path(tempfile.mkdtemp(prefix="flawsmith-door-", dir=self._folder))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _as_file(content: bytes | Path | None, path: Path) -> str | None:
+    """The path of a file with this content, written to ``path`` if it is not one already."""
+    if isinstance(content, bytes):
+        await asyncio.to_thread(path.write_bytes, content)
+        return str(path)
+    return None if content is None else str(content.resolve())
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    """Kill the process if it still runs, and reap it."""
+    if child.returncode is None:
+        child.kill()
+    if child.stdin is not None:
+        child.stdin.close()
+    await child.wait()
+
+
+def _environment() -> dict[str, str]:
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    # Each thread of the linear algebra library would take address space for buffers that are never used.
+    return environment | {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+    }
