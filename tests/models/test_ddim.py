@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers import DDIMScheduler
+
+from models.ddim import Grid, diffused, guided, moved, predicted_clean, start
+
+SCHEDULER = DDIMScheduler(
+    beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", set_alpha_to_one=True, clip_sample=False,
+    timestep_spacing="trailing",
+)  # fmt: skip
+
+
+def test_denoising_steps_are_those_of_the_diffusers_ddim_scheduler() -> None:
+    grid = Grid.over(SCHEDULER.alphas_cumprod, 10)
+    SCHEDULER.set_timesteps(10)
+    assert SCHEDULER.timesteps.tolist() == grid.timesteps[1:].flip(0).tolist()
+    generator = torch.Generator().manual_seed(0)
+    z, noise = torch.randn(2, 1, 4, 8, 8, generator=generator, dtype=torch.float64)
+    for level in range(10, 0, -1):
+        ours = moved(z, noise, float(grid.alpha_bar[level]), float(grid.alpha_bar[level - 1]))
+        theirs = SCHEDULER.step(noise, int(grid.timesteps[level]), z, eta=0).prev_sample
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_a_step_up_and_the_same_step_down_cancel() -> None:
+    z, noise = torch.randn(2, 4, 8, 8, dtype=torch.float64)
+    torch.testing.assert_close(moved(moved(z, noise, 0.9, 0.4), noise, 0.4, 0.9), z)
+
+
+def test_depth_follows_severity_and_is_at_least_one_level() -> None:
+    grid = Grid.over(SCHEDULER.alphas_cumprod, 30)
+    assert [grid.depth(severity) for severity in (1e-9, 0.5, 0.7, 1.0)] == [1, 15, 21, 30]
+
+
+def test_a_grid_longer_than_the_schedule_is_refused() -> None:
+    with pytest.raises(ValueError, match="between 1 and 1000"):
+        Grid.over(SCHEDULER.alphas_cumprod, 1001)
+
+
+def test_without_the_seeds_share_the_start_is_the_inversion_itself() -> None:
+    z_0, z_T, noise = torch.randn(3, 4, 8, 8, dtype=torch.float64)
+    torch.testing.assert_close(start(z_0, z_T, noise, 0.3, seed_share=0.0), z_T)
+    torch.testing.assert_close(start(z_0, z_T, noise, 0.3, seed_share=1.0), diffused(z_0, noise, 0.3))
+
+
+def test_guidance_one_is_the_defect_prediction_and_zero_the_background_one() -> None:
+    c2, c1 = torch.randn(2, 4, 8, 8)
+    torch.testing.assert_close(guided(c2, c1, 1.0), c1)
+    torch.testing.assert_close(guided(c2, c1, 0.0), c2)
+
+
+def test_the_clean_latent_is_found_back_from_the_true_noise() -> None:
+    z_0, noise = torch.randn(2, 4, 8, 8, dtype=torch.float64)
+    torch.testing.assert_close(predicted_clean(diffused(z_0, noise, 0.2), noise, 0.2), z_0)

@@ -1,0 +1,198 @@
+"""Promises of the method, on a tiny backbone with random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from models.adapters import Adapter, AdapterError
+from models.generation import MAX_ATTEMPTS, Generator
+from models.items import ItemRequest, ItemResult
+from models.levels import Pixels
+from tests.models.tiny import tiny_backbone
+
+SHAPE = (150, 220)
+
+
+@pytest.fixture(scope="module")
+def adapter() -> Adapter:
+    backbone = tiny_backbone()
+    tokens = torch.randn(4, backbone.token_width, generator=torch.Generator().manual_seed(1))
+    return Adapter("scratch", 1, backbone.name, backbone.digest, tokens)
+
+
+@pytest.fixture(params=[1, 3], ids=["batch 1", "batch 3"])
+def generator(request: pytest.FixtureRequest) -> Generator:
+    return Generator(tiny_backbone(), batch_shape=request.param)
+
+
+def photo(channels: int | None = 3, dtype: type[np.unsignedinteger] = np.uint8, top: int = 255) -> Pixels:
+    rng = np.random.default_rng(5)
+    shape = SHAPE if channels is None else (*SHAPE, channels)
+    ramp = np.linspace(0.2, 0.7, SHAPE[1])[None, :, None] if channels else np.linspace(0.2, 0.7, SHAPE[1])[None]
+    return np.asarray(np.clip(ramp + rng.normal(0, 0.02, shape), 0, 1) * top, dtype=dtype)
+
+
+def spots() -> NDArray[np.bool_]:
+    mask = np.zeros(SHAPE, dtype=np.bool_)
+    mask[40:60, 50:80] = True
+    mask[130:150, 190:220] = True
+    mask[10, 5:200] = True
+    return mask
+
+
+@pytest.fixture
+def item(adapter: Adapter) -> Callable[..., ItemRequest]:
+    base = ItemRequest(photo(), spots(), adapter, "metal", 0.7, 2.0, 0.9, steps=6, seed=7, index=0)
+    return lambda **changes: replace(base, **changes)
+
+
+def same(one: ItemResult, other: ItemResult) -> bool:
+    return bool(
+        np.array_equal(one.image, other.image)
+        and np.array_equal(one.refined_mask, other.refined_mask)
+        and one.scores == other.scores
+    )
+
+
+@pytest.mark.parametrize("channels", [None, 2, 3, 4])
+@pytest.mark.parametrize(("dtype", "top"), [(np.uint8, 255), (np.uint16, 65535), (np.uint16, 4095)])
+def test_outside_the_request_every_pixel_is_the_inputs_and_inside_the_label_tells_what_changed(
+    item: Callable[..., ItemRequest], channels: int | None, dtype: type[np.unsignedinteger], top: int
+) -> None:
+    request = item(image=photo(channels, dtype, top))
+    (result,) = Generator(tiny_backbone()).generate([request])
+    changed = result.image != request.image
+    changed = changed.any(axis=2) if changed.ndim == 3 else changed
+    assert result.image.shape == request.image.shape
+    assert result.image.dtype == request.image.dtype
+    assert changed.any()
+    assert not (changed & ~request.mask).any()
+    assert not (result.refined_mask & ~request.mask).any()
+    unlabelled = changed & ~result.refined_mask
+    distance = ndimage.distance_transform_edt(~result.refined_mask)
+    assert not unlabelled.any() or distance[unlabelled].max() <= result.soft_edge_px
+    assert result.scores.background_max_abs_diff == 0
+    if channels in (2, 4):
+        assert np.array_equal(result.image[..., -1], request.image[..., -1])
+    if top > 255:
+        assert len(np.unique(result.image[changed])) > 256
+        assert result.image.max() <= top
+
+
+def test_an_items_pixels_do_not_depend_on_its_neighbours_its_slot_or_the_cache(
+    item: Callable[..., ItemRequest], generator: Generator
+) -> None:
+    (alone,) = generator.generate([item(index=2)])
+    box = np.zeros(SHAPE, dtype=np.bool_)
+    box[70:100, 100:140] = True
+    crowd = [item(index=0), item(index=1, mask=box, severity=0.9), item(index=2), item(index=3, control=True)]
+    warm = generator.generate(crowd)
+    cold = Generator(generator.backbone, generator._batch.shape).generate(crowd)
+    assert same(alone, warm[2])
+    assert all(same(one, other) for one, other in zip(warm, cold, strict=True))
+
+
+def test_a_trajectory_deepened_later_is_the_one_inverted_at_once(item: Callable[..., ItemRequest]) -> None:
+    stepwise, at_once = Generator(tiny_backbone()), Generator(tiny_backbone())
+    stepwise.generate([item(severity=0.3)])
+    assert same(stepwise.generate([item(severity=1.0)])[0], at_once.generate([item(severity=1.0)])[0])
+
+
+def test_seeds_and_indices_differ_and_repeat(item: Callable[..., ItemRequest]) -> None:
+    generator = Generator(tiny_backbone())
+    first, other_index, other_seed, again = generator.generate([item(), item(index=1), item(seed=8), item()])
+    assert same(first, again)
+    assert not np.array_equal(first.image, other_index.image)
+    assert not np.array_equal(first.image, other_seed.image)
+
+
+def test_masks_types_and_seeds_share_one_inversion_per_window(item: Callable[..., ItemRequest]) -> None:
+    calls: list[tuple[int, int]] = []
+    generator = Generator(tiny_backbone())
+    generator.generate([item()], lambda done, total: calls.append((done, total)))
+    one = calls[-1][1]
+    calls.clear()
+    generator.generate([item(index=1), item(index=2)], lambda done, total: calls.append((done, total)))
+    two = calls[-1][1]
+    assert calls[-1][0] == two
+    assert [done for done, _ in calls] == list(range(1, two + 1))
+    assert two < 2 * one
+
+
+def test_a_cache_without_budget_forgets_and_changes_nothing(item: Callable[..., ItemRequest]) -> None:
+    frugal = Generator(tiny_backbone(), cache_bytes=0)
+    (first,) = frugal.generate([item()])
+    assert len(frugal.cache) == 0
+    assert same(first, Generator(tiny_backbone()).generate([item()])[0])
+
+
+def test_a_step_callback_that_raises_stops_the_work_and_the_generator_goes_on(
+    item: Callable[..., ItemRequest],
+) -> None:
+    class StopError(Exception):
+        pass
+
+    def stop(done: int, total: int) -> None:
+        if done == 3:
+            raise StopError
+
+    generator = Generator(tiny_backbone())
+    with pytest.raises(StopError):
+        generator.generate([item()], stop)
+    assert same(generator.generate([item()])[0], Generator(tiny_backbone()).generate([item()])[0])
+
+
+def test_a_control_ignores_the_defect_tokens(item: Callable[..., ItemRequest], adapter: Adapter) -> None:
+    other = replace(adapter, tokens=adapter.tokens + 1)
+    generator = Generator(tiny_backbone())
+    one, two = generator.generate([item(control=True), item(control=True, adapter=other)])
+    assert same(one, two)
+    defect, other_defect = generator.generate([item(), item(adapter=other)])
+    assert not np.array_equal(defect.image, other_defect.image)
+
+
+def test_below_its_quality_an_item_is_drawn_again_a_bounded_number_of_times(
+    item: Callable[..., ItemRequest],
+) -> None:
+    (result,) = Generator(tiny_backbone()).generate([item(min_quality=1.0)])
+    assert not result.accepted
+    assert result.attempts == MAX_ATTEMPTS
+
+
+def test_measures_describe_the_refined_mask(item: Callable[..., ItemRequest]) -> None:
+    (result,) = Generator(tiny_backbone()).generate([item()])
+    assert sum(region.area for region in result.regions) == result.refined_mask.sum()
+    for region in result.regions:
+        x, y, width, height = region.box
+        assert result.refined_mask[y : y + height, x : x + width].any()
+        assert 0 < region.width <= region.length <= np.hypot(width, height) + 1
+
+
+def test_a_type_of_another_backbone_is_refused(item: Callable[..., ItemRequest]) -> None:
+    with pytest.raises(AdapterError, match="trained on backbone"):
+        Generator(tiny_backbone(seed=3)).generate([item()])
+
+
+def test_an_autoencoder_kl_backbone_draws_as_well(item: Callable[..., ItemRequest], adapter: Adapter) -> None:
+    backbone = tiny_backbone(vae="kl")
+    own = replace(adapter, backbone_digest=backbone.digest)
+    (result,) = Generator(backbone).generate([item(adapter=own)])
+    assert result.scores.background_max_abs_diff == 0
+    assert (result.image != photo()).any()
+
+
+def test_the_fingerprint_tells_batch_shapes_and_backbones_apart() -> None:
+    prints = {
+        Generator(tiny_backbone(), 1).fingerprint,
+        Generator(tiny_backbone(), 2).fingerprint,
+        Generator(tiny_backbone(seed=3), 1).fingerprint,
+    }
+    assert len(prints) == 3
+    assert Generator(tiny_backbone(), 1).fingerprint in prints
