@@ -78,7 +78,7 @@ class AugmentationParameters(Schema):
     """Edge of one pixel on the part in µm; then measures come in µm too."""
     control: bool = False
     """Draw controls instead: regenerated under C2 alone, without a defect."""
-    metadata: Metadata = Annotated[dict[str, JsonValue], Field(max_length=64), BeforeValidator(check_metadata)]
+    metadata: Metadata = Field(default_factory=dict)
     """Yours, kept to the end; at most 64 keys and 16 KiB as JSON."""
     dry_run: bool = False
     """Check everything, answer what would be done, and queue nothing."""
