@@ -1,1 +1,64 @@
-"""What a person installs and types: the contract, the client library and the `flawsmith` command."""
+"""What a person installs and types: the contract, the client library and the `flawsmith` command.
+
+from flawsmith import Flawsmith
+
+with Flawsmith("http://127.0.0.1:8080") as client:
+    job = client.wait(client.augment("part.png", "mask.png", "scratch", count=4))
+    client.download(job, "out")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flawsmith.client import (
+        AsyncFlawsmith as AsyncFlawsmith,
+    )
+    from flawsmith.client import (
+        Download as Download,
+    )
+    from flawsmith.client import (
+        DownloadedItem as DownloadedItem,
+    )
+    from flawsmith.client import (
+        Flawsmith as Flawsmith,
+    )
+    from flawsmith.client import (
+        FlawsmithError as FlawsmithError,
+    )
+    from flawsmith.client import (
+        InvalidParameterError as InvalidParameterError,
+    )
+    from flawsmith.client import (
+        JobFailedError as JobFailedError,
+    )
+    from flawsmith.client import (
+        JobTimeoutError as JobTimeoutError,
+    )
+    from flawsmith.client import (
+        ServiceUnreachableError as ServiceUnreachableError,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AsyncFlawsmith",
+    "Download",
+    "DownloadedItem",
+    "Flawsmith",
+    "FlawsmithError",
+    "InvalidParameterError",
+    "JobFailedError",
+    "JobTimeoutError",
+    "ServiceUnreachableError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> object:
+    # The service and the worker import `flawsmith.contract` only: they need not pay for the HTTP library.
+    if name in __all__:
+        return getattr(import_module("flawsmith.client"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,48 @@
+"""The `flawsmith` command."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flawsmith import __version__
+from flawsmith.cli import exits
+from flawsmith.cli.defects import defects
+from flawsmith.cli.generate import generate
+from flawsmith.cli.jobs import cancel, delete, jobs
+from flawsmith.cli.terminal import fail, say
+from flawsmith.cli.up import up
+from flawsmith.client import FlawsmithError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Realistic, labelled defects on photos of good parts.",
+)
+for command in (up, generate, defects, jobs, cancel, delete):
+    app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        say(f"flawsmith {__version__}")
+        raise typer.Exit(exits.DONE)
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Realistic, labelled defects on photos of good parts."""
+
+
+def main() -> None:
+    """Run the command; errors of the service become messages and exit statuses."""
+    try:
+        app()
+    except FlawsmithError as error:
+        fail(str(error), exits.status_of(error))

@@ -1,0 +1,25 @@
+"""Exit statuses of the command, for scripts to rely on."""
+
+from __future__ import annotations
+
+from flawsmith.client.errors import FlawsmithError, InvalidParameterError, ServiceUnreachableError
+
+DONE = 0
+FAILED = 1
+"""The work failed, or the service refused for a reason of its own."""
+USAGE = 2
+"""What was typed, or a file that it names, cannot be used; the same again will fail again."""
+UNREACHABLE = 3
+INTERRUPTED = 130
+"""What shells give a program that ended by Ctrl-C."""
+
+_REFUSED_AS_SENT = frozenset({400, 413, 415, 422})
+
+
+def status_of(error: FlawsmithError) -> int:
+    """The exit status that tells of ``error``."""
+    if isinstance(error, ServiceUnreachableError):
+        return UNREACHABLE
+    if isinstance(error, InvalidParameterError) or error.status in _REFUSED_AS_SENT:
+        return USAGE
+    return FAILED

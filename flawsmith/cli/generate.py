@@ -1,0 +1,122 @@
+"""`flawsmith generate`: defects on one photo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flawsmith.cli import exits
+from flawsmith.cli.generation import InterruptedWaitError, Result, generate_into
+from flawsmith.cli.options import DEFAULT_URL, Json, Url
+from flawsmith.cli.overview import caption
+from flawsmith.cli.terminal import fail, say, say_json, tell
+from flawsmith.client import AugmentOptions, Flawsmith
+from flawsmith.contract.augmentations import MAX_COUNT, MAX_SEED
+from flawsmith.contract.jobs import Job, JobStatus
+
+
+def generate(
+    image: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IMAGE", help="Photo of a normal part.", exists=True, dir_okay=False, show_default=False
+        ),
+    ],
+    mask: Annotated[
+        Path,
+        typer.Option(
+            help="Image of the same size; where it is white, the defect may appear.",
+            exists=True,
+            dir_okay=False,
+            show_default=False,
+        ),
+    ],
+    defect: Annotated[
+        str, typer.Option(help="Defect type, or type@version; see `flawsmith defects`.", show_default=False)
+    ],
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=MAX_COUNT, help="How many items.")] = 1,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=MAX_SEED, help="The same seed gives the same items.")
+    ] = None,
+    severity: Annotated[float | None, typer.Option(help="How much the region may change, above 0 to 1.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Classifier-free guidance weight.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Length of the denoising grid.")] = None,
+    part: Annotated[str | None, typer.Option(help="What the part is, in words.")] = None,
+    min_quality: Annotated[
+        float | None, typer.Option(help="Items below this quality, 0 to 1, are drawn again.")
+    ] = None,
+    black_level: Annotated[int | None, typer.Option(help="16-bit images: the value that is black.")] = None,
+    white_level: Annotated[int | None, typer.Option(help="16-bit images: the value that is white.")] = None,
+    pixel_size_um: Annotated[
+        float | None, typer.Option(help="Edge of a pixel on the part in µm: measures come in µm too.")
+    ] = None,
+    control: Annotated[bool, typer.Option("--control", help="Draw controls: no defect.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Folder for the files.", show_default="flawsmith-out/JOB"),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    json: Json = False,
+) -> None:
+    """Draw defects on a photo and download images, masks, previews and one overview."""
+    options: AugmentOptions = {
+        "count": count,
+        "seed": seed,
+        "severity": severity,
+        "guidance": guidance,
+        "steps": steps,
+        "part": part,
+        "min_quality": min_quality,
+        "black_level": black_level,
+        "white_level": white_level,
+        "pixel_size_um": pixel_size_um,
+        "control": control,
+    }
+    with Flawsmith(url) as client:
+        try:
+            result = generate_into(client, image, mask, defect, options, out)
+        except InterruptedWaitError:
+            raise typer.Exit(exits.INTERRUPTED) from None
+        except OSError as error:
+            fail(f"the results cannot be written: {error}")
+    if json:
+        say_json(_as_json(result))
+    else:
+        _print(result)
+    if result.job.status is not JobStatus.SUCCEEDED:
+        fail(_why(result.job))
+
+
+def _print(result: Result) -> None:
+    for item in result.job.items:
+        if item.error is not None:
+            tell(f"item {item.index} failed: {item.error.detail}")
+        else:
+            tell(caption(item))
+    for path in result.paths():
+        say(str(path))
+
+
+def _as_json(result: Result) -> dict[str, object]:
+    return {
+        "job": result.job.model_dump(mode="json"),
+        "folder": str(result.download.folder),
+        "overview": str(result.overview) if result.overview else None,
+        "items": [
+            {
+                "index": item.index,
+                "image": str(item.image),
+                "mask": str(item.mask),
+                "preview": str(item.preview),
+            }
+            for item in result.download.items
+        ],
+    }
+
+
+def _why(job: Job) -> str:
+    if job.error is not None:
+        return f"{job.id} {job.status}: {job.error.detail}"
+    return f"{job.id} is {job.status}"

@@ -1,0 +1,108 @@
+"""One augmentation from request to files, with a progress bar: what `generate` and the demo do."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.prompt import Confirm
+
+from flawsmith.cli.overview import overview
+from flawsmith.cli.terminal import messages, tell
+from flawsmith.client import AugmentOptions, Download, Flawsmith, FlawsmithError
+from flawsmith.contract.jobs import Job
+
+CANCEL_PATIENCE_S = 30.0
+
+
+class InterruptedWaitError(Exception):
+    """The person pressed Ctrl-C while the job was worked on."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A final job and where its files are; ``overview`` is None if no item succeeded."""
+
+    job: Job
+    download: Download
+    overview: Path | None
+
+    def paths(self) -> list[Path]:
+        """Every file, in the order in which a person would look at them."""
+        files = [self.overview] if self.overview else []
+        for item in self.download.items:
+            files += [item.image, item.mask, item.preview]
+        return [*files, self.download.job_file]
+
+
+def generate_into(
+    client: Flawsmith, image: Path, mask: Path, defect_type: str, options: AugmentOptions, folder: Path | None
+) -> Result:
+    """Send the request, wait for the job, write its files.
+
+    Args:
+        folder: for the files; one named like the job if absent.
+
+    Raises:
+        FlawsmithError: the service refused or failed.
+        InterruptedWaitError: Ctrl-C was pressed; the job was canceled, if the person wished so.
+        OSError: the files cannot be written.
+    """
+    job = client.augment(image, mask, defect_type, **options)
+    for warning in job.warnings:
+        tell(f"Note: {warning}")
+    try:
+        job = _watched(client, job)
+    except KeyboardInterrupt:
+        _offer_cancel(client, job)
+        raise InterruptedWaitError from None
+    return collect(client, job, folder or Path("flawsmith-out") / job.id)
+
+
+def collect(client: Flawsmith, job: Job, folder: Path) -> Result:
+    """Write the files of a final job, and the overview of its items."""
+    download = client.download(job, folder)
+    if not download.items:
+        return Result(job, download, None)
+    items = {item.index: item for item in job.items}
+    entries = [(items[downloaded.index], downloaded.preview) for downloaded in download.items]
+    request = job.request
+    title = f"{request.get('defect_type')} v{request.get('defect_type_version')}   {job.id}"
+    sheet = folder / "overview.png"
+    overview(entries, title).save(sheet)
+    return Result(job, download, sheet)
+
+
+def _watched(client: Flawsmith, job: Job) -> Job:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=messages(), transient=True) as progress:
+        task = progress.add_task("queued", total=job.progress.total)
+
+        def show(seen: Job) -> None:
+            progress.update(task, description=seen.status, completed=seen.progress.done, total=seen.progress.total)
+
+        return client.wait(job, on_progress=show, check=False)
+
+
+def _offer_cancel(client: Flawsmith, job: Job) -> None:
+    """Cancel the job, unless the person who is asked wants it to go on."""
+    try:
+        if sys.stdin.isatty() and not Confirm.ask(f"Cancel {job.id}?", console=messages(), default=True):
+            tell(f"{job.id} goes on; `flawsmith cancel {job.id}` cancels it")
+            return
+    except (EOFError, KeyboardInterrupt):
+        pass
+    try:
+        client.cancel(job)
+        ended = client.wait(job, timeout=CANCEL_PATIENCE_S, check=False)
+    except FlawsmithError as error:
+        tell(f"{job.id} could not be canceled: {error}")
+    else:
+        tell(f"{ended.id} is {ended.status}")

@@ -1,0 +1,32 @@
+"""The client library: a Flawsmith service as Python methods, sync and async."""
+
+from __future__ import annotations
+
+from flawsmith.client.asynchronous import AsyncFlawsmith
+from flawsmith.client.calls import AugmentOptions
+from flawsmith.client.connection import DEFAULT_URL
+from flawsmith.client.downloads import Download, DownloadedItem
+from flawsmith.client.errors import (
+    FlawsmithError,
+    InvalidParameterError,
+    JobFailedError,
+    JobTimeoutError,
+    ServiceUnreachableError,
+)
+from flawsmith.client.images import ImageSource
+from flawsmith.client.sync import Flawsmith
+
+__all__ = [
+    "DEFAULT_URL",
+    "AsyncFlawsmith",
+    "AugmentOptions",
+    "Download",
+    "DownloadedItem",
+    "Flawsmith",
+    "FlawsmithError",
+    "ImageSource",
+    "InvalidParameterError",
+    "JobFailedError",
+    "JobTimeoutError",
+    "ServiceUnreachableError",
+]

@@ -1,0 +1,180 @@
+"""The client for asyncio code: the same methods as `Flawsmith`, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Self, TypeVar, Unpack
+
+import httpx
+
+from flawsmith.client import calls, downloads
+from flawsmith.client.calls import AugmentOptions, Call
+from flawsmith.client.connection import DEFAULT_URL, Connection
+from flawsmith.client.downloads import Download
+from flawsmith.client.images import ImageSource
+from flawsmith.client.retries import PATIENT, Retries
+from flawsmith.client.waiting import ProgressCallback, Watch
+from flawsmith.contract.defect_types import DefectType
+from flawsmith.contract.health import Readiness
+from flawsmith.contract.jobs import AugmentationPlan, Job, JobStatus
+from flawsmith.contract.uploads import Upload
+
+T = TypeVar("T")
+
+
+class AsyncFlawsmith:
+    """A Flawsmith service, awaited; arguments, answers and errors are those of `Flawsmith`.
+
+    Raises:
+        InvalidParameterError: ``url`` is not an address.
+    """
+
+    def __init__(self, url: str = DEFAULT_URL, *, timeout: float = 60.0, retries: int = 3) -> None:
+        self._connection = Connection(url, timeout, Retries(retries))
+        self._http = httpx.AsyncClient(**self._connection.client_arguments())
+
+    @property
+    def url(self) -> str:
+        return self._connection.url
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def ready(self) -> Readiness:
+        """See `Flawsmith.ready`."""
+        return await self._send(calls.ready())
+
+    async def defect_types(self) -> list[DefectType]:
+        """See `Flawsmith.defect_types`."""
+        return await self._send(calls.defect_types())
+
+    async def upload(self, image: ImageSource) -> Upload:
+        """See `Flawsmith.upload`."""
+        return await self._send(calls.upload(image))
+
+    async def augment(
+        self,
+        image: ImageSource | Upload,
+        mask: ImageSource | Upload,
+        defect_type: str,
+        **options: Unpack[AugmentOptions],
+    ) -> Job:
+        """See `Flawsmith.augment`."""
+        return await self._send(calls.augment(image, mask, defect_type, options))
+
+    async def plan(
+        self,
+        image: ImageSource | Upload,
+        mask: ImageSource | Upload,
+        defect_type: str,
+        **options: Unpack[AugmentOptions],
+    ) -> AugmentationPlan:
+        """See `Flawsmith.plan`."""
+        return await self._send(calls.plan(image, mask, defect_type, options))
+
+    async def job(self, job: Job | str) -> Job:
+        """See `Flawsmith.job`."""
+        return await self._send(calls.job(calls.job_id_of(job)))
+
+    async def jobs(self, *, status: JobStatus | None = None, page_size: int = 50) -> AsyncIterator[Job]:
+        """See `Flawsmith.jobs`."""
+        cursor: str | None = None
+        while True:
+            page = await self._send(calls.job_page(status, cursor, page_size))
+            for job in page.jobs:
+                yield job
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def wait(
+        self,
+        job: Job | str,
+        *,
+        timeout: float | None = None,
+        on_progress: ProgressCallback | None = None,
+        check: bool = True,
+    ) -> Job:
+        """See `Flawsmith.wait`.
+
+        Raises:
+            JobFailedError: the job failed, and ``check`` is set.
+            JobTimeoutError: the job is not final in time; it goes on.
+        """
+        watch = Watch(timeout, on_progress, check)
+        while True:
+            seen = await self._send(calls.job(calls.job_id_of(job)), PATIENT)
+            pause = watch.look(seen)
+            if pause is None:
+                return seen
+            await asyncio.sleep(pause)
+
+    async def cancel(self, job: Job | str) -> Job:
+        """See `Flawsmith.cancel`."""
+        return await self._send(calls.cancel(calls.job_id_of(job)))
+
+    async def delete(self, job: Job | str) -> None:
+        """See `Flawsmith.delete`."""
+        await self._send(calls.delete(calls.job_id_of(job)))
+
+    async def job_input(self, job: Job | str) -> bytes:
+        """See `Flawsmith.job_input`."""
+        return await self._send(calls.job_input(calls.job_id_of(job)))
+
+    async def job_mask(self, job: Job | str) -> bytes:
+        """See `Flawsmith.job_mask`."""
+        return await self._send(calls.job_mask(calls.job_id_of(job)))
+
+    async def item_image(self, job: Job | str, index: int) -> bytes:
+        """See `Flawsmith.item_image`."""
+        return await self._send(calls.item_part(calls.job_id_of(job), index, "image"))
+
+    async def item_mask(self, job: Job | str, index: int) -> bytes:
+        """See `Flawsmith.item_mask`."""
+        return await self._send(calls.item_part(calls.job_id_of(job), index, "mask"))
+
+    async def item_preview(self, job: Job | str, index: int) -> bytes:
+        """See `Flawsmith.item_preview`."""
+        return await self._send(calls.item_part(calls.job_id_of(job), index, "preview"))
+
+    async def download(self, job: Job | str, out_dir: str | os.PathLike[str]) -> Download:
+        """See `Flawsmith.download`.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        final = await self.job(job)
+        download = await asyncio.to_thread(downloads.begin, final, out_dir)
+        for item in downloads.finished_items(final):
+            parts = {
+                part: await self._send(calls.item_part(final.id, item.index, part)) for part in downloads.PARTS
+            }
+            await asyncio.to_thread(downloads.save_item, download, item, parts)
+        return download
+
+    async def _send(self, call: Call[T], retries: Retries | None = None) -> T:
+        for attempt in itertools.count():
+            outcome = await self._attempt(call)
+            pause = (retries or self._connection.retries).pause(call, attempt, outcome)
+            if pause is None:
+                break
+            await asyncio.sleep(pause)
+        return self._connection.result(call, outcome)
+
+    async def _attempt(self, call: Call[T]) -> httpx.Response | httpx.RequestError:
+        try:
+            return await self._http.request(**call.arguments())
+        except httpx.RequestError as error:
+            return error

@@ -1,0 +1,209 @@
+"""Every request that the client makes and how its answer is read: shared by the sync and the async client."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypedDict, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from flawsmith.client.errors import FlawsmithError, InvalidParameterError
+from flawsmith.client.images import ImageFile, ImageSource, image_file, upload_id
+from flawsmith.contract.augmentations import AugmentationParameters
+from flawsmith.contract.defect_types import DefectType, DefectTypeList
+from flawsmith.contract.health import Readiness
+from flawsmith.contract.jobs import AugmentationPlan, Job, JobPage, JobStatus
+from flawsmith.contract.uploads import Upload
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+ItemPart = Literal["image", "mask", "preview"]
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One request and the reader of its answer."""
+
+    method: Literal["GET", "POST", "DELETE"]
+    path: str
+    read: Callable[[httpx.Response], T]
+    params: Mapping[str, str | int] = field(default_factory=dict)
+    json: JsonValue = None
+    form: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, ImageFile] = field(default_factory=dict)
+    repeatable: bool = False
+    """Sending it twice does what sending it once does, so a broken connection may be retried."""
+    accepted: frozenset[int] = frozenset()
+    """Statuses beside 2xx that are answers too, not refusals."""
+
+    def arguments(self) -> dict[str, Any]:
+        """For ``build_request`` of either httpx client."""
+        arguments: dict[str, Any] = {"method": self.method, "url": self.path, "params": dict(self.params)}
+        if self.json is not None:
+            arguments["json"] = self.json
+        if self.files:
+            arguments["data"] = dict(self.form)
+            arguments["files"] = {name: (file.name, file.data) for name, file in self.files.items()}
+        return arguments
+
+
+class AugmentOptions(TypedDict, total=False):
+    """What may stand beside image, mask and defect type; see `AugmentationParameters` for their meaning."""
+
+    count: int
+    seed: int | None
+    severity: float | None
+    guidance: float | None
+    steps: int | None
+    part: str | None
+    min_quality: float | None
+    black_level: int | None
+    white_level: int | None
+    pixel_size_um: float | None
+    control: bool
+    metadata: dict[str, JsonValue]
+
+
+def augment(
+    image: ImageSource | Upload, mask: ImageSource | Upload, defect_type: str, options: AugmentOptions
+) -> Call[Job]:
+    """``POST /v1/augmentations``.
+
+    Raises:
+        InvalidParameterError: a parameter is out of range, a file cannot be read, or one of image and mask
+            is an upload and the other is not.
+    """
+    return _augmentation(image, mask, defect_type, options, _model(Job), dry_run=False)
+
+
+def plan(
+    image: ImageSource | Upload, mask: ImageSource | Upload, defect_type: str, options: AugmentOptions
+) -> Call[AugmentationPlan]:
+    """``POST /v1/augmentations`` as a dry run.
+
+    Raises:
+        InvalidParameterError: as `augment`.
+    """
+    return _augmentation(image, mask, defect_type, options, _model(AugmentationPlan), dry_run=True)
+
+
+def upload(image: ImageSource) -> Call[Upload]:
+    """``POST /v1/uploads``: the same bytes give the same id, so it may be repeated.
+
+    Raises:
+        InvalidParameterError: the image cannot be read.
+    """
+    return Call("POST", "/v1/uploads", _model(Upload), files={"file": image_file(image)}, repeatable=True)
+
+
+def job(job_id: str) -> Call[Job]:
+    return Call("GET", f"/v1/jobs/{quote(job_id, safe='')}", _model(Job), repeatable=True)
+
+
+def job_page(status: JobStatus | None, cursor: str | None, limit: int) -> Call[JobPage]:
+    params: dict[str, str | int] = {"limit": limit}
+    if status is not None:
+        params["status"] = JobStatus(status).value
+    if cursor is not None:
+        params["cursor"] = cursor
+    return Call("GET", "/v1/jobs", _model(JobPage), params=params, repeatable=True)
+
+
+def cancel(job_id: str) -> Call[Job]:
+    return Call("POST", f"/v1/jobs/{quote(job_id, safe='')}/cancel", _model(Job), repeatable=True)
+
+
+def delete(job_id: str) -> Call[None]:
+    return Call("DELETE", f"/v1/jobs/{quote(job_id, safe='')}", _nothing)
+
+
+def job_input(job_id: str) -> Call[bytes]:
+    return Call("GET", f"/v1/jobs/{quote(job_id, safe='')}/input", _bytes, repeatable=True)
+
+
+def job_mask(job_id: str) -> Call[bytes]:
+    return Call("GET", f"/v1/jobs/{quote(job_id, safe='')}/mask", _bytes, repeatable=True)
+
+
+def item_part(job_id: str, index: int, part: ItemPart) -> Call[bytes]:
+    return Call("GET", f"/v1/jobs/{quote(job_id, safe='')}/items/{index}/{part}", _bytes, repeatable=True)
+
+
+def defect_types() -> Call[list[DefectType]]:
+    return Call(
+        "GET", "/v1/defect-types", lambda answer: _model(DefectTypeList)(answer).defect_types, repeatable=True
+    )
+
+
+def ready() -> Call[Readiness]:
+    return Call("GET", "/readyz", _model(Readiness), repeatable=True, accepted=frozenset({503}))
+
+
+def result(call: Call[T], answer: httpx.Response) -> T:
+    """Read ``answer``.
+
+    Raises:
+        FlawsmithError: the service refused, or what answers there is no Flawsmith service.
+    """
+    try:
+        if answer.is_success or answer.status_code in call.accepted:
+            return call.read(answer)
+    except ValidationError as error:
+        raise FlawsmithError(
+            f"{answer.request.url} gave an answer that is not Flawsmith's; check the address and the version",
+            status=answer.status_code,
+        ) from error
+    raise FlawsmithError.from_response(answer)
+
+
+def job_id_of(job: Job | str) -> str:
+    return job if isinstance(job, str) else job.id
+
+
+def _augmentation(
+    image: ImageSource | Upload,
+    mask: ImageSource | Upload,
+    defect_type: str,
+    options: AugmentOptions,
+    read: Callable[[httpx.Response], T],
+    *,
+    dry_run: bool,
+) -> Call[T]:
+    try:
+        parameters = AugmentationParameters(defect_type=defect_type, **options)
+    except ValidationError as error:
+        raise InvalidParameterError.from_validation(error) from error
+    values: dict[str, JsonValue] = parameters.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+    if dry_run:
+        values["dry_run"] = True
+    ids = upload_id(image), upload_id(mask)
+    if None not in ids:
+        request = {"image": ids[0], "mask": ids[1], **values}
+        return Call("POST", "/v1/augmentations", read, json=request, repeatable=dry_run)
+    if isinstance(image, Upload) or isinstance(mask, Upload) or ids != (None, None):
+        raise InvalidParameterError("image and mask must both be uploads or both be images; upload the other too")
+    return Call(
+        "POST",
+        "/v1/augmentations",
+        read,
+        form={name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()},
+        files={"image": image_file(image, "image"), "mask": image_file(mask, "mask")},
+        repeatable=dry_run,
+    )
+
+
+def _model(model: type[M]) -> Callable[[httpx.Response], M]:
+    return lambda answer: model.model_validate_json(answer.content)
+
+
+def _bytes(answer: httpx.Response) -> bytes:
+    return answer.content
+
+
+def _nothing(answer: httpx.Response) -> None:
+    return None

@@ -1,0 +1,70 @@
+"""What both clients know of the other end: its address, how long to wait for it, how often to try."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import httpx
+
+import flawsmith
+from flawsmith.client import calls
+from flawsmith.client.calls import Call
+from flawsmith.client.errors import InvalidParameterError, ServiceUnreachableError
+from flawsmith.client.retries import Retries
+
+T = TypeVar("T")
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+CONNECT_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Address and patience; the sync and the async client differ only in who sleeps."""
+
+    url: str = DEFAULT_URL
+    timeout: float = 60.0
+    retries: Retries = field(default_factory=Retries)
+
+    def __post_init__(self) -> None:
+        """Refuse an address that cannot be one.
+
+        Raises:
+            InvalidParameterError: the URL is not http(s) or names no host.
+        """
+        try:
+            url = httpx.URL(self.url)
+        except httpx.InvalidURL as error:
+            raise InvalidParameterError(f"{self.url!r} is not a URL ({error})") from error
+        if url.scheme not in ("http", "https") or not url.host:
+            raise InvalidParameterError(f"{self.url!r} is not an address; give one like {DEFAULT_URL}")
+
+    def client_arguments(self) -> dict[str, Any]:
+        """For the constructor of either httpx client."""
+        return {
+            "base_url": self.url,
+            "timeout": httpx.Timeout(self.timeout, connect=min(self.timeout, CONNECT_TIMEOUT_S)),
+            "headers": {"User-Agent": f"flawsmith/{flawsmith.__version__}"},
+            # A proxy from the environment cannot know this computer's own loopback address.
+            "trust_env": not _is_loopback(httpx.URL(self.url).host),
+        }
+
+    def result(self, call: Call[T], outcome: httpx.Response | httpx.RequestError) -> T:
+        """What ``call`` came to in the end.
+
+        Raises:
+            ServiceUnreachableError: no answer came.
+            FlawsmithError: the service refused.
+        """
+        if isinstance(outcome, httpx.RequestError):
+            raise ServiceUnreachableError(self.url, outcome) from outcome
+        return calls.result(call, outcome)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

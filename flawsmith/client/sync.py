@@ -1,0 +1,209 @@
+"""The client for ordinary code."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self, TypeVar, Unpack
+
+import httpx
+
+from flawsmith.client import calls, downloads
+from flawsmith.client.calls import AugmentOptions, Call
+from flawsmith.client.connection import DEFAULT_URL, Connection
+from flawsmith.client.downloads import Download
+from flawsmith.client.images import ImageSource
+from flawsmith.client.retries import PATIENT, Retries
+from flawsmith.client.waiting import ProgressCallback, Watch
+from flawsmith.contract.defect_types import DefectType
+from flawsmith.contract.health import Readiness
+from flawsmith.contract.jobs import AugmentationPlan, Job, JobStatus
+from flawsmith.contract.uploads import Upload
+
+T = TypeVar("T")
+
+
+class Flawsmith:
+    """A Flawsmith service.
+
+    Every method raises `FlawsmithError` when the service refuses, with the service's problem in it, and
+    `ServiceUnreachableError` when it does not answer. Close it, or use it as a context manager.
+
+    Args:
+        url: where the service listens.
+        timeout: seconds to wait for an answer.
+        retries: how often a request is sent again when the service is busy or not there yet.
+
+    Raises:
+        InvalidParameterError: ``url`` is not an address.
+    """
+
+    def __init__(self, url: str = DEFAULT_URL, *, timeout: float = 60.0, retries: int = 3) -> None:
+        self._connection = Connection(url, timeout, Retries(retries))
+        self._http = httpx.Client(**self._connection.client_arguments())
+
+    @property
+    def url(self) -> str:
+        return self._connection.url
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def ready(self) -> Readiness:
+        """Whether a request sent now would be worked on; not ready is an answer, not an error."""
+        return self._send(calls.ready())
+
+    def defect_types(self) -> list[DefectType]:
+        """Every version of every defect type on offer."""
+        return self._send(calls.defect_types())
+
+    def upload(self, image: ImageSource) -> Upload:
+        """Keep an image at the service for several requests.
+
+        Raises:
+            InvalidParameterError: the image cannot be read.
+        """
+        return self._send(calls.upload(image))
+
+    def augment(
+        self,
+        image: ImageSource | Upload,
+        mask: ImageSource | Upload,
+        defect_type: str,
+        **options: Unpack[AugmentOptions],
+    ) -> Job:
+        """Ask for synthetic images of ``image`` with a defect inside ``mask``; returns at once.
+
+        Args:
+            image: a path, the bytes of a file, a PIL image, or an upload.
+            mask: the same; where it is set, the defect may appear.
+            defect_type: a name, or ``name@version``.
+            options: the other fields of `AugmentationParameters`, such as ``count`` and ``seed``.
+
+        Raises:
+            InvalidParameterError: a parameter is out of range or a file cannot be read; nothing was sent.
+        """
+        return self._send(calls.augment(image, mask, defect_type, options))
+
+    def plan(
+        self,
+        image: ImageSource | Upload,
+        mask: ImageSource | Upload,
+        defect_type: str,
+        **options: Unpack[AugmentOptions],
+    ) -> AugmentationPlan:
+        """Have a request checked, and told what it would do, without doing it; arguments as `augment`.
+
+        Raises:
+            InvalidParameterError: as `augment`.
+        """
+        return self._send(calls.plan(image, mask, defect_type, options))
+
+    def job(self, job: Job | str) -> Job:
+        """The job as it is now."""
+        return self._send(calls.job(calls.job_id_of(job)))
+
+    def jobs(self, *, status: JobStatus | None = None, page_size: int = 50) -> Iterator[Job]:
+        """All jobs, newest first, without their items; pages are fetched as they are needed."""
+        cursor: str | None = None
+        while True:
+            page = self._send(calls.job_page(status, cursor, page_size))
+            yield from page.jobs
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def wait(
+        self,
+        job: Job | str,
+        *,
+        timeout: float | None = None,
+        on_progress: ProgressCallback | None = None,
+        check: bool = True,
+    ) -> Job:
+        """Wait until the job is final and return it.
+
+        Args:
+            job: the job or its id.
+            timeout: seconds to wait at most; without it, as long as it takes.
+            on_progress: called with the job at every look.
+            check: raise if the job failed, instead of returning it.
+
+        Raises:
+            JobFailedError: the job failed, and ``check`` is set.
+            JobTimeoutError: the job is not final in time; it goes on.
+        """
+        watch = Watch(timeout, on_progress, check)
+        while True:
+            seen = self._send(calls.job(calls.job_id_of(job)), PATIENT)
+            pause = watch.look(seen)
+            if pause is None:
+                return seen
+            time.sleep(pause)
+
+    def cancel(self, job: Job | str) -> Job:
+        """Ask for the job to end; finished items stay. A final job is returned as it is."""
+        return self._send(calls.cancel(calls.job_id_of(job)))
+
+    def delete(self, job: Job | str) -> None:
+        """Delete a final job and its results."""
+        self._send(calls.delete(calls.job_id_of(job)))
+
+    def job_input(self, job: Job | str) -> bytes:
+        """The canonical input of the job, a PNG file: what its items differ from only inside the mask."""
+        return self._send(calls.job_input(calls.job_id_of(job)))
+
+    def job_mask(self, job: Job | str) -> bytes:
+        """The requested mask of the job as the service understood it, a PNG file."""
+        return self._send(calls.job_mask(calls.job_id_of(job)))
+
+    def item_image(self, job: Job | str, index: int) -> bytes:
+        """The synthetic image of an item: a PNG file, or TIFF if the input was one."""
+        return self._send(calls.item_part(calls.job_id_of(job), index, "image"))
+
+    def item_mask(self, job: Job | str, index: int) -> bytes:
+        """The refined mask of an item, a PNG file."""
+        return self._send(calls.item_part(calls.job_id_of(job), index, "mask"))
+
+    def item_preview(self, job: Job | str, index: int) -> bytes:
+        """Input, item and labelled item side by side, small and in 8 bits: a PNG file to look at."""
+        return self._send(calls.item_part(calls.job_id_of(job), index, "preview"))
+
+    def download(self, job: Job | str, out_dir: str | os.PathLike[str]) -> Download:
+        """Write ``job.json`` and the image, mask and preview of every finished item into ``out_dir``.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        final = self.job(job)
+        download = downloads.begin(final, out_dir)
+        for item in downloads.finished_items(final):
+            parts = {part: self._send(calls.item_part(final.id, item.index, part)) for part in downloads.PARTS}
+            downloads.save_item(download, item, parts)
+        return download
+
+    def _send(self, call: Call[T], retries: Retries | None = None) -> T:
+        for attempt in itertools.count():
+            outcome = self._attempt(call)
+            pause = (retries or self._connection.retries).pause(call, attempt, outcome)
+            if pause is None:
+                break
+            time.sleep(pause)
+        return self._connection.result(call, outcome)
+
+    def _attempt(self, call: Call[T]) -> httpx.Response | httpx.RequestError:
+        try:
+            return self._http.request(**call.arguments())
+        except httpx.RequestError as error:
+            return error

