@@ -1,0 +1,234 @@
+"""``/v1/augmentations``: one normal image, one mask, one defect type → ``count`` items."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+
+from flawsmith.contract import problems
+from flawsmith.contract.augmentations import MAX_SEED, AugmentationParameters, AugmentationRequest
+from flawsmith.contract.base import FORMAT_VERSION, now
+from flawsmith.contract.defect_types import DefectTypeRecord
+from flawsmith.contract.ids import new_job_id, split_defect_type
+from flawsmith.contract.jobs import AugmentationPlan, Job, JobKind
+from flawsmith.contract.manifests import RequestManifest, ResolvedAugmentation
+from flawsmith.contract.uploads import ImageInfo, UploadRecord
+from service import uploads
+from service.body import MAX_JSON_BYTES, media_type, read, spool_folder, unsupported
+from service.fields import from_json, from_texts, no_query
+from service.forms import read_form
+from service.images.door import Admitted
+from service.images.errors import ImageError
+from service.openapi import Responses, augmentation_body, location, problem
+from service.problems import ProblemError
+from service.resources import Has, Resources, Tenant
+from service.store import keys
+from service.store.storage import ObjectNotFoundError, Storage
+
+router = APIRouter(prefix="/v1/augmentations", tags=["augmentations"], dependencies=[Depends(no_query)])
+
+FILES = ("image", "mask")
+ANSWERS: Responses = {
+    200: {"model": AugmentationPlan, "description": "Answer to a dry run: nothing was stored or queued."},
+    202: {"model": Job, "description": "The job was accepted.", "headers": location("The job.")},
+}
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A request as it was read: what is wished, and the two images on disk."""
+
+    parameters: AugmentationParameters
+    image: Path
+    mask: Path
+    image_info: ImageInfo | None = None
+    """Known already when the images are earlier uploads; their files are then canonical."""
+    mask_lossy: bool | None = None
+
+
+@router.post(
+    "",
+    operation_id="createAugmentation",
+    summary="Draw defects on an image",
+    status_code=202,
+    response_model=None,
+    openapi_extra={"requestBody": augmentation_body()},
+    responses=ANSWERS | problem(400, 413, 415),
+)
+async def create_augmentation(request: Request, tenant: Tenant, has: Has) -> JSONResponse:
+    """Draw `count` synthetic images of one normal image with one defect type.
+
+    Send the two images as files of a form, or upload them first and send their ids as JSON. The same request with
+    the same `seed` gives the same items.
+    """
+    with spool_folder(has.settings.spool_dir) as folder:
+        kind, arguments = media_type(request)
+        if kind == "multipart/form-data":
+            sent, resolved = await _read_form(request, arguments.get("boundary"), folder, tenant, has)
+        elif kind == "application/json":
+            sent, resolved = await _read_json(request, folder, tenant, has)
+        else:
+            raise unsupported(request, "multipart/form-data or application/json")
+        async with has.turn():
+            admitted = await _admit(has, sent)
+            return await _carry_out(has, tenant, sent.parameters.dry_run, resolved, admitted)
+
+
+async def _read_form(
+    request: Request, boundary: str | None, folder: Path, tenant: str, has: Resources
+) -> tuple[Sent, ResolvedAugmentation]:
+    form = await read_form(
+        request,
+        boundary,
+        folder,
+        files=FILES,
+        texts=AugmentationParameters.model_fields,
+        max_file_bytes=has.settings.max_upload_bytes,
+    )
+    parameters = from_texts(AugmentationParameters, form.texts)
+    for name in FILES:
+        if name not in form.files:
+            kind = problems.MASK_REQUIRED if name == "mask" else problems.INVALID_REQUEST
+            raise ProblemError(kind, f"{name} is missing; send it as a file of the form", field=name)
+    resolved = await run_in_threadpool(_resolve, has, tenant, parameters)
+    return Sent(parameters, form.files["image"].path, form.files["mask"].path), resolved
+
+
+async def _read_json(
+    request: Request, folder: Path, tenant: str, has: Resources
+) -> tuple[Sent, ResolvedAugmentation]:
+    parameters = from_json(AugmentationRequest, await read(request, MAX_JSON_BYTES))
+    resolved = await run_in_threadpool(_resolve, has, tenant, parameters)
+    image = await run_in_threadpool(_find_upload, has.storage, tenant, parameters.image, "image")
+    mask = await run_in_threadpool(_find_upload, has.storage, tenant, parameters.mask, "mask")
+    _check_levels(resolved, image.image)
+    for name, record in (("image", image), ("mask", mask)):
+        await run_in_threadpool(_fetch, has.storage, tenant, record, folder / name)
+    return Sent(parameters, folder / "image", folder / "mask", image.image, mask.image.lossy), resolved
+
+
+def _resolve(has: Resources, tenant: str, parameters: AugmentationParameters) -> ResolvedAugmentation:
+    """The parameters with every default filled in and the seed drawn.
+
+    Raises:
+        ProblemError: there is no such defect type, or two parameters contradict each other.
+    """
+    name, version = split_defect_type(parameters.defect_type)
+    record = has.registry.get(tenant, name, version)
+    if record is None:
+        raise ProblemError(
+            problems.UNKNOWN_DEFECT_TYPE,
+            f"defect_type {parameters.defect_type} is not known here; GET /v1/defect-types lists what is",
+            field="defect_type",
+        )
+    black, white = parameters.black_level, parameters.white_level
+    if black is not None and white is not None and black >= white:
+        raise ProblemError(
+            problems.INVALID_REQUEST,
+            f"black_level must be below white_level; got {black} and {white}",
+            field="black_level",
+        )
+    return _with_defaults(parameters, record)
+
+
+def _with_defaults(parameters: AugmentationParameters, record: DefectTypeRecord) -> ResolvedAugmentation:
+    chosen = parameters.model_dump(exclude_none=True, exclude={"defect_type", "dry_run", "image", "mask"})
+    return ResolvedAugmentation.model_validate(
+        record.defaults.model_dump()
+        | {"seed": secrets.randbelow(MAX_SEED + 1)}
+        | chosen
+        | {
+            "defect_type": record.name,
+            "defect_type_version": record.version,
+            "defect_type_tenant": record.tenant,
+        }
+    )
+
+
+def _find_upload(storage: Storage, tenant: str, upload_id: str, field: str) -> UploadRecord:
+    record = uploads.find(storage, tenant, upload_id)
+    if record is None:
+        raise _unknown_upload(upload_id, field)
+    return record
+
+
+def _fetch(storage: Storage, tenant: str, record: UploadRecord, path: Path) -> None:
+    """Copy an upload's canonical image to ``path``."""
+    try:
+        with storage.open(keys.upload_canonical(tenant, record.id)) as source, path.open("wb") as target:
+            shutil.copyfileobj(source, target)
+    except ObjectNotFoundError as error:
+        raise _unknown_upload(record.id, path.name) from error
+
+
+def _unknown_upload(upload_id: str, field: str) -> ProblemError:
+    return ProblemError(
+        problems.UNKNOWN_UPLOAD,
+        f"{field} names no upload of yours: {upload_id}; send the file to POST /v1/uploads first",
+        field=field,
+    )
+
+
+def _check_levels(resolved: ResolvedAugmentation, image: ImageInfo) -> None:
+    for field, level in (("black_level", resolved.black_level), ("white_level", resolved.white_level)):
+        if level is not None and image.bit_depth != 16:
+            raise ProblemError(
+                problems.INVALID_REQUEST,
+                f"{field} is for 16-bit images only, and this image has {image.bit_depth} bits; leave it out",
+                field=field,
+            )
+
+
+async def _admit(has: Resources, sent: Sent) -> Admitted:
+    """Let both images in through the door.
+
+    Raises:
+        ProblemError: one of them cannot be used.
+    """
+    try:
+        return await has.door.admit(sent.image, sent.mask, image_info=sent.image_info, mask_lossy=sent.mask_lossy)
+    except ImageError as error:
+        kind = problems.INVALID_MASK if error.field == "mask" else problems.INVALID_IMAGE
+        raise ProblemError(kind, error.detail, field=error.field) from error
+
+
+async def _carry_out(
+    has: Resources, tenant: str, dry_run: bool, resolved: ResolvedAugmentation, admitted: Admitted
+) -> JSONResponse:
+    """Accept the job, or say what would be done."""
+    info = admitted.info
+    assert info is not None
+    assert admitted.png is not None
+    assert admitted.mask_png is not None
+    assert admitted.mask_pixels is not None
+    _check_levels(resolved, info)
+    if dry_run:
+        plan = AugmentationPlan(
+            request=resolved.model_dump(mode="json", exclude={"defect_type_tenant"}),
+            warnings=admitted.warnings,
+            width=info.width,
+            height=info.height,
+            mode=info.mode,
+            bit_depth=info.bit_depth,
+            mask_pixels=admitted.mask_pixels,
+        )
+        return JSONResponse(plan.model_dump(mode="json"), 200)
+    manifest = RequestManifest(
+        format_version=FORMAT_VERSION,
+        tenant=tenant,
+        job_id=new_job_id(),
+        kind=JobKind.AUGMENTATION,
+        created_at=now(),
+        augmentation=resolved,
+        image=info,
+        shard_size=has.settings.shard_size,
+        warnings=admitted.warnings,
+    )
+    job = await run_in_threadpool(has.jobs.accept, manifest, admitted.png, admitted.mask_png)
+    return JSONResponse(job.model_dump(mode="json"), 202, headers={"Location": f"/v1/jobs/{job.id}"})

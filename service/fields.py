@@ -1,0 +1,257 @@
+"""Fields of a request, out of JSON or text, into a schema of the contract.
+
+Every refusal names the field, what it must be and what was sent. What a field must be is read from the
+schema itself, so that a limit is written once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+
+from flawsmith.contract import problems
+from service.problems import ProblemError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+MAX_SHOWN = 80
+"""Characters of a refused value that the answer repeats."""
+
+_INTEGER = re.compile(r"-?[0-9]{1,400}")
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,400})(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,4})?")
+
+_HINTS = {
+    "defect_type": 'a defect type\'s name such as "scratch", or name@version; GET /v1/defect-types lists them',
+    "image": 'an upload id, "sha256:" and 64 hex digits, as POST /v1/uploads answers it',
+    "mask": 'an upload id, "sha256:" and 64 hex digits, as POST /v1/uploads answers it',
+    "cursor": "the next_cursor of the page before",
+}
+"""For fields whose pattern says little to a person."""
+
+
+def from_json(model: type[Model], body: bytes) -> Model:
+    """The JSON object in ``body`` as a ``model``.
+
+    Raises:
+        ProblemError: it is not JSON, not an object, says something twice, or does not fit the model.
+    """
+    try:
+        values = json.loads(body, object_pairs_hook=_object_without_duplicates)
+    except (ValueError, RecursionError) as error:  # broken JSON, broken UTF-8, absurd digits or nesting
+        raise ProblemError(
+            problems.MALFORMED_BODY, f"the body is not valid JSON ({_reason(error)}); send one JSON object"
+        ) from error
+    if not isinstance(values, dict):
+        raise ProblemError(problems.MALFORMED_BODY, f"the body must be one JSON object; got {_shown(values)}")
+    return _validated(model, values, strict=True)
+
+
+def from_texts(model: type[Model], texts: Mapping[str, str]) -> Model:
+    """Texts of a form or a query as a ``model``, each read strictly as what its field is.
+
+    Raises:
+        ProblemError: a text does not read as its field's type, or the model refuses the value.
+    """
+    values = {}
+    for name, text in texts.items():
+        check_known(name, model.model_fields)
+        try:
+            values[name] = _READERS[shape(model, name).get("type", "string")](text)
+        except ValueError:
+            raise _mismatch(model, name, text) from None
+    return _validated(model, values, strict=False)
+
+
+def query(model: type[Model]) -> Callable[[Request], Model]:
+    """A dependency: the query as a ``model``, unknown and repeated parameters refused."""
+
+    def read_query(request: Request) -> Model:
+        texts: dict[str, str] = {}
+        for name, text in request.query_params.multi_items():
+            if name in texts:
+                raise duplicate(name)
+            texts[name] = text
+        return from_texts(model, texts)
+
+    return read_query
+
+
+def no_query(request: Request) -> None:
+    """A dependency: refuses query parameters where none has a meaning, instead of ignoring a wish."""
+    for name in request.query_params:
+        raise ProblemError(
+            problems.INVALID_REQUEST,
+            f"no query parameter is known here; leave out {_shown(name)}, or send it in the body",
+            field=name,
+        )
+
+
+def query_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
+    """``parameters`` of an OpenAPI operation that takes ``model`` as its query."""
+    parameters = []
+    for name in model.model_fields:
+        schema = dict(shape(model, name))
+        description = schema.pop("description", "")
+        parameters.append(
+            {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+        )
+    return parameters
+
+
+def duplicate(name: str) -> ProblemError:
+    """The problem of a field that was sent twice: which of the two was meant, nobody knows."""
+    return ProblemError(
+        problems.INVALID_REQUEST, f"{_clipped(name)} is sent more than once; send it once", field=_clipped(name)
+    )
+
+
+def check_known(name: str, known: Iterable[str]) -> None:
+    """Raise the problem of an unknown field, with its likely spelling, unless ``name`` is ``known``."""
+    known = list(known)
+    if name in known:
+        return
+    near = difflib.get_close_matches(name[:MAX_SHOWN], known, n=1)
+    remedy = f"did you mean {near[0]}?" if near else f"known fields: {', '.join(known)}"
+    raise ProblemError(
+        problems.INVALID_REQUEST, f"{_clipped(name)} is not a known field; {remedy}", field=_clipped(name)
+    )
+
+
+def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in values:
+            raise duplicate(name)
+        values[name] = value
+    return values
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at line {error.lineno}, column {error.colno}"
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    return "it nests too deep" if isinstance(error, RecursionError) else "a number has too many digits"
+
+
+def _integer(text: str) -> int:
+    if not _INTEGER.fullmatch(text):
+        raise ValueError(text)
+    return int(text)
+
+
+def _number(text: str) -> float:
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(text)
+    return float(text)
+
+
+def _boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(text)
+    return text == "true"
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text, object_pairs_hook=_object_without_duplicates)
+    except RecursionError as error:
+        raise ValueError(text) from error
+    if not isinstance(value, dict):
+        raise ValueError(text)
+    return value
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    "integer": _integer,
+    "number": _number,
+    "boolean": _boolean,
+    "object": _object,
+    "string": str,
+}
+
+
+def _validated(model: type[Model], values: dict[str, Any], *, strict: bool) -> Model:
+    for name in values:
+        check_known(name, model.model_fields)
+    try:
+        return model.model_validate(values, strict=strict)
+    except ValidationError as failure:
+        error = failure.errors(include_url=False)[0]
+    name = str(error["loc"][0])
+    if error["type"] == "missing":
+        raise missing(model, name)
+    if error["type"] == "value_error":  # a validator of the contract, which says what must be
+        raise ProblemError(problems.INVALID_REQUEST, f"{name} {error['ctx']['error']}", field=name)
+    raise _mismatch(model, name, values[name])
+
+
+def missing(model: type[BaseModel], name: str) -> ProblemError:
+    """The problem of a required field that was not sent."""
+    kind = problems.MASK_REQUIRED if name == "mask" else problems.INVALID_REQUEST
+    return ProblemError(kind, f"{name} is missing; send {_expectation(model, name)}", field=name)
+
+
+def _mismatch(model: type[BaseModel], name: str, value: object) -> ProblemError:
+    return ProblemError(
+        problems.INVALID_REQUEST,
+        f"{name} must be {_expectation(model, name)}; got {_shown(value)}",
+        field=name,
+    )
+
+
+@cache
+def shape(model: type[BaseModel], name: str) -> dict[str, Any]:
+    """JSON schema of a field, without the null that stands for its absence."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    field: dict[str, Any] = schema["properties"][name]
+    for choice in field.get("anyOf", []):
+        if choice.get("type") != "null":
+            field = {**field, **choice}
+    if "$ref" in field:
+        field = {**schema["$defs"][field["$ref"].rpartition("/")[2]], **field}
+    if field.get("default") is None:
+        field.pop("default", None)
+    return {key: value for key, value in field.items() if key not in ("anyOf", "$ref", "title")}
+
+
+def _expectation(model: type[BaseModel], name: str) -> str:
+    """What a field must be, for a person to read."""
+    if name in _HINTS:
+        return _HINTS[name]
+    expected = shape(model, name)
+    if "enum" in expected:
+        return f"one of {', '.join(expected['enum'])}"
+    match expected.get("type"):
+        case "integer":
+            return f"a whole number {_range(expected)}"
+        case "number":
+            return f"a number {_range(expected)}"
+        case "boolean":
+            return "true or false"
+        case "object":
+            return f"a JSON object of at most {expected['maxProperties']} keys"
+        case _:
+            return f"a text of {expected.get('minLength', 0)} to {expected['maxLength']} characters"
+
+
+def _range(expected: dict[str, Any]) -> str:
+    if "exclusiveMinimum" in expected:
+        return f"greater than {expected['exclusiveMinimum']:.17g} and at most {expected['maximum']:.17g}"
+    return f"between {expected['minimum']:.17g} and {expected['maximum']:.17g}"
+
+
+def _shown(value: object) -> str:
+    return _clipped(json.dumps(value, default=repr))
+
+
+def _clipped(text: str) -> str:
+    text = text.encode(errors="replace").decode()  # a lone surrogate could not be answered
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"

@@ -1,0 +1,70 @@
+"""``/healthz`` and ``/readyz``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import anyio
+from fastapi import APIRouter, Response
+
+import flawsmith
+from flawsmith.contract.health import Health, Readiness
+from service.resources import Has, Tenant
+
+router = APIRouter(tags=["health"])
+
+PATIENCE_S = 1.5
+"""How long a part may take to answer before it counts as unreachable."""
+
+T = TypeVar("T")
+
+
+@router.get("/healthz", operation_id="getHealth", summary="Is the process alive?", response_description="It is.")
+async def healthz() -> Health:
+    """The API process runs. Says nothing about queue, storage and workers; see `/readyz`."""
+    return Health(status="ok", version=flawsmith.__version__)
+
+
+@router.get(
+    "/readyz",
+    operation_id="getReadiness",
+    summary="Would a request be worked on?",
+    response_description="It would.",
+    responses={503: {"model": Readiness, "description": "Not ready: the body says which part is missing."}},
+)
+async def readyz(response: Response, tenant: Tenant, has: Has) -> Readiness:
+    """Ready: queue and storage answer, a compute worker lives, and a defect type is there to draw."""
+    found: dict[str, int | None] = {}
+
+    async def ask(name: str, probe: Callable[[], int]) -> None:
+        found[name] = await _within_patience(probe, has.probe_threads)
+
+    def defect_types() -> int:
+        has.storage.check()
+        return len(has.registry.list(tenant))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask, "workers", has.probe.workers)
+        group.start_soon(ask, "defect_types", defect_types)
+    readiness = Readiness(
+        ready=bool(found["workers"]) and bool(found["defect_types"]),
+        queue="unreachable" if found["workers"] is None else "ok",
+        storage="unreachable" if found["defect_types"] is None else "ok",
+        workers=found["workers"] or 0,
+        defect_types=found["defect_types"] or 0,
+    )
+    response.status_code = 200 if readiness.ready else 503
+    return readiness
+
+
+async def _within_patience(probe: Callable[[], T], limiter: anyio.CapacityLimiter) -> T | None:
+    """What ``probe`` found, or None if it failed or did not come back in time.
+
+    A probe that hangs keeps its thread; ``limiter`` bounds how many may.
+    """
+    try:
+        with anyio.fail_after(PATIENCE_S):
+            return await anyio.to_thread.run_sync(probe, abandon_on_cancel=True, limiter=limiter)
+    except Exception:  # whatever it is, this part does not work
+        return None

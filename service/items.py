@@ -1,0 +1,90 @@
+"""``/v1/jobs/{id}/items/{n}``: the files of an item."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path
+from starlette.responses import Response
+
+from flawsmith.contract import problems
+from flawsmith.contract.jobs import Item, ItemStatus
+from service.fields import no_query
+from service.files import StoredFile
+from service.jobs import JobPath, find
+from service.openapi import file, problem
+from service.problems import ProblemError, not_found
+from service.resources import Has, Resources, Tenant
+from service.store import keys
+
+router = APIRouter(
+    prefix="/v1/jobs/{job_id}/items/{n}",
+    tags=["items"],
+    dependencies=[Depends(no_query)],
+)
+
+Index = Annotated[int, Path(description="Index of the item in its job, from 0.", ge=0, examples=[0])]
+
+
+@router.get(
+    "/image",
+    operation_id="getItemImage",
+    summary="Download an item's image",
+    response_class=Response,
+    responses=file("image/png", "image/tiff") | problem(404, 409),
+)
+def get_image(job_id: JobPath, n: Index, tenant: Tenant, has: Has) -> Response:
+    """The synthetic image as PNG, or as TIFF if the input was one."""
+    item = _finished(has, tenant, job_id, n)
+    source = has.jobs.manifest(tenant, job_id).image
+    media_type = "image/tiff" if source.source_format == "tiff" else "image/png"
+    key = keys.item_image(tenant, job_id, n, source)
+    return StoredFile(has.storage, key, media_type, str(item.image_sha256))
+
+
+@router.get(
+    "/mask",
+    operation_id="getItemMask",
+    summary="Download an item's refined mask",
+    response_class=Response,
+    responses=file("image/png") | problem(404, 409),
+)
+def get_mask(job_id: JobPath, n: Index, tenant: Tenant, has: Has) -> Response:
+    """The refined mask, the label to train on: 8-bit grey PNG, 255 where a pixel became defect, else 0."""
+    item = _finished(has, tenant, job_id, n)
+    return StoredFile(has.storage, keys.item_mask(tenant, job_id, n), "image/png", str(item.mask_sha256))
+
+
+@router.get(
+    "/preview",
+    operation_id="getItemPreview",
+    summary="Download an item's preview",
+    response_class=Response,
+    responses=file("image/png") | problem(404, 409),
+)
+def get_preview(job_id: JobPath, n: Index, tenant: Tenant, has: Has) -> Response:
+    """A small 8-bit PNG to look at."""
+    item = _finished(has, tenant, job_id, n)
+    key = keys.item_preview(tenant, job_id, n)
+    return StoredFile(has.storage, key, "image/png", f"{item.image_sha256}-preview")
+
+
+def _finished(has: Resources, tenant: str, job_id: str, n: int) -> Item:
+    """The item, if it has files.
+
+    Raises:
+        ProblemError: there is no such item, or it has no result (yet).
+    """
+    items = find(has, tenant, job_id).items
+    if n >= len(items):
+        raise not_found(f"{job_id} has {len(items)} items; their index runs from 0 to {len(items) - 1}")
+    item = items[n]
+    if item.status is ItemStatus.SUCCEEDED:
+        return item
+    if item.status is ItemStatus.PENDING:
+        detail = f"item {n} of {job_id} is not drawn yet; ask again when GET /v1/jobs/{job_id} says so"
+    elif item.error is not None:
+        detail = f"item {n} of {job_id} failed: {item.error.detail}"
+    else:
+        detail = f"item {n} of {job_id} is {item.status} and has no files"
+    raise ProblemError(problems.ITEM_NOT_READY, detail)

@@ -1,0 +1,198 @@
+"""The OpenAPI document: made from the code, kept in ``openapi.yaml``.
+
+``python -m service.openapi`` writes it anew.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from fastapi import FastAPI
+from pydantic.json_schema import models_json_schema
+
+from flawsmith.contract import problems
+from flawsmith.contract.augmentations import AugmentationParameters, AugmentationRequest
+from flawsmith.contract.problems import Problem
+from service.fields import shape
+from service.problems import MEDIA_TYPE
+
+Responses = dict[int | str, dict[str, Any]]
+"""What FastAPI takes as ``responses``."""
+
+PATH = Path(__file__).parent.parent / "openapi.yaml"
+
+DESCRIPTION = """\
+Flawsmith draws realistic, labelled defects on photos of good parts. Send a photo of a normal part, a mask and a
+defect type; get the same photo with that defect inside the mask, and a mask of what really changed.
+
+Work runs in the background: `POST /v1/augmentations` answers `202` with the job's address, and
+`GET /v1/jobs/{job_id}` says when its items are there.
+
+Every refusal is `application/problem+json` (RFC 9457) with a stable `type`, the `field` at fault and a `detail`
+that says what to do. Unknown and repeated fields are refused. Times are RFC 3339 in UTC; ids are opaque.
+"""
+
+_BINARY = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
+_IMAGE_FORMATS = "PNG, JPEG, TIFF, BMP or WebP; grey or RGB, with or without alpha, 8 or 16 bits"
+_EXAMPLE = {"defect_type": "scratch", "count": 4, "seed": 7, "severity": 0.6}
+_EXAMPLE_IMAGE = "sha256:" + 4 * "0f1e2d3c4b5a6978"
+_EXAMPLE_MASK = "sha256:" + 4 * "8796a5b4c3d2e1f0"
+
+
+def problem(*statuses: int) -> Responses:
+    """``responses`` of an operation that may answer problems with these statuses."""
+    return {status: _problem_response(status) for status in statuses}
+
+
+def file(*media_types: str) -> Responses:
+    """``responses`` of an operation that answers a file."""
+    etag = {"description": "Changes with the content.", "schema": {"type": "string"}}
+    return {
+        200: {
+            "description": "The file.",
+            "content": {media_type: {"schema": dict(_BINARY)} for media_type in media_types},
+            "headers": {"ETag": etag},
+        },
+        304: {"description": "The file is the one that If-None-Match names."},
+    }
+
+
+def location(description: str) -> dict[str, Any]:
+    """``headers`` of a response that says where to go on."""
+    return {"Location": {"description": description, "schema": {"type": "string", "format": "uri-reference"}}}
+
+
+def upload_body() -> dict[str, Any]:
+    """``requestBody`` of an upload."""
+    form = {
+        "type": "object",
+        "properties": {"file": {**_BINARY, "description": f"The image file: {_IMAGE_FORMATS}."}},
+        "required": ["file"],
+        "additionalProperties": False,
+    }
+    return {
+        "required": True,
+        "content": {"multipart/form-data": {"schema": form}, "image/*": {"schema": dict(_BINARY)}},
+    }
+
+
+def augmentation_body() -> dict[str, Any]:
+    """``requestBody`` of an augmentation: a form with files, or JSON with upload ids."""
+    files = {
+        "image": {**_BINARY, "description": f"Photo of the normal part: {_IMAGE_FORMATS}."},
+        "mask": {
+            **_BINARY,
+            "description": "Image of the same size (EXIF orientation applied). Of two-valued images non-zero is "
+            "set; of others what is at or above half range.",
+        },
+    }
+    form = {
+        "type": "object",
+        "properties": files
+        | {name: shape(AugmentationParameters, name) for name in AugmentationParameters.model_fields},
+        "required": [*files, "defect_type"],
+        "additionalProperties": False,
+    }
+    uploads = {"image": _EXAMPLE_IMAGE, "mask": _EXAMPLE_MASK}
+    return {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": form, "encoding": {"metadata": {"contentType": "application/json"}}},
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/AugmentationRequest"},
+                "examples": {
+                    "four scratches": {"value": {**uploads, **_EXAMPLE}},
+                    "dry run": {"value": {**uploads, "defect_type": "scratch@1", "dry_run": True}},
+                },
+            },
+        },
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Make ``app.openapi()`` answer the whole document."""
+    generate = app.openapi
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            generate()
+            app.openapi_schema = _completed(app.openapi_schema or {})
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
+def dump(app: FastAPI) -> str:
+    """The document as YAML; the same code gives the same text."""
+    return yaml.dump(app.openapi(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts of several lines as such, and nothing as a reference to something above."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def _completed(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with what operations say themselves about bodies and problems, said once each."""
+    components = document["components"]
+    components["schemas"] = dict(sorted((components["schemas"] | _schemas()).items()))
+    components["responses"] = {}
+    for path in document["paths"].values():
+        for operation in path.values():
+            responses = dict(sorted(operation["responses"].items()))
+            for status, response in responses.items():
+                if MEDIA_TYPE in response.get("content", {}):
+                    components["responses"][f"Problem{status}"] = response
+                    responses[status] = {"$ref": f"#/components/responses/Problem{status}"}
+            operation["responses"] = responses
+    components["responses"] = dict(sorted(components["responses"].items()))
+    return dict(_with_whole_numbers(document))
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    """``value`` with 64 where FastAPI made it 64.0."""
+    if isinstance(value, dict):
+        return {key: _with_whole_numbers(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_with_whole_numbers(child) for child in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _schemas() -> dict[str, Any]:
+    """Schemas that operations name in what they say themselves about bodies and problems."""
+    _, definitions = models_json_schema(
+        [(AugmentationRequest, "validation"), (Problem, "serialization")],
+        ref_template="#/components/schemas/{model}",
+    )
+    found: dict[str, Any] = definitions["$defs"]
+    return found
+
+
+def _problem_response(status: int) -> dict[str, Any]:
+    kinds = [kind for kind in problems.ALL if kind.status == status]
+    return {
+        "description": "; ".join(f"{kind.title} (`{kind.uri}`)" for kind in kinds),
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+
+
+def main() -> None:
+    """Write ``openapi.yaml``."""
+    from service.app import create_app  # the application imports this module
+
+    PATH.write_text(dump(create_app()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""What the endpoints work with, opened once a process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from typing import Annotated
+
+import anyio
+from fastapi import Depends
+from starlette.requests import Request
+
+from flawsmith.contract.ids import DEFAULT_TENANT
+from service.images.door import Door
+from service.problems import busy
+from service.settings import ServiceSettings
+from service.store.connection import connect_redis
+from service.store.jobs import Jobs
+from service.store.registry import Registry
+from service.store.storage import Storage, open_storage
+
+PROBE_TIMEOUT_S = 1.0
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Storage, queue and door of this process."""
+
+    settings: ServiceSettings
+    storage: Storage
+    jobs: Jobs
+    registry: Registry
+    door: Door
+    turns: anyio.Semaphore
+    """Requests that may hold decoded images in memory; see `turn`."""
+    probe: Jobs
+    """The same jobs over a connection that gives up soon."""
+    probe_threads: anyio.CapacityLimiter
+    """What health probes may hold, so that hanging ones never take the threads of requests."""
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """One of the places for requests that decode images and keep what came of it until it is stored.
+
+        Raises:
+            ProblemError: none came free in time.
+        """
+        try:
+            with anyio.fail_after(self.settings.decode_timeout_s):
+                await self.turns.acquire()
+        except TimeoutError:
+            raise busy() from None
+        try:
+            yield
+        finally:
+            self.turns.release()
+
+
+@asynccontextmanager
+async def open_resources(settings: ServiceSettings) -> AsyncIterator[Resources]:
+    """Open everything; nothing needs to answer yet, `/readyz` tells when it does."""
+    storage = open_storage(settings)
+    impatient = settings.model_copy(update={"redis_timeout_s": PROBE_TIMEOUT_S})
+    with closing(connect_redis(settings)) as redis, closing(connect_redis(impatient)) as probe_redis:
+        yield Resources(
+            settings=settings,
+            storage=storage,
+            jobs=Jobs(redis, storage, settings),
+            registry=Registry(storage),
+            door=Door(
+                settings.limits,
+                byte_budget=settings.decode_memory_bytes,
+                max_children=settings.decode_processes,
+                timeout_s=settings.decode_timeout_s,
+                folder=settings.spool_dir,
+            ),
+            turns=anyio.Semaphore(settings.decode_processes),
+            probe=Jobs(probe_redis, storage, settings),
+            probe_threads=anyio.CapacityLimiter(4),
+        )
+
+
+def resources(request: Request) -> Resources:
+    """A dependency: what this process opened when it started."""
+    found: Resources = request.app.state.resources
+    return found
+
+
+def tenant(request: Request) -> str:
+    """A dependency: whose data this request may see. One tenant, until there are keys to tell them apart."""
+    return DEFAULT_TENANT
+
+
+Has = Annotated[Resources, Depends(resources)]
+Tenant = Annotated[str, Depends(tenant)]

@@ -1,0 +1,39 @@
+"""Settings of the API process: ``FLAWSMITH_…`` in the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from service.images.limits import Limits
+from service.store.settings import StoreSettings
+
+
+class ServiceSettings(StoreSettings):
+    """What the API needs beside queue and storage."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+
+    max_upload_bytes: Annotated[int, Field(ge=1)] = 128_000_000
+    """Largest file; a form of two may be twice this and one megabyte."""
+    max_image_side: Annotated[int, Field(ge=1)] = 16_384
+    max_image_pixels: Annotated[int, Field(ge=1)] = 64_000_000
+
+    spool_dir: Path | None = None
+    """Where files wait while their request is checked; the system's temporary folder if absent."""
+    decode_processes: Annotated[int, Field(ge=1)] = 4
+    """Requests whose images are decoded or stored at once; the others wait."""
+    decode_memory_bytes: Annotated[int, Field(ge=1)] = 4_000_000_000
+    """Memory that the decoding processes may take together; enough for one image of the largest kind."""
+    decode_timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    """Longest decode of one request, and longest wait for its turn."""
+
+    @property
+    def limits(self) -> Limits:
+        """What a single image file may be."""
+        return Limits(
+            max_side=self.max_image_side, max_pixels=self.max_image_pixels, max_bytes=self.max_upload_bytes
+        )

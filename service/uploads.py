@@ -1,0 +1,129 @@
+"""``/v1/uploads``: images kept for later requests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Path as PathParameter
+from fastapi.concurrency import run_in_threadpool
+
+from flawsmith.contract import problems
+from flawsmith.contract.base import FORMAT_VERSION, now
+from flawsmith.contract.ids import UploadId
+from flawsmith.contract.uploads import Upload, UploadRecord
+from service.body import SpooledFile, media_type, spool, spool_folder, unsupported
+from service.fields import no_query
+from service.forms import read_form
+from service.images.door import Admitted
+from service.images.errors import ImageError
+from service.openapi import Responses, location, problem, upload_body
+from service.problems import ProblemError, not_found
+from service.resources import Has, Resources, Tenant
+from service.store import keys
+from service.store.storage import ObjectNotFoundError, Storage
+
+router = APIRouter(prefix="/v1/uploads", tags=["uploads"], dependencies=[Depends(no_query)])
+
+FIELD = "file"
+ANSWERS: Responses = {
+    200: {"model": Upload, "description": "These bytes were uploaded before.", "headers": location("The upload.")},
+    201: {"headers": location("The upload.")},
+}
+
+
+@router.post(
+    "",
+    operation_id="createUpload",
+    summary="Upload an image",
+    response_description="The image is kept.",
+    status_code=201,
+    openapi_extra={"requestBody": upload_body()},
+    responses=ANSWERS | problem(400, 413, 415),
+)
+async def create_upload(request: Request, response: Response, tenant: Tenant, has: Has) -> Upload:
+    """Keep an image, to name it as `image` or `mask` in later requests; the same bytes give the same id."""
+    with spool_folder(has.settings.spool_dir) as folder:
+        file = await _read(request, folder, has.settings.max_upload_bytes)
+        record = await run_in_threadpool(find, has.storage, tenant, f"sha256:{file.sha256}")
+        if record is not None:
+            response.status_code = 200
+        else:
+            record = await _keep(has, tenant, file)
+    response.headers["Location"] = f"/v1/uploads/{record.id}"
+    return _shown(record)
+
+
+@router.get(
+    "/{upload_id}",
+    operation_id="getUpload",
+    summary="Get an upload",
+    response_description="The upload.",
+    responses=problem(404),
+)
+def get_upload(
+    upload_id: Annotated[UploadId, PathParameter(description="Id of the upload.")], tenant: Tenant, has: Has
+) -> Upload:
+    """What is known about an uploaded image."""
+    record = find(has.storage, tenant, upload_id)
+    if record is None:
+        raise not_found(f"no upload has the id {upload_id}; send the image to POST /v1/uploads")
+    return _shown(record)
+
+
+def find(storage: Storage, tenant: str, upload_id: str) -> UploadRecord | None:
+    """The tenant's upload, if there is one."""
+    try:
+        return UploadRecord.model_validate_json(storage.get(keys.upload_record(tenant, upload_id)))
+    except ObjectNotFoundError:
+        return None
+
+
+async def _read(request: Request, folder: Path, limit: int) -> SpooledFile:
+    """The file in the body: a form's only part, or the body itself."""
+    kind, parameters = media_type(request)
+    if kind.startswith("image/"):
+        return await spool(request, folder / FIELD, limit, FIELD)
+    if kind != "multipart/form-data":
+        raise unsupported(request, f"multipart/form-data with a part {FIELD}, or the image itself as image/*")
+    form = await read_form(
+        request, parameters.get("boundary"), folder, files=[FIELD], texts=[], max_file_bytes=limit
+    )
+    if FIELD not in form.files:
+        raise ProblemError(
+            problems.INVALID_REQUEST, f"{FIELD} is missing; send the image as the form's part {FIELD}", field=FIELD
+        )
+    return form.files[FIELD]
+
+
+async def _keep(has: Resources, tenant: str, file: SpooledFile) -> UploadRecord:
+    async with has.turn():
+        try:
+            admitted = await has.door.admit(file.path)
+        except ImageError as error:
+            raise ProblemError(problems.INVALID_IMAGE, error.detail, field=FIELD) from error
+        return await run_in_threadpool(_store, has.storage, tenant, file, admitted)
+
+
+def _store(storage: Storage, tenant: str, file: SpooledFile, admitted: Admitted) -> UploadRecord:
+    """Write the canonical image, then the record that makes it an upload; the first of two wins."""
+    assert admitted.info is not None
+    assert admitted.png is not None
+    record = UploadRecord(
+        format_version=FORMAT_VERSION,
+        tenant=tenant,
+        id=f"sha256:{file.sha256}",
+        size=file.size,
+        created_at=now(),
+        image=admitted.info,
+    )
+    storage.put(keys.upload_canonical(tenant, record.id), admitted.png, "image/png")
+    written = storage.put_if_absent(
+        keys.upload_record(tenant, record.id), record.model_dump_json(indent=2).encode(), "application/json"
+    )
+    return record if written else find(storage, tenant, record.id) or record
+
+
+def _shown(record: UploadRecord) -> Upload:
+    return Upload(id=record.id, size=record.size, created_at=record.created_at, image=record.image)
