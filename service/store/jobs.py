@@ -59,6 +59,8 @@ class ShardState:
     """The job was canceled: the shard is to be finished without work."""
     final: bool = False
     """The job has ended, or is gone: there is nothing to do at all."""
+    failures: int = 0
+    """Attempts before this one that are held against the shard."""
     exhausted: bool = False
     """The attempts are used up: the pending items are to be given up."""
     last_error: str | None = None
@@ -232,6 +234,7 @@ class Jobs:
             pending=tuple(
                 item.index for item in items if item.index in mine and item.status is ItemStatus.PENDING
             ),
+            failures=attempt - 1 - spared,
             exhausted=attempt - spared > self._settings.shard_attempts,
             last_error=last_error.decode() if last_error else None,
         )
@@ -323,7 +326,8 @@ class Jobs:
         shards = min(self._settings.shard_window, records.shard_count(manifest))
         items: RedisFields = {item.index: item.model_dump_json() for item in records.new_items(manifest)}
         try:
-            with queue_errors(), self._redis.pipeline(transaction=True) as pipeline:
+            with queue_errors(), self._redis.pipeline() as pipeline:
+                pipeline.multi()  # said openly, because RQ would say it again halfway
                 pipeline.hset(records.record_key(tenant, job_id), mapping=Record.fields_of_new(manifest, shards))
                 pipeline.hset(records.items_key(tenant, job_id), mapping=items)
                 pipeline.zadd(records.index_key(tenant), {job_id: _milliseconds(manifest.created_at)})

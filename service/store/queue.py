@@ -23,7 +23,7 @@ SHARD_FUNCTION = "worker.shards.run"
 
 # RQ's own count only bounds what nothing else does: an attempt is counted, and a shard given up, in the job's
 # record, where an attempt lost to an outage can be told from one that failed.
-_RETRIES = 10_000
+RETRY = Retry(max=10_000, enqueue_at_front=True)
 _RESULT_TTL_S = 60
 _FAILURE_TTL_S = 24 * 3600
 
@@ -90,7 +90,7 @@ def enqueue_shard(
             timeout=settings.shard_timeout_s,
             result_ttl=_RESULT_TTL_S,
             failure_ttl=_FAILURE_TTL_S,
-            retry=Retry(max=_RETRIES),
+            retry=RETRY,
         ),
         pipeline=pipeline,
     )

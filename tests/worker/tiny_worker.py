@@ -1,0 +1,139 @@
+"""A real worker process on a tiny backbone, and jobs for it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from flawsmith.contract.base import FORMAT_VERSION, now
+from flawsmith.contract.ids import BUILTIN_TENANT, new_job_id
+from flawsmith.contract.jobs import Job, JobKind
+from flawsmith.contract.manifests import RequestManifest, ResolvedAugmentation
+from flawsmith.contract.uploads import ImageInfo
+from models.adapters import Adapter
+from models.backbone import Backbone
+from service.images.canonical import CanonicalImage, Pixels, pixels_sha256
+from service.images.encoding import encode_mask_png, encode_png
+from service.store.jobs import Jobs
+from tests.models.tiny import tiny_backbone
+
+TENANT = "default"
+TYPE = "scratch"
+ROOT = Path(__file__).parents[2]
+
+
+def save_backbone(folder: Path) -> None:
+    """A tiny backbone with random weights and one defect type, as a folder."""
+    tiny_backbone(seed=0).save(folder)
+    backbone = Backbone.load(folder)
+    types = folder / "defect_types"
+    types.mkdir()
+    tokens = torch.randn(2, backbone.token_width, generator=torch.Generator().manual_seed(0))
+    Adapter(TYPE, 1, backbone.name, backbone.digest, tokens).save(types / f"{TYPE}.safetensors")
+
+
+def photo(side: int = 64) -> Pixels:
+    """A part with some texture."""
+    y, x = np.mgrid[:side, :side]
+    return (128 + 40 * np.sin(x / 5) + 20 * np.cos(y / 7)).astype(np.uint8)
+
+
+def request(
+    count: int, *, steps: int = 6, shard_size: int = 2, pixels: Pixels | None = None, tiff: bool = False
+) -> RequestManifest:
+    """A job; more steps take longer."""
+    pixels = photo() if pixels is None else pixels
+    return RequestManifest(
+        format_version=FORMAT_VERSION,
+        tenant=TENANT,
+        job_id=new_job_id(),
+        kind=JobKind.AUGMENTATION,
+        created_at=now(),
+        augmentation=ResolvedAugmentation(
+            defect_type=TYPE,
+            defect_type_version=1,
+            defect_type_tenant=BUILTIN_TENANT,
+            count=count,
+            seed=7,
+            severity=1.0,
+            guidance=1.0,
+            steps=steps,
+            seed_share=0.8,
+            part="part",
+            min_quality=0.0,
+        ),
+        image=image_info(pixels, tiff=tiff),
+        shard_size=shard_size,
+    )
+
+
+def image_info(pixels: Pixels, *, tiff: bool = False) -> ImageInfo:
+    return ImageInfo(
+        width=pixels.shape[1],
+        height=pixels.shape[0],
+        mode="grey",
+        bit_depth=8,
+        source_format="tiff" if tiff else "png",
+        lossy=False,
+        pixels_sha256=pixels_sha256(pixels),
+    )
+
+
+def accept(jobs: Jobs, manifest: RequestManifest) -> Job:
+    """Send a job, with a square mask."""
+    pixels = photo()
+    mask = np.zeros(pixels.shape, dtype=np.bool_)
+    mask[20:40, 16:44] = True
+    image = CanonicalImage(pixels, manifest.image)
+    return jobs.accept(manifest, encode_png(image), encode_mask_png(mask))
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    """Wait for something to be so.
+
+    Raises:
+        AssertionError: it is not, in time.
+    """
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "it did not come about in time"
+        time.sleep(0.02)
+
+
+def finished(jobs: Jobs, job_id: str, timeout_s: float = 30.0) -> Job:
+    """The job when it is final."""
+
+    def is_final() -> bool:
+        job = jobs.get(TENANT, job_id)
+        return job is not None and job.status.is_final
+
+    until(is_final, timeout_s)
+    job = jobs.get(TENANT, job_id)
+    assert job is not None
+    return job
+
+
+@contextmanager
+def running_worker(environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker process while the block runs; killed afterwards if it still lives."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "worker"],
+            cwd=ROOT,
+            env=os.environ | environment,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()

@@ -1,0 +1,76 @@
+"""``python -m worker``: a compute worker."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+from transformers.utils.logging import disable_progress_bar
+
+from service.store.connection import UNREACHABLE, connect_redis
+from service.store.jobs import Jobs
+from service.store.registry import Registry
+from service.store.storage import Storage, StorageUnavailableError, open_storage
+from worker import shards
+from worker.compute import DEQUEUE_S, ComputeWorker
+from worker.models import Models
+from worker.settings import WorkerSettings
+from worker.shards import Shards
+
+_log = logging.getLogger("worker")
+
+_RETRY_S = 2.0
+
+
+def main() -> int:
+    """Load the models, then work until asked to stop; the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for chatty in ("rq.worker", "rq.job", "rq.queue"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    disable_progress_bar()
+    settings = WorkerSettings()
+    storage = open_storage(settings)
+    models = Models(settings)
+    models.warm_up()
+    _publish(models, storage)
+    redis = connect_redis(settings, blocking_s=DEQUEUE_S)
+    while True:
+        try:
+            worker = ComputeWorker(redis, settings)
+        except UNREACHABLE as error:
+            _log.warning("the queue does not answer; trying again: %s", error)
+            time.sleep(_RETRY_S)
+        else:
+            break
+    device_lost = False
+
+    def on_device_lost() -> None:
+        nonlocal device_lost
+        device_lost = True
+        worker.stop()
+
+    jobs = Jobs(redis, storage, settings)
+    shards.install(Shards(jobs, storage, models, worker.stopping, on_device_lost))
+    worker.run()
+    if device_lost:
+        _log.error("the device failed; a new process is needed")
+    return 1 if device_lost else 0
+
+
+def _publish(models: Models, storage: Storage) -> None:
+    """Make the bundled defect types known, as soon as storage answers."""
+    registry = Registry(storage)
+    for record in models.bundled_types():
+        while True:
+            try:
+                registry.publish(record, replace=True)
+            except StorageUnavailableError as error:
+                _log.warning("storage does not answer; trying again: %s", error)
+                time.sleep(_RETRY_S)
+            else:
+                break
+
+
+if __name__ == "__main__":
+    sys.exit(main())

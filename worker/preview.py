@@ -1,0 +1,79 @@
+"""Previews: input with the requested outline, result, refined mask on the result, side by side."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from service.images.canonical import Pixels
+
+MAX_WIDTH = 1536
+"""Of the whole preview in pixels."""
+_GAP = 4
+_OUTLINE = (0, 190, 255)
+_LABEL = (255, 40, 40)
+_LABEL_SHARE = 0.55  # how much of the label's colour covers the picture beneath
+
+
+def preview_png(source: Pixels, requested: NDArray[np.bool_], result: Pixels, refined: NDArray[np.bool_]) -> bytes:
+    """An 8-bit RGB PNG of three panels, at most `MAX_WIDTH` wide.
+
+    Args:
+        source, result: the canonical input and the item, same shape and dtype.
+        requested, refined: (H, W) masks.
+    """
+    low, high = _shown_range(source)
+    height, width = requested.shape
+    side = min(width, (MAX_WIDTH - 2 * _GAP) // 3)
+    size = (side, max(1, round(height * side / width)))
+    panels = [
+        _coloured(_shown(source, low, high, size), _outline(_reduced(requested, size)), _OUTLINE, 1.0),
+        _shown(result, low, high, size),
+        _coloured(_shown(result, low, high, size), _reduced(refined, size), _LABEL, _LABEL_SHARE),
+    ]
+    sheet = Image.new("RGB", (3 * size[0] + 2 * _GAP, size[1]), "white")
+    for place, panel in enumerate(panels):
+        sheet.paste(panel, (place * (size[0] + _GAP), 0))
+    file = io.BytesIO()
+    sheet.save(file, "PNG")
+    return file.getvalue()
+
+
+def _shown_range(pixels: Pixels) -> tuple[float, float]:
+    """What is shown as black and as white: all of 8 bits; of 16, which are seldom used up, what occurs."""
+    if pixels.dtype == np.uint8:
+        return 0.0, 255.0
+    low, high = (float(value) for value in np.percentile(_colour(pixels), (0.1, 99.9)))
+    return low, max(high, low + 1.0)
+
+
+def _shown(pixels: Pixels, low: float, high: float, size: tuple[int, int]) -> Image.Image:
+    unit = (_colour(pixels).astype(np.float32) - low) / (high - low)
+    grey_or_rgb = np.rint(unit.clip(0, 1) * 255).astype(np.uint8)
+    return Image.fromarray(grey_or_rgb).convert("RGB").resize(size, Image.Resampling.BOX)
+
+
+def _colour(pixels: Pixels) -> Pixels:
+    """Pixels without alpha: (H, W) or (H, W, 3)."""
+    if pixels.ndim == 2:
+        return pixels
+    return pixels[..., 0] if pixels.shape[2] <= 2 else pixels[..., :3]
+
+
+def _reduced(mask: NDArray[np.bool_], size: tuple[int, int]) -> Image.Image:
+    """The mask at the preview's size; a pixel is set where any of what it covers is, so that thin lines stay."""
+    share = Image.fromarray(mask.astype(np.float32)).resize(size, Image.Resampling.BOX)
+    return share.point(lambda value: value * 1e6).convert("L").point(lambda value: 255 if value else 0)
+
+
+def _outline(mask: Image.Image) -> Image.Image:
+    inside = np.asarray(mask.filter(ImageFilter.MinFilter(3)), dtype=np.bool_)
+    return Image.fromarray(np.where(inside, 0, np.asarray(mask)).astype(np.uint8))
+
+
+def _coloured(panel: Image.Image, mask: Image.Image, colour: tuple[int, int, int], share: float) -> Image.Image:
+    opacity = mask.point(lambda value: round(value * share))
+    return Image.composite(Image.new("RGB", panel.size, colour), panel, opacity)

@@ -1,0 +1,36 @@
+"""Settings of a compute worker."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from service.store.settings import StoreSettings
+
+
+class WorkerSettings(StoreSettings):
+    """Read from the environment: `FLAWSMITH_DEVICE`, `FLAWSMITH_BACKBONE`, …"""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto`: CUDA where there is a device, else the CPU."""
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    """Of the model's weights and latents."""
+    backbone: str = "flawsmith-small-0"
+    """Loaded at the start: a bundled backbone by name, a diffusers folder, or a hub name."""
+    batch_shape: Annotated[int, Field(ge=1)] | None = None
+    """Rows of every model call; 1 on the CPU and 8 on CUDA if absent."""
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """CPU threads of the models; as many as torch likes if absent."""
+
+    worker_ttl_s: Annotated[int, Field(ge=2)] = 20
+    """Without a heartbeat for so long a worker counts as dead, and its shard is given to another."""
+    heartbeat_interval_s: Annotated[float, Field(gt=0)] = 4.0
+    maintenance_interval_s: Annotated[int, Field(ge=1)] = 10
+    """How often a worker looks for shards that dead workers left."""
+
+    @model_validator(mode="after")
+    def _heartbeats_in_time(self) -> Self:
+        if 2 * self.heartbeat_interval_s > self.worker_ttl_s:
+            raise ValueError("worker_ttl_s must be at least twice heartbeat_interval_s")
+        return self
