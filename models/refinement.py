@@ -52,9 +52,15 @@ def change_map(
         latent_change: (H, W) norm of ẑ_0 − z_0, brought to the same frame.
         scale: pixels per model pixel.
     """
-    size = ndimage.gaussian_filter(np.abs(pixel_change).max(axis=2), sigma=0.6 * max(scale, 1.0))
+    size = smoothed_change(pixel_change, scale)
     product = (size / calibration.pixel_change) * (latent_change / calibration.latent_change)
     return np.asarray(np.sqrt(product), dtype=np.float32)
+
+
+def smoothed_change(pixel_change: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
+    """Greatest change over channels, (H, W), without detail finer than the model's pixels or the photo's."""
+    size = ndimage.gaussian_filter(np.abs(pixel_change).max(axis=2), sigma=0.6 * max(scale, 1.0))
+    return np.asarray(size, dtype=np.float32)
 
 
 def refined_mask(change: NDArray[np.float32], requested: Mask, scale: float) -> Mask:

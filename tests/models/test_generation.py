@@ -49,7 +49,7 @@ def spots() -> NDArray[np.bool_]:
 
 @pytest.fixture
 def item(adapter: Adapter) -> Callable[..., ItemRequest]:
-    base = ItemRequest(photo(), spots(), adapter, "metal", 0.7, 2.0, 0.9, steps=6, seed=7, index=0)
+    base = ItemRequest(photo(), spots(), adapter, "metal", 0.7, 2.0, 0.9, steps=4, seed=7, index=0)
     return lambda **changes: replace(base, **changes)
 
 

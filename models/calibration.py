@@ -1,0 +1,107 @@
+"""``python -m models.calibration``: what a backbone changes where no defect was asked for.
+
+Controls are drawn on rendered normals with random masks; the thresholds of the refined mask and the scale of
+``presence`` are quantiles of what changed (design §2, steps 6 and 7). They are written beside the weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from models.adapters import Adapter
+from models.backbone import Backbone
+from models.finishing import change_and_reconstruction, place_of
+from models.generation import Generator
+from models.items import ItemRequest
+from models.levels import Pixels
+from models.masks import Mask
+from models.refinement import Calibration, change_map, smoothed_change
+from models.rendering import render
+from models.scores import salience
+
+QUANTILE = 0.95
+"""Share of controls that stays below each threshold."""
+
+
+def rendered_normals(count: int, size: int, seed: int) -> list[tuple[Pixels, Mask]]:
+    """Normals that no training saw, each with the mask of a random defect, dilated as requests are."""
+    rng = np.random.default_rng([seed, 0xCA11B])
+    pairs = []
+    for _ in range(count):
+        scene = render(rng, size, defect_type=str(rng.choice(["scratch", "stain", "hole"])))
+        if scene.mask.any():
+            pairs.append((np.asarray(np.rint(scene.normal * 255), dtype=np.uint8), scene.mask))
+    return pairs
+
+
+def calibrated(generator: Generator, adapter: Adapter, pairs: Sequence[tuple[Pixels, Mask]]) -> Calibration:
+    """Draw a control on each pair and take quantiles of what changed.
+
+    Args:
+        adapter: any type of the backbone; controls leave its tokens out but use its defaults.
+        pairs: normal images with masks.
+    """
+    card = adapter.card
+    pixel_changes: list[NDArray[np.float32]] = []
+    latent_changes: list[NDArray[np.float32]] = []
+    changes: list[tuple[NDArray[np.float32], NDArray[np.float32], Mask, float]] = []
+    for index, (image, mask) in enumerate(tqdm(pairs, desc="controls", unit="image")):
+        request = ItemRequest(
+            image=image,
+            mask=mask,
+            adapter=adapter,
+            part=card.part,
+            severity=card.severity,
+            guidance=card.guidance,
+            seed_share=card.seed_share,
+            steps=card.steps,
+            seed=index,
+            index=0,
+            control=True,
+        )
+        for part in generator.decoded([request])[0]:
+            place = place_of(part.drawing.plot, mask.shape, 0)
+            own = part.drawing.plot.mask_at(place)
+            scale = part.drawing.plot.side / generator.backbone.window_px
+            change, _ = change_and_reconstruction(part, place, image.shape[2])
+            latent = part.drawing.latent_change(place)
+            pixel_changes.append(smoothed_change(change, scale)[own])
+            latent_changes.append(latent[own])
+            changes.append((change, latent, own, scale))
+    thresholds = Calibration(
+        pixel_change=_quantile_of_means(pixel_changes), latent_change=_quantile_of_means(latent_changes)
+    )
+    saliences = [
+        salience(change_map(change, latent, thresholds, scale), own) for change, latent, own, scale in changes
+    ]
+    return Calibration(thresholds.pixel_change, thresholds.latent_change, float(np.quantile(saliences, QUANTILE)))
+
+
+def _quantile_of_means(parts: Sequence[NDArray[np.float32]]) -> float:
+    """Each control counts once, however large its mask."""
+    return float(np.quantile([np.quantile(part, 0.9) for part in parts], QUANTILE))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m models.calibration", description=__doc__)
+    parser.add_argument("backbone", type=Path, help="folder of the backbone, with its defect_types/")
+    parser.add_argument("--count", type=int, default=120, help="controls to draw")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    backbone = Backbone.load(arguments.backbone)
+    backbone.calibration = None
+    adapter = Adapter.load(sorted((arguments.backbone / "defect_types").glob("*.safetensors"))[0])
+    pairs = rendered_normals(arguments.count, 2 * backbone.window_px, arguments.seed)
+    values = calibrated(Generator(backbone), adapter, pairs).as_dict()
+    (arguments.backbone / "calibration.json").write_text(json.dumps(values, indent=2) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
