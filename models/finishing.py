@@ -76,9 +76,9 @@ def _plotted(
     drawing = part.drawing
     scale = drawing.plot.side / part.pictures[0].shape[-1]
     edge = max(2, math.ceil(1.5 * scale))
-    place = _place(drawing.plot, refined.shape, edge + GRAIN_REACH)
+    place = place_of(drawing.plot, refined.shape, edge + GRAIN_REACH)
     own = drawing.plot.mask_at(place)
-    change, reconstruction = _change(part, place, colour(image).shape[2])
+    change, reconstruction = change_and_reconstruction(part, place, colour(image).shape[2])
     map_ = change_map(change, drawing.latent_change(place), calibration, scale)
     own_refined = refined_mask(map_, own, scale)
     x = drawing.levels.to_unit(colour(request.image)[place])
@@ -108,7 +108,9 @@ def background_difference(before: Pixels, after: Pixels, mask: Mask) -> int:
     return int(np.abs(before[outside].astype(np.int64) - after[outside].astype(np.int64)).max())
 
 
-def _change(part: Decoded, place: Place, channels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def change_and_reconstruction(
+    part: Decoded, place: Place, channels: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """D(ẑ) − D(E(x)) and D(E(x)) at the photo's resolution, (rows, columns, channels)."""
     reconstructions = [trajectory.reconstruction for trajectory in part.drawing.trajectories]
     changes = [picture - base for picture, base in zip(part.pictures, reconstructions, strict=True)]
@@ -117,7 +119,7 @@ def _change(part: Decoded, place: Place, channels: int) -> tuple[NDArray[np.floa
     return part.drawing.blended(changes, place), part.drawing.blended(reconstructions, place)
 
 
-def _place(plot: Plot, shape: tuple[int, ...], margin: int) -> Place:
+def place_of(plot: Plot, shape: tuple[int, ...], margin: int) -> Place:
     """The part of the photo with a plot's pixels and a margin around them."""
     return _within(plot.rows, plot.columns, shape, margin)
 

@@ -77,6 +77,25 @@ class Generator:
             AdapterError: a defect type belongs to another backbone.
             ValueError: an empty mask, or one of another size than its image.
         """
+        self._batch.begin(on_step)
+        best: dict[int, ItemResult] = {}
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            waiting = [i for i in range(len(requests)) if i not in best or not best[i].accepted]
+            for i, drawings in zip(waiting, self._drawn([requests[i] for i in waiting], attempt), strict=True):
+                result = finished(requests[i], list(self._decoded(drawings)), self.calibration, attempt)
+                if i in best and best[i].scores.quality >= result.scores.quality:
+                    result = best[i]
+                best[i] = replace(result, attempts=attempt)
+        return [best[i] for i in range(len(requests))]
+
+    @torch.inference_mode()
+    def decoded(self, requests: Sequence[ItemRequest]) -> list[list[Decoded]]:
+        """What was drawn for each request before it is composed, plot by plot: the material of a calibration."""
+        self._batch.begin(None)
+        return [list(self._decoded(drawings)) for drawings in self._drawn(requests, attempt=1)]
+
+    def _drawn(self, requests: Sequence[ItemRequest], attempt: int) -> list[list[Drawing]]:
+        """Steps 1 to 4 of the method, all requests together."""
         for request in requests:
             request.adapter.check(self.backbone)
             if request.mask.shape != request.image.shape[:2]:
@@ -85,23 +104,14 @@ class Generator:
         for request in requests:
             if id(request.mask) not in plans:
                 plans[id(request.mask)] = plan(request.mask, self.backbone.window_px, self.backbone.latent_size)
-        self._batch.begin(on_step)
-        best: dict[int, ItemResult] = {}
         try:
-            for attempt in range(1, MAX_ATTEMPTS + 1):
-                waiting = [i for i in range(len(requests)) if i not in best or not best[i].accepted]
-                drawings = [
-                    [self._prepared(requests[i], plot) for plot in plans[id(requests[i].mask)]] for i in waiting
-                ]
-                self._draw([drawing for group in drawings for drawing in group], attempt)
-                for i, group in zip(waiting, drawings, strict=True):
-                    result = finished(requests[i], list(self._decoded(group)), self.calibration, attempt)
-                    if i in best and best[i].scores.quality >= result.scores.quality:
-                        result = best[i]
-                    best[i] = replace(result, attempts=attempt)
+            drawings = [
+                [self._prepared(request, plot) for plot in plans[id(request.mask)]] for request in requests
+            ]
+            self._draw([drawing for group in drawings for drawing in group], attempt)
         finally:
             self.cache.trim()
-        return [best[i] for i in range(len(requests))]
+        return drawings
 
     def _prepared(self, request: ItemRequest, plot: Plot) -> Drawing:
         backbone = self.backbone
@@ -141,7 +151,7 @@ class Generator:
         return trajectory
 
     def _draw(self, drawings: list[Drawing], attempt: int) -> None:
-        """Steps 2 to 4 of all drawings together."""
+        """Invert, start and denoise all drawings together."""
         due = _due(drawings)
         self._batch.expect(sum((depth - group[0].depth) * len(group) for depth, _, group in due))
         self._batch.expect(sum(d.depth * len(d.canvas.corners) * len(d.passes) for d in drawings))
