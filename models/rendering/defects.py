@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.rendering.noise import Field, fractal, value_noise
 from models.rendering.shapes import blob, edge, polyline
@@ -32,7 +33,7 @@ def _log(stage: Stage, low: float, high: float) -> float:
 
 def scratch(stage: Stage, surface: Surface) -> Drawn:
     """A scored line, or several: bright where it bares the material, dark in its own shadow."""
-    length, width = _log(stage, 9, 130), max(_log(stage, 1.1, 5.5), 1.1)
+    length, width = _log(stage, 12, 130), max(_log(stage, 1.1, 5.5), 1.1)
     width = min(width, length / 4)
     path = _path(stage, _centre(stage, surface), length)
     copies = int(stage.rng.integers(2, 5)) if stage.chance(0.2) else 1
@@ -71,7 +72,7 @@ def scratch(stage: Stage, surface: Surface) -> Drawn:
     return mix(image, marked, coverage * patchy), coverage
 
 
-def _path(stage: Stage, centre: tuple[float, float], length: float) -> Field:
+def _path(stage: Stage, centre: tuple[float, float], length: float) -> NDArray[np.float64]:
     """Points (n, 2) of a bent, slightly trembling line through `centre`."""
     count = 14 if length > 20 else 6
     t = np.linspace(-0.5, 0.5, count)
@@ -80,7 +81,7 @@ def _path(stage: Stage, centre: tuple[float, float], length: float) -> Field:
     tremble = stage.rng.normal(0, 1, count).cumsum() * stage.uniform(0, 0.02)
     v, u = length * (bend * (4 * t * t - 0.5) + tremble - tremble.mean()), length * t
     c, s = math.cos(angle), math.sin(angle)
-    return np.stack([centre[0] + v * c + u * s, centre[1] - v * s + u * c], axis=-1)  # type: ignore[return-value]
+    return np.stack([centre[0] + v * c + u * s, centre[1] - v * s + u * c], axis=-1)
 
 
 def stain(stage: Stage, surface: Surface) -> Drawn:
@@ -88,25 +89,25 @@ def stain(stage: Stage, surface: Surface) -> Drawn:
     y, x = stage.y, stage.x
     cy, cx = _centre(stage, surface)
     radius = _log(stage, 3, 42)
-    distance = blob(stage.rng, y - cy, x - cx, radius, stage.uniform(0.15, 0.5), stage.uniform(1, 2.2))
+    distance = blob(stage.rng, y - cy, x - cx, radius, stage.uniform(0.1, 0.4), stage.uniform(1, 2.0))
     if stage.chance(0.4):
         for _ in range(stage.rng.integers(1, 6)):
             away, angle = radius * stage.uniform(0.9, 1.9), stage.uniform(0, 6.3)
             drop = np.hypot(y - cy - away * math.sin(angle), x - cx - away * math.cos(angle))
             distance = np.minimum(distance, drop - np.float32(radius * stage.uniform(0.08, 0.35)))
-    roughness = min(0.16 * radius, 5.0)
-    distance = distance + roughness * fractal(stage.rng, stage.shape, max(0.5 * radius, 3.0), 4, 0.6)
+    roughness = min(0.12 * radius, 4.0)
+    distance = distance + roughness * fractal(stage.rng, stage.shape, max(0.5 * radius, 3.0), 3, 0.5)
     coverage = edge(distance, stage.uniform(1.0, 1 + 0.15 * radius))
     rim_width = max(0.09 * radius, 0.9)
     rim = np.exp(-((distance + 1.2 * rim_width) ** 2) / np.float32(2 * rim_width**2))
     mottled = fractal(stage.rng, stage.shape, max(0.7 * radius, 2.0), 3)
-    density = stage.uniform(0.5, 1.3) * (1 + 0.25 * mottled) + stage.uniform(0.2, 0.9) * rim
+    density = stage.uniform(0.4, 0.95) * (1 + 0.25 * mottled) + stage.uniform(0.3, 0.9) * rim
     density = np.clip(density, 0.25, 2.5)
     image = surface.image
     level = float(image[coverage > 0.5].mean()) if (coverage > 0.5).any() else float(image.mean())
     if level < 0.3:
         residue = colour(stage.rng, (0.5, 0.85), (0.0, 0.35))
-        marked = mix(image, residue, np.clip(0.45 * density, 0, 0.9))
+        marked = mix(image, residue, np.clip(0.55 * density, 0, 0.85))
     else:
         tint = (
             warm(stage.rng, (0.35, 0.65), (0.2, 0.8))
@@ -123,7 +124,7 @@ def hole(stage: Stage, surface: Surface) -> Drawn:
     cy, cx = _centre(stage, surface)
     radius = _log(stage, 2.2, 26)
     drilled = stage.chance(0.35)
-    roughness = stage.uniform(0.0, 0.05) if drilled else stage.uniform(0.15, 0.5)
+    roughness = stage.uniform(0.0, 0.05) if drilled else stage.uniform(0.1, 0.35)
     distance = blob(stage.rng, y - cy, x - cx, radius, roughness, 1.0 if drilled else stage.uniform(1, 2))
     if not drilled:
         distance = distance + min(0.1 * radius, 2.0) * fractal(

@@ -37,7 +37,7 @@ def value_noise(rng: np.random.Generator, shape: tuple[int, int], cell: float | 
     rows = _spline_weights(shape[0], max(cell_y, 1.0), rng.random())
     columns = _spline_weights(shape[1], max(cell_x, 1.0), rng.random())
     nodes = white(rng, (rows.shape[1], columns.shape[1]))
-    field: Field = (rows @ nodes @ columns.T) / np.float32(_SPLINE_STD**2)
+    field: Field = np.asarray(rows @ nodes @ columns.T, np.float32) / np.float32(_SPLINE_STD**2)
     return field
 
 

@@ -12,7 +12,8 @@ FAR = 1e4
 
 def edge(distance: Field, softness: float = 1.0) -> Field:
     """Coverage in [0, 1] of a shape from its signed distance (negative inside), anti-aliased."""
-    return np.clip(0.5 - distance / np.float32(softness), 0, 1)
+    coverage: Field = np.clip(0.5 - distance / np.float32(softness), 0, 1)
+    return coverage
 
 
 def segment(y: Field, x: Field, start: tuple[float, float], end: tuple[float, float]) -> tuple[Field, Field]:
@@ -24,7 +25,7 @@ def segment(y: Field, x: Field, start: tuple[float, float], end: tuple[float, fl
     distance = np.hypot(py - t * dy, px - t * dx)
     side = np.sign(px * dy - py * dx)
     side[side == 0] = 1
-    return distance * side, t
+    return np.asarray(distance * side, np.float32), np.asarray(t, np.float32)
 
 
 def polyline(shape: tuple[int, int], points: NDArray[np.float64], reach: float) -> tuple[Field, Field]:
@@ -79,4 +80,4 @@ def blob(
     for k in range(2, 8):
         wobble += np.float32(rng.normal(0, 1 / k)) * np.cos(k * angle + np.float32(rng.uniform(0, 6.3)))
     outline = radius * np.clip(1 + roughness * wobble, 0.35, 1.8)
-    return np.hypot(v, u) - outline
+    return np.asarray(np.hypot(v, u) - outline, np.float32)

@@ -50,7 +50,9 @@ def _pads(stage: Stage, pitch: float) -> tuple[Field, Field]:
             if stage.chance(0.7):
                 drills = np.minimum(drills, ring - np.float32(half * stage.uniform(0.35, 0.6)))
         else:
-            pads = np.minimum(pads, box(v, u, half, half * stage.uniform(0.4, 1.0), half * 0.2))
+            pads = np.minimum(
+                pads, box(np.asarray(v), np.asarray(u), half, half * stage.uniform(0.4, 1.0), half * 0.2)
+            )
     return pads, drills
 
 
@@ -63,7 +65,7 @@ def _copper(stage: Stage, pitch: float) -> Field:
         half = tracks * pitch / 2
         place = (distance + half) / np.float32(pitch)
         within = np.abs(np.mod(place, 1) - 0.5) * pitch - pitch * stage.uniform(0.18, 0.33)
-        bundle = np.where(np.abs(distance) < half, edge(within), 0)
+        bundle = np.where(np.abs(distance) < half, edge(np.asarray(within, np.float32)), 0)
         copper = np.maximum(copper * edge(half + 0.2 * pitch - np.abs(distance)), bundle)
     return copper
 

@@ -65,8 +65,8 @@ def _object(
     """One object laid on the patch `below` about the origin: the new patch and its coverage."""
     dy, dx = math.sin(turn), math.cos(turn)
     ends = ((-length * dy, -length * dx), (length * dy, length * dx))
-    distance, _ = segment(y, x, *ends)
-    distance = np.abs(distance) / np.float32(radius)
+    signed, _ = segment(y, x, *ends)
+    distance: Field = np.asarray(np.abs(signed) / np.float32(radius), np.float32)
     drop = 0.22 * radius
     cast, _ = segment(y + drop * stage.light.dy, x + drop * stage.light.dx, *ends)
     image = below * (1 - 0.5 * edge(np.abs(cast) - np.float32(radius), 0.3 * radius + 1))[..., None]
@@ -84,9 +84,9 @@ def _object(
     toward = (y * stage.light.dy + x * stage.light.dx) / np.float32(radius)
     spot = np.hypot(across / radius - 0.35 * (stage.light.dy * dx - stage.light.dx * dy), 0.25 * along / radius)
     shine = stage.uniform(0.2, 0.6) * np.exp(-(spot**2) / np.float32(0.02 + 0.05 * stage.light.elevation))
-    value = 0.35 + 0.65 * rise + 0.12 * toward
+    value = np.asarray(0.35 + 0.65 * rise + 0.12 * toward, np.float32)
     body = value[..., None] * tone + (shine if kind == "capsules" else 0.2 * shine)[..., None]
-    inside = edge((distance - 1) * np.float32(radius))
+    inside = edge(np.asarray((distance - 1) * np.float32(radius), np.float32))
     return mix(image, body, inside), inside
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from models.rendering.light import relief
-from models.rendering.noise import cells, fractal, lookup, streaks, value_noise, white
+from models.rendering.noise import Field, cells, fractal, lookup, streaks, value_noise, white
 from models.rendering.stage import Stage, Surface, colour, mix, warm
 
 
@@ -94,7 +94,7 @@ def glass(stage: Stage) -> Surface:
     bend = stage.uniform(0, 8) * value_noise(stage.rng, stage.shape, stage.size(40, 90))
     for _ in range(stage.rng.integers(1, 4)):
         half, at = stage.size(4, 30), stage.uniform(-70, 70)
-        band = np.clip((half - np.abs(across + bend - at)) / np.float32(stage.size(1, 12)), 0, 1)
+        band: Field = np.clip((half - np.abs(across + bend - at)) / np.float32(stage.size(1, 12)), 0, 1)
         image = mix(image, colour(stage.rng, (0.6, 1.0), (0.0, 0.2)), band * stage.uniform(0.08, 0.45))
     return Surface(image, "glass")
 
