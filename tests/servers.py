@@ -133,7 +133,7 @@ def running_s3(folder: Path) -> Iterator[S3Server]:
         "-master.telemetry=false",
         f"-master.port={master}",
         f"-volume.port={volume}",
-        "-volume.max=50",
+        "-volume.max=5000",
         "-volume.preStopSeconds=0",
         f"-filer.port={filer}",
         "-s3",

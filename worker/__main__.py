@@ -28,7 +28,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for chatty in ("rq.worker", "rq.job", "rq.queue"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     settings = WorkerSettings()
     storage = open_storage(settings)
     models = Models(settings)

@@ -118,8 +118,7 @@ def _walk(folder: Path, prefix: str) -> Iterator[str]:
         entries = [(entry.name, entry.is_dir()) for entry in os.scandir(folder)]
     except (FileNotFoundError, NotADirectoryError):
         return
-    # "a-b" comes before "a/c", as it does in S3, where keys are plain strings.
-    for name, is_folder in sorted(entries, key=lambda entry: entry[0] + "/" * entry[1]):
+    for name, is_folder in entries:
         if name.startswith("."):
             continue
         if is_folder:

@@ -63,7 +63,7 @@ class Storage(Protocol):
         """
 
     def list(self, prefix: str) -> Iterator[str]:
-        """Keys below ``prefix`` (which ends with ``/``, or is empty for all), in order."""
+        """Keys below ``prefix`` (which ends with ``/``, or is empty for all), in whatever order."""
 
     def copy(self, source: str, target: str) -> None:
         """Write the object at ``source`` to ``target`` as well.

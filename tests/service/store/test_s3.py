@@ -1,0 +1,141 @@
+"""What only S3 has: addressing, TLS, outages, servers of other kinds."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from service.store.s3 import S3Storage
+from service.store.settings import StoreSettings
+from service.store.storage import Storage, StorageError, StorageUnavailableError, open_storage
+from tests.servers import HOST, S3_DOMAIN, S3Server, free_ports
+from tests.service.store.conftest import s3_settings
+
+
+def test_buckets_in_the_host_name(s3_server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve = socket.getaddrinfo
+    asked: set[str] = set()
+
+    def resolve_here(host: str, *args: Any, **kwargs: Any) -> Any:
+        asked.add(host)
+        return resolve(HOST if host.endswith(S3_DOMAIN) else host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_here)
+    endpoint = s3_server.endpoint_url.replace(HOST, S3_DOMAIN)
+    storage = open_storage(s3_settings(s3_server, bucket, s3_endpoint_url=endpoint, s3_addressing="virtual"))
+    storage.check()
+    storage.put("default/a", b"data")
+    assert storage.get("default/a") == b"data"
+    assert list(storage.list("default/")) == ["default/a"]
+    assert asked == {f"{bucket}.{S3_DOMAIN}"}
+
+
+def test_tls_with_an_authority_of_our_own(s3_server: S3Server, bucket: str) -> None:
+    if s3_server.https_url is None:
+        pytest.skip("no openssl here to make a certificate with")
+    settings = s3_settings(
+        s3_server, bucket, s3_endpoint_url=s3_server.https_url, s3_ca_bundle=s3_server.ca_bundle
+    )
+    storage = open_storage(settings)
+    storage.put("default/a", b"data")
+    assert storage.get("default/a") == b"data"
+
+
+def test_tls_with_an_unknown_authority_is_refused(s3_server: S3Server, bucket: str) -> None:
+    if s3_server.https_url is None:
+        pytest.skip("no openssl here to make a certificate with")
+    storage = open_storage(s3_settings(s3_server, bucket, s3_endpoint_url=s3_server.https_url, s3_max_attempts=1))
+    with pytest.raises(StorageUnavailableError, match=r"(?i)certificate"):
+        storage.check()
+
+
+def test_endpoint_that_does_not_answer(s3_server: S3Server) -> None:
+    endpoint = f"http://{HOST}:{free_ports(1)[0]}"
+    storage = open_storage(s3_settings(s3_server, "bucket", s3_endpoint_url=endpoint, s3_max_attempts=1))
+    with pytest.raises(StorageUnavailableError):
+        storage.check()
+    with pytest.raises(StorageUnavailableError):
+        storage.put("default/a", b"")
+    with pytest.raises(StorageUnavailableError):
+        storage.get("default/a")
+    with pytest.raises(StorageUnavailableError):
+        storage.exists("default/a")
+
+
+def test_bucket_that_is_not_there(s3_server: S3Server) -> None:
+    storage = open_storage(s3_settings(s3_server, "no-such-bucket"))
+    with pytest.raises(StorageUnavailableError, match="no-such-bucket"):
+        storage.check()
+
+
+def test_wrong_credentials(s3_server: S3Server, bucket: str) -> None:
+    storage = open_storage(s3_settings(s3_server, bucket, s3_secret_access_key="wrong"))
+    with pytest.raises(StorageUnavailableError):
+        storage.check()
+    with pytest.raises(StorageError):
+        storage.put("default/a", b"")
+
+
+@pytest.mark.parametrize("code", ["NotImplemented", "PreconditionFailed"])
+def test_put_if_absent_on_servers_of_all_kinds(
+    s3_server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """One that knows no conditions is asked without; one that met another writer lost."""
+    storage = open_storage(s3_settings(s3_server, bucket))
+    assert isinstance(storage, S3Storage)
+    put_object = storage.client.put_object
+
+    def refuse_conditions(**arguments: Any) -> Any:
+        if "IfNoneMatch" in arguments:
+            raise ClientError({"Error": {"Code": code, "Message": ""}}, "PutObject")
+        return put_object(**arguments)
+
+    monkeypatch.setattr(storage.client, "put_object", refuse_conditions)
+    assert storage.put_if_absent("default/a", b"1") is (code == "NotImplemented")
+    assert storage.exists("default/a") is (code == "NotImplemented")
+
+
+def test_client_is_made_as_the_settings_say(tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.touch()
+    storage = open_storage(
+        StoreSettings(
+            storage_url="s3://bucket/prefix",
+            s3_endpoint_url="https://s3.example.com",
+            s3_region="eu-central-1",
+            s3_addressing="virtual",
+            s3_ca_bundle=bundle,
+            s3_connect_timeout_s=1.5,
+            s3_read_timeout_s=2.5,
+            s3_max_attempts=7,
+        )
+    )
+    assert isinstance(storage, S3Storage)
+    assert (storage.bucket, storage.prefix) == ("bucket", "prefix/")
+    meta = storage.client.meta
+    assert (meta.endpoint_url, meta.region_name) == ("https://s3.example.com", "eu-central-1")
+    options: Any = meta.config
+    assert options.s3["addressing_style"] == "virtual"
+    assert (options.connect_timeout, options.read_timeout) == (1.5, 2.5)
+    assert options.retries["total_max_attempts"] == 7
+
+
+def _names(storage: Storage) -> list[str]:
+    return list(storage.list(""))
+
+
+def test_prefixes_keep_stores_apart(s3_server: S3Server, bucket: str) -> None:
+    one = open_storage(s3_settings(s3_server, bucket, storage_url=f"s3://{bucket}/one"))
+    two = open_storage(s3_settings(s3_server, bucket, storage_url=f"s3://{bucket}/two"))
+    one.put("default/a", b"")
+    assert (_names(one), _names(two)) == (["default/a"], [])
+
+
+@pytest.mark.parametrize("url", ["", "/data", "http://bucket", "file://", "file:///", "s3://", "file://host/a"])
+def test_urls_that_name_no_storage(url: str) -> None:
+    with pytest.raises(ValueError, match="FLAWSMITH_STORAGE_URL"):
+        open_storage(StoreSettings(storage_url=url))

@@ -1,0 +1,191 @@
+"""What every storage does: the same tests on a folder and on a real S3 server."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from service.store.folder import FolderStorage
+from service.store.keys import InvalidKeyError
+from service.store.storage import ObjectNotFoundError, Storage, StorageUnavailableError
+
+
+def test_put_then_get(storage: Storage) -> None:
+    storage.put("default/a.bin", b"first")
+    assert storage.get("default/a.bin") == b"first"
+    assert storage.exists("default/a.bin")
+    assert storage.size("default/a.bin") == 5
+
+    storage.put("default/a.bin", b"second")
+    assert storage.get("default/a.bin") == b"second"
+
+
+def test_empty_object(storage: Storage) -> None:
+    storage.put("default/empty", b"")
+    assert storage.get("default/empty") == b""
+    assert storage.size("default/empty") == 0
+
+
+def test_open_reads_in_pieces(storage: Storage) -> None:
+    data = bytes(range(256)) * 4096
+    storage.put("default/large", data)
+    with storage.open("default/large") as stream:
+        head = stream.read(1000)
+        rest = stream.read()
+        assert stream.read() == b""
+    assert head + rest == data
+    assert len(head) == 1000
+
+
+def test_missing_objects(storage: Storage) -> None:
+    assert not storage.exists("default/none")
+    with pytest.raises(ObjectNotFoundError):
+        storage.get("default/none")
+    with pytest.raises(ObjectNotFoundError):
+        storage.size("default/none")
+    with pytest.raises(ObjectNotFoundError):
+        storage.copy("default/none", "default/copy")
+    with pytest.raises(ObjectNotFoundError), storage.open("default/none"):
+        pass
+    storage.delete("default/none")
+    storage.delete_prefix("default/none/")
+
+
+def test_what_lies_below_an_object_is_missing(storage: Storage) -> None:
+    storage.put("default/a", b"")
+    assert not storage.exists("default/a/b")
+    with pytest.raises(ObjectNotFoundError):
+        storage.get("default/a/b")
+
+
+def test_put_if_absent_writes_once(storage: Storage) -> None:
+    assert storage.put_if_absent("default/once", b"first") is True
+    assert storage.put_if_absent("default/once", b"second") is False
+    assert storage.get("default/once") == b"first"
+
+
+def test_of_many_writers_of_an_absent_object_one_wins(storage: Storage) -> None:
+    wins: list[int] = []
+    start = threading.Barrier(8)
+
+    def write(number: int) -> None:
+        start.wait()
+        if storage.put_if_absent("default/race", str(number).encode()):
+            wins.append(number)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [str(number).encode() for number in wins] == [storage.get("default/race")]
+
+
+def test_a_reader_never_sees_half_an_object(storage: Storage) -> None:
+    sizes = (1, 300_000)
+    storage.put("default/changing", b"x")
+    writing = True
+    seen: set[int] = set()
+
+    def read() -> None:
+        while writing:
+            seen.add(len(storage.get("default/changing")))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for turn in range(20):
+        storage.put("default/changing", b"x" * sizes[turn % 2])
+    writing = False
+    reader.join()
+    assert seen <= set(sizes)
+
+
+def test_list_gives_what_is_below_the_prefix(storage: Storage) -> None:
+    names = ["default/jobs/b/2", "default/jobs/b-c/1", "default/jobs/b/10", "default/jobs/a", "other/jobs/a"]
+    for name in names:
+        storage.put(name, b"")
+    assert sorted(storage.list("default/jobs/")) == sorted(names[:4])
+    assert sorted(storage.list("default/jobs/b/")) == ["default/jobs/b/10", "default/jobs/b/2"]
+    assert sorted(storage.list("")) == sorted(names)
+    assert list(storage.list("none/")) == []
+
+
+def test_copy(storage: Storage) -> None:
+    storage.put("default/a", b"data")
+    storage.copy("default/a", "other/b")
+    assert storage.get("other/b") == b"data"
+    assert storage.get("default/a") == b"data"
+
+
+def test_delete(storage: Storage) -> None:
+    storage.put("default/a", b"")
+    storage.delete("default/a")
+    assert not storage.exists("default/a")
+
+
+def test_delete_prefix_takes_what_is_below_and_no_more(storage: Storage) -> None:
+    for name in ("default/jobs/a/1", "default/jobs/a/b/2", "default/jobs/ab/3"):
+        storage.put(name, b"")
+    storage.delete_prefix("default/jobs/a/")
+    assert list(storage.list("")) == ["default/jobs/ab/3"]
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["", "/a", "a/", "a//b", "../a", "a/../b", "a/./b", ".a", "a/.b", "a\\b", "a b", "a\0", "a\n", "ü", "a" * 901],
+)
+def test_what_is_no_key_is_refused(storage: Storage, key: str) -> None:
+    with pytest.raises(InvalidKeyError):
+        storage.put(key, b"")
+    with pytest.raises(InvalidKeyError):
+        storage.get(key)
+    with pytest.raises(InvalidKeyError):
+        storage.delete(key)
+
+
+@pytest.mark.parametrize("prefix", ["a", "../", "/", "a/../"])
+def test_what_is_no_prefix_is_refused(storage: Storage, prefix: str) -> None:
+    with pytest.raises(InvalidKeyError):
+        list(storage.list(prefix))
+    with pytest.raises(InvalidKeyError):
+        storage.delete_prefix(prefix)
+
+
+def test_everything_is_never_deleted_at_once(storage: Storage) -> None:
+    with pytest.raises(InvalidKeyError):
+        storage.delete_prefix("")
+
+
+def test_check_of_a_storage_that_works(storage: Storage) -> None:
+    storage.check()
+
+
+def test_folder_leaves_nothing_behind_but_objects(tmp_path: Path) -> None:
+    storage = FolderStorage(tmp_path)
+    storage.put("default/a", b"1")
+    storage.put_if_absent("default/a", b"2")
+    storage.put_if_absent("default/b", b"3")
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {"default/a", "default/b"}
+
+
+def test_folder_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise PermissionError(1, "no hard links here")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    storage = FolderStorage(tmp_path)
+    assert storage.put_if_absent("default/a", b"1") is True
+    assert storage.put_if_absent("default/a", b"2") is False
+    assert storage.get("default/a") == b"1"
+
+
+def test_folder_that_is_gone_is_unavailable(tmp_path: Path) -> None:
+    storage = FolderStorage(tmp_path / "root")
+    (tmp_path / "root").rename(tmp_path / "elsewhere")
+    with pytest.raises(StorageUnavailableError):
+        storage.check()
+    with pytest.raises(StorageUnavailableError):
+        storage.put("default/a", b"")
