@@ -66,7 +66,8 @@ def _copper(stage: Stage, pitch: float) -> Field:
         place = (distance + half) / np.float32(pitch)
         within = np.abs(np.mod(place, 1) - 0.5) * pitch - pitch * stage.uniform(0.18, 0.33)
         bundle = np.where(np.abs(distance) < half, edge(np.asarray(within, np.float32)), 0)
-        copper = np.maximum(copper * edge(half + 0.2 * pitch - np.abs(distance)), bundle)
+        beside = np.asarray(half + 0.2 * pitch - np.abs(distance), np.float32)
+        copper = np.maximum(copper * edge(beside), bundle)
     return copper
 
 

@@ -85,7 +85,8 @@ def _object(
     spot = np.hypot(across / radius - 0.35 * (stage.light.dy * dx - stage.light.dx * dy), 0.25 * along / radius)
     shine = stage.uniform(0.2, 0.6) * np.exp(-(spot**2) / np.float32(0.02 + 0.05 * stage.light.elevation))
     value = np.asarray(0.35 + 0.65 * rise + 0.12 * toward, np.float32)
-    body = value[..., None] * tone + (shine if kind == "capsules" else 0.2 * shine)[..., None]
+    gloss = np.asarray(shine if kind == "capsules" else 0.2 * shine, np.float32)
+    body = value[..., None] * tone + gloss[..., None]
     inside = edge(np.asarray((distance - 1) * np.float32(radius), np.float32))
     return mix(image, body, inside), inside
 
