@@ -1,7 +1,7 @@
 """``python -m bench.presence``: does ``presence`` tell defects from controls, and do seeds differ?
 
 Items and controls (same photo, mask and seed; C2 only) are drawn on real normals for masks of five classes.
-Printed for each: AUROC of ``presence``, and the median pairwise difference between seeds inside the mask as a share
+Printed for each: AUROC of ``presence``, and the median pairwise difference between seeds in the mask as a share
 of the difference to the normal image.
 """
 
