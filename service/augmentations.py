@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fastapi import APIRouter, Depends, Request
@@ -49,7 +49,7 @@ class Sent:
     mask: Path
     image_info: ImageInfo | None = None
     """Known already when the images are earlier uploads; their files are then canonical."""
-    mask_lossy: bool | None = None
+    mask_info: ImageInfo | None = None
 
 
 @router.post(
@@ -110,7 +110,7 @@ async def _read_json(
     _check_levels(resolved, image.image)
     for name, record in (("image", image), ("mask", mask)):
         await run_in_threadpool(_fetch, has.storage, tenant, record, folder / name)
-    return Sent(parameters, folder / "image", folder / "mask", image.image, mask.image.lossy), resolved
+    return Sent(parameters, folder / "image", folder / "mask", image.image, mask.image), resolved
 
 
 def _resolve(has: Resources, tenant: str, parameters: AugmentationParameters) -> ResolvedAugmentation:
@@ -191,11 +191,19 @@ async def _admit(has: Resources, sent: Sent) -> Admitted:
     Raises:
         ProblemError: one of them cannot be used.
     """
+    uploaded = sent.mask_info
     try:
-        return await has.door.admit(sent.image, sent.mask, image_info=sent.image_info, mask_lossy=sent.mask_lossy)
+        admitted = await has.door.admit(
+            sent.image,
+            sent.mask,
+            image_info=sent.image_info,
+            mask_lossy=uploaded.lossy if uploaded else None,
+        )
     except ImageError as error:
         kind = problems.INVALID_MASK if error.field == "mask" else problems.INVALID_IMAGE
         raise ProblemError(kind, error.detail, field=error.field) from error
+    of_upload = [f"mask: {warning}" for warning in uploaded.warnings] if uploaded else []
+    return replace(admitted, warnings=admitted.warnings + of_upload)
 
 
 async def _carry_out(
