@@ -16,8 +16,8 @@ from math import isqrt
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 Coarse = Literal["maxpool", "coverage"]
 
@@ -56,9 +56,9 @@ class Region:
         """c: (B, height·width) float32, the share of each cell that the mask covers (max-pooled when fine)."""
         mask = self.mask.float()
         if self.coarse == "coverage" and min(height, width) < COARSE_BELOW:
-            pooled = F.adaptive_avg_pool2d(mask, (height, width))
+            pooled = functional.adaptive_avg_pool2d(mask, (height, width))
         else:
-            pooled = F.adaptive_max_pool2d(mask, (height, width))
+            pooled = functional.adaptive_max_pool2d(mask, (height, width))
         return pooled.flatten(1)
 
     def self_bias(self, height: int, width: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -114,7 +114,7 @@ class MaskedAttnProcessor:
             context = attn.norm_encoder_hidden_states(context)
 
         def heads(x: Tensor) -> Tensor:
-            return x.unflatten(2, (attn.heads, -1)).transpose(1, 2)
+            return x.view(*x.shape[:2], attn.heads, -1).transpose(1, 2)
 
         query, key, value = heads(attn.to_q(hidden_states)), heads(attn.to_k(context)), heads(attn.to_v(context))
         if attn.norm_q is not None:
@@ -128,12 +128,12 @@ class MaskedAttnProcessor:
             bias = (
                 region.cross_bias(side, side, query.dtype) if cross else region.self_bias(side, side, query.dtype)
             )
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
 
         out: Tensor = attn.to_out[0](attended.transpose(1, 2).flatten(2))
         out = attn.to_out[1](out)
         if grid is not None:
-            out = out.transpose(1, 2).unflatten(2, tuple(grid))
+            out = out.transpose(1, 2).reshape(*out.shape[::2], *grid)
         if attn.residual_connection:
             out = out + residual
         return out / float(attn.rescale_output_factor)

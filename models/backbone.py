@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Backbone:
     scheduler: Any  # DDIMScheduler: its config is the noise schedule
     name: str
     digest: str = ""
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
     calibration: dict[str, Any] | None = None
 
@@ -166,7 +166,8 @@ class Backbone:
         encoded = self.vae.encode((x * 2 - 1).to(self.device, self.dtype))
         z: Tensor = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
         config = self.vae.config
-        return (z - (config.get("shift_factor") or 0.0)) * config["scaling_factor"]
+        scaled: Tensor = (z - (config.get("shift_factor") or 0.0)) * config["scaling_factor"]
+        return scaled
 
     def decode(self, z: Tensor) -> Tensor:
         """Latents (B, C, L, L) → pixels (B, 3, P, P), clamped to [0, 1]."""

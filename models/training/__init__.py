@@ -1,0 +1,1 @@
+"""Training a backbone from nothing on rendered scenes: `python -m models.training --out FOLDER`."""

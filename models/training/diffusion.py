@@ -1,0 +1,224 @@
+"""Stage 2: U-Net, text encoder and the defect tokens learn together, with the disentanglement loss."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, UNet2DConditionModel
+from torch import Tensor, nn
+
+from models.attention import Region
+from models.backbone import Backbone
+from models.losses import background_term, defect_term, diffused, diffused_background, min_snr_weight
+from models.rendering import DEFECT_TYPES
+from models.training.loosening import loosened, on_latent_grid
+from models.training.pool import Pool
+from models.training.preview import preview
+from models.training.recipe import Recipe
+from models.training.sheets import write_sheet
+from models.training.text import new_text_encoder, new_tokenizer
+from models.training.vae import autocast, warm_cosine
+
+_ANY_PART = "part"
+
+
+def new_backbone(recipe: Recipe, vae: Any, device: torch.device) -> Backbone:
+    """A backbone around a trained VAE, the rest untrained."""
+    tokenizer = new_tokenizer(recipe)
+    text_encoder = new_text_encoder(recipe, tokenizer)
+    factor = 2 ** (len(recipe.vae_encoder_blocks) - 1)
+    unet = UNet2DConditionModel(
+        sample_size=recipe.window_px // factor,
+        in_channels=recipe.latent_channels,
+        out_channels=recipe.latent_channels,
+        block_out_channels=recipe.unet_channels,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        attention_head_dim=recipe.head_channels,
+        cross_attention_dim=recipe.text_width,
+        norm_num_groups=recipe.norm_groups,
+    )
+    scheduler = DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        prediction_type="epsilon",
+    )
+    return Backbone(
+        unet=unet,
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        scheduler=scheduler,
+        name=recipe.name,
+        device=device,
+    )
+
+
+class DiffusionStage:
+    """Learns from a pool of scenes; `held` is another pool, for the sheets.
+
+    One forward pass serves both terms: rows of the first carry their mask and defect tokens; rows of the
+    second carry a full mask and no valid defect token, which is attention without a mask under C2 alone.
+    """
+
+    name = "unet"
+
+    def __init__(self, recipe: Recipe, backbone: Backbone, pool: Pool, held: Pool) -> None:
+        self.recipe = recipe
+        self.backbone = backbone
+        self.pool = pool
+        self.held = held
+        first = torch.Generator().manual_seed(recipe.seed)
+        width = backbone.token_width
+        tokens = torch.randn(len(DEFECT_TYPES), recipe.tokens_per_type, width, generator=first)
+        self.tokens = nn.Parameter(tokens.to(backbone.device))
+        backbone.unet.to(memory_format=torch.channels_last).train()
+        backbone.text_encoder.train()
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": list(backbone.unet.parameters()), "rate": recipe.rate, "weight_decay": 1e-3},
+                {"params": list(backbone.text_encoder.parameters()), "rate": recipe.rate, "weight_decay": 1e-3},
+                {"params": [self.tokens], "rate": recipe.token_rate, "weight_decay": 0.0},
+            ],
+            lr=recipe.rate,
+            betas=(0.9, 0.99),
+        )
+        self.average = {key: value.detach().clone() for key, value in self._learned()}
+
+    def step(self, step: int, progress: float) -> dict[str, float]:
+        """One batch: both terms, each a mean over its own rows."""
+        recipe, device = self.recipe, self.backbone.device
+        rng = np.random.default_rng([recipe.seed, 2, step])
+        noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["rate"] * warm_cosine(step, progress)
+
+        n, k = recipe.batch_defects, recipe.batch_backgrounds
+        scenes = torch.from_numpy(rng.choice(len(self.pool), n, replace=len(self.pool) < n))
+        normals = torch.from_numpy(rng.integers(len(self.pool), size=recipe.batch_normals))
+        m = torch.stack([self._mask(int(i), rng) for i in scenes])
+        m_normals = torch.stack(
+            [
+                self._mask(int(rng.integers(len(self.pool))), rng) if i % 3 == 2 else torch.zeros_like(m[0])
+                for i in range(len(normals))
+            ]
+        )
+        z_0 = torch.cat([self.pool.image[scenes], self.pool.image[scenes[:k]], self.pool.normal[normals]])
+        m = torch.cat([m, m[:k], m_normals]).to(device)
+        parts = [self._prompt(int(i), rng) for i in torch.cat([scenes, scenes[:k], normals])]
+        t = torch.from_numpy(self._timesteps(rng, len(z_0)))
+        alpha_bar = self.backbone.alphas_cumprod[t].float().to(device)
+        eps = torch.randn(z_0.shape, generator=noise).to(device)
+        z_0, t = z_0.to(device), t.to(device)
+
+        z_t = torch.cat(
+            [
+                diffused(z_0[:n], eps[:n], alpha_bar[:n]),
+                diffused_background(z_0[n:], m[n:], eps[n:], alpha_bar[n:]),
+            ]
+        )
+        with autocast(device):
+            tokens = self._conditions(parts, self.pool.types[scenes].to(device))
+            region = self._region(m, n)
+            predicted = self.backbone.predict_noise(z_t, t, tokens, region).float()
+        weight = min_snr_weight(alpha_bar, recipe.gamma)
+        first = (weight[:n] * defect_term(eps[:n], predicted[:n], m[:n])).mean()
+        second = (weight[n:] * background_term(eps[n:], predicted[n:], m[n:])).mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(first + recipe.lam * second)
+        torch.nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], 1.0)
+        self.optimizer.step()
+        self._follow(step)
+        return {"defect": first.item(), "background": second.item()}
+
+    def state(self) -> dict[str, Any]:
+        """Weights, their average, tokens and optimiser."""
+        return {
+            "learned": {key: value.detach() for key, value in self._learned()},
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave."""
+        with torch.no_grad():
+            for key, value in self._learned():
+                value.copy_(state["learned"][key])
+        self.average = {key: value.to(self.backbone.device) for key, value in state["average"].items()}
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def sheet(self, path: Path) -> None:
+        """Held normals: normal, mask, C1's defect, C2's control, and the rendered defect, of the average."""
+        backbone, tokens = self.averaged()
+        write_sheet(path, preview(backbone, tokens, self.held))
+
+    def averaged(self) -> tuple[Backbone, Tensor]:
+        """The backbone and the tokens (types, n, D) with averaged weights."""
+        unet, text_encoder = copy.deepcopy(self.backbone.unet), copy.deepcopy(self.backbone.text_encoder)
+        with torch.no_grad():
+            for prefix, module in (("unet.", unet), ("text_encoder.", text_encoder)):
+                for key, value in module.named_parameters():
+                    value.copy_(self.average[prefix + key])
+        backbone = Backbone(
+            unet=unet,
+            vae=self.backbone.vae,
+            text_encoder=text_encoder,
+            tokenizer=self.backbone.tokenizer,
+            scheduler=self.backbone.scheduler,
+            name=self.backbone.name,
+            device=self.backbone.device,
+        )
+        return backbone, self.average["tokens"].clone()
+
+    def _learned(self) -> Iterator[tuple[str, Tensor]]:
+        for prefix, module in (("unet.", self.backbone.unet), ("text_encoder.", self.backbone.text_encoder)):
+            for key, value in module.named_parameters():
+                yield prefix + key, value
+        yield "tokens", self.tokens
+
+    def _follow(self, step: int) -> None:
+        """The average forgets slowly, after a warm-up."""
+        share = 1 - min(self.recipe.ema, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for key, value in self._learned():
+                self.average[key].lerp_(value, share)
+
+    def _mask(self, i: int, rng: np.random.Generator) -> Tensor:
+        """m of scene i: (1, L, L) float32."""
+        loose = loosened(self.pool.mask[i].numpy(), rng)
+        return torch.from_numpy(on_latent_grid(loose, self.backbone.factor))[None]
+
+    def _prompt(self, i: int, rng: np.random.Generator) -> str:
+        """C2's text: mostly the part's name; sometimes none, because requests may name none."""
+        kind = rng.random()
+        if kind < 0.2:
+            return _ANY_PART
+        return self.pool.parts[i] if kind < 0.85 else f"a photo of a {self.pool.parts[i]}"
+
+    def _timesteps(self, rng: np.random.Generator, count: int) -> Any:
+        """t, one from each of `count` equal slices of T: evenly spread within a batch."""
+        T = len(self.backbone.alphas_cumprod)
+        slices = (rng.permutation(count) + rng.random(count)) / count
+        return np.minimum((slices * T).astype(np.int64), T - 1)
+
+    def _conditions(self, parts: list[str], types: Tensor) -> Tensor:
+        """C1 of the first rows, C2 (padded to C1's length) of the others: (B, N, D)."""
+        c2 = self.backbone.embed(parts)
+        padding = c2.new_zeros(len(parts) - len(types), *self.tokens.shape[1:])
+        return torch.cat([c2, torch.cat([self.tokens[types].to(c2), padding])], dim=1)
+
+    def _region(self, m: Tensor, defects: int) -> Region:
+        mask = torch.cat([m[:defects], torch.ones_like(m[defects:])])
+        valid = torch.zeros(len(m), self.recipe.tokens_per_type, dtype=torch.bool, device=m.device)
+        valid[:defects] = True
+        return Region(mask, self.backbone.background_tokens, valid)

@@ -1,0 +1,135 @@
+"""Export: a trained backbone, its defect types and its model card, as a bundled folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from models.adapters import Adapter, Card
+from models.backbone import Backbone
+from models.rendering import DEFECT_TYPES, SURFACES
+from models.training.recipe import Recipe
+
+DESCRIPTIONS = {
+    "scratch": "A scored line: bright where it bares the material, dark in its own shadow.",
+    "stain": "A patch of dirt, oil or paint on the surface, with an irregular edge.",
+    "hole": "A dark hole or pit in the material, with a rim.",
+}
+
+_CARD = """# {name}
+
+A small latent-diffusion backbone for drawing defects, trained from nothing by `python -m models.training`.
+
+| part | what | parameters |
+|---|---|---|
+| VAE | AutoencoderTiny, f{factor}, {channels} latent channels | {vae:,} |
+| U-Net | {unet_channels} channels, {latent}×{latent} latents of {window} px windows, ε-prediction | {unet:,} |
+| text encoder | CLIP, {text_layers} layers of width {text_width}, {max_tokens} tokens | {text:,} |
+
+T = 1000, scaled linear β from 0.00085 to 0.012. Stored as float16, {mebibytes:.1f} MiB.
+
+## Data
+Rendered scenes only (`models/rendering`: {surfaces} surfaces, defect types {types}); no photograph was used.
+{vae_scenes} scenes for the VAE, {scenes} for the U-Net, each scene with and without its defect; seed {seed}.
+
+## Training
+The disentanglement loss (`models/losses.py`) with masked attention, λ = {lam}, min-SNR γ = {gamma}; AdamW,
+cosine from {rate}; weights averaged with decay {ema}. U-Net, text encoder and the types' tokens learn together.
+
+| stage | steps | minutes | at the end |
+|---|---|---|---|
+{stages}
+
+Computed on {compute}.
+
+## Limits
+- Trained briefly on drawn surfaces: on photographs it knows materials by their rough texture only.
+- Windows of {window} px; the VAE does not reproduce fine print and weave (composition keeps the photo's own).
+- Knows three defect types, one look each way the renderer draws them.
+- English part names; other words are spelled out in bytes and mean nothing to it.
+
+<details><summary>Recipe</summary>
+
+```json
+{recipe}
+```
+</details>
+"""
+
+
+def export(
+    folder: Path,
+    recipe: Recipe,
+    backbone: Backbone,
+    tokens: Tensor,
+    log: Mapping[str, Mapping[str, float]],
+    compute: str,
+) -> Backbone:
+    """Write `folder` anew and return the backbone as it loads from there.
+
+    `tokens` is (types, n, D); `log` holds what each stage's loop returned.
+    """
+    if folder.exists():
+        shutil.rmtree(folder)
+    backbone.save(folder)
+    stored = Backbone.load(folder)
+    types = folder / "defect_types"
+    types.mkdir()
+    for name, embeddings in zip(DEFECT_TYPES, tokens, strict=True):
+        Adapter(
+            name=name,
+            version=1,
+            backbone=recipe.name,
+            backbone_digest=stored.digest,
+            tokens=embeddings.detach().cpu(),
+            card=Card(description=DESCRIPTIONS[name]),
+        ).save(types / f"{name}.safetensors")
+    (folder / "MODEL_CARD.md").write_text(_card(folder, recipe, backbone, log, compute), "utf-8")
+    return stored
+
+
+def _card(
+    folder: Path, recipe: Recipe, backbone: Backbone, log: Mapping[str, Mapping[str, float]], compute: str
+) -> str:
+    def parameters(module: Any) -> int:
+        return sum(p.numel() for p in module.parameters())
+
+    stages = "\n".join(
+        f"| {stage} | {figures['steps']} | {figures['seconds'] / 60:.0f} | "
+        + ", ".join(f"{key} {figures[key]:.3f}" for key in figures if key not in ("steps", "seconds"))
+        + " |"
+        for stage, figures in log.items()
+    )
+    return _CARD.format(
+        name=recipe.name,
+        factor=backbone.factor,
+        channels=backbone.latent_channels,
+        vae=parameters(backbone.vae),
+        unet=parameters(backbone.unet),
+        text=parameters(backbone.text_encoder),
+        unet_channels="/".join(str(c) for c in recipe.unet_channels),
+        latent=backbone.latent_size,
+        window=backbone.window_px,
+        text_layers=recipe.text_layers,
+        text_width=recipe.text_width,
+        max_tokens=recipe.max_tokens,
+        mebibytes=sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 2**20,
+        surfaces=len(SURFACES),
+        types=", ".join(DEFECT_TYPES),
+        vae_scenes=recipe.vae_scenes,
+        scenes=recipe.scenes,
+        seed=recipe.seed,
+        lam=recipe.lam,
+        gamma=recipe.gamma,
+        rate=recipe.rate,
+        ema=recipe.ema,
+        stages=stages,
+        compute=compute,
+        recipe=json.dumps(asdict(recipe), indent=1),
+    )

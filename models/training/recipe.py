@@ -1,0 +1,77 @@
+"""The recipe: every number that shapes a trained backbone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Sizes, rates and shares; the defaults are those of the bundled backbone."""
+
+    name: str = "flawsmith-small-0"
+    seed: int = 0
+
+    window_px: int = 128
+
+    # Tokens and text
+    vocabulary: int = 1200
+    max_tokens: int = 16
+    text_width: int = 128
+    text_layers: int = 2
+    text_heads: int = 4
+
+    # VAE, f4
+    vae_channels: int = 48
+    vae_encoder_blocks: tuple[int, ...] = (0, 2, 3)
+    vae_decoder_blocks: tuple[int, ...] = (3, 2, 1)
+    latent_channels: int = 4
+    vae_scenes: int = 1500
+    vae_crop_px: int = 64
+    vae_batch: int = 10
+    vae_rate: float = 1.2e-3
+    latent_noise: float = 0.05  # added between encoder and decoder, which makes the decoder forgiving
+    latent_norm: float = 0.01  # weight of the pull of each latent channel to mean 0 and deviation 1
+    edge_weight: float = 1.0
+    chroma_weight: float = 3.0
+
+    # U-Net
+    unet_channels: tuple[int, ...] = (64, 96, 192)
+    head_channels: int = 4
+    norm_groups: int = 16
+    scenes: int = 5000
+    batch_defects: int = 10  # rows of the first term: z_t under C1
+    batch_backgrounds: int = 3  # rows of the second term: z_t^m under C2, of the same scenes
+    batch_normals: int = 3  # rows of normal images under C2; one in three with a random m
+    rate: float = 5e-4
+    token_rate: float = 2e-3
+    ema: float = 0.999
+    gamma: float = 5.0
+    lam: float = 1.0
+    tokens_per_type: int = 4
+
+
+#: The same path with everything small: for tests.
+TINY = Recipe(
+    name="tiny",
+    window_px=32,
+    vocabulary=600,
+    max_tokens=8,
+    text_width=16,
+    text_layers=1,
+    text_heads=2,
+    vae_channels=8,
+    vae_encoder_blocks=(0, 1, 1),
+    vae_decoder_blocks=(1, 1, 1),
+    vae_scenes=6,
+    vae_crop_px=16,
+    vae_batch=4,
+    unet_channels=(8, 16, 16),
+    head_channels=2,
+    norm_groups=4,
+    scenes=6,
+    batch_defects=2,
+    batch_backgrounds=1,
+    batch_normals=1,
+    tokens_per_type=2,
+)
