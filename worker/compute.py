@@ -75,13 +75,8 @@ class ComputeWorker(SimpleWorker):
         """Register, and work until asked to stop."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
-        registered = False
         while not self._stop_requested:
             try:
-                if not registered:
-                    self.register_birth()  # type: ignore[no-untyped-call]
-                    registered = True
-                    _log.info("worker %s is ready", self.name)
                 self._appear()
                 if self.should_run_maintenance_tasks:
                     self.clean_registries()  # type: ignore[no-untyped-call]
@@ -152,6 +147,9 @@ class ComputeWorker(SimpleWorker):
 
     def _appear(self) -> None:
         """Be known as alive and idle, even to a Redis that has forgotten all."""
+        if self.birth_date is None:
+            self.register_birth()  # type: ignore[no-untyped-call]
+            _log.info("worker %s is ready", self.name)
         with self.connection.pipeline() as pipeline:
             pipeline.hset(self.key, mapping=self.serialize())
             self.set_state(WorkerStatus.IDLE, pipeline=pipeline)
