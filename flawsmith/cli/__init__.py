@@ -43,6 +43,6 @@ def options(
 def main() -> None:
     """Run the command; errors of the service become messages and exit statuses."""
     try:
-        app()
+        app(prog_name="flawsmith")
     except FlawsmithError as error:
         fail(str(error), exits.status_of(error))

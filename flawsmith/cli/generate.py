@@ -94,7 +94,7 @@ def _print(result: Result) -> None:
         if item.error is not None:
             tell(f"item {item.index} failed: {item.error.detail}")
         else:
-            tell(caption(item))
+            tell(caption(result.job, item))
     for path in result.paths():
         say(str(path))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.prompt import Confirm
 
-from flawsmith.cli.overview import overview
+from flawsmith.cli.overview import Entry, caption, write_overview
 from flawsmith.cli.terminal import messages, tell
 from flawsmith.client import AugmentOptions, Download, Flawsmith, FlawsmithError
 from flawsmith.contract.jobs import Job
@@ -27,6 +27,7 @@ class Result:
 
     job: Job
     download: Download
+    entries: list[Entry]
     overview: Path | None
 
     def paths(self) -> list[Path]:
@@ -64,15 +65,10 @@ def generate_into(
 def collect(client: Flawsmith, job: Job, folder: Path) -> Result:
     """Write the files of a final job, and the overview of its items."""
     download = client.download(job, folder)
-    if not download.items:
-        return Result(job, download, None)
     items = {item.index: item for item in job.items}
-    entries = [(items[downloaded.index], downloaded.preview) for downloaded in download.items]
-    request = job.request
-    title = f"{request.get('defect_type')} v{request.get('defect_type_version')}   {job.id}"
-    sheet = folder / "overview.png"
-    overview(entries, title).save(sheet)
-    return Result(job, download, sheet)
+    entries = [Entry(caption(job, items[file.index]), file.preview) for file in download.items]
+    sheet = write_overview(entries, folder / "overview.png") if entries else None
+    return Result(job, download, entries, sheet)
 
 
 def _watched(client: Flawsmith, job: Job) -> Job:

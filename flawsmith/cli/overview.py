@@ -1,13 +1,14 @@
-"""One picture of all items of a job: their previews, beneath each other or in columns."""
+"""One picture of many items: their previews, beneath each other or in columns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from flawsmith.contract.jobs import Item
+from flawsmith.contract.jobs import Item, Job
 
 MAX_ROWS = 8
 """More items stand in further columns."""
@@ -18,27 +19,36 @@ PAPER = (255, 255, 255)
 INK = (30, 30, 30)
 
 
-def overview(entries: Sequence[tuple[Item, Path]], title: str) -> Image.Image:
-    """The sheet of ``entries``, items with the paths of their previews; there is at least one."""
+@dataclass(frozen=True)
+class Entry:
+    """One item on the sheet."""
+
+    caption: str
+    preview: Path
+
+
+def write_overview(entries: Sequence[Entry], path: Path) -> Path:
+    """Write the sheet of ``entries``, of which there is at least one; returns ``path``."""
     font = ImageFont.load_default(15)
-    previews = [_opened(path) for _, path in entries]
-    cell = max(p.width for p in previews) + MARGIN, max(p.height for p in previews) + CAPTION_HEIGHT + MARGIN
+    previews = [_opened(entry.preview) for entry in entries]
+    width = max(preview.width for preview in previews) + MARGIN
+    height = max(preview.height for preview in previews) + CAPTION_HEIGHT + MARGIN
     columns = -(-len(entries) // MAX_ROWS)
     rows = -(-len(entries) // columns)
-    sheet = Image.new("RGB", (columns * cell[0] + MARGIN, rows * cell[1] + CAPTION_HEIGHT + 2 * MARGIN), PAPER)
+    sheet = Image.new("RGB", (columns * width + MARGIN, rows * height + MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, MARGIN), title, INK, font)
-    for number, ((item, _), preview) in enumerate(zip(entries, previews, strict=True)):
-        left = MARGIN + number // rows * cell[0]
-        top = 2 * MARGIN + CAPTION_HEIGHT + number % rows * cell[1]
-        draw.text((left, top), caption(item), INK, font)
+    for number, (entry, preview) in enumerate(zip(entries, previews, strict=True)):
+        left = MARGIN + number // rows * width
+        top = MARGIN + number % rows * height
+        draw.text((left, top), entry.caption, INK, font)
         sheet.paste(preview, (left, top + CAPTION_HEIGHT))
-    return sheet
+    sheet.save(path)
+    return path
 
 
-def caption(item: Item) -> str:
+def caption(job: Job, item: Item) -> str:
     """What a person wants to know of an item."""
-    parts = [f"item {item.index}", f"seed {item.seed}"]
+    parts = [f"{job.request.get('defect_type', 'item')} {item.index}", f"seed {item.seed}"]
     if item.scores is not None:
         parts.append(f"quality {item.scores.quality:.2f}")
     if item.accepted is False:

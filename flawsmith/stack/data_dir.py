@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import shutil
 import stat
 import sys
 import tempfile
@@ -12,8 +14,8 @@ from pathlib import Path
 
 from flawsmith.stack.errors import StackError
 
-MAX_SOCKET_PATH = 100
-"""The kernels' limit for the path of a Unix socket is 103 to 107 bytes."""
+_USABLE_SOCKET_PATH = re.compile(r"[A-Za-z0-9._/+@-]{1,100}")
+"""Kernels take 103 to 107 bytes, and Redis clients stumble over the spaces of an address."""
 
 
 def default_data_dir() -> Path:
@@ -71,22 +73,32 @@ class DataDir:
     def run_file(self) -> Path:
         return self.root / "up.json"
 
+    @property
     def socket(self) -> Path:
-        """Where Valkey listens: in the folder, or in a private one beside other temporary files if that
-        path is too long for a socket.
-
-        Raises:
-            StackError: the private folder belongs to somebody else.
+        """Where Valkey listens: in the folder, or if that path will not do for a socket, in a private folder
+        among the temporary files.
         """
         path = self.valkey / "valkey.sock"
-        if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
+        if _USABLE_SOCKET_PATH.fullmatch(str(path)):
             return path
         digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
-        folder = Path(tempfile.gettempdir()) / f"flawsmith-{digest}"
+        return Path(tempfile.gettempdir()) / f"flawsmith-{digest}" / "valkey.sock"
+
+    def make_socket_folder(self) -> None:
+        """Make the folder that the socket lies in.
+
+        Raises:
+            StackError: it is there and belongs to somebody else.
+        """
+        folder = self.socket.parent
+        if folder == self.valkey:
+            return
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-            raise StackError(
-                f"{folder} is not a private folder of yours; remove it, or choose a shorter --data-dir"
-            )
-        return folder / "valkey.sock"
+            raise StackError(f"{folder} is not a private folder of yours; remove it, or choose another --data-dir")
+
+    def remove_socket_folder(self) -> None:
+        """Remove the folder that the socket lay in, if it is not in the data folder."""
+        if self.socket.parent != self.valkey:
+            shutil.rmtree(self.socket.parent, ignore_errors=True)

@@ -132,6 +132,7 @@ class Stack:
         self._workers = []
         self._recorded = []
         if self._place is not None:
+            self._place.data.remove_socket_folder()
             self._place.data.run_file.unlink(missing_ok=True)
             self._place = None
         self._held.close()
@@ -142,11 +143,12 @@ class Stack:
     def _end_stale(self, data: DataDir) -> None:
         """End what a killed stack left behind on this folder: the lock is ours, so nobody needs it."""
         end(_recorded_children(data.run_file), STALE_PATIENCE_S)
-        valkey.shut_down_stale(data.socket())
+        valkey.shut_down_stale(data.socket)
 
     def _start_queue(self, application: Path) -> None:
         data = self.place.data
-        address = data.socket()
+        data.make_socket_folder()
+        address = data.socket
         self._queue = Child(
             "valkey",
             valkey.program(data.valkey, address),
@@ -163,7 +165,7 @@ class Stack:
         data = self.place.data
         environment = {
             **_environment(application),
-            "FLAWSMITH_REDIS_URL": valkey.url(data.socket()),
+            "FLAWSMITH_REDIS_URL": valkey.url(data.socket),
             "FLAWSMITH_STORAGE_URL": data.storage.as_uri(),
             "FLAWSMITH_HOST": self.place.host,
             "FLAWSMITH_PORT": str(self.place.port),

@@ -1,0 +1,128 @@
+"""What is sent again, against a server that misbehaves as told."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from flawsmith import Flawsmith, FlawsmithError, ServiceUnreachableError
+from flawsmith.contract.base import now
+from flawsmith.contract.jobs import Job, JobKind, JobStatus, Progress
+from tests.flawsmith.conftest import Part
+
+BUSY = (503, {"Retry-After": "1"}, {"type": "x", "title": "Busy", "status": 503, "detail": "come back"})
+HANG_UP = None
+JOB = Job(
+    id="job_00000000000000000000000000",
+    kind=JobKind.AUGMENTATION,
+    status=JobStatus.QUEUED,
+    progress=Progress(total=1),
+    created_at=now(),
+)
+GOOD = (200, {}, JOB.model_dump(mode="json"))
+
+Answer = tuple[int, dict[str, str], dict[str, object]] | None
+
+
+@contextmanager
+def server(*answers: Answer) -> Iterator[tuple[str, list[str]]]:
+    """A server that gives these answers in turn; its address, and the methods that it was asked with."""
+    asked: list[str] = []
+    left = list(answers)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.command)
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            answer = left.pop(0)
+            if answer is not None:
+                status, headers, value = answer
+                body = json.dumps(value).encode()
+                self.send_response(status)
+                for name, text in {**headers, "Content-Length": str(len(body))}.items():
+                    self.send_header(name, text)
+                self.end_headers()
+                self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{http.server_port}", asked
+    finally:
+        http.shutdown()
+        thread.join()
+        http.server_close()
+
+
+def test_a_busy_service_is_asked_again_after_the_time_it_names() -> None:
+    began = time.monotonic()
+    with server(BUSY, GOOD) as (url, asked), Flawsmith(url) as client:
+        assert client.job(JOB).id == JOB.id
+    assert asked == ["GET", "GET"]
+    assert time.monotonic() - began >= 1
+
+
+def test_a_busy_service_is_asked_to_draw_again(part: Part) -> None:
+    with server(BUSY, GOOD) as (url, asked), Flawsmith(url) as client:
+        assert client.augment(part.image, part.mask, "scratch").id == JOB.id
+    assert asked == ["POST", "POST"]
+
+
+def test_a_request_that_may_have_arrived_is_not_sent_twice(part: Part) -> None:
+    with (
+        server(HANG_UP, GOOD) as (url, asked),
+        Flawsmith(url) as client,
+        pytest.raises(ServiceUnreachableError, match="broke"),
+    ):
+        client.augment(part.image, part.mask, "scratch")
+    assert asked == ["POST"]
+
+
+def test_reading_and_canceling_survive_a_broken_connection() -> None:
+    with server(HANG_UP, GOOD, HANG_UP, GOOD) as (url, asked), Flawsmith(url) as client:
+        client.job(JOB)
+        client.cancel(JOB)
+    assert asked == ["GET", "GET", "POST", "POST"]
+
+
+def test_retries_end() -> None:
+    with (
+        server(BUSY, BUSY) as (url, asked),
+        Flawsmith(url, retries=1) as client,
+        pytest.raises(FlawsmithError, match="Busy: come back") as refused,
+    ):
+        client.job(JOB)
+    assert len(asked) == 2
+    assert refused.value.status == 503
+
+
+def test_not_ready_is_an_answer() -> None:
+    readiness = {"ready": False, "queue": "ok", "storage": "ok", "workers": 0, "defect_types": 0}
+    with server((503, {}, readiness)) as (url, asked), Flawsmith(url) as client:
+        assert not client.ready().ready
+    assert asked == ["GET"]
+
+
+@pytest.mark.parametrize("status", [200, 502])
+def test_another_program_at_the_address_is_told_apart(status: int) -> None:
+    with (
+        server((status, {}, {"hello": "world"})) as (url, _),
+        Flawsmith(url) as client,
+        pytest.raises(FlawsmithError) as refused,
+    ):
+        client.job(JOB)
+    assert url in str(refused.value)
+    assert refused.value.problem is None

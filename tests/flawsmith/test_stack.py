@@ -1,0 +1,191 @@
+"""The parts of `flawsmith up`, each for itself, with real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from flawsmith.stack import ports, valkey
+from flawsmith.stack.application import find_application
+from flawsmith.stack.child import Child
+from flawsmith.stack.data_dir import DataDir, default_data_dir
+from flawsmith.stack.errors import StackError
+from flawsmith.stack.lock import Lock
+from flawsmith.stack.processes import ProcessRecord, end
+from tests.flawsmith.running import ROOT, is_alive
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def child(tmp_path: Path, *code: str, niceness: int = 0) -> Child:
+    program = [sys.executable, "-c", "\n".join(code)]
+    return Child("worker", program, dict(os.environ), ROOT, tmp_path / "worker.log", niceness)
+
+
+def test_a_dead_child_is_started_again_after_growing_pauses(tmp_path: Path) -> None:
+    failing = child(tmp_path, "print('no'); raise SystemExit(3)")
+    failing.start()
+    news: list[str] = []
+
+    def tend() -> bool:
+        said = failing.tend()
+        news.extend([said] if said else [])
+        return len(news) == 3
+
+    until(tend)
+    assert [" in 0.5 s" in news[0], " in 1 s" in news[1], " in 2 s" in news[2]] == [True] * 3
+    assert "ended with code 3" in news[0]
+    assert failing.deaths == 3
+    assert failing.last_words() == "no\nno\nno"
+
+
+def test_a_child_is_less_urgent_if_so_wished_and_has_a_session_of_its_own(tmp_path: Path) -> None:
+    code = "import os; print(os.nice(0), os.getsid(0) == os.getpid())"
+    polite = child(tmp_path, code, niceness=5)
+    polite.start()
+    assert polite.wait(10)
+    assert polite.last_words() == f"{os.nice(0) + 5} True"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's end")
+def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    code = f"""
+import os, sys, time
+from pathlib import Path
+from flawsmith.stack.child import Child
+child = Child("c", [sys.executable, "-c", "import time; time.sleep(60)"], dict(os.environ), Path({str(ROOT)!r}),
+              Path({str(tmp_path / "log")!r}))
+child.start()
+print(child.record.pid, flush=True)
+time.sleep(60)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert parent.stdout is not None
+    with parent.stdout:
+        pid = int(parent.stdout.readline())
+    until(lambda: "sleep(60)" in Path(f"/proc/{pid}/cmdline").read_text())
+    assert is_alive(pid)
+    parent.kill()
+    parent.wait()
+    until(lambda: not is_alive(pid))
+
+
+def test_processes_are_known_by_more_than_their_number() -> None:
+    stubborn = "import signal as s, time; s.signal(s.SIGTERM, s.SIG_IGN); print(1, flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", stubborn], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    with process.stdout:
+        process.stdout.readline()
+    record = ProcessRecord.of(process.pid)
+    assert record is not None
+    end([ProcessRecord(process.pid, "another time")], patience_s=1)
+    assert record.alive
+    end([record], patience_s=0.2)
+    assert not record.alive
+    assert process.wait() == -signal.SIGKILL
+    assert ProcessRecord.of(process.pid) is None
+
+
+def test_one_stack_holds_a_folder(tmp_path: Path) -> None:
+    data = DataDir.prepare(tmp_path)
+    data.run_file.write_text('{"pid": 12, "url": "http://127.0.0.1:1"}')
+    with Lock(data), pytest.raises(StackError, match=r"already runs on .* \(process 12, http://127\.0\.0\.1:1\)"):
+        Lock(data).__enter__()
+    with Lock(data):
+        pass
+
+
+def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StackError, match="--data-dir"):
+        DataDir.prepare(tmp_path / "file")
+
+
+def test_data_lies_where_the_platform_keeps_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.delenv("LOCALAPPDATA", raising=False)
+    expected = {
+        "linux": ".local/share/flawsmith",
+        "darwin": "Library/Application Support/flawsmith",
+        "win32": "AppData/Local/flawsmith",
+    }
+    for platform, path in expected.items():
+        monkeypatch.setattr(sys, "platform", platform)
+        assert default_data_dir() == tmp_path / path
+
+
+def test_a_taken_port_is_refused_and_a_free_one_found() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(StackError, match=rf"port {port} .*--port"):
+            ports.claim("127.0.0.1", port)
+    assert ports.claim("127.0.0.1", port) == port
+    assert ports.claim("127.0.0.1", 0) > 0
+    with pytest.raises(StackError, match="--host"):
+        ports.claim("no such host", 8080)
+
+
+def test_addresses_are_those_that_this_computer_reaches() -> None:
+    assert ports.url("0.0.0.0", 8080) == "http://127.0.0.1:8080"
+    assert ports.url("::", 8080) == "http://[::1]:8080"
+    assert ports.url("localhost", 1) == "http://localhost:1"
+
+
+@pytest.mark.parametrize("name", ["plain", "with spaces, 'quotes' and ümlauts #1", "long" * 40])
+def test_valkey_keeps_what_it_is_told(tmp_path: Path, name: str) -> None:
+    data = DataDir.prepare(tmp_path / name)
+    data.make_socket_folder()
+    queue = Child(
+        "valkey", valkey.program(data.valkey, data.socket), dict(os.environ), ROOT, data.logs / "valkey.log"
+    )
+    try:
+        for round_ in range(3):
+            queue.start()
+            assert valkey.wait_until_it_answers(data.socket, 10), queue.last_words()
+            with Redis.from_url(valkey.url(data.socket)) as redis:
+                assert redis.client_info()["addr"]
+                assert redis.incr("rounds") == round_ + 1
+            if round_ == 0:
+                queue.kill()
+            else:
+                valkey.shut_down_stale(data.socket)
+            assert queue.wait(10)
+            valkey.shut_down_stale(data.socket)
+        assert data.socket.parent.stat().st_mode & 0o077 == 0 or data.socket.parent == data.valkey
+    finally:
+        queue.kill()
+        queue.wait()
+        data.remove_socket_folder()
+
+
+def test_a_private_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    data = DataDir.prepare(tmp_path / "with spaces")
+    folder = data.socket.parent
+    folder.mkdir(mode=0o755)
+    try:
+        with pytest.raises(StackError, match="private"):
+            data.make_socket_folder()
+    finally:
+        folder.rmdir()
+
+
+def test_the_application_is_found_beside_the_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_application() == ROOT
+    monkeypatch.setattr("flawsmith.__file__", str(tmp_path / "site-packages" / "flawsmith" / "__init__.py"))
+    with pytest.raises(StackError, match="only the client is installed"):
+        find_application()
