@@ -12,6 +12,8 @@ import json
 import logging
 import math
 import sys
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +34,9 @@ _COPIES = 6
 """Arrays of the decoded size that are alive at once at most: codec, decoded, upright, filtered, packed, joined."""
 
 
-def bytes_needed(source: Source, file_size: int) -> int:
-    """Upper estimate of the memory that decoding and writing one file takes."""
-    return _OVERHEAD + 2 * file_size + _COPIES * source.pixel_bytes
+def bytes_needed(sources: Iterable[Source], file_bytes: int) -> int:
+    """Upper estimate of the memory for decoding and writing these files one after the other."""
+    return _OVERHEAD + 2 * file_bytes + _COPIES * max((source.pixel_bytes for source in sources), default=0)
 
 
 def limit_memory(extra: int) -> None:
@@ -69,17 +71,21 @@ def say(**message: Any) -> None:
 def admit(request: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Decode what the request names and return the result, after leave was given."""
     limits = Limits(**request["limits"])
+    unbounded = replace(limits, max_bytes=2**62)  # a canonical PNG may be larger than the file that it came from
     sources: dict[str, Source] = {}
-    needed = 0
+    file_bytes = 0
     for field in ("image", "mask"):
         if request[field] is None:
             continue
         say(field=field)
         path = Path(request[field])
-        limits.check_bytes(path.stat().st_size)
-        data = path.read_bytes()
-        sources[field] = open_source(data, limits)
-        needed = max(needed, bytes_needed(sources[field], len(data)))
+        bounds = unbounded if field == "mask" and request["mask_lossy"] is not None else limits
+        size = path.stat().st_size
+        bounds.check_bytes(size)
+        file_bytes += size
+        limit_memory(_OVERHEAD + 2 * size)
+        sources[field] = open_source(path.read_bytes(), bounds)
+    needed = bytes_needed(sources.values(), file_bytes)
     say(bytes_needed=needed)
     if sys.stdin.readline().strip() != "go":
         sys.exit(0)
@@ -113,7 +119,6 @@ def main() -> None:
     request = json.loads(request_path.read_text(encoding="utf-8"))
     logging.disable()
     limit_time(request["timeout_s"])
-    limit_memory(_OVERHEAD + 2 * request["limits"]["max_bytes"])
     try:
         say(done=admit(request, request_path.parent))
     except ImageError as error:

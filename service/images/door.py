@@ -87,7 +87,7 @@ class Door:
                 which is passed through as it is.
             mask: a file as it was sent, or the canonical PNG of an earlier upload.
             image_info: what is already known about ``image``; may also stand without it, to check a mask.
-            mask_lossy: whether the mask's first file was compressed with loss; by the file itself if None.
+            mask_lossy: given for the canonical PNG of an earlier upload: whether that was compressed with loss.
 
         Raises:
             ImageError: a file cannot be used; ``field`` says which.
@@ -135,7 +135,7 @@ class Door:
         errors = request_path.parent / "errors.txt"
         with errors.open("wb") as stderr:
             child = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "service.images.child", str(request_path)),
+                *(sys.executable, "-P", "-m", "service.images.child", str(request_path)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=stderr,
@@ -184,7 +184,8 @@ class Door:
     async def _turn(self) -> AsyncIterator[None]:
         """One of the ``max_children`` places; waits for it no longer than a decode may take."""
         try:
-            await asyncio.wait_for(self._turns.acquire(), self.timeout_s)
+            async with asyncio.timeout(self.timeout_s):
+                await self._turns.acquire()
         except TimeoutError:
             raise DoorBusyError(_RETRY_AFTER_S) from None
         try:

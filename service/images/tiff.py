@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ from service.images.canonical import Pixels
 from service.images.errors import ImageError
 from service.images.metadata import valid_dpi, valid_orientation
 from service.images.source import Source
+
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it finds wrong becomes an ImageError
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _YCBCR: 3}
@@ -58,6 +62,7 @@ def _open(data: bytes) -> Source:
     depth = _check_samples(page)
     _check_segments(page, len(data))
 
+    profile = page.tags.valueof(_PROFILE)
     colours = _COLOURS[page.photometric]
     alpha = page.samplesperpixel - colours
     if page.photometric == _PALETTE:
@@ -71,15 +76,15 @@ def _open(data: bytes) -> Source:
         warnings.append("colours were stored multiplied by alpha and have been divided by it")
     return Source(
         source_format="tiff",
-        width=page.imagewidth,
-        height=page.imagelength,
+        width=index(page.imagewidth),  # a tag of the wrong type gives no number
+        height=index(page.imagelength),
         channels=colours + alpha,
         bit_depth=8 if depth <= 8 else 16,
         lossy=page.compression == _JPEG,
         read=lambda: _read(page, depth),
         orientation=valid_orientation(page.tags.valueof(_ORIENTATION)),
         dpi=_dpi(page),
-        icc_profile=page.tags.valueof(_PROFILE),
+        icc_profile=profile if isinstance(profile, bytes) else None,
         warnings=warnings,
     )
 
