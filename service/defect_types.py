@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Path
 from flawsmith.contract.defect_types import DefectType, DefectTypeList, DefectTypeRecord
 from flawsmith.contract.ids import BUILTIN_TENANT, DefectTypeName
 from service.fields import no_query
+from service.openapi import problem
 from service.problems import not_found
 from service.resources import Has, Tenant
 
@@ -24,7 +25,11 @@ def list_defect_types(tenant: Tenant, has: Has) -> DefectTypeList:
 
 
 @router.get(
-    "/{name}", operation_id="getDefectType", summary="Get a defect type", response_description="The defect type."
+    "/{name}",
+    operation_id="getDefectType",
+    summary="Get a defect type",
+    response_description="The defect type.",
+    responses=problem(404),
 )
 def get_defect_type(
     name: Annotated[DefectTypeName, Path(description="Name of the defect type.", examples=["scratch"])],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
@@ -69,10 +69,10 @@ def from_texts(model: type[Model], texts: Mapping[str, str]) -> Model:
     return _validated(model, values, strict=False)
 
 
-def query(model: type[Model]) -> Callable[[Request], Model]:
+def query(model: type[Model]) -> Callable[[Request], Awaitable[Model]]:
     """A dependency: the query as a ``model``, unknown and repeated parameters refused."""
 
-    def read_query(request: Request) -> Model:
+    async def read_query(request: Request) -> Model:
         texts: dict[str, str] = {}
         for name, text in request.query_params.multi_items():
             if name in texts:
@@ -83,7 +83,7 @@ def query(model: type[Model]) -> Callable[[Request], Model]:
     return read_query
 
 
-def no_query(request: Request) -> None:
+async def no_query(request: Request) -> None:
     """A dependency: refuses query parameters where none has a meaning, instead of ignoring a wish."""
     for name in request.query_params:
         raise ProblemError(

@@ -21,12 +21,8 @@ class StoredFile(Response):
     def __init__(self, storage: Storage, key: str, media_type: str, etag: str) -> None:
         self._storage = storage
         self._key = key
-        self.status_code = 200
-        self.background = None
-        self.body = b""
-        self.media_type = media_type
         self._etag = f'"{etag}"'
-        self.init_headers({"ETag": self._etag})
+        super().__init__(headers={"ETag": self._etag}, media_type=media_type)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the object, or 304 if the client says that it has it.

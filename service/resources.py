@@ -81,13 +81,13 @@ async def open_resources(settings: ServiceSettings) -> AsyncIterator[Resources]:
         )
 
 
-def resources(request: Request) -> Resources:
+async def resources(request: Request) -> Resources:
     """A dependency: what this process opened when it started."""
     found: Resources = request.app.state.resources
     return found
 
 
-def tenant(request: Request) -> str:
+async def tenant(request: Request) -> str:
     """A dependency: whose data this request may see. One tenant, until there are keys to tell them apart."""
     return DEFAULT_TENANT
 

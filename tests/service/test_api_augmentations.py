@@ -121,7 +121,9 @@ def test_form_and_uploads_of_the_same_files_give_the_same_input(api: Api) -> Non
         "image": ("part.jpg", encoded(part(), "JPEG", quality=90)),
         "mask": ("mask.jpg", encoded(mask(), "JPEG", quality=90)),
     }
-    by_form = api.client.post("/v1/augmentations", files=files, data={"defect_type": "scratch", "seed": "1"}).json()
+    by_form = api.client.post(
+        "/v1/augmentations", files=files, data={"defect_type": "scratch", "seed": "1"}
+    ).json()
     ids = {name: api.client.post("/v1/uploads", files={"file": files[name]}).json()["id"] for name in files}
     by_ids = api.client.post("/v1/augmentations", json={**ids, "defect_type": "scratch", "seed": 1}).json()
 
@@ -164,7 +166,9 @@ def test_warnings_name_the_file_they_speak_of(api: Api) -> None:
 
 def test_absent_seeds_are_drawn_anew(api: Api) -> None:
     seeds = {
-        api.client.post("/v1/augmentations", files=FILES, data={"defect_type": "scratch"}).json()["request"]["seed"]
+        api.client.post("/v1/augmentations", files=FILES, data={"defect_type": "scratch"}).json()["request"][
+            "seed"
+        ]
         for _ in range(3)
     }
 

@@ -25,7 +25,9 @@ GOOD = {"image": IMAGE, "mask": MASK, "defect_type": "scratch"}
 def assert_problem(answer: httpx.Response, kind: ProblemType, at: str | None, *words: str) -> None:
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
-    assert (answer.status_code, problem["status"], problem["type"]) == (kind.status, kind.status, kind.uri), problem
+    assert (answer.status_code, problem["status"], problem["type"]) == (kind.status, kind.status, kind.uri), (
+        problem
+    )
     assert problem.get("field") == at
     assert problem["instance"] == answer.request.url.path
     for word in words:
@@ -98,9 +100,7 @@ BAD_FILES = [
 
 BAD_TEXTS = [
     Case("unknown type", problems.UNKNOWN_DEFECT_TYPE, "defect_type", ("dent", "GET"), {"defect_type": "dent"}),
-    Case(
-        "unknown version", problems.UNKNOWN_DEFECT_TYPE, "defect_type", ("GET",), {"defect_type": "scratch@2"}
-    ),
+    Case("unknown version", problems.UNKNOWN_DEFECT_TYPE, "defect_type", ("GET",), {"defect_type": "scratch@2"}),
     Case("odd type", problems.INVALID_REQUEST, "defect_type", ("name@version",), {"defect_type": "../x"}),
     Case("count 0", problems.INVALID_REQUEST, "count", ("between 1 and 64", "got", "0"), {"count": 0}),
     Case("count 65", problems.INVALID_REQUEST, "count", ("between 1 and 64", "65"), {"count": 65}),
@@ -179,7 +179,9 @@ def named(case: Case) -> str:
     return case.name
 
 
-def send_form(api: Api, values: Mapping[str, Any], extra: tuple[tuple[str, str | bytes], ...] = ()) -> httpx.Response:
+def send_form(
+    api: Api, values: Mapping[str, Any], extra: tuple[tuple[str, str | bytes], ...] = ()
+) -> httpx.Response:
     parts = [
         (name, value if isinstance(value, bytes | str) else json.dumps(value)) for name, value in values.items()
     ]
@@ -216,9 +218,7 @@ def test_a_form_with_one_fault_is_refused(api: Api, untouched: Callable[[], bool
 
 
 @pytest.mark.parametrize("case", BAD_TEXTS, ids=named)
-def test_json_with_one_fault_is_refused(
-    api: Api, uploads: dict[str, str], case: Case
-) -> None:
+def test_json_with_one_fault_is_refused(api: Api, uploads: dict[str, str], case: Case) -> None:
     before = api.traces()
 
     answer = send_json(api, json.dumps({**uploads, "defect_type": "scratch", **case.change}))
@@ -240,7 +240,9 @@ def test_metadata_over_its_limits_is_refused(
     assert untouched()
 
 
-@pytest.mark.parametrize(("at", "text", "words"), ONLY_TEXT, ids=[f"{at}={text[:10]}" for at, text, _ in ONLY_TEXT])
+@pytest.mark.parametrize(
+    ("at", "text", "words"), ONLY_TEXT, ids=[f"{at}={text[:10]}" for at, text, _ in ONLY_TEXT]
+)
 def test_texts_of_a_form_are_read_strictly(
     api: Api, untouched: Callable[[], bool], at: str, text: str, words: str
 ) -> None:
@@ -289,15 +291,16 @@ def test_a_field_sent_twice_in_json_is_refused(api: Api, untouched: Callable[[],
 
 def test_a_key_sent_twice_inside_metadata_is_refused(api: Api, untouched: Callable[[], bool]) -> None:
     assert_problem(
-        send_form(api, GOOD | {"metadata": '{"a": {"b": 1, "b": 2}}'}), problems.INVALID_REQUEST, "b", "send it once"
+        send_form(api, GOOD | {"metadata": '{"a": {"b": 1, "b": 2}}'}),
+        problems.INVALID_REQUEST,
+        "b",
+        "send it once",
     )
     assert untouched()
 
 
 @pytest.mark.parametrize("name", ["image", "mask", "defect_type"])
-def test_a_missing_field_is_asked_for(
-    api: Api, untouched: Callable[[], bool], name: str
-) -> None:
+def test_a_missing_field_is_asked_for(api: Api, untouched: Callable[[], bool], name: str) -> None:
     kind = problems.MASK_REQUIRED if name == "mask" else problems.INVALID_REQUEST
     ids = {"image": "sha256:" + 64 * "0", "mask": "sha256:" + 64 * "1", "defect_type": "scratch"}
 
@@ -382,7 +385,9 @@ def test_broken_forms_are_malformed(
         body = body.replace(b'name="image"', b'name="file"')
     headers = {"Content-Type": "multipart/form-data" + boundary}
 
-    assert_problem(api.client.post(path, content=body, headers=headers), problems.MALFORMED_BODY, None, words, "send")
+    assert_problem(
+        api.client.post(path, content=body, headers=headers), problems.MALFORMED_BODY, None, words, "send"
+    )
     assert untouched()
 
 
@@ -443,7 +448,9 @@ def test_an_upload_is_one_file(
     assert untouched()
 
 
-def test_noise_behind_a_file_signature_is_a_problem_and_no_failure(api: Api, untouched: Callable[[], bool]) -> None:
+def test_noise_behind_a_file_signature_is_a_problem_and_no_failure(
+    api: Api, untouched: Callable[[], bool]
+) -> None:
     generator = np.random.default_rng(1)
     for start in (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"II*\0", b"BM", b"RIFF\x20\0\0\0WEBP"):
         answer = send_form(api, GOOD | {"image": start + generator.bytes(500)})
