@@ -1,4 +1,4 @@
-"""``python -m bench.presence``: does ``presence`` tell defects from controls, and do seeds differ?
+"""``python -m bench presence``: does ``presence`` tell defects from controls, and do seeds differ?
 
 Items and controls (same photo, mask and seed; C2 only) are drawn on real normals for masks of five classes.
 Printed for each: AUROC of ``presence``, and the median pairwise difference between seeds in the mask as a share
@@ -113,7 +113,7 @@ def seed_ratio(requests: list[ItemRequest], results: list[ItemResult]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.presence", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench presence", description=__doc__)
     parser.add_argument("--backbone", default="flawsmith-small-0")
     parser.add_argument("--photos", type=int, default=4, help="photos a set and class")
     parser.add_argument("--seeds", type=int, default=3)

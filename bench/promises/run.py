@@ -1,4 +1,4 @@
-"""``python -m bench.promises.run OUT``: send real pairs and their variants through REST on S3, then verify."""
+"""``python -m bench promises OUT``: send real pairs and their variants through REST on S3, then verify."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def drive(url: str, chosen: Iterable[Variant], folder: Path, fields: dict[str, s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.promises.run", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench promises", description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--per-set", type=int, default=25)
     parser.add_argument("--no-variants", action="store_true")

@@ -1,0 +1,30 @@
+"""``python -m bench NAME …``: run a benchmark; without a name, list them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from bench import first_item, presence
+from bench.promises import run as promises
+
+BENCHMARKS: dict[str, Callable[[], None]] = {
+    "first-item": first_item.main,
+    "presence": presence.main,
+    "promises": promises.main,
+}
+
+
+def main() -> None:
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name not in BENCHMARKS:
+        for known, benchmark in BENCHMARKS.items():
+            description = sys.modules[benchmark.__module__].__doc__ or ""
+            print(f"{known:<12}{description.splitlines()[0]}")
+        sys.exit(0 if not name else 2)
+    del sys.argv[1]
+    BENCHMARKS[name]()
+
+
+if __name__ == "__main__":
+    main()
