@@ -20,9 +20,12 @@ from tests.servers import free_ports
 
 def once(folder: Path, defect_type: str) -> tuple[float, float]:
     """Seconds from the command to readiness, and from the first request to its finished item."""
-    image, mask = folder / "normal.png", folder / "mask.png"
-    sample = [sys.executable, "-m", "models.rendering", "sample", str(image), str(mask)]
-    subprocess.run([*sample, "--size", "768x512", "--seed", "1"], cwd=ROOT, check=True)
+    image, mask = folder / "image.png", folder / "mask.png"
+    subprocess.run(
+        [sys.executable, "-m", "models.rendering", "sample", "--out", str(folder), "--seed", "1"],
+        cwd=ROOT,
+        check=True,
+    )
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "flawsmith", "up", "--port", str(port), "--data-dir", str(folder / "data")]
     began = time.perf_counter()
