@@ -28,7 +28,8 @@ demo: $(STAMP) ## draw defects on a sample part, or on IMAGE=… MASK=… [DEFEC
 	$(BIN)/python -m flawsmith.demo --out out/demo $(if $(IMAGE),--image '$(IMAGE)') $(if $(MASK),--mask '$(MASK)') $(if $(DEFECT),--defect '$(DEFECT)')
 
 sample: $(STAMP) ## write a normal image and a mask to out/sample
-	$(BIN)/python -m models.rendering sample --out out/sample
+	@mkdir -p out/sample
+	$(BIN)/python -m models.rendering sample out/sample/image.png out/sample/mask.png
 
 test: lint ## everything that must hold: lint, types, imports, tests
 	$(BIN)/pytest $(ARGS)

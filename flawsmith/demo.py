@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -42,9 +42,11 @@ def demo(
     if (image is None) != (mask is None):
         fail("an image and its mask belong together: give both, or neither for a rendered part", exits.USAGE)
     try:
-        if image is None or mask is None:
-            image, mask = _sample(out / "sample")
-        results = _draw(out, image, mask, (defect,) if defect else DEFECTS)
+        orders = []
+        for kind in (defect,) if defect else DEFECTS:
+            photo, region = (image, mask) if image and mask else _sample(out / "sample", kind)
+            orders.append(Order(kind, photo, region))
+        results = _draw(out, orders)
     except StackError as error:
         fail(str(error))
     except FlawsmithError as error:
@@ -54,22 +56,35 @@ def demo(
     _say_where(out, results)
 
 
-def _sample(folder: Path) -> tuple[Path, Path]:
-    """A rendered part and a mask on it.
+class Order(NamedTuple):
+    """What to draw."""
+
+    defect: str
+    image: Path
+    mask: Path
+
+
+def _sample(folder: Path, defect: str) -> tuple[Path, Path]:
+    """A rendered part, and a mask on it with room for such a defect.
 
     Raises:
         StackError: it cannot be rendered.
     """
-    command = [sys.executable, "-m", "models.rendering", "sample", "--out", str(folder.resolve())]
-    if subprocess.run(command, cwd=find_application(), check=False).returncode != 0:
-        raise StackError("the sample part could not be rendered; give your own with IMAGE=… MASK=…")
-    return folder / "image.png", folder / "mask.png"
+    folder.mkdir(parents=True, exist_ok=True)
+    image, mask = folder.resolve() / "image.png", folder.resolve() / f"mask-{defect}.png"
+    command = [sys.executable, "-m", "models.rendering", "sample", str(image), str(mask)]
+    done = subprocess.run(
+        [*command, "--defect", defect, "--seed", str(OPTIONS["seed"])], cwd=find_application(), check=False
+    )
+    if done.returncode != 0:
+        raise StackError(f"no sample part could be rendered for {defect}; give your own with IMAGE=… MASK=…")
+    return image, mask
 
 
-def _draw(out: Path, image: Path, mask: Path, defects: tuple[str, ...]) -> list[Result]:
+def _draw(out: Path, orders: list[Order]) -> list[Result]:
     with _service(out) as client:
         results = []
-        for defect in defects:
+        for defect, image, mask in orders:
             tell(f"Drawing {defect}")
             results.append(generate_into(client, image, mask, defect, OPTIONS, out / defect))
     return results
