@@ -21,11 +21,8 @@ from tests.servers import free_ports
 def once(folder: Path, defect_type: str) -> tuple[float, float]:
     """Seconds from the command to readiness, and from the first request to its finished item."""
     image, mask = folder / "image.png", folder / "mask.png"
-    subprocess.run(
-        [sys.executable, "-m", "models.rendering", "sample", "--out", str(folder), "--seed", "1"],
-        cwd=ROOT,
-        check=True,
-    )
+    sample = [sys.executable, "-m", "models.rendering", "sample", str(image), str(mask), "--seed", "1"]
+    subprocess.run(sample, cwd=ROOT, check=True)
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "flawsmith", "up", "--port", str(port), "--data-dir", str(folder / "data")]
     began = time.perf_counter()

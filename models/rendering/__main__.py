@@ -33,7 +33,8 @@ def main() -> None:
     sheet.add_argument("--seed", type=int, default=0)
     sheet.add_argument("--repeats", type=int, default=1)
     one = commands.add_parser("sample", help="a normal image and a requested mask")
-    one.add_argument("--out", type=Path, required=True, help="folder for image.png and mask.png")
+    one.add_argument("image", type=Path)
+    one.add_argument("mask", type=Path)
     one.add_argument("--surface", choices=SURFACES, default="brushed-metal")
     one.add_argument("--defect", choices=DEFECT_TYPES, default="scratch")
     one.add_argument("--size", type=_size, default=(512, 768), metavar="WIDTHxHEIGHT")
@@ -43,9 +44,8 @@ def main() -> None:
         Image.fromarray(contact_sheet(arguments.seed, repeats=arguments.repeats)).save(arguments.out)
     else:
         image, mask = sample(arguments.surface, arguments.defect, arguments.size, arguments.seed)
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        image.save(arguments.out / "image.png")
-        mask.save(arguments.out / "mask.png")
+        image.save(arguments.image)
+        mask.save(arguments.mask)
 
 
 if __name__ == "__main__":
