@@ -207,6 +207,20 @@ def test_a_profile_that_unpacks_to_gigabytes_is_left_out() -> None:
     assert decode(files.png(SMOOTH, (b"iCCP", body))).icc_profile is None
 
 
+def test_a_strip_that_unpacks_to_far_more_than_it_should() -> None:
+    packed = zlib.compress(bytes(2**26), 1)
+    data = bytearray(files.tiff(np.zeros((8, 8), np.uint8), compression="zlib", rowsperstrip=8))
+    (directory,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, directory)
+    for entry in range(count):
+        place = directory + 2 + 12 * entry
+        tag = struct.unpack_from("<H", data, place)[0]
+        if tag in (273, 279):
+            struct.pack_into("<HII", data, place + 2, 4, 1, len(data) if tag == 273 else len(packed))
+    with pytest.raises(ImageError, match="damaged"):
+        decode(bytes(data) + packed)
+
+
 def test_a_tiff_whose_pages_run_in_a_circle() -> None:
     data = bytearray(files.tiff(SMOOTH, photometric="rgb"))
     (directory,) = struct.unpack_from("<I", data, 4)
