@@ -26,17 +26,13 @@ _JPEG = 7
 _COMPRESSIONS = {1, 2, 3, 4, 5, _JPEG, 8, 32773, 32946, 34925, 50000}
 """None, CCITT, LZW, JPEG, deflate, PackBits, LZMA, Zstandard."""
 _ASSOCIATED_ALPHA = 1
+"""Kind of extra sample."""
 _REDUCED = 1
-_DNG_VERSION, _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _BITS, _SAMPLE_FORMAT, _PROFILE = (
-    50706,
-    274,
-    282,
-    283,
-    296,
-    258,
-    339,
-    34675,
-)
+"""Bit of the subfile type: a smaller copy of another page."""
+_BITS, _SAMPLE_FORMAT, _ORIENTATION = 258, 339, 274
+_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
+_PROFILE, _DNG_VERSION = 34675, 50706
+"""Tags."""
 _PIXELS_PER_INCH = {2: 1.0, 3: 2.54}
 """Factor by resolution unit: inch, centimetre."""
 

@@ -63,7 +63,7 @@ def png(pixels: NDArray[Any], *extra: tuple[bytes, bytes], interlaced: bool = Fa
         rows = b"".join(png_rows(part) for part in parts if part.size)
     else:
         rows = png_rows(pixels)
-    chunks = [(b"IHDR", header), *extra, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    chunks = [(b"IHDR", header), *extra, (b"IDAT", zlib.compress(rows, 1)), (b"IEND", b"")]
     return SIGNATURE + b"".join(chunk(*one) for one in chunks)
 
 

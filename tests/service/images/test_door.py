@@ -200,7 +200,7 @@ def test_memory_beyond_the_estimate_is_refused(
     )
     child(f'exec {sys.executable} -c "{program}" "$4"')
     with pytest.raises(
-        ImageError, match="far more memory than its size calls for. Save the image again"
+        ImageError, match=r"far more memory than its size calls for\. Save the image again"
     ) as caught:
         admit(door, files.png(RGB))
     assert caught.value.field == "image"
