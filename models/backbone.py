@@ -7,14 +7,17 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
+from diffusers.utils import logging as diffusers_logging
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
+from transformers.utils import logging as transformers_logging
 
 from models.attention import Region, install_masked_attention
 
@@ -69,7 +72,7 @@ class Backbone:
         dtype: torch.dtype = torch.float32,
     ) -> Backbone:
         """Load a diffusers folder, a bundled backbone by name, or one from the hub ("owner/name")."""
-        folder = _find(path_or_name)
+        folder, name = _find(path_or_name)
         index = _read_json(folder, "model_index.json")
         _read_json(folder, "scheduler/scheduler_config.json")
         vae_class = _VAES.get(_component(index, "vae"))
@@ -80,21 +83,16 @@ class Backbone:
         if _component(index, "unet") != "UNet2DConditionModel":
             raise BackboneError(f"{folder.name}: U-Net {_component(index, 'unet')} is not a UNet2DConditionModel")
         variants = {part: _variant(folder, part) for part in _WEIGHTS}
-        scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
+        classes = {"unet": UNet2DConditionModel, "vae": vae_class, "text_encoder": CLIPTextModel}
         calibration = folder / "calibration.json"
+        with _quietly():
+            parts = {part: _load_part(folder, part, classes[part], variants[part]) for part in _WEIGHTS}
+            tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
         return cls(
-            unet=UNet2DConditionModel.from_pretrained(
-                folder / "unet", variant=variants["unet"], use_safetensors=True, low_cpu_mem_usage=False
-            ),
-            vae=vae_class.from_pretrained(
-                folder / "vae", variant=variants["vae"], use_safetensors=True, low_cpu_mem_usage=False
-            ),
-            text_encoder=CLIPTextModel.from_pretrained(
-                folder / "text_encoder", variant=variants["text_encoder"], use_safetensors=True, dtype=dtype
-            ),
-            tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
-            scheduler=scheduler,
-            name=str(path_or_name) if _HUB_NAME.fullmatch(str(path_or_name)) else folder.name,
+            **parts,
+            tokenizer=tokenizer,
+            scheduler=DDIMScheduler.from_pretrained(folder / "scheduler"),
+            name=name,
             digest=digest_of_folder(folder, variants),
             device=torch.device(device),
             dtype=dtype,
@@ -108,8 +106,12 @@ class Backbone:
         for part in _WEIGHTS:
             module: Any = _to(copy.deepcopy(getattr(self, part)), torch.device("cpu"), dtype)
             module.to(memory_format=torch.contiguous_format)
-            module.save_pretrained(folder / part, safe_serialization=True)
-        self.tokenizer.save_pretrained(folder / "tokenizer")
+            with _quietly():
+                module.save_pretrained(folder / part, safe_serialization=True)
+        tokenizer = copy.deepcopy(self.tokenizer)
+        tokenizer.backend_tokenizer.no_truncation()  # remembered from its last use, which may not shape a digest
+        tokenizer.backend_tokenizer.no_padding()
+        tokenizer.save_pretrained(folder / "tokenizer")
         self.scheduler.save_pretrained(folder / "scheduler")
         index = {
             "_class_name": "StableDiffusionPipeline",
@@ -232,19 +234,46 @@ def _files(folder: Path, variants: dict[str, str | None]) -> Iterator[Path]:
         yield folder / part / _weights_name(part, variant)
 
 
-def _find(path_or_name: str | Path) -> Path:
+def _load_part(folder: Path, part: str, part_class: Any, variant: str | None) -> Any:
+    _read_json(folder, f"{part}/config.json")
+    options: dict[str, Any] = {"variant": variant, "use_safetensors": True}
+    if part_class is not CLIPTextModel:
+        options["low_cpu_mem_usage"] = False  # which would need the package accelerate
+    try:
+        return part_class.from_pretrained(folder / part, **options)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise BackboneError(f"{folder.name}/{part} does not load: {error}") from error
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Loading and saving show no progress bars, and no remarks on configs that diffusers itself wrote."""
+    level, bars = diffusers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    diffusers_logging.set_verbosity_error()
+    bar_switches: Any = transformers_logging
+    bar_switches.disable_progress_bar()
+    try:
+        yield
+    finally:
+        diffusers_logging.set_verbosity(level)
+        if bars:
+            bar_switches.enable_progress_bar()
+
+
+def _find(path_or_name: str | Path) -> tuple[Path, str]:
+    """The folder of a backbone and its name."""
     path = Path(path_or_name)
     if path.is_dir():
-        return path.resolve()
+        return path.resolve(), path.resolve().name
     if (BUNDLED / path_or_name).is_dir():
-        return BUNDLED / path_or_name
+        return BUNDLED / path_or_name, str(path_or_name)
     if not _HUB_NAME.fullmatch(str(path_or_name)):
         bundled = sorted(p.name for p in BUNDLED.glob("*") if p.is_dir())
         raise BackboneError(
             f"there is no backbone {str(path_or_name)!r}: give a diffusers folder, a hub name (owner/name), "
             f"or a bundled name ({', '.join(bundled) or 'none is bundled'})"
         )
-    return _download(str(path_or_name))
+    return _download(str(path_or_name)), str(path_or_name)
 
 
 def _download(name: str) -> Path:

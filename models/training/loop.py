@@ -44,7 +44,7 @@ class Budget:
     def progress(self, step: int, seconds: float) -> float:
         """Share of the budget that is used, in [0, 1]."""
         if self.steps is not None:
-            return min(step / self.steps, 1.0)
+            return min(step / self.steps, 1.0) if self.steps else 1.0
         return min(seconds / (60 * (self.minutes or 0)), 1.0) if self.minutes else 1.0
 
 
@@ -57,12 +57,14 @@ def learn(
     """
     checkpoint = folder / f"{stage.name}.pt"
     step, seconds = 0, 0.0
+    mean: dict[str, float] = {}
     if checkpoint.is_file():
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
         stage.restore(saved["stage"])
         step, seconds = int(saved["step"]), float(saved["seconds"])
+        mean = saved.get("losses", mean)
     started_at_progress = budget.progress(step, seconds)
-    saved_at, mean = time.monotonic(), dict[str, float]()
+    saved_at = time.monotonic()
     with (
         (folder / f"{stage.name}.jsonl").open("a", encoding="utf-8") as log,
         tqdm(total=100.0, initial=100 * started_at_progress, desc=stage.name, unit="%", disable=None) as bar,
@@ -77,19 +79,19 @@ def learn(
             bar.set_postfix({"step": step} | {key: f"{value:.4f}" for key, value in mean.items()}, refresh=False)
             bar.update(100 * budget.progress(step, seconds) - bar.n)
             if time.monotonic() - saved_at > save_every_s:
-                _save(checkpoint, stage, step, seconds)
+                _save(checkpoint, stage, step, seconds, mean)
                 log.flush()
                 saved_at = time.monotonic()
             if step % sheet_every == 0:
                 stage.sheet(folder / f"{stage.name}-{step:06d}.png")
     if started_at_progress < 1:
-        _save(checkpoint, stage, step, seconds)
+        _save(checkpoint, stage, step, seconds, mean)
         stage.sheet(folder / f"{stage.name}-last.png")
     return {"steps": step, "seconds": round(seconds, 1), **mean}
 
 
-def _save(checkpoint: Path, stage: Stage, step: int, seconds: float) -> None:
+def _save(checkpoint: Path, stage: Stage, step: int, seconds: float, losses: dict[str, float]) -> None:
     """Whole or not at all: a kill while writing leaves the checkpoint before."""
     partial = checkpoint.with_suffix(".partial")
-    torch.save({"step": step, "seconds": seconds, "stage": stage.state()}, partial)
+    torch.save({"step": step, "seconds": seconds, "losses": losses, "stage": stage.state()}, partial)
     partial.replace(checkpoint)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from collections import Counter
+from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import pre_tokenizers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from models.training.recipe import Recipe
@@ -20,25 +22,40 @@ WORDS = (Path(__file__).parent / "words.txt").read_text("utf-8").split()
 
 
 def new_tokenizer(recipe: Recipe) -> CLIPTokenizer:
-    """A CLIP tokenizer: all bytes, and merges learned from WORDS; deterministic."""
+    """A CLIP tokenizer: all bytes, and merges learned from WORDS; the same in every process."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    learner = Tokenizer(models.BPE(end_of_word_suffix=_END))
-    learner.normalizer = normalizers.Lowercase()
-    learner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    learner.train_from_iterator(
-        WORDS,
-        trainers.BpeTrainer(
-            vocab_size=recipe.vocabulary - len(alphabet),
-            initial_alphabet=alphabet,
-            end_of_word_suffix=_END,
-            show_progress=False,
-        ),
-    )
-    merges: Any = [tuple(merge) for merge in json.loads(learner.to_str())["model"]["merges"]]
-    merged = ["".join(merge) for merge in merges]
-    symbols = dict.fromkeys([*alphabet, *(byte + _END for byte in alphabet), *merged, *_SPECIAL])
+    letters = [*alphabet, *(byte + _END for byte in alphabet)]
+    merges: Any = learned_merges(WORDS, recipe.vocabulary - len(letters) - len(_SPECIAL))
+    symbols = dict.fromkeys([*letters, *map("".join, merges), *_SPECIAL])
     vocab = {symbol: i for i, symbol in enumerate(symbols)}
     return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=recipe.max_tokens)
+
+
+def learned_merges(words: Iterable[str], limit: int) -> list[tuple[str, str]]:
+    """Byte pair encoding: join the commonest pair of neighbours, the first of equals in order of the alphabet.
+
+    `tokenizers` has a trainer for this, which breaks ties differently from process to process.
+    """
+    spelled = [[*word[:-1], word[-1] + _END] for word in sorted(set(words))]
+    merges: list[tuple[str, str]] = []
+    while len(merges) < limit:
+        pairs = Counter(pair for symbols in spelled for pair in pairwise(symbols))
+        if not pairs:
+            break
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(best)
+        spelled = [_merged(symbols, best) for symbols in spelled if len(symbols) > 1]
+    return merges
+
+
+def _merged(symbols: list[str], pair: tuple[str, str]) -> list[str]:
+    merged: list[str] = []
+    for symbol in symbols:
+        if merged and (merged[-1], symbol) == pair:
+            merged[-1] += symbol
+        else:
+            merged.append(symbol)
+    return merged
 
 
 def new_text_encoder(recipe: Recipe, tokenizer: Any) -> Any:

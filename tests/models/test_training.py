@@ -1,0 +1,275 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models.adapters import Adapter
+from models.backbone import Backbone
+from models.rendering import DEFECT_TYPES
+from models.training.diffusion import DiffusionStage, new_backbone
+from models.training.loop import Budget, learn
+from models.training.loosening import boxed, dilated, hulled, loosened, on_latent_grid
+from models.training.pool import Pool
+from models.training.recipe import TINY, Recipe
+from models.training.run import RunError, train
+from models.training.scenes import draw_scene, draw_scenes
+from models.training.text import new_text_encoder, new_tokenizer
+from models.training.vae import VaeStage, new_vae, reconstruction_loss, warm_cosine
+
+CPU = torch.device("cpu")
+
+
+def run(out: Path, steps: int = 3, resume: bool = False, save_every_s: float = 150) -> Backbone:
+    return train(
+        out,
+        TINY,
+        Budget(steps=steps),
+        Budget(steps=steps),
+        CPU,
+        resume=resume,
+        save_every_s=save_every_s,
+        sheet_every=2,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of three steps a stage."""
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    run(out)
+    return out
+
+
+def diffusion_stage(recipe: Recipe = TINY) -> DiffusionStage:
+    torch.manual_seed(0)
+    backbone = new_backbone(recipe, new_vae(recipe), CPU)
+    pool = Pool.encode(draw_scenes(2, recipe.scenes, recipe.window_px), backbone)
+    return DiffusionStage(recipe, backbone, pool, pool)
+
+
+def same(one: object, other: object) -> bool:
+    """Equality of nested states."""
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+def test_a_run_exports_a_backbone_with_its_types(trained: Path) -> None:
+    folder = trained / TINY.name
+    backbone = Backbone.load(folder)
+    assert (backbone.window_px, backbone.factor) == (32, 4)
+    for name in DEFECT_TYPES:
+        adapter = Adapter.load(folder / "defect_types" / f"{name}.safetensors")
+        adapter.check(backbone)
+        assert adapter.tokens.shape == (TINY.tokens_per_type, TINY.text_width)
+        assert adapter.card.description
+    card = (folder / "MODEL_CARD.md").read_text()
+    assert "Rendered scenes only" in card
+    assert str(trained) not in card
+
+
+def test_a_run_logs_every_step_and_draws_sheets(trained: Path) -> None:
+    for stage, keys in (("vae", {"loss", "psnr"}), ("unet", {"defect", "background"})):
+        lines = [json.loads(line) for line in (trained / f"{stage}.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in lines] == [1, 2, 3]
+        assert all(keys <= line.keys() and np.isfinite(list(line.values())).all() for line in lines)
+        with Image.open(trained / f"{stage}-000002.png") as sheet:
+            assert sheet.width > TINY.window_px
+
+
+def test_a_finished_run_is_not_trained_further(trained: Path) -> None:
+    digest = Backbone.load(trained / TINY.name).digest
+    assert run(trained, resume=True).digest == digest
+    assert len((trained / "unet.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_folder_in_use_is_refused(trained: Path) -> None:
+    with pytest.raises(RunError, match="--resume"):
+        run(trained)
+    with pytest.raises(RunError, match="another recipe"):
+        train(trained, replace(TINY, rate=1.0), Budget(steps=1), Budget(steps=1), CPU, resume=True)
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stage", [VaeStage, DiffusionStage])
+def test_a_killed_run_goes_on_identically(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: type
+) -> None:
+    whole = stage.step
+
+    def killed(self: object, step: int, progress: float) -> dict[str, float]:
+        if step == 2:
+            raise KilledError
+        losses: dict[str, float] = whole(self, step, progress)
+        return losses
+
+    monkeypatch.setattr(stage, "step", killed)
+    with pytest.raises(KilledError):
+        run(tmp_path, save_every_s=0)
+    monkeypatch.setattr(stage, "step", whole)
+    again = run(tmp_path, resume=True)
+    assert again.digest == Backbone.load(trained / TINY.name).digest
+    for name in ("vae.pt", "unet.pt"):
+        ours, theirs = (torch.load(out / name, weights_only=True) for out in (tmp_path, trained))
+        assert ours["step"] == theirs["step"] == 3
+        assert same(ours["stage"], theirs["stage"])
+
+
+def test_the_diffusion_stage_learns() -> None:
+    stage = diffusion_stage(replace(TINY, batch_defects=6, batch_normals=5, rate=3e-3))
+    tokens = stage.tokens.detach().clone()
+    losses = [stage.step(step, 0.0) for step in range(40)]
+    for term in ("defect", "background"):
+        assert np.mean([loss[term] for loss in losses[-10:]]) < np.mean([loss[term] for loss in losses[:10]])
+    assert not torch.equal(stage.tokens, tokens)
+
+
+def test_the_average_follows_the_weights_behind() -> None:
+    stage = diffusion_stage()
+    first = stage.average["tokens"].clone()
+    for step in range(3):
+        stage.step(step, 0.0)
+    averaged, tokens = stage.averaged()
+    now = stage.tokens.detach()
+    assert (tokens - first).norm() < (now - first).norm()
+    assert not torch.equal(tokens, first)
+    assert torch.equal(averaged.unet.conv_in.weight, stage.average["unet.conv_in.weight"])
+
+
+def test_defect_tokens_learn_only_from_rows_of_their_type() -> None:
+    stage = diffusion_stage(replace(TINY, batch_defects=1))
+    stage.step(0, 0.0)
+    assert stage.tokens.grad is not None
+    assert (stage.tokens.grad.abs().amax(dim=(1, 2)) > 0).sum() == 1
+
+
+def test_the_vae_stage_learns_and_scales_its_latents() -> None:
+    images = np.stack([draw_scene(1, i, TINY.window_px).image for i in range(6)])
+    stage = VaeStage(TINY, images, CPU)
+    losses = [stage.step(step, 0.0)["loss"] for step in range(30)]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+    backbone = new_backbone(TINY, stage.finish(), CPU)
+    with torch.no_grad():
+        x = torch.from_numpy(stage.images).permute(0, 3, 1, 2).float() / 255
+        z = backbone.encode(x)
+    assert z.mean().item() == pytest.approx(0, abs=0.02)
+    assert z.std().item() == pytest.approx(1, abs=0.02)
+
+
+def test_reconstruction_loss_is_zero_for_equals_and_counts_edges() -> None:
+    x = torch.rand(1, 3, 8, 8)
+    assert reconstruction_loss(x, x, 1.0).item() == 0
+    shifted, noisy = x + 0.1, x + 0.1 * torch.ones(8).cumsum(0).remainder(2)[None, None, None].mul(2).sub(1)
+    assert reconstruction_loss(x, noisy, 1.0) > reconstruction_loss(x, shifted, 1.0)
+
+
+def test_learning_rate_warms_up_and_falls() -> None:
+    assert warm_cosine(0, 0.0) == pytest.approx(1 / 50)
+    assert warm_cosine(100, 0.0) == pytest.approx(1)
+    assert warm_cosine(1000, 1.0) == pytest.approx(0.02)
+
+
+def test_budgets() -> None:
+    assert Budget(steps=4).progress(1, 999) == 0.25
+    assert Budget(minutes=2).progress(10**6, 60) == 0.5
+    assert Budget(minutes=0).progress(0, 0) == 1
+    assert Budget(steps=0).progress(0, 0) == 1
+    with pytest.raises(ValueError, match="either steps or minutes"):
+        Budget()
+
+
+def test_a_budget_in_minutes_ends(tmp_path: Path) -> None:
+    images = np.zeros((4, 32, 32, 3), np.uint8)
+    figures = learn(VaeStage(TINY, images, CPU), tmp_path, Budget(minutes=0.005))
+    assert figures["steps"] >= 1
+    assert figures["seconds"] >= 0.3
+
+
+@pytest.fixture
+def corner() -> np.ndarray:
+    """An L of two strokes."""
+    mask = np.zeros((32, 32), bool)
+    mask[4:20, 6:8] = True
+    mask[18:20, 6:24] = True
+    return mask
+
+
+def test_loosened_masks_hold_the_mask(corner: np.ndarray) -> None:
+    rng = np.random.default_rng(0)
+    areas = set()
+    for _ in range(30):
+        loose = loosened(corner, rng)
+        assert (loose | corner == loose).all()
+        areas.add(int(loose.sum()))
+    assert len(areas) >= 4
+    assert int(corner.sum()) in areas
+
+
+def test_shapes_of_loosened_masks(corner: np.ndarray) -> None:
+    assert boxed(corner).sum() == 16 * 18
+    assert corner.sum() < hulled(corner).sum() < boxed(corner).sum()
+    assert dilated(corner, 1).sum() > corner.sum()
+    line = np.zeros((32, 32), bool)
+    line[5, 3:9] = True
+    assert (hulled(line) == line).all()
+    assert not loosened(np.zeros((32, 32), bool), np.random.default_rng(1)).any()
+
+
+def test_thin_masks_stay_on_the_latent_grid() -> None:
+    mask = np.zeros((32, 32), bool)
+    mask[13, 22] = True
+    latent = on_latent_grid(mask, 4)
+    assert latent.shape == (8, 8)
+    assert np.argwhere(latent).tolist() == [[3, 5]]
+
+
+def test_scenes_depend_on_seed_and_index_alone() -> None:
+    first, again = draw_scene(7, 3, 32), list(draw_scenes(7, 5, 32))[3]
+    assert (first.image == again.image).all()
+    assert first.defect_type == DEFECT_TYPES[3 % len(DEFECT_TYPES)]
+    assert (first.image != draw_scene(8, 3, 32).image).any()
+
+
+def test_scenes_drawn_in_processes_are_the_same() -> None:
+    parallel, serial = list(draw_scenes(7, 3, 32, processes=2)), list(draw_scenes(7, 3, 32))
+    for one, other in zip(parallel, serial, strict=True):
+        assert (one.image == other.image).all()
+        assert one.part == other.part
+
+
+def test_pools_survive_their_file(tmp_path: Path) -> None:
+    pool = diffusion_stage().pool
+    pool.save(tmp_path / "pool.pt")
+    again = Pool.load(tmp_path / "pool.pt")
+    assert torch.equal(again.image, pool.image)
+    assert torch.equal(again.mask, pool.mask)
+    assert again.parts == pool.parts
+    assert len(again) == TINY.scenes
+
+
+def test_known_words_are_whole_and_unknown_ones_are_spelled() -> None:
+    tokenizer = new_tokenizer(Recipe())
+    assert tokenizer.tokenize("Binarised circuit board") == ["binarised</w>", "circuit</w>", "board</w>"]
+    ids = tokenizer("ünïcøde 部品").input_ids
+    assert tokenizer.unk_token_id not in ids[1:-1]
+    assert new_tokenizer(Recipe()).get_vocab() == tokenizer.get_vocab()
+
+
+def test_the_text_encoder_tells_parts_apart() -> None:
+    tokenizer = new_tokenizer(TINY)
+    encoder = new_text_encoder(TINY, tokenizer).eval()
+    batch = tokenizer(["wood", "glass"], padding="max_length", max_length=TINY.max_tokens, return_tensors="pt")
+    with torch.no_grad():
+        wood, glass = encoder(batch.input_ids).last_hidden_state
+    assert not torch.allclose(wood, glass)
