@@ -27,6 +27,7 @@ from flawsmith.stack.application import find_application
 from flawsmith.stack.errors import StackError
 
 DEFECTS = ("scratch", "stain", "hole")
+SAMPLE = ("--size", "384x256", "--seed", "4")
 OPTIONS: AugmentOptions = {"count": 2, "seed": 7}
 START_PATIENCE_S = 180.0
 STOP_PATIENCE_S = 60.0
@@ -41,6 +42,7 @@ def demo(
     """Draw first defects."""
     if (image is None) != (mask is None):
         fail("an image and its mask belong together: give both, or neither for a rendered part", exits.USAGE)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         orders = []
         for kind in (defect,) if defect else DEFECTS:
@@ -72,11 +74,8 @@ def _sample(folder: Path, defect: str) -> tuple[Path, Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     image, mask = folder.resolve() / "image.png", folder.resolve() / f"mask-{defect}.png"
-    command = [sys.executable, "-m", "models.rendering", "sample", str(image), str(mask)]
-    done = subprocess.run(
-        [*command, "--defect", defect, "--seed", str(OPTIONS["seed"])], cwd=find_application(), check=False
-    )
-    if done.returncode != 0:
+    command = [sys.executable, "-m", "models.rendering", "sample", str(image), str(mask), *SAMPLE]
+    if subprocess.run([*command, "--defect", defect], cwd=find_application(), check=False).returncode != 0:
         raise StackError(f"no sample part could be rendered for {defect}; give your own with IMAGE=… MASK=…")
     return image, mask
 
@@ -103,7 +102,8 @@ def _service(out: Path) -> Iterator[Flawsmith]:
     command = [sys.executable, "-m", "flawsmith", "up", "--port", str(port), "--data-dir", str(out / "data")]
     tell("Starting Flawsmith")
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        # In a session of its own: a Ctrl-C first ends the drawing, which then ends the service.
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
     try:
         with Flawsmith(ports.url("127.0.0.1", port)) as client:
             _wait_until_ready(client, process, log)

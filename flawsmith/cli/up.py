@@ -87,7 +87,7 @@ def _wait_until_ready(stack: Stack, signals: _Signals) -> None:
         stack.check_start()
         readiness = stack.readiness()
         if readiness is not None and readiness.ready:
-            say(f"Ready: {readiness.defect_types} defect types. Ctrl-C stops.")
+            say(f"Ready; defect types: {readiness.defect_types}. Ctrl-C stops.")
             return
         if time.monotonic() > say_at:
             tell(f"Not ready yet: {_missing(readiness)}; the logs tell more")
