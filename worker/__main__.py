@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import time
 
@@ -29,6 +30,9 @@ def main() -> int:
     for chatty in ("rq.worker", "rq.job", "rq.queue"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     disable_progress_bar()  # type: ignore[no-untyped-call]
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Until the worker hears signals itself. Without a handler the first process of a container hears none.
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))
     settings = WorkerSettings()
     storage = open_storage(settings)
     models = Models(settings)

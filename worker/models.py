@@ -144,6 +144,4 @@ def _device(wanted: str) -> str:
 
 def is_device_lost(error: BaseException) -> bool:
     """Whether the device is of no more use to this process, as it is after most errors of CUDA."""
-    if isinstance(error, torch.OutOfMemoryError):
-        return False
-    return isinstance(error, torch.AcceleratorError)
+    return isinstance(error, RuntimeError) and str(error).startswith("CUDA error")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
-import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from service.store.keys import InvalidKeyError, check_key, check_prefix
 from service.store.storage import ObjectNotFoundError, Readable, StorageUnavailableError
 
 _SCRATCH = ".scratch"  # no key begins with a dot, so nothing here is ever an object
+_SCRATCH_TTL_S = 24 * 3600
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
 
 
@@ -26,8 +28,13 @@ class FolderStorage:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
+        scratch = self.root / _SCRATCH
         with _os_errors():
-            (self.root / _SCRATCH).mkdir(parents=True, exist_ok=True)
+            scratch.mkdir(parents=True, exist_ok=True)
+            for path in scratch.iterdir():  # left by processes that were killed while they wrote
+                with suppress(FileNotFoundError):
+                    if path.stat().st_mtime < time.time() - _SCRATCH_TTL_S:
+                        path.unlink()
 
     def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
         path = self._path(key)
@@ -101,10 +108,9 @@ class FolderStorage:
     @contextmanager
     def _written(self, data: bytes) -> Iterator[Path]:
         """A file beside the objects that holds ``data`` for certain; gone afterwards unless moved."""
-        descriptor, name = tempfile.mkstemp(dir=self.root / _SCRATCH)
-        scratch = Path(name)
+        scratch = self.root / _SCRATCH / secrets.token_hex(16)
         try:
-            with os.fdopen(descriptor, "wb") as file:
+            with scratch.open("xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

@@ -91,7 +91,7 @@ def work(worker: ComputeWorker) -> None:
 
 
 def maintain(worker: ComputeWorker) -> None:
-    worker.clean_registries()
+    worker.clean_registries()  # type: ignore[no-untyped-call]
 
 
 def test_a_shard_that_is_done_leaves_the_queue(
@@ -218,7 +218,7 @@ def test_workers_are_counted_while_they_live(
     one._appear()
     two._appear()
     assert jobs.workers() == 2
-    two.register_death()
+    two.register_death()  # type: ignore[no-untyped-call]
     assert jobs.workers() == 1
     redis.flushall()
     assert jobs.workers() == 0

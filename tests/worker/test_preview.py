@@ -21,7 +21,7 @@ def shown(source: Pixels, requested: NDArray[np.bool_]) -> NDArray[np.uint8]:
 @pytest.mark.parametrize("channels", [0, 2, 3, 4])
 def test_all_modes_give_three_panels(dtype: type, channels: int) -> None:
     shape = (40, 60, channels) if channels else (40, 60)
-    source = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape).astype(dtype)
+    source: Pixels = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape).astype(dtype)
     mask = np.zeros((40, 60), dtype=np.bool_)
     mask[10:20, 10:20] = True
     assert shown(source, mask).shape == (40, 3 * 60 + 8, 3)

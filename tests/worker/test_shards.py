@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from typing import Any
 
 import numpy as np
 import pytest
@@ -208,7 +207,7 @@ def test_an_outage_is_not_held_against_the_shard(bench: Bench, outage: Exception
 def test_an_outage_of_the_queue_while_drawing_is_sat_out(bench: Bench) -> None:
     calls = 0
 
-    def away(*args: object) -> Any:
+    def away(tenant: str, job_id: str, step: float) -> None:
         nonlocal calls
         calls += 1
         raise QueueUnavailableError("away")
@@ -270,7 +269,7 @@ def test_a_shard_that_takes_too_long_is_an_attempt(bench: Bench) -> None:
 
 def test_a_lost_device_ends_the_worker_and_not_the_items(bench: Bench) -> None:
     def lose(batch: list[int]) -> None:
-        raise torch.AcceleratorError("device-side assert")
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
     bench.models.before = lose
     job_id = bench.accept(request(2))

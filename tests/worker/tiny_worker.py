@@ -43,7 +43,7 @@ def save_backbone(folder: Path) -> None:
 def photo(side: int = 64) -> Pixels:
     """A part with some texture."""
     y, x = np.mgrid[:side, :side]
-    return (128 + 40 * np.sin(x / 5) + 20 * np.cos(y / 7)).astype(np.uint8)
+    return np.asarray(128 + 40 * np.sin(x / 5) + 20 * np.cos(y / 7), dtype=np.uint8)
 
 
 def request(
@@ -108,7 +108,7 @@ def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
         time.sleep(0.02)
 
 
-def finished(jobs: Jobs, job_id: str, timeout_s: float = 30.0) -> Job:
+def finished(jobs: Jobs, job_id: str, timeout_s: float = 120.0) -> Job:
     """The job when it is final."""
 
     def is_final() -> bool:

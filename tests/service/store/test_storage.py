@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -169,6 +170,17 @@ def test_folder_leaves_nothing_behind_but_objects(tmp_path: Path) -> None:
     storage.put_if_absent("default/b", b"3")
     files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert files == {"default/a", "default/b"}
+
+
+def test_folder_clears_what_killed_writers_left(tmp_path: Path) -> None:
+    FolderStorage(tmp_path)
+    old, young = tmp_path / ".scratch" / "old", tmp_path / ".scratch" / "young"
+    for path in (old, young):
+        path.touch()
+    os.utime(old, (0, 0))
+    storage = FolderStorage(tmp_path)
+    assert (old.exists(), young.exists()) == (False, True)
+    assert list(storage.list("")) == []
 
 
 def test_folder_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
