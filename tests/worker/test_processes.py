@@ -238,7 +238,7 @@ def test_on_s3_a_worker_asked_to_stop_gives_its_shard_back(
         job_id = house.accept(request(4, steps=SLOW_STEPS, shard_size=4))
         house.await_items(job_id, 1)
         worker.terminate()
-        assert worker.wait(5) == 0
+        assert worker.wait(PROMPTLY_S) == 0
         assert house.jobs.workers() == 0
         assert house.jobs.queued_shards() == 1
         state = house.jobs.begin_shard(TENANT, job_id, 0)
