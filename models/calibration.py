@@ -30,7 +30,7 @@ QUANTILE = 0.95
 """Share of controls that stays below each threshold."""
 
 
-def rendered_normals(count: int, size: int, seed: int) -> list[tuple[Pixels, Mask]]:
+def rendered_normals(count: int, size: int, seed: int) -> list[tuple[NDArray[np.uint8], Mask]]:
     """Normals that no training saw, each with the mask of a random defect, dilated as requests are."""
     rng = np.random.default_rng([seed, 0xCA11B])
     pairs = []
