@@ -194,6 +194,8 @@ def _environment(application: Path) -> dict[str, str]:
     path = [str(application), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         "FLAWSMITH_THREADS": str(_cores()),
+        # Threads that spin while they wait make the models several times slower beside other work on the cores.
+        "OMP_WAIT_POLICY": "passive",
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path),
         "PYTHONUNBUFFERED": "1",

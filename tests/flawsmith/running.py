@@ -17,7 +17,7 @@ from flawsmith.client import Flawsmith, FlawsmithError
 from tests.servers import free_ports
 
 ROOT = Path(__file__).parents[2]
-START_PATIENCE_S = 120.0
+START_PATIENCE_S = 240.0
 
 
 @dataclass

@@ -21,7 +21,7 @@ def demo(*arguments: str | Path, backbone: Path | None = None) -> subprocess.Com
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=280,
     )
 
 
