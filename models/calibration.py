@@ -9,20 +9,22 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import optimize
 from tqdm import tqdm
 
 from models.adapters import Adapter
 from models.backbone import Backbone
-from models.finishing import change_and_reconstruction, place_of
+from models.finishing import GRAIN_REACH, change_of, place_of
 from models.generation import Generator
 from models.items import ItemRequest
 from models.levels import Pixels
 from models.masks import Mask
-from models.refinement import Calibration, change_map, smoothed_change
+from models.refinement import Calibration, Change, change_map
 from models.rendering import render
 from models.scores import salience
 
@@ -49,9 +51,7 @@ def calibrated(generator: Generator, adapter: Adapter, pairs: Sequence[tuple[Pix
         pairs: normal images with masks.
     """
     card = adapter.card
-    pixel_changes: list[NDArray[np.float32]] = []
-    latent_changes: list[NDArray[np.float32]] = []
-    changes: list[tuple[NDArray[np.float32], NDArray[np.float32], Mask, float]] = []
+    changes: list[tuple[Change, Mask]] = []
     for index, (image, mask) in enumerate(tqdm(pairs, desc="controls", unit="image")):
         request = ItemRequest(
             image=image,
@@ -67,26 +67,32 @@ def calibrated(generator: Generator, adapter: Adapter, pairs: Sequence[tuple[Pix
             control=True,
         )
         for part in generator.decoded([request])[0]:
-            place = place_of(part.drawing.plot, mask.shape, 0)
-            own = part.drawing.plot.mask_at(place)
-            scale = part.drawing.plot.side / generator.backbone.window_px
-            change, _ = change_and_reconstruction(part, place, image.shape[2])
-            latent = part.drawing.latent_change(place)
-            pixel_changes.append(smoothed_change(change, scale)[own])
-            latent_changes.append(latent[own])
-            changes.append((change, latent, own, scale))
-    thresholds = Calibration(
-        pixel_change=_quantile_of_means(pixel_changes), latent_change=_quantile_of_means(latent_changes)
+            place = place_of(part.drawing.plot, mask.shape, GRAIN_REACH)
+            changes.append((change_of(part, place, image.shape[2]), part.drawing.plot.mask_at(place)))
+    pixels = _line(
+        [change.texture for change, _ in changes],
+        [float(np.quantile(change.size()[mask], 0.9)) for change, mask in changes],
     )
-    saliences = [
-        salience(change_map(change, latent, thresholds, scale), own) for change, latent, own, scale in changes
-    ]
-    return Calibration(thresholds.pixel_change, thresholds.latent_change, float(np.quantile(saliences, QUANTILE)))
+    latents = _line(
+        [change.latent_texture for change, _ in changes],
+        [float(np.quantile(change.latents[mask], 0.9)) for change, mask in changes],
+    )
+    thresholds = Calibration(*pixels, *latents)
+    saliences = [salience(change_map(change, thresholds), mask) for change, mask in changes]
+    return replace(thresholds, presence=float(np.quantile(saliences, QUANTILE)))
 
 
-def _quantile_of_means(parts: Sequence[NDArray[np.float32]]) -> float:
-    """Each control counts once, however large its mask."""
-    return float(np.quantile([np.quantile(part, 0.9) for part in parts], QUANTILE))
+def _line(textures: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
+    """Floor and slope of what controls change by texture, raised until `QUANTILE` of them lie below.
+
+    Least squares with both held positive; each control counts once, however large its mask.
+    """
+    texture, value = np.array(textures), np.array(values)
+    design = np.stack([np.ones_like(texture), texture], axis=1)
+    (floor, slope), _ = optimize.nnls(design, value)
+    floor = max(float(floor), 0.1 * float(value.mean()))
+    raised = float(np.quantile(value / (floor + slope * texture), QUANTILE))
+    return floor * raised, float(slope) * raised
 
 
 def main() -> None:

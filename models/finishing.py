@@ -18,7 +18,7 @@ from models.levels import Levels, Pixels, colour, saturation
 from models.masks import Mask, inner_edge, outer_edge
 from models.measures import measured
 from models.noise import noise_key
-from models.refinement import Calibration, change_map, refined_mask
+from models.refinement import Calibration, Change, change_map, refined_mask
 from models.windows import Place, Plot
 
 GRAIN_REACH = 16
@@ -78,17 +78,17 @@ def _plotted(
     edge = max(2, math.ceil(1.5 * scale))
     place = place_of(drawing.plot, refined.shape, edge + GRAIN_REACH)
     own = drawing.plot.mask_at(place)
-    change, reconstruction = change_and_reconstruction(part, place, colour(image).shape[2])
-    map_ = change_map(change, drawing.latent_change(place), calibration, scale)
+    change = change_of(part, place, colour(image).shape[2])
+    map_ = change_map(change, calibration)
     own_refined = refined_mask(map_, own, scale)
     x = drawing.levels.to_unit(colour(request.image)[place])
     alpha = inner_edge(own, edge) * outer_edge(own_refined, edge)
     y = composition.composed(
         x,
-        change,
-        reconstruction,
+        change.pixels,
+        change.reconstruction,
         alpha[:, :, None],
-        composition.kept_texture(change, scale),
+        composition.kept_texture(change.pixels, scale),
         composition.surrounding_grain(
             x, own, noise_key(request.seed, request.index, drawing.plot.name + "/grain", attempt)
         ),
@@ -108,15 +108,20 @@ def background_difference(before: Pixels, after: Pixels, mask: Mask) -> int:
     return int(np.abs(before[outside].astype(np.int64) - after[outside].astype(np.int64)).max())
 
 
-def change_and_reconstruction(
-    part: Decoded, place: Place, channels: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """D(ẑ) − D(E(x)) and D(E(x)) at the photo's resolution, (rows, columns, channels)."""
-    reconstructions = [trajectory.reconstruction for trajectory in part.drawing.trajectories]
+def change_of(part: Decoded, place: Place, channels: int) -> Change:
+    """What a drawing changed, at the photo's resolution; grey photos get the mean over channels."""
+    drawing = part.drawing
+    reconstructions = [trajectory.reconstruction for trajectory in drawing.trajectories]
     changes = [picture - base for picture, base in zip(part.pictures, reconstructions, strict=True)]
     if channels == 1:
         changes, reconstructions = ([t.mean(dim=0, keepdim=True) for t in ts] for ts in (changes, reconstructions))
-    return part.drawing.blended(changes, place), part.drawing.blended(reconstructions, place)
+    return Change(
+        pixels=drawing.blended(changes, place),
+        reconstruction=drawing.blended(reconstructions, place),
+        latents=drawing.latent_change(place),
+        latent_texture=float(drawing.plane[0].float().std(dim=(1, 2)).norm()),
+        scale=drawing.plot.side / part.pictures[0].shape[-1],
+    )
 
 
 def place_of(plot: Plot, shape: tuple[int, ...], margin: int) -> Place:

@@ -16,14 +16,19 @@ from models.masks import Mask
 class Calibration:
     """How much changes where no defect was asked for, measured on a backbone's controls.
 
+    What is drawn anew on a busy surface differs more from the photo than on a smooth one, so both thresholds grow
+    with the surface's texture: ``floor + slope · texture``.
+
     Attributes:
-        pixel_change: |D(ẑ) − D(E(x))| in unit range that 95 % of a control's masked pixels stay below.
-        latent_change: the same for the norm of ẑ_0 − z_0 over channels.
+        pixel_floor, pixel_slope: of |D(ẑ) − D(E(x))| in unit range, by the deviation of D(E(x)) around the mask.
+        latent_floor, latent_slope: of the norm of ẑ_0 − z_0 over channels, by the deviation of z_0.
         presence: `scores.salience` that 95 % of controls stay below.
     """
 
-    pixel_change: float = 0.08
-    latent_change: float = 1.0
+    pixel_floor: float = 0.04
+    pixel_slope: float = 0.5
+    latent_floor: float = 0.5
+    latent_slope: float = 0.5
     presence: float = 1.0
 
     @classmethod
@@ -37,30 +42,43 @@ class Calibration:
         return asdict(self)
 
 
-def change_map(
-    pixel_change: NDArray[np.float32],
-    latent_change: NDArray[np.float32],
-    calibration: Calibration,
-    scale: float,
-) -> NDArray[np.float32]:
+@dataclass(frozen=True, eq=False)
+class Change:
+    """What one plot's drawing changed, at the photo's resolution in one place of it.
+
+    Attributes:
+        pixels: (H, W, channels) D(ẑ) − D(E(x)).
+        reconstruction: (H, W, channels) D(E(x)).
+        latents: (H, W) norm of ẑ_0 − z_0 over channels.
+        latent_texture: norm over channels of the deviation of z_0 in the plot.
+        scale: pixels per model pixel.
+    """
+
+    pixels: NDArray[np.float32]
+    reconstruction: NDArray[np.float32]
+    latents: NDArray[np.float32]
+    latent_texture: float
+    scale: float
+
+    @property
+    def texture(self) -> float:
+        """Deviation of the reconstruction's luminance."""
+        return float(self.reconstruction.mean(axis=2).std())
+
+    def size(self) -> NDArray[np.float32]:
+        """Greatest change over channels, (H, W), without detail finer than the model's pixels or the photo's."""
+        size = ndimage.gaussian_filter(np.abs(self.pixels).max(axis=2), sigma=0.6 * max(self.scale, 1.0))
+        return np.asarray(size, dtype=np.float32)
+
+
+def change_map(change: Change, calibration: Calibration) -> NDArray[np.float32]:
     """How much a place changed against what controls change: (H, W), 1 at the calibrated threshold.
 
     The geometric mean of pixels and features, so that neither VAE ringing nor a shift that no one sees suffices.
-
-    Args:
-        pixel_change: (H, W, channels) D(ẑ) − D(E(x)).
-        latent_change: (H, W) norm of ẑ_0 − z_0, brought to the same frame.
-        scale: pixels per model pixel.
     """
-    size = smoothed_change(pixel_change, scale)
-    product = (size / calibration.pixel_change) * (latent_change / calibration.latent_change)
-    return np.asarray(np.sqrt(product), dtype=np.float32)
-
-
-def smoothed_change(pixel_change: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
-    """Greatest change over channels, (H, W), without detail finer than the model's pixels or the photo's."""
-    size = ndimage.gaussian_filter(np.abs(pixel_change).max(axis=2), sigma=0.6 * max(scale, 1.0))
-    return np.asarray(size, dtype=np.float32)
+    pixels = change.size() / (calibration.pixel_floor + calibration.pixel_slope * change.texture)
+    latents = change.latents / (calibration.latent_floor + calibration.latent_slope * change.latent_texture)
+    return np.asarray(np.sqrt(pixels * latents), dtype=np.float32)
 
 
 def refined_mask(change: NDArray[np.float32], requested: Mask, scale: float) -> Mask:

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import torch
+
+from models.adapters import Adapter, Card
+from models.calibration import calibrated, rendered_normals
+from models.generation import Generator
+from models.refinement import Calibration
+from tests.models.tiny import tiny_backbone
+
+
+def test_calibration_puts_most_controls_below_its_thresholds() -> None:
+    backbone = tiny_backbone()
+    adapter = Adapter(
+        "scratch", 1, backbone.name, backbone.digest, torch.ones(2, backbone.token_width), Card(steps=4)
+    )
+    pairs = rendered_normals(6, 64, seed=0)
+    values = calibrated(Generator(backbone), adapter, pairs)
+    assert values.pixel_floor > 0
+    assert values.latent_floor > 0
+    assert values.presence > 0
+    assert Calibration.of(values.as_dict()) == values
