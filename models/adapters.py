@@ -39,11 +39,11 @@ class Card:
 
     description: str = ""
     part: str = "part"  # C2's text when a request names none
-    severity: float = 0.7  # (0, 1], depth of the inversion
+    severity: float = 0.8  # (0, 1], depth of the inversion
     guidance: float = 2.0  # 1 is C1 alone
-    steps: int = 30  # on the whole of T
+    steps: int = 20  # on the whole of T
     seed_share: float = 0.8  # ρ, the seed's share of the noise inside the mask
-    min_quality: float = 0.1  # below it an item is drawn again
+    min_quality: float = 0.05  # below it an item is drawn again
 
 
 @dataclass
