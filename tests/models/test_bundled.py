@@ -1,0 +1,54 @@
+"""The bundled backbone itself: small, whole, and worth its types."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models.adapters import Adapter
+from models.backbone import BUNDLED, Backbone
+from models.generation import Generator
+from models.items import ItemRequest
+from models.rendering import render
+
+NAME = "flawsmith-small-0"
+FOLDER = BUNDLED / NAME
+TYPES = ("scratch", "stain", "hole")
+
+
+def test_the_bundled_backbone_is_small_and_its_types_belong_to_it() -> None:
+    backbone = Backbone.load(NAME)
+    assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) <= 30e6
+    assert backbone.calibration is not None
+    found = [Adapter.load(path) for path in sorted((FOLDER / "defect_types").glob("*.safetensors"))]
+    assert {adapter.name for adapter in found} == set(TYPES)
+    for adapter in found:
+        adapter.check(backbone)
+
+
+@pytest.mark.slow
+def test_every_bundled_type_draws_what_its_control_does_not() -> None:
+    generator = Generator(Backbone.load(NAME))
+    for number, name in enumerate(TYPES):
+        adapter = Adapter.load(FOLDER / "defect_types" / f"{name}.safetensors")
+        scene = render(np.random.default_rng(number), 128, name, "painted-metal")
+        card = adapter.card
+        item, control = (
+            ItemRequest(
+                image=np.rint(scene.normal * 255).astype(np.uint8),
+                mask=scene.mask,
+                adapter=adapter,
+                part=card.part,
+                severity=card.severity,
+                guidance=card.guidance,
+                seed_share=card.seed_share,
+                steps=card.steps,
+                seed=1,
+                index=0,
+                control=control,
+            )
+            for control in (False, True)
+        )
+        drawn, regenerated = generator.generate([item, control])
+        assert drawn.scores.presence > 0.5 > regenerated.scores.presence
+        assert drawn.refined_mask.any()
