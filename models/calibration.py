@@ -28,8 +28,10 @@ from models.refinement import Calibration, Change, change_map
 from models.rendering import render
 from models.scores import salience
 
-QUANTILE = 0.95
-"""Share of controls that stays below each threshold."""
+THRESHOLD_QUANTILE = 0.75
+"""Share of controls that stays below the thresholds of the refined mask: a label must miss no visible defect."""
+PRESENCE_QUANTILE = 0.95
+"""Share of controls whose ``presence`` stays below ½."""
 
 
 def rendered_normals(count: int, size: int, seed: int) -> list[tuple[NDArray[np.uint8], Mask]]:
@@ -79,11 +81,11 @@ def calibrated(generator: Generator, adapter: Adapter, pairs: Sequence[tuple[Pix
     )
     thresholds = Calibration(*pixels, *latents)
     saliences = [salience(change_map(change, thresholds), mask) for change, mask in changes]
-    return replace(thresholds, presence=float(np.quantile(saliences, QUANTILE)))
+    return replace(thresholds, presence=float(np.quantile(saliences, PRESENCE_QUANTILE)))
 
 
 def _line(textures: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
-    """Floor and slope of what controls change by texture, raised until `QUANTILE` of them lie below.
+    """Floor and slope of what controls change by texture, raised until `THRESHOLD_QUANTILE` of them lie below.
 
     Least squares with both held positive; each control counts once, however large its mask.
     """
@@ -91,7 +93,7 @@ def _line(textures: Sequence[float], values: Sequence[float]) -> tuple[float, fl
     design = np.stack([np.ones_like(texture), texture], axis=1)
     (floor, slope), _ = optimize.nnls(design, value)
     floor = max(float(floor), 0.1 * float(value.mean()))
-    raised = float(np.quantile(value / (floor + slope * texture), QUANTILE))
+    raised = float(np.quantile(value / (floor + slope * texture), THRESHOLD_QUANTILE))
     return floor * raised, float(slope) * raised
 
 
