@@ -50,8 +50,10 @@ def inner_edge(mask: Mask, width: int) -> NDArray[np.float32]:
 
 
 def outer_edge(mask: Mask, width: int) -> NDArray[np.float32]:
-    """1 inside, falling to 0 beyond ``width`` pixels outside."""
-    return _smooth(np.clip(1 - distance_outside(mask) / (width + 1), 0, 1).astype(np.float32))
+    """1 inside, falling outside; exactly 0 farther than ``width`` pixels from the mask."""
+    distance = distance_outside(mask)
+    ramp = np.where(distance <= width, 1 - np.minimum(distance, width) / (width + 1), 0)
+    return _smooth(ramp.astype(np.float32))
 
 
 def _smooth(ramp: NDArray[np.float32]) -> NDArray[np.float32]:
