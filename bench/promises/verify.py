@@ -16,11 +16,19 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 
 
 def read(path: Path) -> NDArray[Any]:
-    """Pixels as stored: every channel, full depth, no orientation."""
+    """Pixels as stored: every channel, full depth, no orientation; colour as BGR(A).
+
+    OpenCV multiplies the colours of a TIFF by its alpha, so that those are read by Pillow.
+    """
+    if path.suffix == ".tif":
+        with Image.open(path) as picture:
+            if picture.mode == "RGBA":
+                return np.asarray(picture)[..., [2, 1, 0, 3]]
     return _read(path, cv2.IMREAD_UNCHANGED)
 
 
