@@ -156,21 +156,9 @@ def _one(
     seeds: int,
     tally: Tally,
 ) -> None:
-    card = adapter.card
     height, width = image.shape[:2]
-    base = ItemRequest(
-        image=image,
-        mask=make(rng, (height, width)) > 0,
-        adapter=adapter,
-        part=card.part,
-        severity=card.severity,
-        guidance=card.guidance,
-        seed_share=card.seed_share,
-        steps=card.steps,
-        seed=0,
-        index=0,
-    )
-    requests = [replace(base, seed=seed) for seed in range(seeds)]
+    mask = make(rng, (height, width)) > 0
+    requests = [ItemRequest.by_default(image, mask, adapter, seed) for seed in range(seeds)]
     results = generator.generate(requests)
     controls = generator.generate([replace(request, control=True) for request in requests])
     tally.items += [result.scores.presence for result in results]

@@ -52,22 +52,9 @@ def calibrated(generator: Generator, adapter: Adapter, pairs: Sequence[tuple[Pix
         adapter: any type of the backbone; controls leave its tokens out but use its defaults.
         pairs: normal images with masks.
     """
-    card = adapter.card
     changes: list[tuple[Change, Mask]] = []
     for index, (image, mask) in enumerate(tqdm(pairs, desc="controls", unit="image")):
-        request = ItemRequest(
-            image=image,
-            mask=mask,
-            adapter=adapter,
-            part=card.part,
-            severity=card.severity,
-            guidance=card.guidance,
-            seed_share=card.seed_share,
-            steps=card.steps,
-            seed=index,
-            index=0,
-            control=True,
-        )
+        request = ItemRequest.by_default(image, mask, adapter, seed=index, control=True)
         for part in generator.decoded([request])[0]:
             place = place_of(part.drawing.plot, mask.shape, GRAIN_REACH)
             changes.append((change_of(part, place, image.shape[2]), part.drawing.plot.mask_at(place)))

@@ -45,6 +45,26 @@ class ItemRequest:
     black_level: int | None = None
     white_level: int | None = None
 
+    @classmethod
+    def by_default(
+        cls, image: Pixels, mask: Mask, adapter: Adapter, seed: int = 0, control: bool = False
+    ) -> ItemRequest:
+        """The first item of an augmentation that asks for nothing but the type's own defaults."""
+        card = adapter.card
+        return cls(
+            image=image,
+            mask=mask,
+            adapter=adapter,
+            part=card.part,
+            severity=card.severity,
+            guidance=card.guidance,
+            seed_share=card.seed_share,
+            steps=card.steps,
+            seed=seed,
+            index=0,
+            control=control,
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class ItemResult:

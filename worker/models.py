@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -109,18 +110,8 @@ class Models:
         side = self._generators[self.default].backbone.window_px
         mask = np.zeros((side, side), dtype=np.bool_)
         mask[side // 4 : side // 2, side // 4 : side // 2] = True
-        request = ItemRequest(
-            image=np.full((side, side), 128, dtype=np.uint8),
-            mask=mask,
-            adapter=adapter,
-            part=adapter.card.part,
-            severity=1.0,
-            guidance=adapter.card.guidance,
-            seed_share=adapter.card.seed_share,
-            steps=_WARM_STEPS,
-            seed=0,
-            index=0,
-        )
+        request = ItemRequest.by_default(np.full((side, side), 128, dtype=np.uint8), mask, adapter)
+        request = replace(request, severity=1.0, steps=_WARM_STEPS)
         self._generators[self.default].generate([request])
 
     def _load(self, name: str) -> str:

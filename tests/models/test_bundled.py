@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -32,23 +34,8 @@ def test_every_bundled_type_draws_what_its_control_does_not() -> None:
     for number, name in enumerate(TYPES):
         adapter = Adapter.load(FOLDER / "defect_types" / f"{name}.safetensors")
         scene = render(np.random.default_rng(number), 128, name, "painted-metal")
-        card = adapter.card
-        item, control = (
-            ItemRequest(
-                image=np.rint(scene.normal * 255).astype(np.uint8),
-                mask=scene.mask,
-                adapter=adapter,
-                part=card.part,
-                severity=card.severity,
-                guidance=card.guidance,
-                seed_share=card.seed_share,
-                steps=card.steps,
-                seed=1,
-                index=0,
-                control=control,
-            )
-            for control in (False, True)
-        )
-        drawn, regenerated = generator.generate([item, control])
+        image = np.rint(scene.normal * 255).astype(np.uint8)
+        item = ItemRequest.by_default(image, scene.mask, adapter, seed=1)
+        drawn, regenerated = generator.generate([item, replace(item, control=True)])
         assert drawn.scores.presence > 0.5 > regenerated.scores.presence
         assert drawn.refined_mask.any()
