@@ -17,8 +17,9 @@ from service.problems import busy
 from service.settings import ServiceSettings
 from service.store.connection import connect_redis
 from service.store.jobs import Jobs
+from service.store.opening import open_storage
 from service.store.registry import Registry
-from service.store.storage import Storage, open_storage
+from service.store.storage import Storage
 
 PROBE_TIMEOUT_S = 1.0
 

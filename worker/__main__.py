@@ -12,8 +12,9 @@ from transformers.utils.logging import disable_progress_bar
 
 from service.store.connection import UNREACHABLE, connect_redis
 from service.store.jobs import Jobs
+from service.store.opening import open_storage
 from service.store.registry import Registry
-from service.store.storage import Storage, StorageUnavailableError, open_storage
+from service.store.storage import Storage, StorageUnavailableError
 from worker import shards
 from worker.compute import DEQUEUE_S, ComputeWorker
 from worker.models import Models

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
-
-from service.store.settings import StoreSettings
 
 
 class StorageError(Exception):
@@ -84,23 +80,3 @@ class Storage(Protocol):
         Raises:
             StorageUnavailableError: they cannot; says why.
         """
-
-
-def open_storage(settings: StoreSettings) -> Storage:
-    """The storage that ``settings.storage_url`` names.
-
-    Raises:
-        ValueError: the URL is neither ``file:///path`` nor ``s3://bucket[/prefix]``.
-        StorageUnavailableError: the folder cannot be made.
-    """
-    from service.store.folder import FolderStorage
-    from service.store.s3 import S3Storage
-
-    url = urlsplit(settings.storage_url)
-    if url.scheme == "file" and url.netloc in ("", "localhost") and url.path not in ("", "/"):
-        return FolderStorage(Path(unquote(url.path)))
-    if url.scheme == "s3" and url.netloc:
-        return S3Storage(url.netloc, prefix=url.path.strip("/"), settings=settings)
-    raise ValueError(
-        f"FLAWSMITH_STORAGE_URL {settings.storage_url!r} is neither file:///path nor s3://bucket[/prefix]"
-    )

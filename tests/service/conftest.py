@@ -16,8 +16,9 @@ from flawsmith.contract.defect_types import DefectTypeDefaults, DefectTypeRecord
 from flawsmith.contract.ids import BUILTIN_TENANT
 from service.settings import ServiceSettings
 from service.store.jobs import Jobs
+from service.store.opening import open_storage
 from service.store.registry import Registry
-from service.store.storage import Storage, open_storage
+from service.store.storage import Storage
 from tests.servers import S3Server, Valkey
 from tests.service.serving import client_of, serving
 

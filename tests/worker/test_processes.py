@@ -20,9 +20,9 @@ from service.images.decoding import read_canonical
 from service.store import keys
 from service.store.connection import connect_redis
 from service.store.jobs import Jobs
+from service.store.opening import open_storage
 from service.store.registry import Registry
 from service.store.settings import StoreSettings
-from service.store.storage import open_storage
 from tests.servers import S3Server, Valkey, running_valkey
 from tests.worker.tiny_worker import (
     TENANT,

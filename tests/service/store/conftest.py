@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from service.store.opening import open_storage
 from service.store.settings import StoreSettings
-from service.store.storage import Storage, open_storage
+from service.store.storage import Storage
 from tests.servers import S3Server
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from service.store.opening import open_storage
 from service.store.s3 import S3Storage
 from service.store.settings import StoreSettings
-from service.store.storage import Storage, StorageError, StorageUnavailableError, open_storage
+from service.store.storage import Storage, StorageError, StorageUnavailableError
 from tests.servers import HOST, S3_DOMAIN, S3Server, free_ports
 from tests.service.store.conftest import s3_settings
 
