@@ -26,6 +26,7 @@ from models.finishing import Decoded, finished
 from models.inversion import Trajectory, TrajectoryCache, deepen
 from models.items import ItemRequest, ItemResult
 from models.levels import Levels, colour
+from models.masks import Mask
 from models.refinement import Calibration
 from models.resampling import as_model_input
 from models.windows import Plot, plan
@@ -61,6 +62,7 @@ class Generator:
         self.calibration = Calibration.of(backbone.calibration)
         self.fingerprint = fingerprint(backbone, batch_shape)
         self._batch = Batcher(batch_shape)
+        self._plans: dict[int, tuple[Mask, tuple[Plot, ...]]] = {}
 
     @torch.inference_mode()
     def generate(self, requests: Sequence[ItemRequest], on_step: OnStep | None = None) -> list[ItemResult]:
@@ -100,18 +102,25 @@ class Generator:
             request.adapter.check(self.backbone)
             if request.mask.shape != request.image.shape[:2]:
                 raise ValueError(f"the mask is {request.mask.shape}, the image {request.image.shape[:2]}")
-        plans: dict[int, tuple[Plot, ...]] = {}
-        for request in requests:
-            if id(request.mask) not in plans:
-                plans[id(request.mask)] = plan(request.mask, self.backbone.window_px, self.backbone.latent_size)
+        self._plan([request.mask for request in requests])
         try:
             drawings = [
-                [self._prepared(request, plot) for plot in plans[id(request.mask)]] for request in requests
+                [self._prepared(request, plot) for plot in self._plans[id(request.mask)][1]]
+                for request in requests
             ]
             self._draw([drawing for group in drawings for drawing in group], attempt)
         finally:
             self.cache.trim()
         return drawings
+
+    def _plan(self, masks: Sequence[Mask]) -> None:
+        """Plan each mask once; the plans of the call before serve a redraw, and a job's next item."""
+        known, self._plans = self._plans, {}
+        for mask in masks:
+            planned = known.get(id(mask)) or self._plans.get(id(mask))
+            if planned is None or planned[0] is not mask:
+                planned = (mask, plan(mask, self.backbone.window_px, self.backbone.latent_size))
+            self._plans[id(mask)] = planned
 
     def _prepared(self, request: ItemRequest, plot: Plot) -> Drawing:
         backbone = self.backbone

@@ -74,8 +74,5 @@ class TrajectoryCache:
             _, oldest = self._held.popitem(last=False)
             size -= oldest.nbytes
 
-    def clear(self) -> None:
-        self._held.clear()
-
     def __len__(self) -> int:
         return len(self._held)
