@@ -49,14 +49,16 @@ class Grid:
         return max(1, min(self.steps, int(severity * self.steps + 0.5)))
 
 
-def predicted_clean(z_t: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
-    """ẑ_0 = (z_t − √(1−ᾱ) ε) / √ᾱ."""
-    return (z_t - math.sqrt(1 - alpha_bar) * noise) / math.sqrt(alpha_bar)
+def predicted_clean(z_t: Tensor, noise: Tensor, alpha_bar: float | Tensor) -> Tensor:
+    """ẑ_0 = (z_t − √(1−ᾱ) ε) / √ᾱ; a tensor of levels must broadcast."""
+    clean: Tensor = (z_t - (1 - alpha_bar) ** 0.5 * noise) / alpha_bar**0.5
+    return clean
 
 
-def diffused(z_0: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
-    """z_t = √ᾱ z_0 + √(1−ᾱ) ε."""
-    return math.sqrt(alpha_bar) * z_0 + math.sqrt(1 - alpha_bar) * noise
+def diffused(z_0: Tensor, noise: Tensor, alpha_bar: float | Tensor) -> Tensor:
+    """z_t = √ᾱ z_0 + √(1−ᾱ) ε; a tensor of levels must broadcast."""
+    noisy: Tensor = alpha_bar**0.5 * z_0 + (1 - alpha_bar) ** 0.5 * noise
+    return noisy
 
 
 def moved(z_t: Tensor, noise: Tensor, alpha_bar_from: float, alpha_bar_to: float) -> Tensor:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from models import ddim
+
 
 def diffused(z_0: Tensor, eps: Tensor, alpha_bar: Tensor) -> Tensor:
-    """z_t = √ᾱ_t z_0 + √(1−ᾱ_t) ε."""
-    a = alpha_bar.to(z_0)[:, None, None, None]
-    return a.sqrt() * z_0 + (1 - a).sqrt() * eps
+    """z_t = √ᾱ_t z_0 + √(1−ᾱ_t) ε, with a level of its own for each sample."""
+    return ddim.diffused(z_0, eps, _per_sample(alpha_bar, z_0))
 
 
 def diffused_background(z_0: Tensor, m: Tensor, eps: Tensor, alpha_bar: Tensor) -> Tensor:
@@ -67,6 +68,9 @@ def lemma_residual(z_0: Tensor, m: Tensor, z_tm: Tensor, eps_C2: Tensor, alpha_b
 
     With L = 0, (1−m)⊙z_0 = (1−m)⊙ ᾱ_t^{-1/2} [z_t^m − √(1−ᾱ_t) ε_θ(z_t^m, t, C2)].
     """
-    a = alpha_bar.to(z_0)[:, None, None, None]
-    predicted = (z_tm - (1 - a).sqrt() * eps_C2) / a.sqrt()
+    predicted = ddim.predicted_clean(z_tm, eps_C2, _per_sample(alpha_bar, z_0))
     return torch.sqrt(area_mean((z_0 - predicted).square(), 1 - m))
+
+
+def _per_sample(alpha_bar: Tensor, like: Tensor) -> Tensor:
+    return alpha_bar.to(like)[:, None, None, None]
