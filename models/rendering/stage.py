@@ -2,6 +2,7 @@
 
 import colorsys
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,12 +14,47 @@ from models.rendering.noise import Field
 
 
 @dataclass(frozen=True, eq=False)
+class Outline:
+    """Where a part ends: `distance` (H, W) to its border in pixels, negative on the part, and `beyond` (H, W, 3),
+    what is seen where there is no part."""
+
+    distance: Field
+    beyond: Field
+
+
+@dataclass(frozen=True, eq=False)
+class Removable:
+    """One of several parts: its `coverage` (H, W) in [0, 1], shadow included, and `without` (H, W, 3), the scene
+    with this part left out."""
+
+    coverage: Field
+    without: Field
+
+
+@dataclass(frozen=True, eq=False)
 class Surface:
-    """A drawn surface: image (H, W, 3) about [0, 1], the part's name, and where a defect may lie (H, W)."""
+    """A drawn surface.
+
+    image: (H, W, 3) about [0, 1].
+    part: the part's name.
+    site: (H, W), where a defect may lie; None is everywhere.
+    body: (3,) or (H, W, 3), the material beneath the skin (bare metal under paint); None is the skin's own colour.
+    gloss: 0 matt … 1 mirror.
+    curve: takes points (n, 2) of (y, x) on the unrolled surface to points in the image; None is flat.
+    facing: (H, W) in [−1, 1], how far a curved surface turns to the light; None is flat.
+    outline: the part's border, if it is in view.
+    removables: parts that can be missing.
+    """
 
     image: Field
     part: str
     site: NDArray[np.bool_] | None = None
+    body: Field | None = None
+    gloss: float = 0.3
+    curve: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None
+    facing: Field | None = None
+    outline: Outline | None = None
+    removables: tuple[Removable, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
