@@ -1,6 +1,5 @@
 """A scene: a part with and without a defect, and the defect's exact pixels."""
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,9 +7,9 @@ from numpy.typing import NDArray
 
 from models.rendering import defects, surfaces
 from models.rendering.camera import draw_camera
-from models.rendering.noise import Field
-from models.rendering.shapes import blob, edge
-from models.rendering.stage import Stage, Surface, colour, draw_stage, mix
+from models.rendering.shapes import blob, box, edge
+from models.rendering.stage import Outline, Stage, Surface, draw_stage, mix
+from models.rendering.surfaces.ground import bevel, ground
 
 SURFACES: tuple[str, ...] = tuple(surfaces.DRAW)
 DEFECT_TYPES: tuple[str, ...] = ("scratch", "stain", "hole")
@@ -19,7 +18,11 @@ DEFECT_TYPES: tuple[str, ...] = ("scratch", "stain", "hole")
 _TRIES = 6
 _MIN_PIXELS = 8
 _MIN_CONTRAST = 0.07
-_EDGED = frozenset({"brushed-metal", "cast-metal", "machined-metal", "painted-metal", "plastic", "rubber", "tile"})
+# Surfaces that may end within the view.
+_EDGED = frozenset({
+    "brushed-metal", "cast-metal", "machined-metal", "painted-metal", "plastic", "rubber",
+    "tile", "ceramic", "glass", "leather", "label", "wood",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +64,7 @@ def render(
     name = surface or SURFACES[for_surface.integers(len(SURFACES))]
     stage = draw_stage(for_surface, shape)
     drawn = surfaces.DRAW[name](stage)
-    if name in _EDGED and stage.chance(0.2):
+    if name in _EDGED and stage.chance(0.35):
         drawn = _edged(stage, drawn)
     camera = draw_camera(for_camera, shape, stage.light)
     normal = camera.shoot(drawn.image)
@@ -87,17 +90,23 @@ def render(
 
 
 def _edged(stage: Stage, surface: Surface) -> Surface:
-    """The surface ends within the view: a straight or round border, another ground beyond."""
+    """The surface ends within the view, at a straight, round or cornered border; a ground beyond."""
     height, width = stage.shape
-    if stage.chance(0.5):
-        across, _ = stage.turned()
-        distance = across - np.float32(stage.uniform(0.1, 0.4) * min(height, width))
+    small = min(height, width)
+    style = stage.rng.random()
+    if style < 0.4:
+        distance = stage.turned()[0] - np.float32(stage.uniform(0.1, 0.4) * small)
+    elif style < 0.6:
+        across, along = stage.turned()
+        off = stage.uniform(0.5, 0.8) * small
+        distance = box(across - off * 0.6, along - off * 0.6, off, off, stage.uniform(0, 0.3) * off)
     else:
-        radius = stage.uniform(0.35, 0.6) * min(height, width)
+        radius = stage.uniform(0.35, 0.6) * small
         y, x = stage.y - height * stage.uniform(0.3, 0.7), stage.x - width * stage.uniform(0.3, 0.7)
         distance = blob(stage.rng, y, x, radius, 0.0, stage.uniform(1, 1.6))
+    beyond = ground(stage, distance)
     inside = edge(distance)
-    ground: Field = colour(stage.rng, (0.02, 0.2) if stage.chance(0.7) else (0.7, 1.0), (0.0, 0.2))
-    bevel = np.exp(-((distance + 2 * stage.scale) ** 2) / np.float32(3 * stage.scale**2))
-    image = surface.image * (1 + math.copysign(0.3, stage.light.dx) * bevel)[..., None]
-    return Surface(mix(ground, image, inside), surface.part, inside > 0.9)
+    rounded = bevel(stage, distance, stage.size(1.0, 4.0))
+    image = mix(beyond, surface.image * (1 + stage.uniform(0.1, 0.5) * rounded)[..., None], inside)
+    site = inside > 0.9 if surface.site is None else surface.site & (inside > 0.9)
+    return replace(surface, image=image, site=site, outline=Outline(distance, beyond))

@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 from models.rendering.stage import Stage, Surface
 from models.rendering.surfaces.board import board
-from models.rendering.surfaces.metal import brushed, cast, machined, painted, spindle
+from models.rendering.surfaces.label import label
+from models.rendering.surfaces.metal import brushed, cast, machined, painted
 from models.rendering.surfaces.mineral import asphalt, ceramic, tile
-from models.rendering.surfaces.objects import label, tray
+from models.rendering.surfaces.shafts import spindle
 from models.rendering.surfaces.soft import fabric, glass, leather, plastic, rubber, wood
+from models.rendering.surfaces.tray import tray
 
 DRAW: dict[str, Callable[[Stage], Surface]] = {
     "brushed-metal": brushed,

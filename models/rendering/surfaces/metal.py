@@ -1,4 +1,4 @@
-"""Metals: brushed, cast, machined, painted, and a threaded spindle."""
+"""Flat metals: brushed, cast, machined, painted."""
 
 import math
 
@@ -9,7 +9,8 @@ from models.rendering.noise import Field, fractal, streaks, value_noise
 from models.rendering.stage import Stage, Surface, colour, warm
 
 
-def _tone(stage: Stage, low: float, high: float) -> Field:
+def tone(stage: Stage, low: float, high: float) -> Field:
+    """A metal's colour (3,): greyish, at times brass or copper."""
     if stage.chance(0.15):
         return warm(stage.rng, (low, high), (0.2, 0.5))
     return colour(stage.rng, (low, high), (0.0, 0.1))
@@ -23,7 +24,7 @@ def brushed(stage: Stage) -> Surface:
     shine = np.cos(along / np.float32(stage.size(25, 90)) + stage.uniform(0, 6.3))
     value = 1 + stage.uniform(0.04, 0.16) * grain + stage.uniform(0.02, 0.1) * coarse
     value += stage.uniform(0.02, 0.25) * shine
-    return Surface(value[..., None] * _tone(stage, 0.35, 0.75), "brushed metal")
+    return Surface(value[..., None] * tone(stage, 0.35, 0.75), "brushed metal", gloss=stage.uniform(0.6, 0.9))
 
 
 def cast(stage: Stage) -> Surface:
@@ -33,7 +34,8 @@ def cast(stage: Stage) -> Surface:
     value += stage.uniform(0.02, 0.08) * bumps
     value += 0.08 * value_noise(stage.rng, stage.shape, stage.size(30, 80))
     part = "cast iron" if stage.chance(0.5) else "cast metal"
-    return Surface(value[..., None] * _tone(stage, 0.22, 0.6), part)
+    skin = tone(stage, 0.22, 0.6)
+    return Surface(value[..., None] * skin, part, body=np.minimum(1.4 * skin, 1), gloss=stage.uniform(0.1, 0.35))
 
 
 def machined(stage: Stage) -> Surface:
@@ -54,7 +56,7 @@ def machined(stage: Stage) -> Surface:
     glint = np.cos(2 * turn + stage.uniform(0, 6.3)) ** 4
     value = 1 + stage.uniform(0.04, 0.16) * wave + stage.uniform(0.03, 0.1) * grain
     value += stage.uniform(0.0, 0.35) * glint
-    return Surface(value[..., None] * _tone(stage, 0.3, 0.7), "machined metal")
+    return Surface(value[..., None] * tone(stage, 0.3, 0.7), "machined metal", gloss=stage.uniform(0.6, 0.9))
 
 
 def painted(stage: Stage) -> Surface:
@@ -67,29 +69,5 @@ def painted(stage: Stage) -> Surface:
     image = value[..., None] * colour(stage.rng, (0.2, 0.9), (0.0, 0.9))
     if stage.chance(0.3):
         image = image + 0.05 * np.abs(value_noise(stage.rng, stage.shape, 1.3))[..., None]
-    return Surface(image + (stage.uniform(0, 0.2) * gloss)[..., None], "painted metal")
-
-
-def spindle(stage: Stage) -> Surface:
-    """A cylinder across the window with thread grooves and bright highlights along it."""
-    across, along = stage.turned()
-    radius = stage.size(28, 110)
-    v = across / np.float32(radius) - stage.uniform(-0.5, 0.5)
-    inside = np.clip((1 - np.abs(v)) * radius + 0.5, 0, 1)
-    rise = np.sqrt(np.clip(1 - v * v, 0, 1))
-    pitch = stage.size(9, 34)
-    helix = along - np.float32(pitch * stage.uniform(0.3, 1.0)) * rise * np.sign(stage.light.dx)
-    groove = np.sin(helix * np.float32(2 * math.pi / pitch))
-    flat = np.tanh(groove * np.float32(stage.uniform(1, 4)))
-    slant = np.cos(helix * np.float32(2 * math.pi / pitch)) * (1 - flat * flat)
-    shine = np.zeros_like(v)
-    for _ in range(stage.rng.integers(1, 4)):
-        at, spread = stage.uniform(-0.7, 0.7), stage.uniform(0.03, 0.2)
-        shine += stage.uniform(0.2, 0.6) * np.exp(-((v - at + 0.05 * slant) ** 2) / np.float32(2 * spread**2))
-    grain = streaks(stage.rng, across, along, stage.size(20, 60), stage.size(0.8, 1.6))
-    value = 0.25 + 0.55 * rise + 0.2 * flat * rise + 0.2 * slant * stage.light.dx + 0.05 * grain
-    value = value * stage.uniform(0.5, 0.9) + shine * (0.6 + 0.4 * flat)
-    tone = colour(stage.rng, (0.85, 1.0), (0.0, 0.08))
-    behind = stage.uniform(0.02, 0.25)
-    image = (inside * value + (1 - inside) * behind)[..., None] * tone
-    return Surface(image, "ball screw spindle", inside > 0.9)
+    image = image + (stage.uniform(0, 0.2) * gloss)[..., None]
+    return Surface(image, "painted metal", body=tone(stage, 0.5, 0.8), gloss=stage.uniform(0.35, 0.8))

@@ -30,7 +30,7 @@ def fabric(stage: Stage) -> Surface:
     first = colour(stage.rng, (0.25, 0.95), (0.0, 0.7))
     second = first if stage.chance(0.6) else colour(stage.rng, (0.25, 0.95), (0.0, 0.7))
     threads = np.where(over[..., None], first, second)
-    return Surface(shade[..., None] * threads, "woven fabric")
+    return Surface(shade[..., None] * threads, "woven fabric", gloss=stage.uniform(0.0, 0.1))
 
 
 def leather(stage: Stage) -> Surface:
@@ -46,7 +46,8 @@ def leather(stage: Stage) -> Surface:
     tone = (
         warm(stage.rng, (0.2, 0.75), (0.3, 0.8)) if stage.chance(0.7) else colour(stage.rng, (0.12, 0.6), (0, 0.6))
     )
-    return Surface(value[..., None] * tone, "leather")
+    fibre = warm(stage.rng, (0.55, 0.8), (0.2, 0.45))
+    return Surface(value[..., None] * tone, "leather", body=fibre, gloss=stage.uniform(0.1, 0.45))
 
 
 def rubber(stage: Stage) -> Surface:
@@ -57,7 +58,7 @@ def rubber(stage: Stage) -> Surface:
         _, along = stage.turned()
         ribs = np.tanh(3 * np.sin(along * np.float32(2 * math.pi / stage.size(12, 40))))
         value += 0.06 * ribs + stage.uniform(0.2, 0.6) * relief(ribs * 3, stage.light)
-    return Surface(value[..., None] * colour(stage.rng, (0.1, 0.34), (0.0, 0.2)), "rubber")
+    return Surface(value[..., None] * colour(stage.rng, (0.1, 0.34), (0.0, 0.2)), "rubber", gloss=0.08)
 
 
 def plastic(stage: Stage) -> Surface:
@@ -72,7 +73,7 @@ def plastic(stage: Stage) -> Surface:
         ridge = spread * np.exp(-((across - stage.uniform(-40, 40)) ** 2) / np.float32(2 * spread**2))
         value += 0.5 * relief(ridge, stage.light)
     tone = colour(stage.rng, (0.15, 0.95), (0.0, 0.95))
-    return Surface(value[..., None] * tone, "plastic")
+    return Surface(value[..., None] * tone, "plastic", gloss=stage.uniform(0.2, 0.7))
 
 
 def glass(stage: Stage) -> Surface:
@@ -90,13 +91,13 @@ def glass(stage: Stage) -> Surface:
             ring = np.exp(-((radius - at) ** 2) / np.float32(2 * spread**2))
             ring *= 0.6 + 0.4 * np.cos(turn * float(stage.rng.integers(1, 3)) + stage.uniform(0, 6.3))
             image = image + (stage.uniform(-0.3, 0.45) * ring)[..., None]
-        return Surface(image, "glass bottle")
+        return Surface(image, "glass bottle", gloss=0.95)
     bend = stage.uniform(0, 8) * value_noise(stage.rng, stage.shape, stage.size(40, 90))
     for _ in range(stage.rng.integers(1, 4)):
         half, at = stage.size(4, 30), stage.uniform(-70, 70)
         band: Field = np.clip((half - np.abs(across + bend - at)) / np.float32(stage.size(1, 12)), 0, 1)
         image = mix(image, colour(stage.rng, (0.6, 1.0), (0.0, 0.2)), band * stage.uniform(0.08, 0.45))
-    return Surface(image, "glass")
+    return Surface(image, "glass", gloss=0.95)
 
 
 def wood(stage: Stage) -> Surface:
@@ -112,4 +113,5 @@ def wood(stage: Stage) -> Surface:
     value += 0.06 * value_noise(stage.rng, stage.shape, stage.size(40, 80))
     dark = warm(stage.rng, (0.3, 0.9), (0.3, 0.7))
     tint = np.stack([value, value**1.15, value**1.35], axis=-1) if value.min() > 0 else value[..., None]
-    return Surface(tint * dark, "wood")
+    pale = warm(stage.rng, (0.75, 0.92), (0.2, 0.4))
+    return Surface(tint * dark, "wood", body=pale, gloss=stage.uniform(0.05, 0.4))
