@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from bench.promises.pairs import data_folder
 
 SPLITS = Path(__file__).parent / "splits"
 NAMES = ("teach", "extra", "test")
@@ -29,13 +30,6 @@ class Entry:
     sha256: str
     group: str
     split: str
-
-
-def data_folder() -> Path | None:
-    """Where the real images lie: ``FLAWSMITH_DATA``, else ``shared/data`` beside the project; None elsewhere."""
-    beside = Path(__file__).parents[1].parent / "shared" / "data"
-    folder = Path(os.environ.get("FLAWSMITH_DATA", beside))
-    return folder if folder.is_dir() else None
 
 
 def data_root() -> Path:

@@ -11,6 +11,9 @@ Grouping = Callable[[Sequence[str]], list[str]]
 
 SESSION_FRAMES = 300
 """Frame numbers between two exposures beyond which `magnetic_tile` shows another tile."""
+CLOSE_FRAMES = 60
+"""Frame numbers between two images up to which they show one tile, whatever their exposures: cuts of a tile whose
+sequences interleave."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Source:
     attribution: str
     part: str
     grouping: Grouping
-    alike: float | None = 0.98
+    alike: float | None = 0.97
 
 
 def by_pattern(pattern: str) -> Grouping:
@@ -50,7 +53,8 @@ def by_pattern(pattern: str) -> Grouping:
 def by_session(names: Sequence[str]) -> list[str]:
     """Tiles of `magnetic_tile`: a tile was shot under exposures 1 … 6 in turn while its frame number ran on.
 
-    A tile ends where the exposure does not rise or the frame number jumps; its group is its first frame.
+    A tile ends where the exposure does not rise, unless the frame is close, or where the frame number jumps; its
+    group is its first frame.
     """
     shots = []
     for name in names:
@@ -61,7 +65,8 @@ def by_session(names: Sequence[str]) -> list[str]:
     group, last_frame, last_exposure = "", 0, 0
     tiles: dict[str, str] = {}
     for frame, exposure, name in sorted(shots):
-        if not group or exposure <= last_exposure or frame - last_frame > SESSION_FRAMES:
+        longest = SESSION_FRAMES if exposure > last_exposure else CLOSE_FRAMES
+        if not group or frame - last_frame > longest:
             group = f"{frame:06d}"
         tiles[name] = group
         last_frame, last_exposure = frame, exposure

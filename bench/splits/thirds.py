@@ -108,7 +108,8 @@ def thumbnails(folder: Path, rows: Sequence[Row]) -> NDArray[np.float64]:
             small = image.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
         flat[i] = np.asarray(small, dtype=np.float64).ravel()
     flat -= flat.mean(axis=1, keepdims=True)
-    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)
+    flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)
+    return flat
 
 
 def _merged(rows: Sequence[Row], groups: Sequence[str], folder: Path, alike: float | None) -> list[str]:

@@ -151,7 +151,7 @@ def _crop(photo: Photo, rng: np.random.Generator, size: int, latent_size: int) -
     plots = plan(wanted, size, latent_size)
     plot = plots[rng.integers(len(plots))]
     window = _alone(plot.windows[rng.integers(len(plot.windows))])
-    pixels = _shrunk(window.frame(image), size)
+    pixels = _resized(window.frame(image).astype(np.uint8, copy=False), size)
     mask = _cells(window.frame(defect[:, :, None].astype(np.uint8))[:, :, 0] > 0, size)
     turns, flip = int(rng.integers(4)), bool(rng.integers(2))
     pixels, mask = np.rot90(pixels, turns), np.rot90(mask, turns)
@@ -200,7 +200,7 @@ def _alone(window: Window) -> Plot:
     return Plot((window,), none, none)
 
 
-def _shrunk(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+def _resized(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """(S, S, 3) → (size, size, 3), bicubic, antialiased when it shrinks, as `resampling.resized` does in torch."""
     if len(pixels) == size:
         return pixels
