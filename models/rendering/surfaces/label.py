@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.rendering.noise import fractal
+from models.rendering.noise import Field, fractal
 from models.rendering.shapes import box, edge
 from models.rendering.stage import Stage, Surface, colour, mix
 
@@ -16,13 +16,8 @@ _GLYPHS = (
 )  # fmt: skip
 
 
-def label(stage: Stage) -> Surface:
-    """Printed paper: lines of text, bars and colour fields."""
-    down, along = stage.turned(stage.uniform(-0.2, 0.2))
-    paper = colour(stage.rng, (0.75, 1.0), (0.0, 0.2)) if stage.chance(0.75) else colour(stage.rng, (0.1, 0.6))
-    ink = colour(stage.rng, (0.0, 0.3)) if paper.mean() > 0.5 else colour(stage.rng, (0.8, 1.0), (0.0, 0.3))
-    down = down + np.float32(stage.uniform(0, 100))
-    pixel = max(stage.size(0.9, 4.0), 0.7)
+def lettering(stage: Stage, down: Field, along: Field, pixel: float) -> Field:
+    """Coverage (H, W) in {0, 1} of lines of text, given places down and along the lines; `pixel` sizes it."""
     row, column = np.floor(down / np.float32(10 * pixel)), np.floor(along / np.float32(6 * pixel))
     v, u = np.mod(down / np.float32(pixel), 10), np.mod(along / np.float32(pixel), 6)
     table = np.array([[int(c) for c in glyph] for glyph in _GLYPHS]).reshape(-1, 7, 5)
@@ -32,6 +27,18 @@ def label(stage: Stage) -> Surface:
     cover = table[glyph, v.astype(np.intp) % 10, u.astype(np.intp) % 6]
     blank = stage.rng.random(61) < 0.25
     cover = cover * ~blank[row.astype(np.intp) % 61]
+    printed: Field = cover.astype(np.float32)
+    return printed
+
+
+def label(stage: Stage) -> Surface:
+    """Printed paper: lines of text, bars and colour fields."""
+    down, along = stage.turned(stage.uniform(-0.2, 0.2))
+    paper = colour(stage.rng, (0.75, 1.0), (0.0, 0.2)) if stage.chance(0.75) else colour(stage.rng, (0.1, 0.6))
+    ink = colour(stage.rng, (0.0, 0.3)) if paper.mean() > 0.5 else colour(stage.rng, (0.8, 1.0), (0.0, 0.3))
+    down = down + np.float32(stage.uniform(0, 100))
+    pixel = max(stage.size(0.9, 4.0), 0.7)
+    cover = lettering(stage, down, along, pixel)
     image = mix(paper * np.ones((*stage.shape, 1), np.float32), ink, cover)
     if stage.chance(0.5):
         v, u = down - np.float32(stage.uniform(20, 130)), along - np.float32(stage.uniform(-60, 60))

@@ -1,10 +1,10 @@
-"""Mineral materials: ferrite and ceramic tiles, asphalt and concrete."""
+"""Mineral materials: ferrite and ceramic tiles, asphalt, concrete and granite."""
 
 import numpy as np
 
 from models.rendering.light import relief
 from models.rendering.noise import cells, fractal, streaks, value_noise, white
-from models.rendering.stage import Stage, Surface, colour, warm
+from models.rendering.stage import Stage, Surface, colour, mix, warm
 
 
 def tile(stage: Stage) -> Surface:
@@ -44,3 +44,24 @@ def asphalt(stage: Stage) -> Surface:
     value += 0.3 * relief(stone * np.float32(size * 0.3), stage.light)
     value += 0.08 * white(stage.rng, stage.shape)
     return Surface(value[..., None] * colour(stage.rng, (0.25, 0.6), (0.0, 0.1)), "asphalt", gloss=0.05)
+
+
+def granite(stage: Stage) -> Surface:
+    """Polished stone: grains of three minerals, in irregular cells."""
+    size = stage.size(3, 12)
+    bend = 0.5 * size
+    y = stage.y + bend * value_noise(stage.rng, stage.shape, size * 0.7)
+    x = stage.x + bend * value_noise(stage.rng, stage.shape, size * 0.7)
+    first, second = cells(stage.rng, y, x, size)
+    grain = value_noise(stage.rng, stage.shape, size) + 1.2 * (second - first) - 0.5
+    flecks = fractal(stage.rng, stage.shape, size * 0.6, 3, 0.8)
+    base = (
+        colour(stage.rng, (0.35, 0.8), (0.0, 0.2))
+        if stage.chance(0.7)
+        else warm(stage.rng, (0.5, 0.8), (0.2, 0.4))
+    )
+    light = np.minimum(base * stage.uniform(1.2, 1.6) + 0.05, 1)
+    image = mix(base * (1 + 0.06 * flecks)[..., None], light, np.clip(grain * 2 - 0.4, 0, 1))
+    dark = np.clip((flecks - stage.uniform(0.7, 1.3)) * 3, 0, 1)
+    image = mix(image, base * stage.uniform(0.1, 0.35), dark)
+    return Surface(image.astype(np.float32), "granite", body=0.85 * light, gloss=stage.uniform(0.4, 0.9))

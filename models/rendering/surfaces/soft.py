@@ -33,6 +33,26 @@ def fabric(stage: Stage) -> Surface:
     return Surface(shade[..., None] * threads, "woven fabric", gloss=stage.uniform(0.0, 0.1))
 
 
+def textile(stage: Stage) -> Surface:
+    """A fine even weave seen close: low contrast, slightly uneven threads, soft folds."""
+    across, along = stage.turned(stage.uniform(-0.1, 0.1) if stage.chance(0.7) else None)
+    pitch = max(stage.size(2.2, 5.5), 2.2)
+    v = across / np.float32(pitch) + 0.06 * value_noise(stage.rng, stage.shape, pitch * 6)
+    u = along / np.float32(pitch * stage.uniform(0.8, 1.5)) + 0.06 * value_noise(stage.rng, stage.shape, pitch * 6)
+    turn = np.float32(2 * math.pi)
+    if stage.chance(0.4):
+        weave = np.sin(turn * 0.5 * (v + u)) + 0.4 * np.cos(turn * u)
+    else:
+        weave = np.cos(turn * 0.5 * v) * np.cos(turn * 0.5 * u) + 0.5 * np.cos(turn * v) + 0.3 * np.cos(turn * u)
+    flat = np.float32(0) * v
+    uneven = lookup(white(stage.rng, (128, 2)), v, flat) + lookup(white(stage.rng, (128, 2)), u, flat)
+    value = 1 + stage.uniform(0.04, 0.14) * weave + stage.uniform(0.01, 0.05) * uneven
+    value += stage.uniform(0.01, 0.05) * white(stage.rng, stage.shape)
+    value += stage.uniform(0.0, 0.12) * value_noise(stage.rng, stage.shape, stage.size(40, 100))
+    tone = colour(stage.rng, (0.25, 0.9), (0.0, 0.25 if stage.chance(0.6) else 0.8))
+    return Surface(value[..., None] * tone, "textile", gloss=stage.uniform(0.0, 0.08))
+
+
 def leather(stage: Stage) -> Surface:
     """Pebbled grain between creases."""
     size = stage.size(4, 14)

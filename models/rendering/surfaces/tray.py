@@ -52,12 +52,12 @@ def tray(stage: Stage) -> Surface:
             continue
         y, x = stage.y[view[0]] - np.float32(cy), stage.x[:, view[1]] - np.float32(cx)
         if pockets:
-            rim = _reach(y, x, length, turn) - np.float32(radius + gap)
-            lit = _reach(y + deep * stage.light.dy, x + deep * stage.light.dx, length, turn)
+            rim = reach(y, x, length, turn) - np.float32(radius + gap)
+            lit = reach(y + deep * stage.light.dy, x + deep * stage.light.dx, length, turn)
             floor[view] = recess(floor[view], rim, lit - np.float32(radius + gap), deep, sunk)
-        tone, cover = _object(stage, kind, y, x, radius, length, turn, colours)
+        tone, cover = thing(stage, kind, y, x, radius, length, turn, colours)
         drop = 0.22 * radius
-        cast = _reach(y + drop * stage.light.dy, x + drop * stage.light.dx, length, turn)
+        cast = reach(y + drop * stage.light.dy, x + drop * stage.light.dx, length, turn)
         shadow = edge(cast - np.float32(radius), 0.3 * radius + 1)
         layers.append(Layer(view, tone, cover, shadow))
         site[view] |= cover > 0.9
@@ -68,19 +68,19 @@ def tray(stage: Stage) -> Surface:
     return Surface(image, part, site, body, gloss, removables=removables(stage, floor, layers))
 
 
-def _reach(y: Field, x: Field, length: float, turn: float) -> Field:
+def reach(y: Field, x: Field, length: float, turn: float) -> Field:
     """Distance (h, w) to a segment of 2 `length` about the origin."""
     dy, dx = length * math.sin(turn), length * math.cos(turn)
     return np.abs(segment(y, x, (-dy, -dx), (dy, dx))[0])
 
 
-def _object(
+def thing(
     stage: Stage, kind: str, y: Field, x: Field,
     radius: float, length: float, turn: float, colours: tuple[Field, Field],
 ) -> tuple[Field, Field]:  # fmt: skip
     """One object about the origin: its colour (h, w, 3) and cover (h, w)."""
     dy, dx = math.sin(turn), math.cos(turn)
-    distance = _reach(y, x, length, turn) / np.float32(radius)
+    distance = reach(y, x, length, turn) / np.float32(radius)
     along, across = y * dy + x * dx, y * dx - x * dy
     if kind == "capsules":
         rise = np.sqrt(np.clip(1 - distance**2, 0, 1))
