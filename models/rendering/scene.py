@@ -21,7 +21,7 @@ _MIN_CONTRAST = 0.07
 # Surfaces that may end within the view.
 _EDGED = frozenset({
     "brushed-metal", "cast-metal", "machined-metal", "painted-metal", "plastic", "rubber",
-    "tile", "ceramic", "glass", "leather", "label", "wood",
+    "tile", "ceramic", "glass", "leather", "label", "wood", "granite",
 })  # fmt: skip
 
 

@@ -21,9 +21,11 @@ def _plate(stage: Stage, small: float) -> tuple[Field, str]:
     high, wide = stage.uniform(0.25, 0.5) * small, stage.uniform(0.3, 0.8) * small
     distance = box(across, along, high, wide, stage.uniform(0, 0.3) * high)
     step = stage.uniform(0.22, 0.6) * small
-    v = across - step * np.clip(np.round(across / step), -1, 1)
-    u = along - step * np.clip(np.round(along / step), -2, 2)
-    hole = np.hypot(v, u) - stage.uniform(0.1, 0.28) * step
+    drill = stage.uniform(0.1, 0.28) * step
+    rows, columns = (max(math.floor((side - 1.5 * drill) / step), 0) for side in (high, wide))
+    v = across - step * np.clip(np.round(across / step), -rows, rows)
+    u = along - step * np.clip(np.round(along / step), -columns, columns)
+    hole = np.hypot(v, u) - drill
     if stage.chance(0.3):
         hole = np.minimum(hole, box(across, along, 0.3 * high, 0.35 * wide, 0.1 * high))
     return np.maximum(distance, -hole), "stamped sheet metal part"
