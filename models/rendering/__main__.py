@@ -32,6 +32,8 @@ def main() -> None:
     sheet.add_argument("out", type=Path)
     sheet.add_argument("--seed", type=int, default=0)
     sheet.add_argument("--repeats", type=int, default=1)
+    sheet.add_argument("--surfaces", nargs="+", choices=SURFACES, default=SURFACES)
+    sheet.add_argument("--types", nargs="+", choices=DEFECT_TYPES, default=DEFECT_TYPES)
     one = commands.add_parser("sample", help="a normal image and a requested mask")
     one.add_argument("image", type=Path)
     one.add_argument("mask", type=Path)
@@ -41,7 +43,8 @@ def main() -> None:
     one.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     if arguments.command == "sheet":
-        Image.fromarray(contact_sheet(arguments.seed, repeats=arguments.repeats)).save(arguments.out)
+        sheet_of = arguments.surfaces, arguments.types
+        Image.fromarray(contact_sheet(arguments.seed, 128, arguments.repeats, *sheet_of)).save(arguments.out)
     else:
         image, mask = sample(arguments.surface, arguments.defect, arguments.size, arguments.seed)
         image.save(arguments.image)

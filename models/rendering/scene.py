@@ -7,17 +7,19 @@ from numpy.typing import NDArray
 
 from models.rendering import defects, surfaces
 from models.rendering.camera import draw_camera
+from models.rendering.noise import Field
 from models.rendering.shapes import blob, box, edge
 from models.rendering.stage import Outline, Stage, Surface, draw_stage, mix
 from models.rendering.surfaces.ground import bevel, ground
 
 SURFACES: tuple[str, ...] = tuple(surfaces.DRAW)
-DEFECT_TYPES: tuple[str, ...] = ("scratch", "stain", "hole")
+DEFECT_TYPES: tuple[str, ...] = tuple(defects.DRAW)
 
-# Tries until a defect stands out; the last one counts whatever it looks like.
-_TRIES = 6
+# Tries until a defect stands out, by its mean change and that of its strongest tenth; else the strongest counts.
+_TRIES = 8
 _MIN_PIXELS = 8
-_MIN_CONTRAST = 0.07
+_MIN_CONTRAST = 0.09
+_MIN_PEAK = 0.15
 # Surfaces that may end within the view.
 _EDGED = frozenset({
     "brushed-metal", "cast-metal", "machined-metal", "painted-metal", "plastic", "rubber",
@@ -73,20 +75,26 @@ def render(
         return Scene(normal, normal, nothing, drawn.part, None)
 
     stage = replace(stage, rng=for_defect)
-    image, mask = normal, nothing
+    image, mask, strongest = normal, nothing, -1.0
     for _ in range(_TRIES):
-        marked, coverage = defects.DRAW[defect_type](stage, drawn)
-        if drawn.site is not None:
-            coverage = coverage * drawn.site
-            marked = np.where(drawn.site[..., None], marked, drawn.image)
+        marked, coverage = defects.draw(defect_type, stage, drawn)
         shot = camera.shoot(marked)
         difference = np.abs(shot - normal).max(axis=-1)
-        cover = camera.focus(coverage.astype(np.float32))
-        mask = (difference > 0) & ((cover > 0.5) | ((cover > 0.1) & (difference > 3 / 255)))
-        image = np.where(mask[..., None], shot, normal)
-        if int(mask.sum()) >= _MIN_PIXELS and float(difference[mask].mean()) >= _MIN_CONTRAST:
+        cover = camera.focus(coverage)
+        seen = (difference > 0) & ((cover > 0.5) | ((cover > 0.1) & (difference > 3 / 255)))
+        strength = _strength(difference[seen])
+        if strength > strongest:
+            image, mask, strongest = np.where(seen[..., None], shot, normal), seen, strength
+        if strength >= 1:
             break
     return Scene(image, normal, mask, drawn.part, defect_type)
+
+
+def _strength(change: Field) -> float:
+    """How far a defect stands out, from its pixels' changes (n,): 1 is enough."""
+    if len(change) < _MIN_PIXELS:
+        return len(change) / _MIN_PIXELS - 1
+    return min(float(change.mean()) / _MIN_CONTRAST, float(np.quantile(change, 0.9)) / _MIN_PEAK)
 
 
 def _edged(stage: Stage, surface: Surface) -> Surface:

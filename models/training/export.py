@@ -20,6 +20,12 @@ DESCRIPTIONS = {
     "scratch": "A scored line: bright where it bares the material, dark in its own shadow.",
     "stain": "A patch of dirt, oil or paint on the surface, with an irregular edge.",
     "hole": "A dark hole or pit in the material, with a rim.",
+    "dent": "A smooth depression of the skin: one side bright, the other dark, the material's colour unchanged.",
+    "crack": "A dark, jagged line of uneven width that forks.",
+    "chip": "Material broken away at a border or flaked out of the surface, in angular facets.",
+    "contamination": "Foreign matter on top: fibres, dust, crumbs, swarf or drops, each with its shadow.",
+    "discolouration": "A soft-bordered shift of hue or lightness that keeps the texture: heat tint or bleaching.",
+    "missing": "A part or a clean-edged patch of the skin that is not there.",
 }
 
 _CARD = """# {name}

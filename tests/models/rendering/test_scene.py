@@ -69,7 +69,7 @@ def test_sizes(size: int | tuple[int, int]) -> None:
 
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(ValueError, match="unknown defect type"):
-        draw(0, 64, "dent")
+        draw(0, 64, "rust")
     with pytest.raises(ValueError, match="unknown surface"):
         draw(0, 64, None, "cheese")
 
@@ -83,4 +83,4 @@ def test_sample_leaves_room_for_the_defect() -> None:
 
 
 def test_contact_sheet() -> None:
-    assert contact_sheet(size=32).shape == (34 * len(SURFACES), 34 * 4, 3)
+    assert contact_sheet(size=32).shape == (34 * len(SURFACES), 34 * (1 + len(DEFECT_TYPES)), 3)
