@@ -16,7 +16,7 @@ SURFACES: tuple[str, ...] = tuple(surfaces.DRAW)
 DEFECT_TYPES: tuple[str, ...] = tuple(defects.DRAW)
 
 # Tries until a defect stands out, by its mean change and that of its strongest tenth; else the strongest counts.
-_TRIES = 8
+_TRIES = 12
 _MIN_PIXELS = 8
 _MIN_CONTRAST = 0.09
 _MIN_PEAK = 0.15

@@ -45,17 +45,16 @@ def _groove(spot: Spot, distance: Field, profile: Field, coverage: Field) -> Fie
     skin = spot.skin(coverage)
     level = float(skin.mean())
     body = spot.body(coverage)
-    gleam = 0.3 + 0.35 * surface.gloss
+    gleam = 0.45 + 0.35 * surface.gloss
     if body is None:
         bright = image + np.float32(gleam) * (1.15 - image)
         dark = image * np.float32(stage.uniform(0.2, 0.4))
     else:
         bright = body + np.float32(gleam) * (1.1 - body) + np.zeros_like(image)
         dark = body * np.float32(0.35) + np.zeros_like(image)
-    if level > 0.6:
-        lit = lit * np.float32(0.55)
-    elif level < 0.3:
-        lit = 0.35 + 0.65 * lit
+    # Two flanks that differ equally from the skin would cancel out in a thin line.
+    brightens = float(bright.mean()) - level > level - float(dark.mean())
+    lit = 0.35 + 0.65 * lit if brightens else 0.55 * lit
     facing = np.float32(0.4) if surface.facing is None else np.clip(spot.cut(surface.facing), 0, 1)
     glint = surface.gloss * facing**2 * np.clip(np.abs(across), 0.3, 1) * lit * stage.uniform(0.2, 0.6)
     return np.asarray(mix(dark, bright, np.asarray(lit, np.float32)) + glint[..., None], np.float32)

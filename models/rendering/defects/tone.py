@@ -38,7 +38,7 @@ def stain(stage: Stage, surface: Surface) -> Patch:
         residue = colour(stage.rng, (0.55, 0.85), (0.0, 0.25))
         marked = mix(spot.image, residue, np.clip(0.5 * density, 0, 0.85))
     else:
-        tint = warm(stage.rng, (0.35, 0.6), (0.0, 0.5)) * (skin / max(float(skin.max()), 0.1)) ** np.float32(0.4)
+        tint = warm(stage.rng, (0.35, 0.6), (0.0, 0.3)) * (skin / max(float(skin.max()), 0.1)) ** np.float32(0.4)
         marked = spot.image * np.exp(np.log(np.clip(tint, 0.1, 1)) * density[..., None])
     return spot.patch(mix(spot.image, marked, coverage), coverage)
 
