@@ -1,4 +1,4 @@
-"""`python -m models.training --out runs/small0`: train a backbone from nothing on rendered scenes."""
+"""`python -m models.training --out runs/small0`: train a backbone from nothing on rendered scenes and photos."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ def main() -> int:
     parser.add_argument("--steps-unet", type=int, help="instead of minutes")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--processes", type=int, default=2, help="rendering processes")
+    parser.add_argument("--splits", type=Path, help="folder of split files; their `teach` photos are learned too")
+    parser.add_argument("--data", type=Path, help="folder of the photos that the split files name")
     parser.add_argument("--save-every", type=float, default=150, help="seconds between checkpoints")
     parser.add_argument("--sheet-every", type=int, default=300, help="steps between sample sheets")
     recipe = parser.add_argument_group("recipe")
@@ -30,10 +32,13 @@ def main() -> int:
     for field in numbers:
         recipe.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
     arguments = parser.parse_args()
+    if (arguments.splits is None) != (arguments.data is None):
+        parser.error("--splits and --data belong together: the list of photos, and where they lie")
 
     import torch  # after the arguments: rendering processes import this module, and need no torch
 
     from models.training.loop import Budget
+    from models.training.photos import read_teach
     from models.training.run import RunError, train
 
     def budget(steps: int | None, minutes: float) -> Budget:
@@ -53,6 +58,7 @@ def main() -> int:
             resume=arguments.resume,
             save_every_s=arguments.save_every,
             sheet_every=arguments.sheet_every,
+            photos=read_teach(arguments.splits, arguments.data) if arguments.splits else (),
         )
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - a command

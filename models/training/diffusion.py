@@ -19,7 +19,7 @@ from models.rendering import DEFECT_TYPES
 from models.training.loosening import loosened, on_latent_grid
 from models.training.pool import Pool
 from models.training.preview import preview
-from models.training.recipe import Recipe
+from models.training.recipe import Ablation, Recipe
 from models.training.sheets import write_sheet
 from models.training.text import new_text_encoder, new_tokenizer
 from models.training.vae import autocast, warm_cosine
@@ -65,7 +65,9 @@ def new_backbone(recipe: Recipe, vae: Any, device: torch.device) -> Backbone:
 
 
 class DiffusionStage:
-    """Learns from a pool of scenes; `held` is another pool, for the sheets.
+    """Learns from a pool of scenes; `held` is another pool of rendered ones, for the sheets.
+
+    Types of photos get tokens beside the rendered ones', which come first; nobody else uses them.
 
     One forward pass serves both terms: rows of the first carry their mask and defect tokens; rows of the
     second carry a full mask and no valid defect token, which is attention without a mask under C2 alone.
@@ -73,14 +75,20 @@ class DiffusionStage:
 
     name = "unet"
 
-    def __init__(self, recipe: Recipe, backbone: Backbone, pool: Pool, held: Pool) -> None:
+    def __init__(
+        self, recipe: Recipe, backbone: Backbone, pool: Pool, held: Pool, ablation: Ablation | None = None
+    ) -> None:
         self.recipe = recipe
+        self.ablation = ablation or Ablation()
         self.backbone = backbone
         self.pool = pool
         self.held = held
+        self.types = [*DEFECT_TYPES, *sorted(set(pool.types) - {*DEFECT_TYPES, ""})]
+        self._defective = np.flatnonzero([bool(name) for name in pool.types])
+        self._known = np.flatnonzero(pool.known.numpy())
         first = torch.Generator().manual_seed(recipe.seed)
         width = backbone.token_width
-        tokens = torch.randn(len(DEFECT_TYPES), recipe.tokens_per_type, width, generator=first)
+        tokens = torch.randn(len(self.types), recipe.tokens_per_type, width, generator=first)
         self.tokens = nn.Parameter(tokens.to(backbone.device))
         backbone.unet.to(memory_format=torch.channels_last).train()
         backbone.text_encoder.train()
@@ -92,6 +100,7 @@ class DiffusionStage:
             ],
             lr=recipe.rate,
             betas=(0.9, 0.99),
+            fused=True,
         )
         self.average = {key: value.detach().clone() for key, value in self._learned()}
 
@@ -104,16 +113,16 @@ class DiffusionStage:
             group["lr"] = group["rate"] * warm_cosine(step, progress)
 
         n, k = recipe.batch_defects, recipe.batch_backgrounds
-        scenes = torch.from_numpy(rng.choice(len(self.pool), n, replace=len(self.pool) < n))
-        normals = torch.from_numpy(rng.integers(len(self.pool), size=recipe.batch_normals))
+        scenes = torch.from_numpy(rng.choice(self._defective, n, replace=len(self._defective) < n))
+        normals = torch.from_numpy(rng.choice(self._known, recipe.batch_normals))
         m = torch.stack([self._mask(int(i), rng) for i in scenes])
         m_normals = torch.stack(
             [
-                self._mask(int(rng.integers(len(self.pool))), rng) if i % 3 == 2 else torch.zeros_like(m[0])
+                self._mask(int(rng.choice(self._defective)), rng) if i % 3 == 2 else torch.zeros_like(m[0])
                 for i in range(len(normals))
             ]
         )
-        z_0 = torch.cat([self.pool.image[scenes], self.pool.image[scenes[:k]], self.pool.normal[normals]])
+        z_0 = torch.cat([self.pool.image[scenes], self.pool.image[scenes[:k]], self.pool.normal[normals]]).float()
         m = torch.cat([m, m[:k], m_normals]).to(device)
         parts = [self._prompt(int(i), rng) for i in torch.cat([scenes, scenes[:k], normals])]
         t = torch.from_numpy(self._timesteps(rng, len(z_0)))
@@ -128,7 +137,8 @@ class DiffusionStage:
             ]
         )
         with autocast(device):
-            tokens = self._conditions(parts, self.pool.types[scenes].to(device))
+            types = torch.tensor([self.types.index(self.pool.types[i]) for i in scenes.tolist()])
+            tokens = self._conditions(parts, types.to(device))
             region = self._region(m, n)
             predicted = self.backbone.predict_noise(z_t, t, tokens, region).float()
         weight = min_snr_weight(alpha_bar, recipe.gamma)
@@ -163,7 +173,7 @@ class DiffusionStage:
         write_sheet(path, preview(backbone, tokens, self.held))
 
     def averaged(self) -> tuple[Backbone, Tensor]:
-        """The backbone and the tokens (types, n, D) with averaged weights."""
+        """The backbone and the rendered types' tokens (types, n, D) with averaged weights."""
         unet, text_encoder = copy.deepcopy(self.backbone.unet), copy.deepcopy(self.backbone.text_encoder)
         with torch.no_grad():
             for prefix, module in (("unet.", unet), ("text_encoder.", text_encoder)):
@@ -178,7 +188,7 @@ class DiffusionStage:
             name=self.backbone.name,
             device=self.backbone.device,
         )
-        return backbone, self.average["tokens"].clone()
+        return backbone, self.average["tokens"][: len(DEFECT_TYPES)].clone()
 
     def _learned(self) -> Iterator[tuple[str, Tensor]]:
         for prefix, module in (("unet.", self.backbone.unet), ("text_encoder.", self.backbone.text_encoder)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor
 from models.adapters import Adapter, Card
 from models.backbone import Backbone
 from models.rendering import DEFECT_TYPES, SURFACES
+from models.training.photos import Photo
 from models.training.recipe import Recipe
 
 DESCRIPTIONS = {
@@ -41,8 +42,9 @@ A small latent-diffusion backbone for drawing defects, trained from nothing by `
 T = 1000, scaled linear β from 0.00085 to 0.012. Stored as float16, {mebibytes:.1f} MiB.
 
 ## Data
-Rendered scenes only (`models/rendering`: {surfaces} surfaces, defect types {types}); no photograph was used.
-{vae_scenes} scenes for the VAE, {scenes} for the U-Net, each scene with and without its defect; seed {seed}.
+Rendered scenes (`models/rendering`: {surfaces} surfaces, defect types {types}), seed {seed}: {vae_scenes} for
+the VAE, {scenes} for the U-Net, each with and without its defect, in windows planned as generation plans them.
+{photos}
 
 ## Training
 The disentanglement loss (`models/losses.py`) with masked attention, λ = {lam}, min-SNR γ = {gamma}; AdamW,
@@ -55,9 +57,9 @@ cosine from {rate}; weights averaged with decay {ema}. U-Net, text encoder and t
 Computed on {compute}.
 
 ## Limits
-- Trained briefly on drawn surfaces: on photographs it knows materials by their rough texture only.
-- Windows of {window} px; the VAE does not reproduce fine print and weave (composition keeps the photo's own).
-- Knows three defect types, one look each way the renderer draws them.
+- Its defects are drawn ones: each type looks the ways the renderer draws it, on materials known by their texture.
+- Windows of {window} px; what is finer than the VAE reproduces stays the photo's own, by composition.
+- It knows {count} defect types; others are taught to it.
 - English part names; other words are spelled out in bytes and mean nothing to it.
 
 <details><summary>Recipe</summary>
@@ -76,10 +78,11 @@ def export(
     tokens: Tensor,
     log: Mapping[str, Mapping[str, float]],
     compute: str,
+    photos: Sequence[Photo] = (),
 ) -> Backbone:
     """Write `folder` anew and return the backbone as it loads from there.
 
-    `tokens` is (types, n, D); `log` holds what each stage's loop returned.
+    `tokens` is (types, n, D); `log` holds what each stage's loop returned; `photos` are all that it learned from.
     """
     if folder.exists():
         shutil.rmtree(folder)
@@ -96,12 +99,40 @@ def export(
             tokens=embeddings.detach().cpu(),
             card=Card(description=DESCRIPTIONS[name]),
         ).save(types / f"{name}.safetensors")
-    (folder / "MODEL_CARD.md").write_text(_card(folder, recipe, backbone, log, compute), "utf-8")
+    learned = [
+        {"sha256": photo.sha256, "set": photo.source, "type": photo.type, "licence": photo.licence}
+        for photo in photos
+    ]
+    (folder / "data.json").write_text(json.dumps(learned, indent=1) + "\n", "utf-8")
+    (folder / "MODEL_CARD.md").write_text(_card(folder, recipe, backbone, log, compute, photos), "utf-8")
     return stored
 
 
+def _photos(photos: Sequence[Photo]) -> str:
+    """What the card says of photos: sets, numbers, licences, attribution."""
+    if not photos:
+        return "No photograph was used."
+    sets = {photo.source: photo for photo in photos}
+    lines = [
+        f"- `{name}` ({one.licence}): {sum(photo.source == name for photo in photos)} photos. {one.attribution}"
+        for name, one in sorted(sets.items())
+    ]
+    return "\n".join(
+        [
+            "",
+            "Photographs, the teaching third of each set whose licence allows it, by sha256 in `data.json`:",
+            *lines,
+        ]
+    )
+
+
 def _card(
-    folder: Path, recipe: Recipe, backbone: Backbone, log: Mapping[str, Mapping[str, float]], compute: str
+    folder: Path,
+    recipe: Recipe,
+    backbone: Backbone,
+    log: Mapping[str, Mapping[str, float]],
+    compute: str,
+    photos: Sequence[Photo],
 ) -> str:
     def parameters(module: Any) -> int:
         return sum(p.numel() for p in module.parameters())
@@ -128,6 +159,8 @@ def _card(
         mebibytes=sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 2**20,
         surfaces=len(SURFACES),
         types=", ".join(DEFECT_TYPES),
+        count=len(DEFECT_TYPES),
+        photos=_photos(photos),
         vae_scenes=recipe.vae_scenes,
         scenes=recipe.scenes,
         seed=recipe.seed,

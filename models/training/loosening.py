@@ -1,4 +1,4 @@
-"""Masks as requests draw them: tight, dilated, hulled or boxed. The label stays tight."""
+"""Masks as requests draw them: tight, dilated, hulled, boxed or generous. The label stays tight."""
 
 from __future__ import annotations
 
@@ -9,15 +9,36 @@ from scipy.spatial import ConvexHull, Delaunay, QhullError
 
 Mask = NDArray[np.bool_]
 
+_LEAST = 6  # pixels that a confined defect keeps
+
 
 def loosened(mask: Mask, rng: np.random.Generator) -> Mask:
     """The mask (P, P) itself, or a looser one around it, at random."""
-    kind = rng.choice(4, p=(0.4, 0.3, 0.15, 0.15))
+    kind = rng.choice(5, p=(0.4, 0.25, 0.1, 0.15, 0.1))
     if kind == 0 or not mask.any():
         return mask
     if kind == 1:
         return dilated(mask, int(rng.integers(1, 1 + max(1, len(mask) // 20))))
-    return hulled(mask) if kind == 2 else boxed(mask)
+    if kind == 2:
+        return hulled(mask)
+    return boxed(mask, rng if kind == 4 else None)
+
+
+def confined(mask: Mask, rng: np.random.Generator) -> Mask:
+    """What a narrow request leaves of a defect: its part in a line 1 to 3 px wide, a small square or a disc."""
+    inside = np.argwhere(mask)
+    row, column = inside[rng.integers(len(inside))]
+    y, x = np.ogrid[-row : mask.shape[0] - row, -column : mask.shape[1] - column]
+    kind = rng.choice(3, p=(0.5, 0.2, 0.3))
+    if kind == 0:
+        angle = rng.uniform(0, np.pi)
+        shape = np.abs(y * np.cos(angle) - x * np.sin(angle)) < rng.integers(1, 4) / 2
+    elif kind == 1:
+        shape = np.maximum(np.abs(y), np.abs(x)) <= rng.integers(1, 4)
+    else:
+        shape = np.hypot(y, x) < rng.uniform(0.05, 0.2) * len(mask)
+    part: Mask = mask & shape
+    return part if part.sum() >= _LEAST else mask
 
 
 def dilated(mask: Mask, radius: int) -> Mask:
@@ -25,11 +46,12 @@ def dilated(mask: Mask, radius: int) -> Mask:
     return np.asarray(ndimage.distance_transform_edt(~mask) <= radius)
 
 
-def boxed(mask: Mask) -> Mask:
-    """The smallest box around the mask."""
+def boxed(mask: Mask, rng: np.random.Generator | None = None) -> Mask:
+    """The smallest box around the mask; with `rng` a generous one, up to a third of the side wider each way."""
     box = np.zeros_like(mask)
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    box[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
+    up, down, left, right = (0,) * 4 if rng is None else rng.integers(0, len(mask) // 3 + 1, 4).tolist()
+    box[max(rows[0] - up, 0) : rows[-1] + 1 + down, max(columns[0] - left, 0) : columns[-1] + 1 + right] = True
     return box
 
 

@@ -18,7 +18,8 @@ from PIL import Image
 from scipy import ndimage
 
 from models.masks import Mask
-from models.windows import Plot, Window, plan
+from models.training.cuts import cut_image, cut_mask, planned
+from models.windows import Window
 
 GOOD = "good"
 """Type of a photo without a defect."""
@@ -135,6 +136,24 @@ def crops(
         yield _crop(choice[rng.integers(len(choice))], rng, size, cells)
 
 
+def native_crops(photos: Sequence[Photo], seed: int, count: int, size: int) -> Iterator[Crop]:
+    """Crops at the photos' own pixels, anywhere; the sets take turns, a set's photos come up alike.
+
+    Raises:
+        ValueError: there are no photos, or a mask has another size than its photo.
+    """
+    if not photos:
+        raise ValueError("there are no photos to cut crops from")
+    sources = sorted({photo.source for photo in photos})
+    for i in range(count):
+        rng = np.random.default_rng([seed, i])
+        choice = [photo for photo in photos if photo.source == sources[i % len(sources)]]
+        photo = choice[rng.integers(len(choice))]
+        image, defect = _read(photo)
+        y, x = (int(rng.integers(max(side - size, 0) + 1)) for side in defect.shape)
+        yield _cut(photo, Window(x, y, size), image, defect, rng, size)
+
+
 def _check(photo: Photo, split: Path) -> None:
     remedy = f"restore the original, or point to the data that {split.name} was written for"
     if not photo.path.is_file():
@@ -144,15 +163,16 @@ def _check(photo: Photo, split: Path) -> None:
 
 
 def _crop(photo: Photo, rng: np.random.Generator, size: int, latent_size: int) -> Crop:
-    with Image.open(photo.path) as file:
-        image = np.asarray(file.convert("RGB"))
-    defect = _read_mask(photo, image.shape[:2])
+    image, defect = _read(photo)
     wanted = defect if defect.any() else _blob(rng, *image.shape[:2])
-    plots = plan(wanted, size, latent_size)
-    plot = plots[rng.integers(len(plots))]
-    window = _alone(plot.windows[rng.integers(len(plot.windows))])
-    pixels = _resized(window.frame(image).astype(np.uint8, copy=False), size)
-    mask = _cells(window.frame(defect[:, :, None].astype(np.uint8))[:, :, 0] > 0, size)
+    return _cut(photo, planned(wanted, rng, size, latent_size), image, defect, rng, size)
+
+
+def _cut(
+    photo: Photo, window: Window, image: NDArray[np.uint8], defect: Mask, rng: np.random.Generator, size: int
+) -> Crop:
+    """A window of a photo, turned and mirrored at random."""
+    pixels, mask = cut_image(window, image, size), cut_mask(window, defect, size)
     turns, flip = int(rng.integers(4)), bool(rng.integers(2))
     pixels, mask = np.rot90(pixels, turns), np.rot90(mask, turns)
     if flip:
@@ -165,6 +185,12 @@ def _crop(photo: Photo, rng: np.random.Generator, size: int, latent_size: int) -
         sha256=photo.sha256,
         scale=window.side / size,
     )
+
+
+def _read(photo: Photo) -> tuple[NDArray[np.uint8], Mask]:
+    with Image.open(photo.path) as file:
+        image = np.asarray(file.convert("RGB"))
+    return image, _read_mask(photo, image.shape[:2])
 
 
 def _read_mask(photo: Photo, shape: tuple[int, ...]) -> Mask:
@@ -192,26 +218,3 @@ def _blob(rng: np.random.Generator, height: int, width: int) -> Mask:
     mask = np.zeros((height, width), dtype=np.bool_)
     mask[top : top + tall, left : left + wide] = blob
     return mask
-
-
-def _alone(window: Window) -> Plot:
-    """One window as a plot of its own, so that it is cut as generation cuts."""
-    none = np.empty(0, dtype=np.int32)
-    return Plot((window,), none, none)
-
-
-def _resized(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """(S, S, 3) → (size, size, 3), bicubic, antialiased when it shrinks, as `resampling.resized` does in torch."""
-    if len(pixels) == size:
-        return pixels
-    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC))
-
-
-def _cells(mask: Mask, size: int) -> Mask:
-    """(S, S) → (size, size): max-pooled when it shrinks, so that thin defects stay; nearest when it grows."""
-    side = len(mask)
-    if side < size:
-        nearest = (2 * np.arange(size) + 1) * side // (2 * size)
-        return mask[nearest[:, None], nearest]
-    rows, columns = (axis.astype(np.int32) for axis in np.nonzero(mask))
-    return Plot((Window(0, 0, side),), rows, columns).cells(size, size)

@@ -1,4 +1,4 @@
-"""The pool: rendered scenes as latents, held in memory."""
+"""The pool: scenes and photos as latents, held in memory."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from models.backbone import Backbone
-from models.rendering import DEFECT_TYPES
 from models.training.scenes import TrainingScene
 from models.training.vae import to_pixels
 
@@ -21,15 +21,17 @@ from models.training.vae import to_pixels
 class Pool:
     """N scenes.
 
-    image, normal: (N, C, L, L) float32, z_0 with and without the defect.
+    image, normal: (N, C, L, L) float16, z_0 with and without the defect; equal where `known` is False.
+    known: (N,) bool, whether there is a normal image of the scene.
     mask: (N, P, P) bool, the defect's own pixels.
-    types: (N,) long, into DEFECT_TYPES. parts: N texts.
+    types: N names, "" for no defect. parts: N texts.
     """
 
     image: Tensor
     normal: Tensor
+    known: Tensor
     mask: Tensor
-    types: Tensor
+    types: list[str]
     parts: list[str]
 
     def __len__(self) -> int:
@@ -41,20 +43,23 @@ class Pool:
         images: list[Tensor] = []
         normals: list[Tensor] = []
         masks: list[Tensor] = []
-        types: list[int] = []
+        known: list[bool] = []
+        types: list[str] = []
         parts: list[str] = []
+
+        def encoded(pixels: list[NDArray[np.uint8]]) -> Tensor:
+            return backbone.encode(to_pixels(np.stack(pixels), backbone.device)).half().cpu()
+
         with torch.no_grad():
             stream = iter(scenes)
             while some := list(islice(stream, batch)):
-                for pixels, latents in (
-                    ([scene.image for scene in some], images),
-                    ([scene.normal for scene in some], normals),
-                ):
-                    latents.append(backbone.encode(to_pixels(np.stack(pixels), backbone.device)).float().cpu())
+                images.append(encoded([scene.image for scene in some]))
+                normals.append(encoded([scene.image if scene.normal is None else scene.normal for scene in some]))
                 masks.append(torch.from_numpy(np.stack([scene.mask for scene in some])))
-                types += [DEFECT_TYPES.index(scene.defect_type) for scene in some]
+                known += [scene.normal is not None for scene in some]
+                types += [scene.defect_type for scene in some]
                 parts += [scene.part for scene in some]
-        return cls(torch.cat(images), torch.cat(normals), torch.cat(masks), torch.tensor(types), parts)
+        return cls(torch.cat(images), torch.cat(normals), torch.tensor(known), torch.cat(masks), types, parts)
 
     def save(self, path: Path) -> None:
         """Write the pool, so that a later run need not render again."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from models.attention import Region
 from models.backbone import Backbone
 from models.ddim import Grid, guided, moved, start
+from models.rendering import DEFECT_TYPES
 from models.training.loosening import on_latent_grid
 from models.training.pool import Pool
 from models.training.vae import to_bytes
@@ -31,7 +32,7 @@ def preview(
     device = backbone.device
     grid = Grid.over(backbone.alphas_cumprod, steps)
     depth = grid.depth(severity)
-    z_0 = held.normal.to(device)
+    z_0 = held.normal.float().to(device)
     m = torch.stack(
         [torch.from_numpy(on_latent_grid(mask.numpy(), backbone.factor))[None] for mask in held.mask]
     ).to(device)
@@ -45,7 +46,7 @@ def preview(
 
         seed = torch.randn(z_0.shape, generator=torch.Generator().manual_seed(0)).to(device)
         begin = start(z_0, trajectory[depth], seed, float(grid.alpha_bar[depth]), seed_share)
-        c1 = torch.cat([c2, tokens[held.types].to(c2)], dim=1)
+        c1 = torch.cat([c2, tokens[[DEFECT_TYPES.index(name) for name in held.types]].to(c2)], dim=1)
         valid = torch.ones(len(z_0), tokens.shape[1], dtype=torch.bool, device=device)
         region = Region(m, backbone.background_tokens, valid)
 
@@ -64,7 +65,7 @@ def preview(
             to_bytes(backbone.decode(z_0)),
             np.repeat((held.mask.numpy() * np.uint8(255))[..., None], 3, axis=3),
             *drawn,
-            to_bytes(backbone.decode(held.image.to(device))),
+            to_bytes(backbone.decode(held.image.float().to(device))),
         ]
     return [list(column) for column in zip(*rows, strict=True)]
 

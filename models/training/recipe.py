@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Recipe:
     """Sizes, rates and shares; the defaults are those of the bundled backbone."""
 
-    name: str = "flawsmith-small-0"
+    name: str = "flawsmith-small-1"
     seed: int = 0
 
     window_px: int = 128
@@ -25,21 +25,25 @@ class Recipe:
     vae_channels: int = 48
     vae_encoder_blocks: tuple[int, ...] = (0, 2, 3)
     vae_decoder_blocks: tuple[int, ...] = (3, 2, 1)
-    latent_channels: int = 4
-    vae_scenes: int = 1500
+    latent_channels: int = 8
+    vae_scenes: int = 3000
+    vae_photo_crops: int = 1300
+    photo_share: float = 0.35  # of a batch, where there are photos
     vae_crop_px: int = 64
     vae_batch: int = 10
     vae_rate: float = 1.2e-3
     latent_noise: float = 0.05  # added between encoder and decoder, which makes the decoder forgiving
     latent_norm: float = 0.01  # weight of the pull of each latent channel to mean 0 and deviation 1
     edge_weight: float = 1.0
-    chroma_weight: float = 3.0
+    chroma_weight: float = 2.0
+    perceptual_weight: float = 0.15
 
     # U-Net
     unet_channels: tuple[int, ...] = (64, 96, 192)
     head_channels: int = 4
     norm_groups: int = 16
-    scenes: int = 5000
+    scenes: int = 7200
+    photo_crops: int = 1200
     batch_defects: int = 10  # rows of the first term: z_t under C1
     batch_backgrounds: int = 3  # rows of the second term: z_t^m under C2, of the same scenes
     batch_normals: int = 3  # rows of normal images under C2; one in three with a random m
@@ -49,6 +53,22 @@ class Recipe:
     gamma: float = 5.0
     lam: float = 1.0
     tokens_per_type: int = 4
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What of the method a training goes without, to measure what each part is worth; by default nothing.
+
+    Beside the recipe and not in it: what is bundled is never ablated.
+
+    masked_self, masked_cross: masked attention among the cells, and to the defect's tokens.
+    disentangled: without it the loss is the plain one on z_t over the whole image: scenes with their defect under
+        C1, their normal images under C2 in place of the second term's z_t^m, and no random m for normals.
+    """
+
+    masked_self: bool = True
+    masked_cross: bool = True
+    disentangled: bool = True
 
 
 #: The same path with everything small: for tests.
@@ -64,12 +84,14 @@ TINY = Recipe(
     vae_encoder_blocks=(0, 1, 1),
     vae_decoder_blocks=(1, 1, 1),
     vae_scenes=6,
+    vae_photo_crops=4,
     vae_crop_px=16,
     vae_batch=4,
     unet_channels=(8, 16, 16),
     head_channels=2,
     norm_groups=4,
-    scenes=6,
+    scenes=9,
+    photo_crops=4,
     batch_defects=2,
     batch_backgrounds=1,
     batch_normals=1,

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
 
 from models.backbone import Backbone
 from models.training.diffusion import DiffusionStage, new_backbone
 from models.training.export import export
 from models.training.loop import Budget, learn
+from models.training.photos import Crop, Photo, crops, native_crops
 from models.training.pool import Pool
 from models.training.recipe import Recipe
-from models.training.scenes import draw_scenes
+from models.training.scenes import TrainingScene, draw_natives, draw_scenes
 from models.training.vae import VaeStage
 
 # Streams of scenes, by what they are for; `draw_scene` seeds with the stream's number.
 _VAE_STREAM, _POOL_STREAM, _HELD_STREAM = 1, 2, 3
-_HELD = 12
+_HELD = 18
 
 
 class RunError(Exception):
@@ -38,8 +42,9 @@ def train(
     resume: bool = False,
     save_every_s: float = 150,
     sheet_every: int = 300,
+    photos: Sequence[Photo] = (),
 ) -> Backbone:
-    """Train both stages and export to `out`/`recipe.name`.
+    """Train both stages and export to `out`/`recipe.name`; `photos` are real images beside the rendered scenes.
 
     Raises:
         RunError: `out` holds another training, or this one and `resume` is False.
@@ -48,26 +53,47 @@ def train(
 
     rendered = out / "images.npy"
     if not rendered.is_file():
-        scenes = draw_scenes(_stream(recipe, _VAE_STREAM), recipe.vae_scenes, recipe.window_px, processes)
-        np.save(rendered, np.stack([scene.image for scene in scenes]))
-    vae_stage = VaeStage(recipe, np.load(rendered), device)
+        images = draw_natives(_stream(recipe, _VAE_STREAM), recipe.vae_scenes, recipe.window_px, processes)
+        np.save(rendered, np.stack(list(images)))
+    vae_stage = VaeStage(recipe, np.load(rendered), device, _photo_crops(out, recipe, photos))
     log = {"VAE": learn(vae_stage, out, vae_budget, save_every_s, sheet_every)}
     log["VAE"]["held psnr"] = vae_stage.held_psnr()
     backbone = new_backbone(recipe, vae_stage.finish(), device)
 
-    def pool(stream: int, count: int, workers: int) -> Pool:
-        scenes = draw_scenes(_stream(recipe, stream), count, recipe.window_px, workers)
-        return Pool.encode(islice(scenes, count), backbone)
-
     stored = out / "pool.pt"
     if not stored.is_file():
-        pool(_POOL_STREAM, recipe.scenes, processes).save(stored)
-    stage = DiffusionStage(recipe, backbone, Pool.load(stored), pool(_HELD_STREAM, _HELD, 1))
+        drawn = draw_scenes(_stream(recipe, _POOL_STREAM), recipe.scenes, recipe.window_px, processes)
+        scenes = chain(drawn, map(TrainingScene.of_photo, _pool_crops(recipe, photos, backbone.latent_size)))
+        Pool.encode(tqdm(scenes, desc="pool", unit="scene", disable=None), backbone).save(stored)
+    held = Pool.encode(draw_scenes(_stream(recipe, _HELD_STREAM), _HELD, recipe.window_px), backbone)
+    stage = DiffusionStage(recipe, backbone, Pool.load(stored), held)
     log["U-Net"] = learn(stage, out, unet_budget, save_every_s, sheet_every)
 
     averaged, tokens = stage.averaged()
     compute = "a GPU" if device.type == "cuda" else f"{torch.get_num_threads()} CPU cores"
-    return export(out / recipe.name, recipe, averaged, tokens, log, compute)
+    return export(out / recipe.name, recipe, averaged, tokens, log, compute, photos)
+
+
+def _photo_crops(out: Path, recipe: Recipe, photos: Sequence[Photo]) -> NDArray[np.uint8] | None:
+    """Crops of photos for the VAE (N, P, P, 3), cut once."""
+    if not photos:
+        return None
+    stored = out / "photos.npy"
+    if not stored.is_file():
+        planned = recipe.vae_photo_crops // 3
+        cut = chain(
+            crops(photos, recipe.seed, planned, recipe.window_px),
+            native_crops(photos, recipe.seed, recipe.vae_photo_crops - planned, recipe.window_px),
+        )
+        np.save(stored, np.stack([crop.image for crop in cut]))
+    cut_before: NDArray[np.uint8] = np.load(stored)
+    return cut_before
+
+
+def _pool_crops(recipe: Recipe, photos: Sequence[Photo], latent_size: int) -> Iterator[Crop]:
+    return (
+        crops(photos, recipe.seed + 1, recipe.photo_crops, recipe.window_px, latent_size) if photos else iter(())
+    )
 
 
 def _stream(recipe: Recipe, stream: int) -> int:

@@ -1,4 +1,4 @@
-"""Stage 1: the VAE, an f4 AutoencoderTiny that learns from crops of rendered scenes."""
+"""Stage 1: the VAE, an f4 AutoencoderTiny that learns from crops of rendered scenes and of photos."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from diffusers import AutoencoderTiny
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.features import features
 from models.training.recipe import Recipe
 from models.training.sheets import write_sheet
 
@@ -46,20 +47,31 @@ def latent_norm(z: Tensor) -> Tensor:
 
 
 class VaeStage:
-    """Learns to code `images` (N, P, P, 3) uint8; the first few are kept out and shown on the sheets."""
+    """Learns to code `images` and `photos`, both (N, P, P, 3) uint8.
+
+    The first few images are kept out of it and shown on the sheets.
+    """
 
     name = "vae"
     _HELD = 12
 
-    def __init__(self, recipe: Recipe, images: NDArray[np.uint8], device: torch.device) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        images: NDArray[np.uint8],
+        device: torch.device,
+        photos: NDArray[np.uint8] | None = None,
+    ) -> None:
         self.recipe = recipe
         self.device = device
         held = min(self._HELD, len(images) // 2)
         self.held, self.images = images[:held], images[held:]
+        self.photos = photos if photos is not None and len(photos) else None
+        self.features = features(str(device))
         torch.manual_seed(recipe.seed)
         self.vae = new_vae(recipe).to(device, memory_format=torch.channels_last)
         self.optimizer = torch.optim.AdamW(
-            self.vae.parameters(), lr=recipe.vae_rate, betas=(0.9, 0.99), weight_decay=1e-4
+            self.vae.parameters(), lr=recipe.vae_rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True
         )
 
     def step(self, step: int, progress: float) -> dict[str, float]:
@@ -75,6 +87,9 @@ class VaeStage:
             noisy = z + recipe.latent_noise * torch.randn(z.shape, generator=noise).to(z)
             y = self.vae.decode(noisy).sample
         loss = reconstruction_loss(x, y.float(), recipe.edge_weight, recipe.chroma_weight)
+        if recipe.perceptual_weight:
+            distance = self.features.distance((x + 1) / 2, (y.float() + 1) / 2).mean()
+            loss = loss + recipe.perceptual_weight * distance
         norm = latent_norm(z.float())
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss + recipe.latent_norm * norm)
@@ -112,7 +127,9 @@ class VaeStage:
         return self.vae.eval()
 
     def _crop(self, rng: np.random.Generator) -> NDArray[np.uint8]:
-        image: NDArray[np.uint8] = self.images[rng.integers(len(self.images))]
+        shown = self.photos is not None and rng.random() < self.recipe.photo_share
+        images = self.photos if shown and self.photos is not None else self.images
+        image: NDArray[np.uint8] = images[rng.integers(len(images))]
         crop = self.recipe.vae_crop_px
         row, column = rng.integers(0, image.shape[0] - crop + 1, 2)
         turned = np.rot90(image[row : row + crop, column : column + crop], int(rng.integers(4)))

@@ -12,7 +12,8 @@ from models.backbone import Backbone
 from models.rendering import DEFECT_TYPES
 from models.training.diffusion import DiffusionStage, new_backbone
 from models.training.loop import Budget, learn
-from models.training.loosening import boxed, dilated, hulled, loosened, on_latent_grid
+from models.training.loosening import boxed, confined, dilated, hulled, loosened, on_latent_grid
+from models.training.photos import Photo
 from models.training.pool import Pool
 from models.training.recipe import TINY, Recipe
 from models.training.run import RunError, train
@@ -72,8 +73,38 @@ def test_a_run_exports_a_backbone_with_its_types(trained: Path) -> None:
         assert adapter.tokens.shape == (TINY.tokens_per_type, TINY.text_width)
         assert adapter.card.description
     card = (folder / "MODEL_CARD.md").read_text()
-    assert "Rendered scenes only" in card
+    assert "No photograph was used" in card
     assert str(trained) not in card
+    assert json.loads((folder / "data.json").read_text()) == []
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Photo]:
+    """A good photo and one with a spot."""
+    rng = np.random.default_rng(0)
+    good, spotted, mask = (tmp_path / f"{name}.png" for name in ("good", "spotted", "mask"))
+    for path in (good, spotted):
+        Image.fromarray(rng.integers(0, 255, (70, 90, 3), dtype=np.uint8)).save(path)
+    spot = np.zeros((70, 90), np.uint8)
+    spot[20:30, 40:50] = 255
+    Image.fromarray(spot).save(mask)
+    return [
+        Photo(good, None, "good", "plate", "plates", "0" * 64, "MIT", "By us."),
+        Photo(spotted, mask, "spot", "plate", "plates", "1" * 64, "MIT", "By us."),
+    ]
+
+
+def test_photos_are_learned_too_and_named_in_the_card(tmp_path: Path, photos: list[Photo]) -> None:
+    out = tmp_path / "run"
+    train(out, TINY, Budget(steps=1), Budget(steps=1), CPU, photos=photos)
+    pool = Pool.load(out / "pool.pt")
+    assert set(pool.types) == {*DEFECT_TYPES, "", "plate: spot"}
+    assert not any(known for known, name in zip(pool.known, pool.types, strict=True) if name == "plate: spot")
+    folder = out / TINY.name
+    named = [entry["sha256"] for entry in json.loads((folder / "data.json").read_text())]
+    assert named == [photo.sha256 for photo in photos]
+    assert "plates` (MIT): 2 photos. By us." in (folder / "MODEL_CARD.md").read_text()
+    assert len(list((folder / "defect_types").iterdir())) == len(DEFECT_TYPES)
 
 
 def test_a_run_logs_every_step_and_draws_sheets(trained: Path) -> None:
@@ -234,6 +265,29 @@ def test_thin_masks_stay_on_the_latent_grid() -> None:
     assert np.argwhere(latent).tolist() == [[3, 5]]
 
 
+def test_a_generous_box_is_wider_than_the_smallest(corner: np.ndarray) -> None:
+    wide = [boxed(corner, np.random.default_rng(seed)) for seed in range(8)]
+    assert all((box | boxed(corner) == box).all() for box in wide)
+    assert max(int(box.sum()) for box in wide) > boxed(corner).sum()
+
+
+def test_confined_masks_lie_inside_and_keep_something() -> None:
+    mask = np.zeros((64, 64), bool)
+    mask[10:50, 12:52] = True
+    parts = [confined(mask, np.random.default_rng(seed)) for seed in range(20)]
+    assert all((part & ~mask).sum() == 0 and part.sum() >= 6 for part in parts)
+    assert min(int(part.sum()) for part in parts) < 80
+
+
+def test_scenes_differ_from_their_normal_inside_the_mask_alone() -> None:
+    for index in range(9):
+        scene = draw_scene(7, index, 64)
+        assert scene.normal is not None
+        assert scene.mask.any()
+        assert (scene.image == scene.normal)[~scene.mask].all()
+        assert (scene.image != scene.normal)[scene.mask].any()
+
+
 def test_scenes_depend_on_seed_and_index_alone() -> None:
     first, again = draw_scene(7, 3, 32), list(draw_scenes(7, 5, 32))[3]
     assert (first.image == again.image).all()
@@ -255,6 +309,7 @@ def test_pools_survive_their_file(tmp_path: Path) -> None:
     assert torch.equal(again.image, pool.image)
     assert torch.equal(again.mask, pool.mask)
     assert again.parts == pool.parts
+    assert again.types == pool.types
     assert len(again) == TINY.scenes
 
 
