@@ -122,7 +122,9 @@ class DiffusionStage:
                 for i in range(len(normals))
             ]
         )
-        z_0 = torch.cat([self.pool.image[scenes], self.pool.image[scenes[:k]], self.pool.normal[normals]]).float()
+        disentangled = self.ablation.disentangled
+        backgrounds = (self.pool.image if disentangled else self.pool.normal)[scenes[:k]]
+        z_0 = torch.cat([self.pool.image[scenes], backgrounds, self.pool.normal[normals]]).float()
         m = torch.cat([m, m[:k], m_normals]).to(device)
         parts = [self._prompt(int(i), rng) for i in torch.cat([scenes, scenes[:k], normals])]
         t = torch.from_numpy(self._timesteps(rng, len(z_0)))
@@ -130,10 +132,12 @@ class DiffusionStage:
         eps = torch.randn(z_0.shape, generator=noise).to(device)
         z_0, t = z_0.to(device), t.to(device)
 
+        learned, taken = (m[:n], m[n:]) if disentangled else (torch.ones_like(m[:n]), torch.zeros_like(m[n:]))
+
         z_t = torch.cat(
             [
                 diffused(z_0[:n], eps[:n], alpha_bar[:n]),
-                diffused_background(z_0[n:], m[n:], eps[n:], alpha_bar[n:]),
+                diffused_background(z_0[n:], taken, eps[n:], alpha_bar[n:]),
             ]
         )
         with autocast(device):
@@ -142,8 +146,8 @@ class DiffusionStage:
             region = self._region(m, n)
             predicted = self.backbone.predict_noise(z_t, t, tokens, region).float()
         weight = min_snr_weight(alpha_bar, recipe.gamma)
-        first = (weight[:n] * defect_term(eps[:n], predicted[:n], m[:n])).mean()
-        second = (weight[n:] * background_term(eps[n:], predicted[n:], m[n:])).mean()
+        first = (weight[:n] * defect_term(eps[:n], predicted[:n], learned)).mean()
+        second = (weight[n:] * background_term(eps[n:], predicted[n:], taken)).mean()
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(first + recipe.lam * second)
         torch.nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], 1.0)
@@ -231,4 +235,10 @@ class DiffusionStage:
         mask = torch.cat([m[:defects], torch.ones_like(m[defects:])])
         valid = torch.zeros(len(m), self.recipe.tokens_per_type, dtype=torch.bool, device=m.device)
         valid[:defects] = True
-        return Region(mask, self.backbone.background_tokens, valid)
+        return Region(
+            mask,
+            self.backbone.background_tokens,
+            valid,
+            masked_self=self.ablation.masked_self,
+            masked_cross=self.ablation.masked_cross,
+        )

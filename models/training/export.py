@@ -93,7 +93,7 @@ def export(
     for name, embeddings in zip(DEFECT_TYPES, tokens, strict=True):
         Adapter(
             name=name,
-            version=1,
+            version=recipe.type_version,
             backbone=recipe.name,
             backbone_digest=stored.digest,
             tokens=embeddings.detach().cpu(),
