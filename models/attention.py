@@ -33,6 +33,8 @@ class Region:
         background_tokens: how many of the leading tokens are C2's.
         defect_tokens_valid: (B, N − background_tokens) bool; False marks padding. All False for C2 alone.
         coarse: how levels coarser than 16×16 see the mask: "maxpool" (0 or 1) or "coverage" (mean).
+        masked_self: False lets every query see every key: for ablations.
+        masked_cross: False lets every query see the valid defect tokens: for ablations.
     """
 
     def __init__(
@@ -41,6 +43,8 @@ class Region:
         background_tokens: int,
         defect_tokens_valid: Tensor,
         coarse: Coarse = "coverage",
+        masked_self: bool = True,
+        masked_cross: bool = True,
     ) -> None:
         if mask.ndim != 4 or mask.shape[1] != 1:
             raise ValueError(f"a region's mask is (B, 1, L, L), not {tuple(mask.shape)}")
@@ -50,6 +54,8 @@ class Region:
         self.background_tokens = background_tokens
         self.defect_tokens_valid = defect_tokens_valid
         self.coarse: Coarse = coarse
+        self.masked_self = masked_self
+        self.masked_cross = masked_cross
         self._cache: dict[tuple[str, int, int, torch.dtype], Tensor] = {}
 
     def coverage(self, height: int, width: int) -> Tensor:
@@ -65,7 +71,7 @@ class Region:
         """(B, 1, hw, hw) additive bias log(1 − (1 − c_q) c_k) for queries and keys on an h×w grid."""
         key = ("self", height, width, dtype)
         if key not in self._cache:
-            c = self.coverage(height, width)
+            c = self._seen(height, width, self.masked_self)
             allow = 1 - (1 - c)[:, :, None] * c[:, None, :]
             self._cache[key] = allow.log().to(dtype)[:, None]
         return self._cache[key]
@@ -74,11 +80,16 @@ class Region:
         """(B, 1, hw, N) additive bias: 0 for C2's tokens, log c_q for valid defect tokens, −∞ for padding."""
         key = ("cross", height, width, dtype)
         if key not in self._cache:
-            c = self.coverage(height, width)
+            c = self._seen(height, width, self.masked_cross)
             background = c.new_ones(c.shape[0], c.shape[1], self.background_tokens)
             defect = c[:, :, None] * self.defect_tokens_valid.to(c)[:, None, :]
             self._cache[key] = torch.cat([background, defect], dim=2).log().to(dtype)[:, None]
         return self._cache[key]
+
+    def _seen(self, height: int, width: int, masked: bool) -> Tensor:
+        """c, or 1 everywhere where attention is not to be masked: each cell then counts as inside."""
+        c = self.coverage(height, width)
+        return c if masked else torch.ones_like(c)
 
 
 class MaskedAttnProcessor:

@@ -23,13 +23,14 @@ from models.ddim import Grid, guided, moved
 from models.drawing import Drawing
 from models.fingerprint import fingerprint
 from models.finishing import Decoded, finished
-from models.inversion import Trajectory, TrajectoryCache, deepen
+from models.inversion import Outside, Trajectory, TrajectoryCache, deepen, diffuse
 from models.items import ItemRequest, ItemResult
 from models.levels import Levels, colour
 from models.masks import Mask
+from models.noise import noise_key, seeded_normal
 from models.refinement import Calibration
 from models.resampling import as_model_input
-from models.windows import Plot, plan
+from models.windows import Plot, Window, plan
 
 MAX_ATTEMPTS = 3
 """How often an item below its ``min_quality`` is drawn in all; the best attempt is returned."""
@@ -51,16 +52,27 @@ class Generator:
         backbone: the diffusion model.
         batch_shape: rows of every model call; short batches are padded to it.
         cache_bytes: budget of the trajectory cache.
+        outside: "noise" is an ablation: trajectories from q(z_t|z_0) with one ε a window, drawn from the item's
+            noise key, in place of the inversion.
 
     Attributes:
         fingerprint: the execution fingerprint of everything drawn here.
     """
 
-    def __init__(self, backbone: Backbone, batch_shape: int = 1, cache_bytes: int = 256 << 20) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        batch_shape: int = 1,
+        cache_bytes: int = 256 << 20,
+        outside: Outside = "inversion",
+    ) -> None:
         self.backbone = backbone
         self.cache = TrajectoryCache(cache_bytes)
         self.calibration = Calibration.of(backbone.calibration)
+        self.outside = outside
         self.fingerprint = fingerprint(backbone, batch_shape)
+        if outside != "inversion":
+            self.fingerprint += f"+outside={outside}"
         self._batch = Batcher(batch_shape)
         self._plans: dict[int, tuple[Mask, tuple[Plot, ...]]] = {}
 
@@ -105,7 +117,7 @@ class Generator:
         self._plan([request.mask for request in requests])
         try:
             drawings = [
-                [self._prepared(request, plot) for plot in self._plans[id(request.mask)][1]]
+                [self._prepared(request, plot, attempt) for plot in self._plans[id(request.mask)][1]]
                 for request in requests
             ]
             self._draw([drawing for group in drawings for drawing in group], attempt)
@@ -122,7 +134,7 @@ class Generator:
                 planned = (mask, plan(mask, self.backbone.window_px, self.backbone.latent_size))
             self._plans[id(mask)] = planned
 
-    def _prepared(self, request: ItemRequest, plot: Plot) -> Drawing:
+    def _prepared(self, request: ItemRequest, plot: Plot, attempt: int) -> Drawing:
         backbone = self.backbone
         frame = plot.frame(colour(request.image))
         levels = Levels.of(frame, request.black_level, request.white_level)
@@ -131,7 +143,8 @@ class Generator:
         for window in plot.windows:
             y, x = window.y - plot.y, window.x - plot.x
             pixels = levels.to_unit(frame[y : y + plot.side, x : x + plot.side])
-            trajectories.append(self._trajectory(as_model_input(pixels, backbone.window_px), request))
+            key = None if self.outside == "inversion" else _outside_key(request, window, attempt)
+            trajectories.append(self._trajectory(as_model_input(pixels, backbone.window_px), request, key))
         defect = request.adapter.tokens.to(trajectories[0].prompt)
         spare = MAX_DEFECT_TOKENS - len(defect)
         return Drawing(
@@ -148,24 +161,31 @@ class Generator:
             tokens_valid=torch.arange(MAX_DEFECT_TOKENS, device=backbone.device) < len(defect),
         )
 
-    def _trajectory(self, x: Tensor, request: ItemRequest) -> Trajectory:
-        """The trajectory of a window, cached by all that shapes it: pixels, C2 and grid, on this backbone."""
-        key = f"{hashlib.sha256(x.numpy().tobytes()).hexdigest()}|{request.steps}|{request.part}"
+    def _trajectory(self, x: Tensor, request: ItemRequest, noise: int | None) -> Trajectory:
+        """The trajectory of a window, cached by all that shapes it: pixels, C2, grid and fixed noise if any."""
+        pixels = hashlib.sha256(x.numpy().tobytes()).hexdigest()
+        key = f"{pixels}|{request.steps}|{self.outside}|{noise}|{request.part}"
         trajectory = self.cache.get(key)
         if trajectory is None:
             (z_0,) = self._batch(self.backbone.encode, [(x.to(self.backbone.device, self.backbone.dtype),)])
             (reconstruction,) = self._batch(self.backbone.decode, [(z_0,)])
             trajectory = Trajectory([z_0], reconstruction, self.backbone.embed([request.part])[0])
+            if noise is not None:
+                trajectory.noise = seeded_normal(noise, tuple(z_0.shape)).to(z_0)
             self.cache.put(key, trajectory)
         return trajectory
 
     def _draw(self, drawings: list[Drawing], attempt: int) -> None:
         """Invert, start and denoise all drawings together."""
         due = _due(drawings)
-        self._batch.expect(sum((depth - group[0].depth) * len(group) for depth, _, group in due))
+        if self.outside == "inversion":
+            self._batch.expect(sum((depth - group[0].depth) * len(group) for depth, _, group in due))
         self._batch.expect(sum(d.depth * len(d.canvas.corners) * len(d.passes) for d in drawings))
         for depth, grid, group in due:
-            deepen(group, depth, grid, self._background_noise)
+            if self.outside == "inversion":
+                deepen(group, depth, grid, self._background_noise)
+            else:
+                diffuse(group, depth, grid)
         for drawing in drawings:
             drawing.begin(attempt)
         slots = [
@@ -225,6 +245,12 @@ class Generator:
         for drawing in drawings:
             crops = [(crop,) for crop in drawing.canvas.crops(drawing.z)]
             yield Decoded(drawing, self._batch(self.backbone.decode, crops))
+
+
+def _outside_key(request: ItemRequest, window: Window, attempt: int) -> int:
+    """Noise key of a window's fixed ε, never that of the inside's own noise."""
+    name = f"{window.x},{window.y}/{window.side}/outside"
+    return noise_key(request.seed, request.index, name, attempt)
 
 
 def _due(drawings: list[Drawing]) -> list[tuple[int, Grid, list[Trajectory]]]:
