@@ -112,9 +112,13 @@ class DiffusionStage:
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * warm_cosine(step, progress)
 
-        n, k = recipe.batch_defects, recipe.batch_backgrounds
+        close_up = progress < recipe.close_up
+        n, k, rest = (
+            rows * (2 if close_up else 1)
+            for rows in (recipe.batch_defects, recipe.batch_backgrounds, recipe.batch_normals)
+        )
         scenes = torch.from_numpy(rng.choice(self._defective, n, replace=len(self._defective) < n))
-        normals = torch.from_numpy(rng.choice(self._known, recipe.batch_normals))
+        normals = torch.from_numpy(rng.choice(self._known, rest))
         m = torch.stack([self._mask(int(i), rng) for i in scenes])
         m_normals = torch.stack(
             [
@@ -125,7 +129,12 @@ class DiffusionStage:
         disentangled = self.ablation.disentangled
         backgrounds = (self.pool.image if disentangled else self.pool.normal)[scenes[:k]]
         z_0 = torch.cat([self.pool.image[scenes], backgrounds, self.pool.normal[normals]]).float()
-        m = torch.cat([m, m[:k], m_normals]).to(device)
+        m = torch.cat([m, m[:k], m_normals])
+        if close_up:
+            corners = [_corner(one, rng) for one in (*m[:n], *m[n + k :])]
+            corners[n:n] = corners[:k]
+            z_0, m = _quarters(z_0, corners), _quarters(m, corners)
+        m = m.to(device)
         parts = [self._prompt(int(i), rng) for i in torch.cat([scenes, scenes[:k], normals])]
         t = torch.from_numpy(self._timesteps(rng, len(z_0)))
         alpha_bar = self.backbone.alphas_cumprod[t].float().to(device)
@@ -242,3 +251,25 @@ class DiffusionStage:
             masked_self=self.ablation.masked_self,
             masked_cross=self.ablation.masked_cross,
         )
+
+
+def _corner(m: Tensor, rng: np.random.Generator) -> tuple[int, int]:
+    """Where a quarter of a window begins that holds a cell of its mask (1, L, L), or anything if there is none."""
+    half = m.shape[-1] // 2
+    cells = m[0].nonzero()
+    if not len(cells):
+        row, column = rng.integers(0, half + 1, 2).tolist()
+        return row, column
+    row, column = (
+        int(rng.integers(max(cell - half + 1, 0), min(cell, half) + 1))
+        for cell in cells[rng.integers(len(cells))].tolist()
+    )
+    return row, column
+
+
+def _quarters(x: Tensor, corners: list[tuple[int, int]]) -> Tensor:
+    """(B, C, L, L) → (B, C, L/2, L/2)."""
+    half = x.shape[-1] // 2
+    return torch.stack(
+        [one[:, row : row + half, column : column + half] for one, (row, column) in zip(x, corners, strict=True)]
+    )

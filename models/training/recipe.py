@@ -45,6 +45,7 @@ class Recipe:
     norm_groups: int = 16
     scenes: int = 7200
     photo_crops: int = 1200
+    close_up: float = 0.75  # share of the budget on quarters of windows, twice as many: four times cheaper each
     batch_defects: int = 10  # rows of the first term: z_t under C1
     batch_backgrounds: int = 3  # rows of the second term: z_t^m under C2, of the same scenes
     batch_normals: int = 3  # rows of normal images under C2; one in three with a random m
