@@ -1,0 +1,108 @@
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from bench.inversion import Measures, table
+from models.adapters import Adapter
+from models.ddim import Grid
+from models.generation import Generator, _outside_key
+from models.inversion import Trajectory, diffuse
+from models.items import ItemRequest, ItemResult
+from models.noise import seeded_normal
+from models.windows import Window
+from tests.models.tiny import tiny_backbone
+
+BEFORE = "f022f825aff9364a5f039805f36b5290e8f2d5865896e3b434068d0ddb85ed84"
+"""Image and refined mask of `item` as drawn before there was a choice, by `BEFORE_ON`."""
+BEFORE_ON = ("2.13.0+cpu", "AVX2")
+
+
+@pytest.fixture(scope="module")
+def item() -> ItemRequest:
+    backbone = tiny_backbone()
+    tokens = torch.randn(4, backbone.token_width, generator=torch.Generator().manual_seed(1))
+    adapter = Adapter("scratch", 1, backbone.name, backbone.digest, tokens)
+    image = np.random.default_rng(5).integers(60, 200, (100, 120, 3), dtype=np.uint8)
+    mask = np.zeros((100, 120), dtype=np.bool_)
+    mask[30:50, 40:70] = True
+    mask[80, 5:60] = True
+    return ItemRequest(image, mask, adapter, "metal", 0.7, 2.0, 0.9, steps=4, seed=7, index=0)
+
+
+def drawn(generator: Generator, item: ItemRequest) -> ItemResult:
+    return generator.generate([item])[0]
+
+
+def test_by_default_the_same_bytes_are_drawn_as_before_there_was_a_choice(item: ItemRequest) -> None:
+    here = (torch.__version__, torch.backends.cpu.get_cpu_capability())
+    if here != BEFORE_ON:
+        pytest.skip(f"the digest was taken on {BEFORE_ON}; this is {here}")
+    torch.set_num_threads(1)
+    result = drawn(Generator(tiny_backbone()), item)
+    content = np.asarray(result.image).tobytes() + np.asarray(result.refined_mask).tobytes()
+    assert hashlib.sha256(content).hexdigest() == BEFORE
+
+
+def test_the_default_is_the_inversion() -> None:
+    default, named = Generator(tiny_backbone()), Generator(tiny_backbone(), outside="inversion")
+    assert (default.outside, default.fingerprint) == (named.outside, named.fingerprint)
+
+
+def test_noised_trajectories_equal_the_closed_form() -> None:
+    grid = Grid.over(torch.linspace(0.99, 0.01, 100), 10)
+    z_0, eps = torch.randn(4, 8, 8), torch.randn(4, 8, 8)
+    trajectory = Trajectory([z_0], torch.zeros(3, 8, 8), torch.zeros(1, 4), eps)
+    diffuse([trajectory], 3, grid)
+    diffuse([trajectory], 7, grid)
+    assert trajectory.depth == 7
+    for level in range(8):
+        alpha_bar = grid.alpha_bar[level].item()
+        torch.testing.assert_close(trajectory.latents[level], alpha_bar**0.5 * z_0 + (1 - alpha_bar) ** 0.5 * eps)
+    with pytest.raises(ValueError, match="no fixed noise"):
+        diffuse([replace(trajectory, noise=None)], 8, grid)
+
+
+def test_a_window_has_one_noise_from_the_items_key(item: ItemRequest) -> None:
+    generator = Generator(tiny_backbone(), outside="noise")
+    (group,) = generator._drawn([item], attempt=1)
+    for drawing in group:
+        for window, trajectory in zip(drawing.plot.windows, drawing.trajectories, strict=True):
+            assert trajectory.noise is not None
+            key = _outside_key(item, window, 1)
+            assert torch.equal(trajectory.noise, seeded_normal(key, tuple(trajectory.noise.shape)))
+    keys = {
+        _outside_key(replace(item, seed=seed), Window(0, 0, 64), attempt) for seed in (1, 2) for attempt in (1, 2)
+    }
+    assert len(keys) == 4
+
+
+def test_noise_needs_no_passes_to_invert_and_keeps_the_promises(item: ItemRequest) -> None:
+    generator = Generator(tiny_backbone(), outside="noise")
+    inverting = Generator(tiny_backbone())
+    assert generator.fingerprint != inverting.fingerprint
+    steps: dict[str, list[tuple[int, int]]] = {"noise": [], "inversion": []}
+
+    def into(name: str) -> Callable[[int, int], None]:
+        return lambda done, total: steps[name].append((done, total))
+
+    (result,) = generator.generate([item], into("noise"))
+    inverting.generate([item], into("inversion"))
+    assert steps["noise"][-1][0] == steps["noise"][-1][1] < steps["inversion"][-1][1]
+    assert np.array_equal(result.image[~item.mask], item.image[~item.mask])
+    assert np.array_equal(drawn(generator, item).image, result.image)  # a cache hit
+    other = replace(item, seed=8)
+    assert np.array_equal(
+        drawn(generator, other).image, drawn(Generator(tiny_backbone(), outside="noise"), other).image
+    )
+
+
+def test_the_table_compares_pair_by_pair() -> None:
+    one = [Measures(0.9, 0.8, float(i), 0.5, 1.0, 32, 16) for i in range(8)]
+    other = [replace(measure, context_error=measure.context_error + 2) for measure in one]
+    rows = {row["median of"]: row for row in table(one, other, {"inversion": 0.9, "noise": 0.7})}
+    assert rows["context error"]["difference"] == pytest.approx((-2, -2))
+    assert rows["presence (AUROC)"]["noise"] == 0.7
