@@ -5,13 +5,34 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bench import first_item, presence
+from bench import (
+    context,
+    first_item,
+    inversion,
+    lemma,
+    presence,
+    realness,
+    recipe,
+    roundtrip,
+    severity,
+    sheets,
+    types,
+)
 from bench.promises import run as promises
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
+    "context": context.main,
     "first-item": first_item.main,
+    "inversion": inversion.main,
+    "lemma": lemma.main,
     "presence": presence.main,
     "promises": promises.main,
+    "realness": realness.main,
+    "recipe": recipe.main,
+    "roundtrip": roundtrip.main,
+    "severity": severity.main,
+    "sheets": sheets.main,
+    "types": types.main,
 }
 
 
