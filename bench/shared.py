@@ -114,7 +114,7 @@ def write(path: Path | None, arguments: argparse.Namespace, **tables: Any) -> No
 
 def _text(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:.3f}"
+        return f"{value:.4f}"
     if isinstance(value, tuple | list):
         return " to ".join(_text(one) for one in value)
     return str(value)
