@@ -25,7 +25,9 @@ import numpy as np
 from tqdm import tqdm
 
 from bench import shared
+from bench.intervals import interval
 from bench.presence import auroc, seed_ratio
+from bench.rendered import adapters_of
 from models.adapters import Adapter
 from models.backbone import Backbone
 from models.generation import Generator
@@ -62,7 +64,7 @@ def main() -> None:
     if arguments.seeds < 2:
         parser.error("--seeds: diversity needs two or more")
     backbone = Backbone.load(arguments.backbone)
-    adapters = shared.defect_types(arguments.backbone)
+    adapters = adapters_of(arguments.backbone)
     by_way: dict[Outside, list[Measures]] = {}
     presence: dict[Outside, float] = {}
     for way in WAYS:
@@ -96,7 +98,7 @@ def table(
                 "median of": measure.name.replace("_", " "),
                 "inversion": float(np.median(pair[0])),
                 "noise": float(np.median(pair[1])),
-                "difference": shared.interval(pair[0] - pair[1], shared.median),
+                "difference": interval(pair[0] - pair[1], shared.median),
             }
         )
     return [

@@ -25,6 +25,8 @@ from tqdm import tqdm
 
 from bench import shared
 from bench.data import Entry, entries
+from bench.intervals import interval
+from bench.rendered import adapters_of
 from models import scores
 from models.backbone import Backbone
 from models.composition import surrounding_grain
@@ -48,7 +50,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", choices=shared.ALL_SETS, dest="sets")
     arguments = parser.parse_args()
     generator = Generator(Backbone.load(arguments.backbone))
-    types = shared.defect_types(arguments.backbone)
+    types = adapters_of(arguments.backbone)
     rows: list[dict[str, Any]] = []
     for name in arguments.sets or shared.ALL_SETS:
         labelled = [entry for entry in entries(name, split="teach") if entry.mask is not None]
@@ -88,7 +90,7 @@ def table(
             "no defect": float(np.median([pair[which] for pair in nothing])) if nothing else float("nan"),
             "items": len(drawn),
             "median": median,
-            "interval": shared.interval(drawn, shared.median) if len(drawn) else "",
+            "interval": interval(drawn, shared.median) if len(drawn) else "",
             "within": bool(band[0] <= median <= band[1]) if len(drawn) else "",
         }
 

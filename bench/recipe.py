@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from bench import shared
 from bench.data import SPLITS, data_root
+from bench.rendered import adapters_of
 from bench.roundtrip import psnr
 from models.adapters import Adapter
 from models.attention import Region
@@ -64,7 +65,7 @@ def main() -> None:
         short = _trained(out, arguments)
         minutes = (time.monotonic() - began) / 60
         folder = out / short.name
-        theirs = shared.defect_types(arguments.backbone)
+        theirs = adapters_of(arguments.backbone)
         ours = [Adapter.load(file) for file in sorted((folder / "defect_types").glob("*.safetensors"))]
     common = sorted({adapter.name for adapter in ours} & {adapter.name for adapter in theirs})
     rows = compared(

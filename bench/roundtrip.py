@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from bench import shared
 from bench.data import SPLITS, entries
+from bench.intervals import interval
 from models.backbone import Backbone
 from models.levels import Levels, Pixels, colour
 from models.resampling import as_model_input
@@ -75,7 +76,7 @@ def summary(errors: list[float], goal: float) -> dict[str, Any]:
     return {
         "windows": len(errors),
         "mean dB": float(decibels.mean()),
-        "interval": shared.interval(decibels, shared.mean),
+        "interval": interval(decibels, shared.mean),
         "pooled dB": psnr(float(np.mean(errors))),
         "5 % dB": float(np.quantile(decibels, 0.05)),
         "goal": goal,

@@ -25,6 +25,8 @@ from tqdm import tqdm
 
 from bench import shared
 from bench.data import entries
+from bench.intervals import interval
+from bench.rendered import adapters_of
 from models.adapters import Adapter
 from models.backbone import Backbone
 from models.generation import Generator
@@ -63,7 +65,7 @@ def main() -> None:
     size = generator.backbone.window_px
     adapters = [
         adapter
-        for adapter in shared.defect_types(arguments.backbone)
+        for adapter in adapters_of(arguments.backbone)
         if arguments.types is None or adapter.name in arguments.types
     ]
     table: list[dict[str, Any]] = []
@@ -132,9 +134,9 @@ def correlations(measured: Sequence[Sequence[float]]) -> dict[str, Any]:
     return {
         "pairs": len(points),
         "within": float(each.mean()),
-        "interval": shared.interval(each, shared.mean),
+        "interval": interval(each, shared.mean),
         "pooled": pooled(points),
-        "interval of pooled": shared.interval(points, pooled, draws=300),
+        "interval of pooled": interval(points, pooled, draws=300),
         "unchanged": int((points.max(axis=1) == points.min(axis=1)).sum()),
         "goal": GOAL,
         "met": bool(each.mean() >= GOAL),
@@ -185,7 +187,7 @@ def line(shape: tuple[int, int], window: int, number: int) -> tuple[Mask, Mask, 
 
 def thin_row(ratios: Sequence[float]) -> dict[str, Any]:
     """A type's row, from its ratios; the goal is met if the interval of the median reaches it."""
-    low, high = shared.interval(np.log(ratios), shared.median)
+    low, high = interval(np.log(ratios), shared.median)
     return {
         "lines": len(ratios),
         "thin/wide": float(np.median(ratios)),

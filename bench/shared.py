@@ -1,10 +1,10 @@
-"""What several benchmarks share: photos, types, intervals, tables and their JSON."""
+"""What several benchmarks share: photos, tables and their JSON."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.promises.pairs import read
-from models.adapters import Adapter
-from models.backbone import BUNDLED
 from models.levels import Pixels, colour
 from models.masks import Mask
 
 ALL_SETS = ("bsdata_ballscrew", "crackforest", "deeppcb", "fabric_hsst", "magnetic_tile", "visa_capsules")
-Statistic = Callable[[NDArray[np.float64]], float]
 
 
 def parser(name: str, doc: str | None, backbone: str = "flawsmith-small-0") -> argparse.ArgumentParser:
@@ -54,34 +51,10 @@ def luminance(image: Pixels) -> NDArray[np.float32]:
     return np.asarray(unit, dtype=np.float32)
 
 
-def defect_types(backbone: str) -> list[Adapter]:
-    """The types that lie beside a bundled backbone, or in a backbone's folder.
-
-    Raises:
-        FileNotFoundError: there are none.
-    """
-    folder = Path(backbone) if Path(backbone).is_dir() else BUNDLED / backbone
-    files = sorted((folder / "defect_types").glob("*.safetensors"))
-    if not files:
-        raise FileNotFoundError(f"no defect types in {folder / 'defect_types'}")
-    return [Adapter.load(file) for file in files]
-
-
 def spread(things: Sequence[Any], count: int) -> list[Any]:
     """At most `count` of them, evenly spread."""
     places = np.linspace(0, len(things) - 1, min(count, len(things))).round().astype(int)
     return [things[i] for i in places]
-
-
-def interval(
-    values: Sequence[float] | NDArray[np.float64], statistic: Statistic, draws: int = 1000
-) -> tuple[float, float]:
-    """95 % bootstrap interval of a statistic of independent values (n,) or rows (n, …)."""
-    array = np.asarray(values, dtype=np.float64)
-    rng = np.random.default_rng(len(array))
-    again = [statistic(array[rng.integers(len(array), size=len(array))]) for _ in range(draws)]
-    low, high = np.nanpercentile(again, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def median(values: NDArray[np.float64]) -> float:

@@ -40,6 +40,7 @@ from bench.rendered import (
     square_around,
     write_json,
 )
+from bench.shared import ALL_SETS
 from models.adapters import Adapter
 from models.backbone import Backbone
 from models.features import features
@@ -47,7 +48,6 @@ from models.generation import Generator
 from models.items import ItemRequest
 from models.masks import Mask
 
-SETS = ("bsdata_ballscrew", "crackforest", "deeppcb", "fabric_hsst", "magnetic_tile", "visa_capsules")
 LEFT_OUT = "missing"
 """Of nine types the one that the table of eight leaves out: only some surfaces have a part that can be missing."""
 
@@ -120,7 +120,7 @@ def requests_on_rendered(count: int, seed: int) -> Iterator[tuple[Image, Mask]]:
 
 def requests_on_photos(count: int, seed: int) -> Iterator[tuple[Image, Mask]]:
     """Good photos of the split "test", the sets by turns, at most 512 px of each, with such masks."""
-    photos = [entries(name, "good", split="test") for name in SETS]
+    photos = [entries(name, "good", split="test") for name in ALL_SETS]
     for index in range(count):
         rng = np.random.default_rng([Stream.NORMALS, index, seed, 2])
         choice = photos[index % len(photos)]
