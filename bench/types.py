@@ -59,18 +59,25 @@ Numbers = NDArray[np.int64]
 
 @torch.inference_mode()
 def described(image: Image, normal: Image, mask: Mask) -> NDArray[np.float32]:
-    """(1536,) what the judge sees: features over the mask, their change from the normal, and the crop's mean."""
-    crop = square_around(mask)
-    planes = [cv2.resize(one[crop], (_SEEN, _SEEN), interpolation=cv2.INTER_LINEAR) for one in (image, normal)]
-    x = torch.from_numpy(np.stack(planes)).permute(0, 3, 1, 2).float() / 255
-    m = functional.adaptive_max_pool2d(torch.from_numpy(mask[crop][None, None].astype(np.float32)), _SEEN)
-    masked, crops = [], []
+    """(2560,) what the judge sees in the square around what changed: features of the picture, of its difference to
+    the normal image, and how they differ from the normal image's; means by the change, and over the square."""
+    change = np.abs(image.astype(np.float32) - normal).max(axis=2) * mask
+    strong = change > max(change.max() / 4, 1)
+    crop = square_around(strong if strong.any() else mask)
+    picture, before = (
+        cv2.resize(one[crop], (_SEEN, _SEEN), interpolation=cv2.INTER_CUBIC) for one in (image, normal)
+    )
+    difference = np.clip(picture.astype(np.float32) - before + 128, 0, 255).astype(np.uint8)
+    x = torch.from_numpy(np.stack([picture, before, difference])).permute(0, 3, 1, 2).float() / 255
+    share = torch.from_numpy(cv2.resize(change[crop], (_SEEN, _SEEN), interpolation=cv2.INTER_LINEAR))[None, None]
+    share = share / share.max().clamp(min=1)
+    changed, whole = [], []
     for plane in features().maps(x):
-        weight = functional.adaptive_max_pool2d(m, plane.shape[-2:])
-        masked.append((plane * weight).sum(dim=(2, 3)) / weight.sum())
-        crops.append(plane[0].mean(dim=(1, 2)))
-    item, before = torch.cat(masked, dim=1)
-    return np.asarray(torch.cat([item, item - before, *crops]).numpy(), dtype=np.float32)
+        weight = functional.adaptive_avg_pool2d(share, (plane.shape[2], plane.shape[3]))
+        changed.append((plane * weight).sum(dim=(2, 3)) / weight.sum().clamp(min=1e-6))
+        whole.append(plane.mean(dim=(2, 3)))
+    c, w = torch.cat(changed, dim=1), torch.cat(whole, dim=1)
+    return np.asarray(torch.cat([c[0], c[0] - c[1], c[2], w[0] - w[1], w[2]]).numpy(), dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,24 +91,23 @@ class Judge:
     def taught(cls, types: Sequence[str], scenes: int, seed: int = 0) -> Judge:
         """Taught on that many rendered scenes in all."""
         x, y = rendered(Stream.JUDGE, types, scenes, seed)
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.003, max_iter=1000))
         return cls(tuple(types), model.fit(x, y))
 
     def scores(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(n, types) for descriptions (n, 1536); higher is likelier."""
+        """(n, types) for descriptions (n, 2560); higher is likelier."""
         return np.asarray(self.model.predict_log_proba(x), dtype=np.float64)
 
 
 def rendered(
-    stream: Stream, types: Sequence[str], scenes: int, seed: int = 0, defects: bool = True
+    stream: Stream, types: Sequence[str], scenes: int, seed: int = 0
 ) -> tuple[NDArray[np.float32], Numbers]:
-    """Descriptions (n, 1536) and numbers of types (n,) of rendered scenes; without `defects` the normals in their
-    place, which shows what the mask alone gives away."""
+    """Descriptions (n, 2560) and numbers of types (n,) of rendered scenes."""
     x, y = [], []
     for index in tqdm(range(scenes), desc=stream.name.lower(), leave=False):
         pair = draw_pair(stream, index, types[index % len(types)], seed)
         mask = judged_mask(pair, np.random.default_rng([stream, index, seed, 1]))
-        x.append(described(pair.image if defects else pair.normal, pair.normal, mask))
+        x.append(described(pair.image, pair.normal, mask))
         y.append(index % len(types))
     return np.stack(x), np.array(y)
 
@@ -218,7 +224,6 @@ def main() -> None:
     scenes, seed = arguments.scenes * len(names), arguments.seed
     judge = Judge.taught(names, scenes, seed)
     x, y = rendered(Stream.JUDGE_TEST, names, max(scenes // 3, len(names)), seed)
-    bare, _ = rendered(Stream.JUDGE_TEST, names, max(scenes // 3, len(names)), seed, defects=False)
     kept = {"all": list(range(len(names)))}
     if len(names) == 9 and LEFT_OUT in names:
         kept["eight"] = [i for i, name in enumerate(names) if name != LEFT_OUT]
@@ -234,7 +239,6 @@ def main() -> None:
         figures[label] = {
             "types": [names[i] for i in some],
             "judge": _accuracy(judge.scores(x), y, some),
-            "judge_by_mask_alone": _accuracy(judge.scores(bare), y, some),
             **{kind: table.only(some).figures() for kind, table in tables.items()},
         }
         _print(figures[label])
@@ -256,8 +260,6 @@ def _print(figures: dict[str, Any]) -> None:
         print(f"  {label:<44}{value:>7.3f}  [{interval[0]:.3f}, {interval[1]:.3f}]")
 
     row("judge on rendered truth", figures["judge"]["accuracy"], figures["judge"]["interval"])
-    alone = figures["judge_by_mask_alone"]
-    row("judge on normals: what the mask gives away", alone["accuracy"], alone["interval"])
     for kind in ("rendered", "photos"):
         table = figures[kind]
         row(f"items on {kind} named as asked", table["accuracy"], table["interval"])
