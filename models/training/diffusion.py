@@ -16,7 +16,6 @@ from models.attention import Region
 from models.backbone import Backbone
 from models.losses import background_term, defect_term, diffused, diffused_background, min_snr_weight
 from models.rendering import DEFECT_TYPES
-from models.training.loosening import loosened, on_latent_grid
 from models.training.pool import Pool
 from models.training.preview import preview
 from models.training.recipe import Ablation, Recipe
@@ -218,8 +217,8 @@ class DiffusionStage:
 
     def _mask(self, i: int, rng: np.random.Generator) -> Tensor:
         """m of scene i: (1, L, L) float32."""
-        loose = loosened(self.pool.mask[i].numpy(), rng)
-        return torch.from_numpy(on_latent_grid(loose, self.backbone.factor))[None]
+        requests = self.pool.requests[i]
+        return requests[int(rng.integers(len(requests)))][None].float()
 
     def _prompt(self, i: int, rng: np.random.Generator) -> str:
         """C2's text: mostly the part's name; sometimes none, because requests may name none."""

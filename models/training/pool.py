@@ -13,8 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.backbone import Backbone
+from models.masks import Mask
+from models.training.loosening import loosened, on_latent_grid
 from models.training.scenes import TrainingScene
 from models.training.vae import to_pixels
+
+LOOSENINGS = 8
+"""Masks of each scene; they are drawn once, because they cost more than a GPU waits for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +29,7 @@ class Pool:
     image, normal: (N, C, L, L) float16, z_0 with and without the defect; equal where `known` is False.
     known: (N,) bool, whether there is a normal image of the scene.
     mask: (N, P, P) bool, the defect's own pixels.
+    requests: (N, LOOSENINGS, L, L) bool, masks as requests draw them around it.
     types: N names, "" for no defect. parts: N texts.
     """
 
@@ -31,6 +37,7 @@ class Pool:
     normal: Tensor
     known: Tensor
     mask: Tensor
+    requests: Tensor
     types: list[str]
     parts: list[str]
 
@@ -43,6 +50,7 @@ class Pool:
         images: list[Tensor] = []
         normals: list[Tensor] = []
         masks: list[Tensor] = []
+        requests: list[Tensor] = []
         known: list[bool] = []
         types: list[str] = []
         parts: list[str] = []
@@ -56,10 +64,21 @@ class Pool:
                 images.append(encoded([scene.image for scene in some]))
                 normals.append(encoded([scene.image if scene.normal is None else scene.normal for scene in some]))
                 masks.append(torch.from_numpy(np.stack([scene.mask for scene in some])))
+                requests += [
+                    requested(scene.mask, len(requests) + i, backbone.factor) for i, scene in enumerate(some)
+                ]
                 known += [scene.normal is not None for scene in some]
                 types += [scene.defect_type for scene in some]
                 parts += [scene.part for scene in some]
-        return cls(torch.cat(images), torch.cat(normals), torch.tensor(known), torch.cat(masks), types, parts)
+        return cls(
+            torch.cat(images),
+            torch.cat(normals),
+            torch.tensor(known),
+            torch.cat(masks),
+            torch.stack(requests),
+            types,
+            parts,
+        )
 
     def save(self, path: Path) -> None:
         """Write the pool, so that a later run need not render again."""
@@ -71,3 +90,10 @@ class Pool:
     def load(cls, path: Path) -> Pool:
         """Read what `save` wrote."""
         return cls(**torch.load(path, weights_only=True))
+
+
+def requested(mask: Mask, index: int, factor: int) -> Tensor:
+    """Masks as requests draw them around the mask (P, P) of scene `index`: (LOOSENINGS, L, L) bool."""
+    rng = np.random.default_rng(index)
+    masks = [on_latent_grid(loosened(mask, rng), factor) > 0 for _ in range(LOOSENINGS)]
+    return torch.from_numpy(np.stack(masks))

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.resampling import as_model_input
-from models.training.photos import Photo, _resized, crops, read_teach
+from models.training.cuts import cut_image
+from models.training.photos import Photo, crops, native_crops, read_teach
+from models.windows import Window
 
 SIZE = 64
 
@@ -122,4 +124,15 @@ def test_pixels_are_resampled_as_generation_resamples_them(side: int) -> None:
     window = np.stack([127 + 100 * np.sin(x / 9), 127 + 100 * np.cos(y / 7), x + y], axis=2).clip(0, 255)
     pixels = np.rint(window).astype(np.uint8)
     reference = as_model_input(pixels.astype(np.float32) / 255, SIZE).numpy().transpose(1, 2, 0) * 255
-    assert np.abs(_resized(pixels, SIZE) - reference).max() <= 4
+    assert np.abs(cut_image(Window(0, 0, side), pixels, SIZE) - reference).max() <= 4
+
+
+def test_native_crops_show_the_photos_own_pixels(tmp_path: Path) -> None:
+    photo = scratched(tmp_path, 100, 150, 20)
+    crops_ = list(native_crops([photo], 0, 6, SIZE))
+    assert all(crop.scale == 1 and crop.image.shape == (SIZE, SIZE, 3) for crop in crops_)
+    for crop in crops_:
+        np.testing.assert_array_equal(crop.image[..., 0] > 0, crop.mask)
+    assert len({crop.mask.tobytes() for crop in crops_}) > 1
+    with pytest.raises(ValueError, match="no photos"):
+        next(native_crops([], 0, 1, SIZE))

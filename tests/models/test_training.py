@@ -179,7 +179,7 @@ def test_the_average_follows_the_weights_behind() -> None:
 
 
 def test_defect_tokens_learn_only_from_rows_of_their_type() -> None:
-    stage = diffusion_stage(replace(TINY, batch_defects=1))
+    stage = diffusion_stage(replace(TINY, batch_defects=1, close_up=0.0))
     stage.step(0, 0.0)
     assert stage.tokens.grad is not None
     assert (stage.tokens.grad.abs().amax(dim=(1, 2)) > 0).sum() == 1
@@ -263,6 +263,14 @@ def test_thin_masks_stay_on_the_latent_grid() -> None:
     latent = on_latent_grid(mask, 4)
     assert latent.shape == (8, 8)
     assert np.argwhere(latent).tolist() == [[3, 5]]
+
+
+def test_the_pool_holds_requests_around_each_mask() -> None:
+    pool = diffusion_stage().pool
+    for mask, requests in zip(pool.mask, pool.requests, strict=True):
+        tight = torch.from_numpy(on_latent_grid(mask.numpy(), 4)) > 0
+        assert ((requests | tight) == requests).all()
+    assert len({int(request.sum()) for request in pool.requests.flatten(0, 1)}) > 4
 
 
 def test_a_generous_box_is_wider_than_the_smallest(corner: np.ndarray) -> None:
