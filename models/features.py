@@ -76,6 +76,7 @@ class Features(nn.Module):
 @cache
 def features(device: str = "cpu") -> Features:
     """The extractor on a device, loaded once."""
-    extractor = Features()
-    nn.Module.to(extractor, device=torch.device(device))
+    with torch.inference_mode(False):  # whoever comes first, the next one may want gradients
+        extractor = Features()
+        nn.Module.to(extractor, device=torch.device(device))
     return extractor

@@ -25,6 +25,15 @@ def test_the_extractor_never_learns_but_passes_gradients_to_pictures() -> None:
     assert not extractor.network.training
 
 
+def test_gradients_pass_even_if_the_extractor_was_first_loaded_for_inference() -> None:
+    features.cache_clear()
+    with torch.inference_mode():
+        features()
+    x = picture(0).requires_grad_()
+    features().distance(x, picture(1)).sum().backward()  # type: ignore[no-untyped-call]
+    assert x.grad is not None
+
+
 def test_a_picture_is_nearer_to_its_blurred_self_than_to_another_scene() -> None:
     x = picture(2)
     blurred = torch.nn.functional.avg_pool2d(x, 3, stride=1, padding=1)
