@@ -1,30 +1,33 @@
 """``python -m bench presence``: does ``presence`` tell defects from controls, and do seeds differ?
 
-Items and controls (same photo, mask and seed; C2 only) are drawn on real normals for masks of five classes.
-Printed for each: AUROC of ``presence``, and the median pairwise difference between seeds in the mask as a share
-of the difference to the normal image.
+Items and controls (same photo, mask and seed; C2 only) are drawn on real normals of the split "test" for masks of
+five classes, the types by turns. Shown for each: AUROC of ``presence`` with its interval over photos, and the
+median pairwise difference between seeds in the mask as a share of the difference to the normal image.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
-from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from bench.promises.pairs import SETS, data_folder, read
+from bench import shared
+from bench.data import entries
+from bench.intervals import bootstrap
+from bench.rendered import adapters_of
 from models.adapters import Adapter
-from models.backbone import BUNDLED, Backbone
+from models.backbone import Backbone
 from models.generation import Generator
 from models.items import ItemRequest, ItemResult
 from models.levels import Pixels
+
+GOAL = 0.95
 
 Shape = tuple[int, int]
 MaskMaker = Callable[[np.random.Generator, Shape], NDArray[np.uint8]]
@@ -86,16 +89,17 @@ CLASSES: dict[str, MaskMaker] = {
 }
 
 
-@dataclass
-class Tally:
-    """What one class gave."""
+@dataclass(frozen=True)
+class Measured:
+    """One photo and mask: ``presence`` of items and controls, one a seed, and `seed_ratio`."""
 
-    items: list[float] = field(default_factory=list)
-    controls: list[float] = field(default_factory=list)
-    seed_ratios: list[float] = field(default_factory=list)
+    type: str
+    items: list[float]
+    controls: list[float]
+    seeds: float
 
 
-def auroc(positive: list[float], negative: list[float]) -> float:
+def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
     """Chance that a positive scores above a negative, ties half."""
     p, n = np.array(positive)[:, None], np.array(negative)[None]
     return float((p > n).mean() + 0.5 * (p == n).mean())
@@ -107,73 +111,75 @@ def seed_ratio(requests: list[ItemRequest], results: list[ItemResult]) -> float:
     normal = requests[0].image[mask].astype(np.float64)
     inside = [result.image[mask].astype(np.float64) for result in results]
     to_normal = float(np.mean([np.abs(one - normal).mean() for one in inside]))
-    if to_normal == 0:
+    if to_normal == 0 or len(inside) < 2:
         return 0.0
     return float(np.median([np.abs(a - b).mean() for a, b in combinations(inside, 2)]) / to_normal)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench presence", description=__doc__)
-    parser.add_argument("--backbone", default="flawsmith-small-0")
-    parser.add_argument("--photos", type=int, default=4, help="photos a set and class")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--set", action="append", choices=SETS, dest="sets")
-    arguments = parser.parse_args()
-    data = data_folder()
-    if data is None:
-        sys.exit("the real images are not here: set FLAWSMITH_DATA to their folder")
-    generator = Generator(Backbone.load(arguments.backbone))
-    folder = BUNDLED / arguments.backbone / "defect_types"
-    adapters = [Adapter.load(path) for path in sorted(folder.glob("*.safetensors"))]
-    rng = np.random.default_rng(3)
-    print(f"{'masks':<20}{'type':<12}{'n':>4}{'AUROC':>8}{'items':>8}{'controls':>10}{'seeds':>8}")
-    for name, make in CLASSES.items():
-        tallies = {adapter.name: Tally() for adapter in adapters}
-        photos = [photo for chosen in arguments.sets or SETS for photo in _photos(data, chosen, arguments.photos)]
-        for number, file in enumerate(tqdm(photos, desc=name, leave=False)):
-            adapter = adapters[number % len(adapters)]
-            _one(generator, adapter, read(file), make, rng, arguments.seeds, tallies[adapter.name])
-        whole = Tally()
-        for type_, tally in tallies.items():
-            _print(name, type_, tally)
-            whole.items += tally.items
-            whole.controls += tally.controls
-            whole.seed_ratios += tally.seed_ratios
-        _print(name, "all", whole)
-
-
-def _photos(data: Path, chosen: str, count: int) -> list[Path]:
-    files = sorted((data / chosen / "train" / "good").glob("*"))
-    return [files[i] for i in np.linspace(0, len(files) - 1, count).round().astype(int)]
-
-
-def _one(
-    generator: Generator,
-    adapter: Adapter,
-    image: Pixels,
-    make: MaskMaker,
-    rng: np.random.Generator,
-    seeds: int,
-    tally: Tally,
-) -> None:
-    height, width = image.shape[:2]
-    mask = make(rng, (height, width)) > 0
-    requests = [ItemRequest.by_default(image, mask, adapter, seed) for seed in range(seeds)]
+def measured(
+    generator: Generator, adapter: Adapter, image: Pixels, mask: NDArray[np.bool_], seeds: Sequence[int]
+) -> Measured:
+    """Items and controls of one photo and mask, a pair a seed."""
+    requests = [ItemRequest.by_default(image, mask, adapter, seed) for seed in seeds]
     results = generator.generate(requests)
     controls = generator.generate([replace(request, control=True) for request in requests])
-    tally.items += [result.scores.presence for result in results]
-    tally.controls += [control.scores.presence for control in controls]
-    tally.seed_ratios.append(seed_ratio(requests, results))
-
-
-def _print(name: str, type_: str, tally: Tally) -> None:
-    if not tally.items:
-        return
-    print(
-        f"{name:<20}{type_:<12}{len(tally.items):>4}{auroc(tally.items, tally.controls):>8.3f}"
-        f"{np.median(tally.items):>8.2f}{np.median(tally.controls):>10.2f}{np.median(tally.seed_ratios):>8.2f}",
-        flush=True,
+    return Measured(
+        adapter.name,
+        [result.scores.presence for result in results],
+        [control.scores.presence for control in controls],
+        seed_ratio(requests, results),
     )
+
+
+def row(masks: str, type_: str, each: Sequence[Measured]) -> dict[str, Any]:
+    """Figures of some photos."""
+
+    def separated(chosen: Sequence[Measured]) -> float:
+        return auroc([v for one in chosen for v in one.items], [v for one in chosen for v in one.controls])
+
+    return {
+        "masks": masks,
+        "type": type_,
+        "photos": len(each),
+        "AUROC": separated(each),
+        "interval": bootstrap(len(each), lambda rows: separated([each[i] for i in rows])),
+        "items": float(np.median([v for one in each for v in one.items])),
+        "controls": float(np.median([v for one in each for v in one.controls])),
+        "seeds": float(np.median([one.seeds for one in each])),
+    }
+
+
+def main() -> None:
+    parser = shared.parser("presence", __doc__)
+    parser.add_argument("--photos", type=int, default=4, help="photos a set and class")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--set", action="append", choices=shared.ALL_SETS, dest="sets")
+    parser.add_argument("--by-type", action="store_true", help="also a row a type")
+    arguments = parser.parse_args()
+    generator = Generator(Backbone.load(arguments.backbone))
+    adapters = adapters_of(arguments.backbone)
+    rng = np.random.default_rng([3, arguments.seed])
+    seeds = [arguments.seed * arguments.seeds + i for i in range(arguments.seeds)]
+    rows = []
+    turn = 0
+    for name, make in CLASSES.items():
+        each = []
+        photos = [
+            entry.image
+            for chosen in arguments.sets or shared.ALL_SETS
+            for entry in shared.spread(entries(chosen, "good", split="test"), arguments.photos)
+        ]
+        for file in tqdm(photos, desc=name, leave=False):
+            image = shared.read_photo(file)
+            mask = make(rng, (image.shape[0], image.shape[1])) > 0
+            each.append(measured(generator, adapters[turn % len(adapters)], image, mask, seeds))
+            turn += 1
+        if arguments.by_type:
+            for type_ in sorted({one.type for one in each}):
+                rows.append(row(name, type_, [one for one in each if one.type == type_]))
+        rows.append(row(name, "all", each))
+    shared.show(rows)
+    shared.write(arguments.json, arguments, goal=GOAL, presence=rows)
 
 
 if __name__ == "__main__":

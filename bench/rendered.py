@@ -127,13 +127,18 @@ def shifted(picture: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
     return moved
 
 
+def folder_of(backbone: str) -> Path:
+    """Of a backbone that is named or is a folder."""
+    return Path(backbone) if Path(backbone).is_dir() else BUNDLED / backbone
+
+
 def adapters_of(backbone: str, names: Sequence[str] | None = None) -> list[Adapter]:
     """The types that come with a backbone, named or in a folder; in the order of DEFECT_TYPES, then by name.
 
     Raises:
         ValueError: there are none, or not the ones that were named.
     """
-    folder = Path(backbone) if Path(backbone).is_dir() else BUNDLED / backbone
+    folder = folder_of(backbone)
     found = {a.name: a for a in map(Adapter.load, sorted((folder / "defect_types").glob("*.safetensors")))}
     if not found or (lacking := set(names or ()) - set(found)):
         raise ValueError(f"{folder} has the types {sorted(found)}" + (f", not {sorted(lacking)}" if found else ""))

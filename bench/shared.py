@@ -19,7 +19,7 @@ from models.masks import Mask
 ALL_SETS = ("bsdata_ballscrew", "crackforest", "deeppcb", "fabric_hsst", "magnetic_tile", "visa_capsules")
 
 
-def parser(name: str, doc: str | None, backbone: str = "flawsmith-small-0") -> argparse.ArgumentParser:
+def parser(name: str, doc: str | None, backbone: str = "flawsmith-small-1") -> argparse.ArgumentParser:
     """A benchmark's arguments: those that all have."""
     made = argparse.ArgumentParser(prog=f"python -m bench {name}", description=doc)
     made.add_argument("--backbone", default=backbone, help="a bundled name, or a folder")

@@ -124,9 +124,9 @@ def requests_on_rendered(count: int, seed: int) -> Iterator[tuple[Image, Mask]]:
         yield draw_pair(Stream.NORMALS, index, "stain", seed).normal, request_mask(rng, (SIDE, SIDE))
 
 
-def requests_on_photos(count: int, seed: int) -> Iterator[tuple[Image, Mask]]:
-    """Good photos of the split "test", the sets by turns, at most 512 px of each, with such masks."""
-    photos = [entries(name, "good", split="test") for name in ALL_SETS]
+def requests_on_photos(count: int, seed: int, split: str = "test") -> Iterator[tuple[Image, Mask]]:
+    """Good photos of a split, the sets that have any by turns, at most 512 px of each, with such masks."""
+    photos = [found for name in ALL_SETS if (found := entries(name, "good", split=split))]
     for index in range(count):
         rng = np.random.default_rng([Stream.NORMALS, index, seed, 2])
         choice = photos[index % len(photos)]

@@ -25,7 +25,7 @@ from models.items import ItemRequest
 from models.levels import Pixels
 from models.masks import Mask
 from models.refinement import Calibration, Change, change_map
-from models.rendering import render
+from models.rendering import DEFECT_TYPES, render
 from models.scores import salience
 
 THRESHOLD_QUANTILE = 0.75
@@ -39,21 +39,24 @@ def rendered_normals(count: int, size: int, seed: int) -> list[tuple[NDArray[np.
     rng = np.random.default_rng([seed, 0xCA11B])
     pairs = []
     for _ in range(count):
-        scene = render(rng, size, defect_type=str(rng.choice(["scratch", "stain", "hole"])))
+        scene = render(rng, size, defect_type=str(rng.choice(DEFECT_TYPES)))
         if scene.mask.any():
             pairs.append((np.asarray(np.rint(scene.normal * 255), dtype=np.uint8), scene.mask))
     return pairs
 
 
-def calibrated(generator: Generator, adapter: Adapter, pairs: Sequence[tuple[Pixels, Mask]]) -> Calibration:
+def calibrated(
+    generator: Generator, adapters: Sequence[Adapter], pairs: Sequence[tuple[Pixels, Mask]]
+) -> Calibration:
     """Draw a control on each pair and take quantiles of what changed.
 
     Args:
-        adapter: any type of the backbone; controls leave its tokens out but use its defaults.
+        adapters: types of the backbone, by turns; controls leave their tokens out but use their defaults.
         pairs: normal images with masks.
     """
     changes: list[tuple[Change, Mask]] = []
     for index, (image, mask) in enumerate(tqdm(pairs, desc="controls", unit="image")):
+        adapter = adapters[index % len(adapters)]
         request = ItemRequest.by_default(image, mask, adapter, seed=index, control=True)
         for part in generator.decoded([request])[0]:
             place = place_of(part.drawing.plot, mask.shape, GRAIN_REACH)
@@ -92,9 +95,9 @@ def main() -> None:
     arguments = parser.parse_args()
     backbone = Backbone.load(arguments.backbone)
     backbone.calibration = None
-    adapter = Adapter.load(sorted((arguments.backbone / "defect_types").glob("*.safetensors"))[0])
+    adapters = [Adapter.load(path) for path in sorted((arguments.backbone / "defect_types").glob("*.safetensors"))]
     pairs = rendered_normals(arguments.count, 2 * backbone.window_px, arguments.seed)
-    values = calibrated(Generator(backbone), adapter, pairs).as_dict()
+    values = calibrated(Generator(backbone), adapters, pairs).as_dict()
     (arguments.backbone / "calibration.json").write_text(json.dumps(values, indent=2) + "\n", "utf-8")
 
 

@@ -16,7 +16,7 @@ class WorkerSettings(StoreSettings):
     """`auto`: CUDA where there is a device, else the CPU."""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     """Of the model's weights and latents."""
-    backbone: str = "flawsmith-small-0"
+    backbone: str = "flawsmith-small-1"
     """Loaded at the start: a bundled backbone by name, a diffusers folder, or a hub name."""
     batch_shape: Annotated[int, Field(ge=1)] | None = None
     """Rows of every model call; 1 on the CPU and 8 on CUDA if absent."""

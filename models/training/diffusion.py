@@ -109,7 +109,7 @@ class DiffusionStage:
         rng = np.random.default_rng([recipe.seed, 2, step])
         noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
         for group in self.optimizer.param_groups:
-            group["lr"] = group["rate"] * warm_cosine(step, progress)
+            group["lr"] = group["rate"] * warm_cosine(step, progress, recipe.hold)
 
         close_up = progress < recipe.close_up
         n, k, rest = (

@@ -48,7 +48,7 @@ the VAE, {scenes} for the U-Net, each with and without its defect, in windows pl
 
 ## Training
 The disentanglement loss (`models/losses.py`) with masked attention, λ = {lam}, min-SNR γ = {gamma}; AdamW,
-cosine from {rate}; weights averaged with decay {ema}. U-Net, text encoder and the types' tokens learn together.
+{rate} held for {hold:.0%} of the budget, then a cosine to 2 %; weights averaged with decay {ema}. U-Net, text encoder and the types' tokens learn together.
 
 | stage | steps | minutes | at the end |
 |---|---|---|---|
@@ -167,6 +167,7 @@ def _card(
         lam=recipe.lam,
         gamma=recipe.gamma,
         rate=recipe.rate,
+        hold=recipe.hold,
         ema=recipe.ema,
         stages=stages,
         compute=compute,

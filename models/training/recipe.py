@@ -50,6 +50,7 @@ class Recipe:
     batch_backgrounds: int = 3  # rows of the second term: z_t^m under C2, of the same scenes
     batch_normals: int = 3  # rows of normal images under C2; one in three with a random m
     rate: float = 5e-4
+    hold: float = 0.5  # share of the budget at the full rate, so that a training can be given more of it later
     token_rate: float = 2e-3
     ema: float = 0.999
     gamma: float = 5.0

@@ -153,9 +153,10 @@ def to_bytes(x: Tensor) -> NDArray[np.uint8]:
     return scaled
 
 
-def warm_cosine(step: int, progress: float, warm: int = 50) -> float:
-    """Learning rate share: a linear warm-up of `warm` steps, then half a cosine down to 2 %."""
-    return min((step + 1) / warm, 1.0) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+def warm_cosine(step: int, progress: float, hold: float = 0.0, warm: int = 50) -> float:
+    """Learning rate share: a linear warm-up of `warm` steps, all of it until `hold`, then a cosine down to 2 %."""
+    fallen = max(progress - hold, 0.0) / (1 - hold)
+    return min((step + 1) / warm, 1.0) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fallen)))
 
 
 def autocast(device: torch.device) -> torch.autocast:

@@ -11,11 +11,11 @@ from models.adapters import Adapter
 from models.backbone import BUNDLED, Backbone
 from models.generation import Generator
 from models.items import ItemRequest
-from models.rendering import render
+from models.rendering import DEFECT_TYPES, render
 
-NAME = "flawsmith-small-0"
+NAME = "flawsmith-small-1"
 FOLDER = BUNDLED / NAME
-TYPES = ("scratch", "stain", "hole")
+TYPES = DEFECT_TYPES
 
 
 def test_the_bundled_backbone_is_small_and_its_types_belong_to_it() -> None:

@@ -15,7 +15,7 @@ def test_calibration_puts_most_controls_below_its_thresholds() -> None:
         "scratch", 1, backbone.name, backbone.digest, torch.ones(2, backbone.token_width), Card(steps=4)
     )
     pairs = rendered_normals(6, 64, seed=0)
-    values = calibrated(Generator(backbone), adapter, pairs)
+    values = calibrated(Generator(backbone), [adapter], pairs)
     assert values.pixel_floor > 0
     assert values.latent_floor > 0
     assert values.presence > 0

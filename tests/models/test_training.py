@@ -209,6 +209,9 @@ def test_learning_rate_warms_up_and_falls() -> None:
     assert warm_cosine(0, 0.0) == pytest.approx(1 / 50)
     assert warm_cosine(100, 0.0) == pytest.approx(1)
     assert warm_cosine(1000, 1.0) == pytest.approx(0.02)
+    assert warm_cosine(1000, 0.5, hold=0.5) == pytest.approx(1)
+    assert warm_cosine(1000, 0.75, hold=0.5) == pytest.approx(0.51)
+    assert warm_cosine(1000, 1.0, hold=0.5) == pytest.approx(0.02)
 
 
 def test_budgets() -> None:

@@ -1,0 +1,158 @@
+"""``python -m bench search``: the types' defaults, found instead of chosen.
+
+For each type items are drawn over a grid of severity × guidance, and at its best pair over ρ. An item counts as
+much as the judge of types believes it to be of its type, times the least of ``presence``, ``seam`` and ``grain``:
+recognised *and* well made. The judge has learned from other scenes than that of ``bench types``; places are
+rendered normals of another seed and good photos of the split "extra", so that no later measurement is searched on.
+``--write`` puts what was found into the types' cards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from bench import shared
+from bench.rendered import Image, adapters_of, folder_of
+from bench.types import Judge, described, requests_on_photos, requests_on_rendered
+from models.adapters import Adapter
+from models.backbone import Backbone
+from models.generation import Generator
+from models.items import ItemRequest, ItemResult
+from models.masks import Mask
+
+SEVERITIES = (0.65, 0.85)
+GUIDANCES = (1.5, 2.5, 4.0)
+SEED_SHARES = (0.6, 0.8, 1.0)
+FIRST_SEED_SHARE = 0.8
+
+SEED = 7001
+"""Added to the seed: scenes, places and the judge's lessons are none of ``bench types``."""
+
+Place = tuple[Image, Mask]
+
+
+@dataclass(frozen=True, order=True)
+class Setting:
+    """Defaults to try."""
+
+    severity: float
+    guidance: float
+    seed_share: float
+
+    def of(self, adapter: Adapter) -> Adapter:
+        """The type with these defaults."""
+        return replace(adapter, card=replace(adapter.card, **vars(self)))
+
+
+class Worths:
+    """What items are worth, by type and setting: one value a place."""
+
+    def __init__(
+        self, generator: Generator, adapters: Sequence[Adapter], judge: Judge, places: list[Place]
+    ) -> None:
+        self.adapters = adapters
+        self.values: dict[tuple[str, Setting], NDArray[np.float64]] = {}
+        self._generator = generator
+        self._judge = judge
+        self._places = places
+
+    def measure(self, tried: Iterable[tuple[Adapter, Setting]]) -> None:
+        """Draw every type with every setting at every place; those of one place share its inversion."""
+        todo = sorted(tried, key=lambda pair: pair[1], reverse=True)
+        columns: list[list[float]] = []
+        for number, (normal, mask) in enumerate(tqdm(self._places, desc="places", leave=False)):
+            requests = [
+                ItemRequest.by_default(normal, mask, setting.of(adapter), seed=number) for adapter, setting in todo
+            ]
+            results = self._generator.generate(requests)
+            columns.append(
+                [self._worth(adapter, r, normal, mask) for (adapter, _), r in zip(todo, results, strict=True)]
+            )
+        for (adapter, setting), values in zip(todo, np.array(columns).T, strict=True):
+            self.values[adapter.name, setting] = values
+
+    def best(self, name: str) -> Setting:
+        """Of all that was tried for a type, the worthiest; the mildest of equals."""
+        tried = sorted(setting for type_, setting in self.values if type_ == name)
+        return max(tried, key=lambda setting: float(self.values[name, setting].mean()))
+
+    def _worth(self, adapter: Adapter, result: ItemResult, normal: Image, mask: Mask) -> float:
+        seen = described(np.asarray(result.image, dtype=np.uint8), normal, mask)
+        (likely,) = np.exp(self._judge.scores(seen[None]))
+        scores = result.scores
+        made = min(scores.presence, scores.seam, scores.grain)
+        return float(likely[self._judge.types.index(adapter.name)] * made)
+
+
+def searched(worths: Worths) -> dict[str, Setting]:
+    """The best setting of each type: severity and guidance together, then ρ."""
+    pairs = [Setting(s, g, FIRST_SEED_SHARE) for s, g in product(SEVERITIES, GUIDANCES)]
+    worths.measure([(adapter, setting) for adapter in worths.adapters for setting in pairs])
+    worths.measure(
+        [
+            (adapter, replace(worths.best(adapter.name), seed_share=share))
+            for adapter in worths.adapters
+            for share in SEED_SHARES
+            if share != FIRST_SEED_SHARE
+        ]
+    )
+    return {adapter.name: worths.best(adapter.name) for adapter in worths.adapters}
+
+
+def write_defaults(folder: Path, found: dict[str, Setting]) -> None:
+    """Put the defaults into the cards of a backbone's types."""
+    for name, setting in found.items():
+        path = folder / "defect_types" / f"{name}.safetensors"
+        setting.of(Adapter.load(path)).save(path)
+
+
+def main() -> None:
+    parser = shared.parser("search", __doc__)
+    parser.add_argument("--places", type=int, default=8, help="rendered normals, and half as many photos")
+    parser.add_argument("--scenes", type=int, default=200, help="rendered scenes a type that teach the judge")
+    parser.add_argument("--write", action="store_true", help="write what was found into the types' cards")
+    arguments = parser.parse_args()
+    adapters = adapters_of(arguments.backbone)
+    seed = SEED + arguments.seed
+    judge = Judge.taught([adapter.name for adapter in adapters], arguments.scenes * len(adapters), seed)
+    worths = Worths(
+        Generator(Backbone.load(arguments.backbone)), adapters, judge, list(places(arguments.places, seed))
+    )
+    found = searched(worths)
+    rows = [{"type": name, **vars(setting), **_figures(worths, name, setting)} for name, setting in found.items()]
+    grid = [
+        {"type": name, **vars(setting), "worth": float(values.mean())}
+        for (name, setting), values in sorted(worths.values.items(), key=lambda pair: pair[0])
+    ]
+    shared.show(rows)
+    shared.write(arguments.json, arguments, found=rows, grid=grid)
+    if arguments.write:
+        write_defaults(folder_of(arguments.backbone), found)
+
+
+def places(count: int, seed: int) -> Iterator[Place]:
+    """`count` rendered normals and half as many photos, each with a mask that tells nothing of a type."""
+    yield from requests_on_rendered(count, seed)
+    yield from requests_on_photos(count // 2, seed, "extra")
+
+
+def _figures(worths: Worths, name: str, setting: Setting) -> dict[str, Any]:
+    """The worth found, and the least and greatest among all that was tried."""
+    tried = [float(values.mean()) for (type_, _), values in worths.values.items() if type_ == name]
+    return {
+        "worth": float(worths.values[name, setting].mean()),
+        "tried": len(tried),
+        "range": (min(tried), max(tried)),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""The search of defaults: what it tries, what it takes, what it writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from bench.rendered import Image
+from bench.search import SEED_SHARES, SEVERITIES, Setting, Worths, searched, write_defaults
+from bench.types import Judge
+from models.adapters import Adapter
+from models.generation import Generator
+from models.masks import Mask
+from tests.models.tiny import tiny_backbone
+
+
+def _adapter(name: str, digest: str = "sha256:0", width: int = 16) -> Adapter:
+    return Adapter(name, 2, "tiny", digest, torch.ones(2, width))
+
+
+@dataclass
+class KnownWorths:
+    """Worths that are a formula of the setting, so that the best one is known."""
+
+    adapters: list[Adapter]
+    values: dict[tuple[str, Setting], NDArray[np.float64]] = field(default_factory=dict)
+
+    def measure(self, tried: Any) -> None:
+        for adapter, setting in tried:
+            wanted = {"scratch": (0.65, 4.0, 1.0), "stain": (0.85, 1.5, 0.8)}[adapter.name]
+            distance = np.abs(np.array([setting.severity, setting.guidance, setting.seed_share]) - wanted).sum()
+            self.values[adapter.name, setting] = np.array([1 - distance, 1 - distance])
+
+    best = Worths.best
+
+
+def test_the_search_finds_each_types_own_best_setting() -> None:
+    worths = KnownWorths([_adapter("scratch"), _adapter("stain")])
+    found = searched(cast(Worths, worths))
+    assert found == {"scratch": Setting(0.65, 4.0, 1.0), "stain": Setting(0.85, 1.5, 0.8)}
+
+
+def test_what_was_found_is_written_into_the_cards_and_nothing_else_changes(tmp_path: Path) -> None:
+    folder = tmp_path / "defect_types"
+    folder.mkdir()
+    before = _adapter("scratch")
+    before.save(folder / "scratch.safetensors")
+    write_defaults(tmp_path, {"scratch": Setting(0.65, 4.0, 1.0)})
+    after = Adapter.load(folder / "scratch.safetensors")
+    assert (after.card.severity, after.card.guidance, after.card.seed_share) == (0.65, 4.0, 1.0)
+    torch.testing.assert_close(after.tokens, before.tokens)
+    assert (after.name, after.version, after.card.steps) == (before.name, before.version, before.card.steps)
+
+
+def test_worths_are_of_the_items_that_the_setting_draws() -> None:
+    """On a backbone that knows nothing: values in range, and repeatable."""
+    backbone = tiny_backbone()
+    adapters = [_adapter(name, backbone.digest, backbone.token_width) for name in ("scratch", "stain")]
+    for adapter in adapters:
+        adapter.card.steps = 4
+    judge = Judge.taught(("scratch", "stain"), 8)
+    rng = np.random.default_rng(0)
+    image: Image = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    mask: Mask = np.zeros((64, 64), dtype=np.bool_)
+    mask[20:40, 20:40] = True
+    settings = [Setting(severity, 2.0, SEED_SHARES[0]) for severity in SEVERITIES]
+    tables = []
+    for _ in range(2):
+        worths = Worths(Generator(backbone), adapters, judge, [(image, mask)])
+        worths.measure([(adapter, setting) for adapter in adapters for setting in settings])
+        tables.append(worths.values)
+    assert set(tables[0]) == {(adapter.name, setting) for adapter in adapters for setting in settings}
+    for key, values in tables[0].items():
+        assert values == pytest.approx(tables[1][key])
+        assert 0 <= values[0] <= 1
