@@ -47,8 +47,9 @@ the VAE, {scenes} for the U-Net, each with and without its defect, in windows pl
 {photos}
 
 ## Training
-The disentanglement loss (`models/losses.py`) with masked attention, λ = {lam}, min-SNR γ = {gamma}; AdamW,
-{rate} held for {hold:.0%} of the budget, then a cosine to 2 %; weights averaged with decay {ema}. U-Net, text encoder and the types' tokens learn together.
+The disentanglement loss (`models/losses.py`) with masked attention, λ = {lam}, min-SNR γ = {gamma}; AdamW, {rate}
+held for {hold:.0%} of the budget, then a cosine to 2 %; weights averaged with decay {ema}. U-Net, text encoder and
+the types' tokens learn together.
 
 | stage | steps | minutes | at the end |
 |---|---|---|---|
