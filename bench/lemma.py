@@ -39,6 +39,7 @@ from models.backbone import Backbone
 from models.ddim import Grid, moved, start
 from models.losses import area_mean, diffused_background, lemma_residual
 from models.masks import Mask
+from models.noise import seeded_noise
 from models.rendering import DEFECT_TYPES
 from models.training.diffusion import DiffusionStage, new_backbone
 from models.training.loosening import on_latent_grid
@@ -134,6 +135,8 @@ def fitting(backbone: Backbone) -> Recipe:
         text_width=int(text.hidden_size),
         text_layers=int(text.num_hidden_layers),
         text_heads=int(text.num_attention_heads),
+        noise_white=backbone.noise.white,
+        noise_corner=backbone.noise.corner,
     )
 
 
@@ -160,7 +163,7 @@ def measures(backbone: Backbone, tokens: Tensor, held: Held, ablation: Ablation,
         return backbone.predict_noise(z, t.to(z.device), c1, region)
 
     alphas = backbone.alphas_cumprod
-    noise = torch.randn(held.normal.shape, generator=torch.Generator().manual_seed(seed)).to(held.normal)
+    noise = seeded_noise(seed, tuple(held.normal.shape), backbone.noise).to(held.normal)
     found = {
         f"(i) residual at t={t}": float(residual(background, held.image, held.m, noise, t, alphas).mean())
         for t in TIMES

@@ -141,7 +141,7 @@ def main() -> None:
 def places(count: int, seed: int) -> Iterator[Place]:
     """`count` rendered normals and half as many photos, each with a mask that tells nothing of a type."""
     yield from requests_on_rendered(count, seed)
-    yield from requests_on_photos(count // 2, seed, "extra")
+    yield from requests_on_photos(count // 2, seed, "extra", largest=256)
 
 
 def _figures(worths: Worths, name: str, setting: Setting) -> dict[str, Any]:

@@ -124,16 +124,18 @@ def requests_on_rendered(count: int, seed: int) -> Iterator[tuple[Image, Mask]]:
         yield draw_pair(Stream.NORMALS, index, "stain", seed).normal, request_mask(rng, (SIDE, SIDE))
 
 
-def requests_on_photos(count: int, seed: int, split: str = "test") -> Iterator[tuple[Image, Mask]]:
-    """Good photos of a split, the sets that have any by turns, at most 512 px of each, with such masks."""
+def requests_on_photos(
+    count: int, seed: int, split: str = "test", largest: int = _LARGEST
+) -> Iterator[tuple[Image, Mask]]:
+    """Good photos of a split, the sets that have any by turns, at most `largest` px of each, with such masks."""
     photos = [found for name in ALL_SETS if (found := entries(name, "good", split=split))]
     for index in range(count):
         rng = np.random.default_rng([Stream.NORMALS, index, seed, 2])
         choice = photos[index % len(photos)]
         with Pillow.open(choice[rng.integers(len(choice))].image) as file:
             image = np.asarray(file.convert("RGB"))
-        y, x = (int(rng.integers(max(side - _LARGEST, 0) + 1)) for side in image.shape[:2])
-        image = np.ascontiguousarray(image[y : y + _LARGEST, x : x + _LARGEST])
+        y, x = (int(rng.integers(max(side - largest, 0) + 1)) for side in image.shape[:2])
+        image = np.ascontiguousarray(image[y : y + largest, x : x + largest])
         yield image, request_mask(rng, (image.shape[0], image.shape[1]))
 
 

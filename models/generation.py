@@ -27,7 +27,7 @@ from models.inversion import Outside, Trajectory, TrajectoryCache, deepen, diffu
 from models.items import ItemRequest, ItemResult
 from models.levels import Levels, colour
 from models.masks import Mask
-from models.noise import noise_key, seeded_normal
+from models.noise import noise_key, seeded_noise
 from models.refinement import Calibration
 from models.resampling import as_model_input
 from models.windows import Plot, Window, plan
@@ -171,7 +171,7 @@ class Generator:
             (reconstruction,) = self._batch(self.backbone.decode, [(z_0,)])
             trajectory = Trajectory([z_0], reconstruction, self.backbone.embed([request.part])[0])
             if noise is not None:
-                trajectory.noise = seeded_normal(noise, tuple(z_0.shape)).to(z_0)
+                trajectory.noise = seeded_noise(noise, tuple(z_0.shape), self.backbone.noise).to(z_0)
             self.cache.put(key, trajectory)
         return trajectory
 
@@ -187,7 +187,7 @@ class Generator:
             else:
                 diffuse(group, depth, grid)
         for drawing in drawings:
-            drawing.begin(attempt)
+            drawing.begin(attempt, self.backbone.noise)
         slots = [
             _Slot(i, window, defect)
             for i, drawing in enumerate(drawings)

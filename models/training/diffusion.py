@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from models.attention import Region
 from models.backbone import Backbone
 from models.losses import background_term, defect_term, diffused, diffused_background, min_snr_weight
+from models.noise import Spectrum
 from models.rendering import DEFECT_TYPES
 from models.training.pool import Pool
 from models.training.preview import preview
@@ -60,6 +61,7 @@ def new_backbone(recipe: Recipe, vae: Any, device: torch.device) -> Backbone:
         scheduler=scheduler,
         name=recipe.name,
         device=device,
+        noise=Spectrum(recipe.noise_white, recipe.noise_corner),
     )
 
 
@@ -137,7 +139,7 @@ class DiffusionStage:
         parts = [self._prompt(int(i), rng) for i in torch.cat([scenes, scenes[:k], normals])]
         t = torch.from_numpy(self._timesteps(rng, len(z_0)))
         alpha_bar = self.backbone.alphas_cumprod[t].float().to(device)
-        eps = torch.randn(z_0.shape, generator=noise).to(device)
+        eps = self.backbone.noise.draw(tuple(z_0.shape), noise).to(device)
         z_0, t = z_0.to(device), t.to(device)
 
         learned, taken = (m[:n], m[n:]) if disentangled else (torch.ones_like(m[:n]), torch.zeros_like(m[n:]))
@@ -199,6 +201,7 @@ class DiffusionStage:
             scheduler=self.backbone.scheduler,
             name=self.backbone.name,
             device=self.backbone.device,
+            noise=self.backbone.noise,
         )
         return backbone, self.average["tokens"][: len(DEFECT_TYPES)].clone()
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from models.adapters import Adapter, Card
 from models.backbone import Backbone
+from models.noise import Spectrum
 from models.rendering import DEFECT_TYPES, SURFACES
 from models.training.photos import Photo
 from models.training.recipe import Recipe
@@ -39,7 +40,7 @@ A small latent-diffusion backbone for drawing defects, trained from nothing by `
 | U-Net | {unet_channels} channels, {latent}×{latent} latents of {window} px windows, ε-prediction | {unet:,} |
 | text encoder | CLIP, {text_layers} layers of width {text_width}, {max_tokens} tokens | {text:,} |
 
-T = 1000, scaled linear β from 0.00085 to 0.012. Stored as float16, {mebibytes:.1f} MiB.
+T = 1000, scaled linear β from 0.00085 to 0.012; ε is {noise}. Stored as float16, {mebibytes:.1f} MiB.
 
 ## Data
 Rendered scenes (`models/rendering`: {surfaces} surfaces, defect types {types}), seed {seed}: {vae_scenes} for
@@ -109,6 +110,12 @@ def export(
     return stored
 
 
+def _noise(noise: Spectrum) -> str:
+    if noise == Spectrum():
+        return "white"
+    return f"{1 - noise.white:.0%} red with its corner at {noise.corner:g} cycles per latent cell (`noise.json`)"
+
+
 def _photos(photos: Sequence[Photo]) -> str:
     """What the card says of photos: sets, numbers, licences, attribution."""
     if not photos:
@@ -170,6 +177,7 @@ def _card(
         rate=recipe.rate,
         hold=recipe.hold,
         ema=recipe.ema,
+        noise=_noise(backbone.noise),
         stages=stages,
         compute=compute,
         recipe=json.dumps(asdict(recipe), indent=1),

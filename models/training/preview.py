@@ -10,6 +10,7 @@ from torch import Tensor
 from models.attention import Region
 from models.backbone import Backbone
 from models.ddim import Grid, guided, moved, start
+from models.noise import seeded_noise
 from models.rendering import DEFECT_TYPES
 from models.training.loosening import on_latent_grid
 from models.training.pool import Pool
@@ -44,7 +45,7 @@ def preview(
             noise = backbone.predict_noise(trajectory[-1], t, c2, None)
             trajectory.append(moved(trajectory[-1], noise, *_levels(grid, level, level + 1)))
 
-        seed = torch.randn(z_0.shape, generator=torch.Generator().manual_seed(0)).to(device)
+        seed = seeded_noise(0, tuple(z_0.shape), backbone.noise).to(device)
         begin = start(z_0, trajectory[depth], seed, float(grid.alpha_bar[depth]), seed_share)
         c1 = torch.cat([c2, tokens[[DEFECT_TYPES.index(name) for name in held.types]].to(c2)], dim=1)
         valid = torch.ones(len(z_0), tokens.shape[1], dtype=torch.bool, device=device)

@@ -54,6 +54,8 @@ class Recipe:
     token_rate: float = 2e-3
     ema: float = 0.999
     gamma: float = 5.0
+    noise_white: float = 0.3  # of `models.noise.Spectrum`, as is the next
+    noise_corner: float = 1 / 32
     lam: float = 1.0
     tokens_per_type: int = 4
 

@@ -12,7 +12,7 @@ from models.ddim import Grid
 from models.generation import Generator, _outside_key
 from models.inversion import Trajectory, diffuse
 from models.items import ItemRequest, ItemResult
-from models.noise import seeded_normal
+from models.noise import seeded_noise
 from models.windows import Window
 from tests.models.tiny import tiny_backbone
 
@@ -73,7 +73,9 @@ def test_a_window_has_one_noise_from_the_items_key(item: ItemRequest) -> None:
         for window, trajectory in zip(drawing.plot.windows, drawing.trajectories, strict=True):
             assert trajectory.noise is not None
             key = _outside_key(item, window, 1)
-            assert torch.equal(trajectory.noise, seeded_normal(key, tuple(trajectory.noise.shape)))
+            assert torch.equal(
+                trajectory.noise, seeded_noise(key, tuple(trajectory.noise.shape), generator.backbone.noise)
+            )
     keys = {
         _outside_key(replace(item, seed=seed), Window(0, 0, 64), attempt) for seed in (1, 2) for attempt in (1, 2)
     }

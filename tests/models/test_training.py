@@ -9,6 +9,7 @@ from PIL import Image
 
 from models.adapters import Adapter
 from models.backbone import Backbone
+from models.noise import Spectrum
 from models.rendering import DEFECT_TYPES
 from models.training.diffusion import DiffusionStage, new_backbone
 from models.training.loop import Budget, learn
@@ -92,6 +93,20 @@ def photos(tmp_path: Path) -> list[Photo]:
         Photo(good, None, "good", "plate", "plates", "0" * 64, "MIT", "By us."),
         Photo(spotted, mask, "spot", "plate", "plates", "1" * 64, "MIT", "By us."),
     ]
+
+
+def test_a_backbone_is_trained_on_the_noise_of_its_recipe_and_keeps_it(trained: Path) -> None:
+    red = Spectrum(TINY.noise_white, TINY.noise_corner)
+    assert red != Spectrum()
+    assert Backbone.load(trained / TINY.name).noise == red
+    assert "70% red" in (trained / TINY.name / "MODEL_CARD.md").read_text("utf-8")
+    losses = []
+    for recipe in (TINY, replace(TINY, noise_white=1.0)):
+        stage = diffusion_stage(recipe)
+        averaged, _ = stage.averaged()
+        assert averaged.noise == Spectrum(recipe.noise_white, recipe.noise_corner)
+        losses.append(stage.step(0, 0.0))
+    assert losses[0] != losses[1]
 
 
 def test_photos_are_learned_too_and_named_in_the_card(tmp_path: Path, photos: list[Photo]) -> None:
