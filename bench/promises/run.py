@@ -18,8 +18,8 @@ import numpy as np
 from bench.promises.pairs import Pair, data_folder, pairs
 from bench.promises.variants import Variant, as_sent, depths_and_modes, orientations, twenty_megapixels
 from bench.stack import ROOT, running_stack
+from models.rendering import DEFECT_TYPES
 
-DEFECT_TYPES = ("scratch", "stain", "hole")
 PATIENCE_S = 1800
 
 
