@@ -2,8 +2,9 @@
 
 For each type items are drawn over a grid of severity × guidance, and at its best pair over ρ. An item counts as
 much as the judge of types believes it to be of its type, times the least of ``presence``, ``seam`` and ``grain``:
-recognised *and* well made. The judge has learned from other scenes than that of ``bench types``; places are
-rendered normals of another seed and good photos of the split "extra", so that no later measurement is searched on.
+recognised *and* well made; without a label it counts nothing. The judge has learned from other scenes than that of
+``bench types``; places are rendered normals of another seed and good photos of the split "extra", so that no later
+measurement is searched on.
 ``--write`` puts what was found into the types' cards.
 """
 
@@ -30,8 +31,8 @@ from models.masks import Mask
 
 SEVERITIES = (0.65, 0.85)
 GUIDANCES = (1.5, 2.5, 4.0)
-SEED_SHARES = (0.6, 0.8, 1.0)
-FIRST_SEED_SHARE = 0.8
+SEED_SHARES = (0.4, 0.6, 0.8, 1.0)
+FIRST_SEED_SHARE = 0.6
 
 SEED = 7001
 """Added to the seed: scenes, places and the judge's lessons are none of ``bench types``."""
@@ -88,7 +89,7 @@ class Worths:
         seen = described(np.asarray(result.image, dtype=np.uint8), normal, mask)
         (likely,) = np.exp(self._judge.scores(seen[None]))
         scores = result.scores
-        made = min(scores.presence, scores.seam, scores.grain)
+        made = min(scores.presence, scores.seam, scores.grain) * result.refined_mask.any()
         return float(likely[self._judge.types.index(adapter.name)] * made)
 
 
