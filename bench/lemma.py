@@ -130,7 +130,7 @@ def fitting(backbone: Backbone) -> Recipe:
         latent_channels=backbone.latent_channels,
         vae_encoder_blocks=tuple(backbone.vae.config.get("num_encoder_blocks", (0, 2, 3))),
         unet_channels=tuple(backbone.unet.config.block_out_channels),
-        head_channels=int(backbone.unet.config.attention_head_dim),
+        heads=int(backbone.unet.config.attention_head_dim),
         norm_groups=int(backbone.unet.config.norm_num_groups),
         text_width=int(text.hidden_size),
         text_layers=int(text.num_hidden_layers),

@@ -20,11 +20,13 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from models.attention import Region, install_masked_attention
+from models.ddim import noise_of_velocity
 from models.noise import Spectrum
 
 BUNDLED = Path(__file__).parent / "backbones"
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_PREDICTIONS = ("epsilon", "v_prediction")
 _NOISE = "noise.json"  # beside the diffusers layout; a folder without it has white noise
 _VAES = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
 _WEIGHTS = {
@@ -64,6 +66,7 @@ class Backbone:
             _to(module, self.device, self.dtype).eval()
         install_masked_attention(self.unet)
         self.alphas_cumprod: Tensor = self.scheduler.alphas_cumprod.detach().cpu().double()
+        self._alpha_bar = self.alphas_cumprod.to(self.device, torch.float32)
         if not self.digest:
             self.digest = self._digest_of_memory()
 
@@ -198,14 +201,24 @@ class Backbone:
         return embeddings
 
     def predict_noise(self, z: Tensor, t: Tensor, tokens: Tensor, region: Region | None = None) -> Tensor:
-        """ε_θ(z_t, t, C): z (B, C, L, L), t (B,) long, tokens (B, N, D) → (B, C, L, L)."""
-        noise: Tensor = self.unet(
+        """ε_θ(z_t, t, C): z (B, C, L, L), t (B,) long, tokens (B, N, D) → (B, C, L, L).
+
+        Of a U-Net that predicts v it is the noise that v means.
+        """
+        predicted: Tensor = self.unet(
             z,
             t,
             encoder_hidden_states=tokens,
             cross_attention_kwargs=None if region is None else {"region": region},
         ).sample
-        return noise
+        if self.predicts == "epsilon":
+            return predicted
+        return noise_of_velocity(z, predicted, self._alpha_bar[t][:, None, None, None]).to(predicted.dtype)
+
+    @property
+    def predicts(self) -> str:
+        """What the U-Net was trained to predict: "epsilon" or "v_prediction", as diffusers names them."""
+        return str(self.scheduler.config.get("prediction_type", "epsilon"))
 
     def _digest_of_memory(self) -> str:
         digest = hashlib.sha256()
@@ -214,6 +227,8 @@ class Backbone:
                 digest.update(key.encode())
                 digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
         digest.update(self.alphas_cumprod.numpy().tobytes())
+        if self.predicts != "epsilon":
+            digest.update(self.predicts.encode())
         if self.noise != Spectrum():
             digest.update(repr(self.noise).encode())
         return "sha256:" + digest.hexdigest()
@@ -342,11 +357,14 @@ def _factor(vae: Any) -> int:
 
 
 def _check_fit(backbone: Backbone) -> None:
-    """The parts must belong together, and the U-Net must predict ε from latents, t and tokens alone."""
+    """The parts must belong together, and the U-Net must predict ε or v from latents, t and tokens alone."""
     unet, vae = backbone.unet.config, backbone.vae.config
-    prediction = backbone.scheduler.config.get("prediction_type", "epsilon")
-    if prediction != "epsilon":
-        raise BackboneError(f"{backbone.name}: prediction type {prediction!r} is not supported, only 'epsilon'")
+    if backbone.predicts not in _PREDICTIONS:
+        raise BackboneError(
+            f"{backbone.name}: prediction type {backbone.predicts!r} is not supported: {', '.join(_PREDICTIONS)}"
+        )
+    if float(backbone.scheduler.alphas_cumprod.min()) <= 0:
+        raise BackboneError(f"{backbone.name}: its schedule ends at zero SNR, which DDIM cannot invert")
     if unet["in_channels"] != unet["out_channels"] or unet["in_channels"] != vae["latent_channels"]:
         raise BackboneError(
             f"{backbone.name}: the U-Net takes {unet['in_channels']} channels and gives {unet['out_channels']}, "

@@ -55,6 +55,15 @@ def predicted_clean(z_t: Tensor, noise: Tensor, alpha_bar: float | Tensor) -> Te
     return clean
 
 
+def noise_of_velocity(z_t: Tensor, velocity: Tensor, alpha_bar: float | Tensor) -> Tensor:
+    """ε = √(1−ᾱ) z_t + √ᾱ v, with v = √ᾱ ε − √(1−ᾱ) z_0; a tensor of levels must broadcast.
+
+    Salimans & Ho, *Progressive Distillation for Fast Sampling of Diffusion Models* (arXiv 2202.00512), appendix D.
+    """
+    noise: Tensor = (1 - alpha_bar) ** 0.5 * z_t + alpha_bar**0.5 * velocity
+    return noise
+
+
 def diffused(z_0: Tensor, noise: Tensor, alpha_bar: float | Tensor) -> Tensor:
     """z_t = √ᾱ z_0 + √(1−ᾱ) ε; a tensor of levels must broadcast."""
     noisy: Tensor = alpha_bar**0.5 * z_0 + (1 - alpha_bar) ** 0.5 * noise
@@ -80,6 +89,16 @@ def start(z_0: Tensor, z_T: Tensor, seed_noise: Tensor, alpha_bar: float, seed_s
     """
     inverted = (z_T - math.sqrt(alpha_bar) * z_0) / math.sqrt(1 - alpha_bar)
     return diffused(z_0, math.sqrt(1 - seed_share**2) * inverted + seed_share * seed_noise, alpha_bar)
+
+
+def carried(noise: Tensor, z_0: Tensor, normal: Tensor, m: Tensor, alpha_bar: float | Tensor) -> Tensor:
+    """The noise of a drawing that began at the level ᾱ: ε + √(ᾱ/(1−ᾱ)) m⊙(z_n − z_0).
+
+    `start` leaves √ᾱ z_n of the normal image in the mask, where a defect z_0 is to come: what of z_n is not z_0 is
+    noise to whoever denoises, and DDIM carries it along to all lower levels.
+    """
+    residue: Tensor = (alpha_bar / (1 - alpha_bar)) ** 0.5 * m * (normal - z_0)
+    return noise + residue
 
 
 def guided(noise_c2: Tensor, noise_c1: Tensor, guidance: float) -> Tensor:

@@ -41,10 +41,16 @@ def background_term(eps: Tensor, eps_C2: Tensor, m: Tensor) -> Tensor:
     return area_mean((eps - eps_C2).square(), 1 - m)
 
 
-def min_snr_weight(alpha_bar: Tensor, gamma: float = 5.0) -> Tensor:
-    """min(SNR, γ) / SNR with SNR = ᾱ/(1−ᾱ): (B,). Hang et al., arXiv 2303.09556, for ε-prediction."""
+def velocity_weight(alpha_bar: Tensor, gamma: float = 5.0) -> Tensor:
+    """min(SNR + 1, γ) / SNR with SNR = ᾱ/(1−ᾱ): (B,), the weight by t of a squared error of ε.
+
+    It makes that the squared error of v (Salimans & Ho, arXiv 2202.00512), capped near clean latents as by
+    min-SNR (Hang et al., arXiv 2303.09556). An error of ẑ_0 then counts between 1 and γ at every t; with min-SNR
+    for ε it counts min(SNR, γ), nearly nothing where noise drowns all, and there a defect's shape is settled
+    (decision 0016).
+    """
     snr = alpha_bar / (1 - alpha_bar)
-    return snr.clamp(max=gamma) / snr
+    return (snr + 1).clamp(max=gamma) / snr
 
 
 def disentanglement_loss(

@@ -23,6 +23,9 @@ def main() -> int:
     parser.add_argument("--steps-unet", type=int, help="instead of minutes")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--processes", type=int, default=2, help="rendering processes")
+    parser.add_argument(
+        "--begin", type=Path, help="an exported backbone, whose VAE is kept and whose rest learns further"
+    )
     parser.add_argument("--splits", type=Path, help="folder of split files; their `teach` photos are learned too")
     parser.add_argument("--data", type=Path, help="folder of the photos that the split files name")
     parser.add_argument("--save-every", type=float, default=150, help="seconds between checkpoints")
@@ -37,6 +40,7 @@ def main() -> int:
 
     import torch  # after the arguments: rendering processes import this module, and need no torch
 
+    from models.backbone import BackboneError
     from models.training.loop import Budget
     from models.training.photos import read_teach
     from models.training.run import RunError, train
@@ -59,8 +63,9 @@ def main() -> int:
             save_every_s=arguments.save_every,
             sheet_every=arguments.sheet_every,
             photos=read_teach(arguments.splits, arguments.data) if arguments.splits else (),
+            begin=arguments.begin,
         )
-    except RunError as error:
+    except (RunError, BackboneError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - a command
         return 2
     print(f"{backbone.name} {backbone.digest} in {arguments.out / backbone.name}")  # noqa: T201

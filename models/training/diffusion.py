@@ -13,8 +13,9 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 
 from models.attention import Region
-from models.backbone import Backbone
-from models.losses import background_term, defect_term, diffused, diffused_background, min_snr_weight
+from models.backbone import Backbone, BackboneError
+from models.ddim import carried
+from models.losses import background_term, defect_term, diffused, diffused_background, velocity_weight
 from models.noise import Spectrum
 from models.rendering import DEFECT_TYPES
 from models.training.pool import Pool
@@ -37,10 +38,12 @@ def new_backbone(recipe: Recipe, vae: Any, device: torch.device) -> Backbone:
         in_channels=recipe.latent_channels,
         out_channels=recipe.latent_channels,
         block_out_channels=recipe.unet_channels,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        down_block_types=("CrossAttnDownBlock2D",) * len(recipe.unet_channels),
+        up_block_types=("CrossAttnUpBlock2D",) * len(recipe.unet_channels),
+        # The finest level attends to tokens alone: that tells it the mask cell by cell, and costs next to nothing.
+        only_cross_attention=[level == 0 for level in range(len(recipe.unet_channels))],
         layers_per_block=1,
-        attention_head_dim=recipe.head_channels,
+        attention_head_dim=recipe.heads,
         cross_attention_dim=recipe.text_width,
         norm_num_groups=recipe.norm_groups,
     )
@@ -51,7 +54,7 @@ def new_backbone(recipe: Recipe, vae: Any, device: torch.device) -> Backbone:
         beta_schedule="scaled_linear",
         clip_sample=False,
         set_alpha_to_one=False,
-        prediction_type="epsilon",
+        prediction_type="v_prediction",
     )
     return Backbone(
         unet=unet,
@@ -65,8 +68,32 @@ def new_backbone(recipe: Recipe, vae: Any, device: torch.device) -> Backbone:
     )
 
 
+def continued(recipe: Recipe, begun: Backbone, device: torch.device) -> Backbone:
+    """A backbone by this recipe with the weights of `begun`; attention that `begun` lacks adds nothing yet.
+
+    Raises:
+        BackboneError: weights of one name have another shape.
+    """
+    backbone = new_backbone(recipe, begun.vae, device)
+    try:
+        backbone.text_encoder.load_state_dict(begun.text_encoder.state_dict())
+        lacking = backbone.unet.load_state_dict(begun.unet.state_dict(), strict=False)
+    except RuntimeError as error:
+        raise BackboneError(f"{begun.name} does not fit this recipe: {error}") from error
+    if lacking.unexpected_keys:
+        raise BackboneError(f"{begun.name} does not fit this recipe: it has {', '.join(lacking.unexpected_keys)}")
+    weights = dict(backbone.unet.named_parameters())
+    with torch.no_grad():
+        for key in lacking.missing_keys:
+            if ".proj_out." in key:
+                weights[key].zero_()
+    return backbone
+
+
 class DiffusionStage:
     """Learns from a pool of scenes; `held` is another pool of rendered ones, for the sheets.
+
+    Tokens of the rendered types begin as `tokens` (types, n, D), or random.
 
     Types of photos get tokens beside the rendered ones', which come first; nobody else uses them.
 
@@ -77,7 +104,13 @@ class DiffusionStage:
     name = "unet"
 
     def __init__(
-        self, recipe: Recipe, backbone: Backbone, pool: Pool, held: Pool, ablation: Ablation | None = None
+        self,
+        recipe: Recipe,
+        backbone: Backbone,
+        pool: Pool,
+        held: Pool,
+        ablation: Ablation | None = None,
+        tokens: Tensor | None = None,
     ) -> None:
         self.recipe = recipe
         self.ablation = ablation or Ablation()
@@ -89,8 +122,10 @@ class DiffusionStage:
         self._known = np.flatnonzero(pool.known.numpy())
         first = torch.Generator().manual_seed(recipe.seed)
         width = backbone.token_width
-        tokens = torch.randn(len(self.types), recipe.tokens_per_type, width, generator=first)
-        self.tokens = nn.Parameter(tokens.to(backbone.device))
+        drawn = torch.randn(len(self.types), recipe.tokens_per_type, width, generator=first)
+        if tokens is not None:
+            drawn[: len(tokens)] = tokens
+        self.tokens = nn.Parameter(drawn.to(backbone.device))
         backbone.unet.to(memory_format=torch.channels_last).train()
         backbone.text_encoder.train()
         self.optimizer = torch.optim.AdamW(
@@ -130,17 +165,20 @@ class DiffusionStage:
         disentangled = self.ablation.disentangled
         backgrounds = (self.pool.image if disentangled else self.pool.normal)[scenes[:k]]
         z_0 = torch.cat([self.pool.image[scenes], backgrounds, self.pool.normal[normals]]).float()
+        z_n = self.pool.normal[scenes].float()
         m = torch.cat([m, m[:k], m_normals])
         if close_up:
             corners = [_corner(one, rng) for one in (*m[:n], *m[n + k :])]
             corners[n:n] = corners[:k]
-            z_0, m = _quarters(z_0, corners), _quarters(m, corners)
+            z_0, z_n, m = _quarters(z_0, corners), _quarters(z_n, corners[:n]), _quarters(m, corners)
         m = m.to(device)
         parts = [self._prompt(int(i), rng) for i in torch.cat([scenes, scenes[:k], normals])]
         t = torch.from_numpy(self._timesteps(rng, len(z_0)))
         alpha_bar = self.backbone.alphas_cumprod[t].float().to(device)
         eps = self.backbone.noise.draw(tuple(z_0.shape), noise).to(device)
-        z_0, t = z_0.to(device), t.to(device)
+        starts = self._starts(rng, t[:n]).to(device)
+        z_0, z_n, t = z_0.to(device), z_n.to(device), t.to(device)
+        eps[:n] = carried(eps[:n], z_0[:n], z_n, m[:n], starts)
 
         learned, taken = (m[:n], m[n:]) if disentangled else (torch.ones_like(m[:n]), torch.zeros_like(m[n:]))
 
@@ -155,7 +193,7 @@ class DiffusionStage:
             tokens = self._conditions(parts, types.to(device))
             region = self._region(m, n)
             predicted = self.backbone.predict_noise(z_t, t, tokens, region).float()
-        weight = min_snr_weight(alpha_bar, recipe.gamma)
+        weight = velocity_weight(alpha_bar, recipe.gamma)
         first = (weight[:n] * defect_term(eps[:n], predicted[:n], learned)).mean()
         second = (weight[n:] * background_term(eps[n:], predicted[n:], taken)).mean()
         self.optimizer.zero_grad(set_to_none=True)
@@ -235,6 +273,15 @@ class DiffusionStage:
         T = len(self.backbone.alphas_cumprod)
         slices = (rng.permutation(count) + rng.random(count)) / count
         return np.minimum((slices * T).astype(np.int64), T - 1)
+
+    def _starts(self, rng: np.random.Generator, t: Tensor) -> Tensor:
+        """ᾱ (B, 1, 1, 1) where each row's drawing began, at t or above; 0 where its noise carries nothing."""
+        T = len(self.backbone.alphas_cumprod)
+        lowest = np.maximum(t.numpy(), int(self.recipe.least_start * T))
+        start = (lowest + rng.random(len(t)) * (T - lowest)).astype(np.int64)
+        begun = torch.from_numpy(rng.random(len(t)) < self.recipe.started)
+        alpha_bar = self.backbone.alphas_cumprod[torch.from_numpy(start)].float()
+        return torch.where(begun, alpha_bar, 0.0)[:, None, None, None]
 
     def _conditions(self, parts: list[str], types: Tensor) -> Tensor:
         """C1 of the first rows, C2 (padded to C1's length) of the others: (B, N, D)."""

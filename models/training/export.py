@@ -37,7 +37,7 @@ A small latent-diffusion backbone for drawing defects, trained from nothing by `
 | part | what | parameters |
 |---|---|---|
 | VAE | AutoencoderTiny, f{factor}, {channels} latent channels | {vae:,} |
-| U-Net | {unet_channels} channels, {latent}×{latent} latents of {window} px windows, ε-prediction | {unet:,} |
+| U-Net | {unet_channels} channels, {latent}×{latent} latents of {window} px windows, {prediction} | {unet:,} |
 | text encoder | CLIP, {text_layers} layers of width {text_width}, {max_tokens} tokens | {text:,} |
 
 T = 1000, scaled linear β from 0.00085 to 0.012; ε is {noise}. Stored as float16, {mebibytes:.1f} MiB.
@@ -48,9 +48,10 @@ the VAE, {scenes} for the U-Net, each with and without its defect, in windows pl
 {photos}
 
 ## Training
-The disentanglement loss (`models/losses.py`) with masked attention, λ = {lam}, min-SNR γ = {gamma}; AdamW, {rate}
-held for {hold:.0%} of the budget, then a cosine to 2 %; weights averaged with decay {ema}. U-Net, text encoder and
-the types' tokens learn together.
+The disentanglement loss (`models/losses.py`) with masked attention, λ = {lam}, weighted as errors of v
+with γ = {gamma}; {started:.0%} of the defects' noise carries a residue of the normal image (`carried` in
+`models/ddim.py`). AdamW, {rate} held for {hold:.0%} of the budget, then a cosine to 2 %; weights averaged with
+decay {ema}. U-Net, text encoder and the types' tokens learn together.
 
 | stage | steps | minutes | at the end |
 |---|---|---|---|
@@ -174,10 +175,12 @@ def _card(
         seed=recipe.seed,
         lam=recipe.lam,
         gamma=recipe.gamma,
+        started=recipe.started,
         rate=recipe.rate,
         hold=recipe.hold,
         ema=recipe.ema,
         noise=_noise(backbone.noise),
+        prediction="ε-prediction" if backbone.predicts == "epsilon" else "v-prediction",
         stages=stages,
         compute=compute,
         recipe=json.dumps(asdict(recipe), indent=1),

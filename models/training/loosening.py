@@ -1,4 +1,4 @@
-"""Masks as requests draw them: tight, dilated, hulled, boxed or generous. The label stays tight."""
+"""Masks as requests draw them: tight, dilated, hulled, boxed, generous or of any shape. The label stays tight."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ _LEAST = 6  # pixels that a confined defect keeps
 
 def loosened(mask: Mask, rng: np.random.Generator) -> Mask:
     """The mask (P, P) itself, or a looser one around it, at random."""
-    kind = rng.choice(5, p=(0.4, 0.25, 0.1, 0.15, 0.1))
+    kind = rng.choice(6, p=(0.3, 0.2, 0.1, 0.1, 0.1, 0.2))
     if kind == 0 or not mask.any():
         return mask
     if kind == 1:
         return dilated(mask, int(rng.integers(1, 1 + max(1, len(mask) // 20))))
     if kind == 2:
         return hulled(mask)
+    if kind == 5:
+        return blotted(mask, rng)
     return boxed(mask, rng if kind == 4 else None)
 
 
@@ -53,6 +55,22 @@ def boxed(mask: Mask, rng: np.random.Generator | None = None) -> Mask:
     up, down, left, right = (0,) * 4 if rng is None else rng.integers(0, len(mask) // 3 + 1, 4).tolist()
     box[max(rows[0] - up, 0) : rows[-1] + 1 + down, max(columns[0] - left, 0) : columns[-1] + 1 + right] = True
     return box
+
+
+def blotted(mask: Mask, rng: np.random.Generator) -> Mask:
+    """The mask with an ellipse, a box or a bar laid over it, from a pixel to half the side in size: most requests
+    are shaped by people who think of a place, not of a defect's outline."""
+    inside = np.argwhere(mask)
+    row, column = inside[rng.integers(len(inside))] + rng.integers(-len(mask) // 16, len(mask) // 16 + 1, 2)
+    y, x = np.ogrid[-row : mask.shape[0] - row, -column : mask.shape[1] - column]
+    angle = rng.uniform(0, np.pi)
+    across, along = y * np.cos(angle) - x * np.sin(angle), y * np.sin(angle) + x * np.cos(angle)
+    width, length = np.exp(rng.uniform(0, np.log(len(mask) / 4), 2))
+    if rng.random() < 0.5:
+        shape = np.hypot(across / width, along / length) < 1
+    else:
+        shape = (np.abs(across) < width) & (np.abs(along) < length)
+    return np.asarray(mask | shape)
 
 
 def hulled(mask: Mask) -> Mask:

@@ -41,11 +41,11 @@ class Recipe:
 
     # U-Net
     unet_channels: tuple[int, ...] = (64, 96, 192)
-    head_channels: int = 4
+    heads: int = 4
     norm_groups: int = 16
-    scenes: int = 7200
+    scenes: int = 14400
     photo_crops: int = 1200
-    close_up: float = 0.75  # share of the budget on quarters of windows, twice as many: four times cheaper each
+    close_up: float = 0.6  # share of the budget on quarters of windows, twice as many: four times cheaper each
     batch_defects: int = 10  # rows of the first term: z_t under C1
     batch_backgrounds: int = 3  # rows of the second term: z_t^m under C2, of the same scenes
     batch_normals: int = 3  # rows of normal images under C2; one in three with a random m
@@ -54,6 +54,8 @@ class Recipe:
     token_rate: float = 2e-3
     ema: float = 0.999
     gamma: float = 5.0
+    started: float = 0.5  # share of the first term's rows whose noise carries a residue of the normal image
+    least_start: float = 0.5  # of T: the residue is that of a drawing which began there or above
     noise_white: float = 0.3  # of `models.noise.Spectrum`, as is the next
     noise_corner: float = 1 / 32
     lam: float = 1.0
@@ -93,7 +95,7 @@ TINY = Recipe(
     vae_crop_px=16,
     vae_batch=4,
     unet_channels=(8, 16, 16),
-    head_channels=2,
+    heads=2,
     norm_groups=4,
     scenes=9,
     photo_crops=4,

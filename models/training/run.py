@@ -7,14 +7,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from tqdm import tqdm
 
+from models.adapters import Adapter
 from models.backbone import Backbone
-from models.training.diffusion import DiffusionStage, new_backbone
+from models.rendering import DEFECT_TYPES
+from models.training.diffusion import DiffusionStage, continued, new_backbone
 from models.training.export import export
 from models.training.loop import Budget, learn
 from models.training.photos import Crop, Photo, crops, native_crops
@@ -43,22 +47,23 @@ def train(
     save_every_s: float = 150,
     sheet_every: int = 300,
     photos: Sequence[Photo] = (),
+    begin: Path | None = None,
 ) -> Backbone:
     """Train both stages and export to `out`/`recipe.name`; `photos` are real images beside the rendered scenes.
 
+    With `begin`, the folder of an exported backbone, its VAE is kept and its U-Net, text encoder and types learn
+    further.
+
     Raises:
         RunError: `out` holds another training, or this one and `resume` is False.
+        BackboneError: `begin` does not fit the recipe.
     """
     _claim(out, recipe, resume)
-
-    rendered = out / "images.npy"
-    if not rendered.is_file():
-        images = draw_natives(_stream(recipe, _VAE_STREAM), recipe.vae_scenes, recipe.window_px, processes)
-        np.save(rendered, np.stack(list(images)))
-    vae_stage = VaeStage(recipe, np.load(rendered), device, _photo_crops(out, recipe, photos))
-    log = {"VAE": learn(vae_stage, out, vae_budget, save_every_s, sheet_every)}
-    log["VAE"]["held psnr"] = vae_stage.held_psnr()
-    backbone = new_backbone(recipe, vae_stage.finish(), device)
+    if begin is None:
+        stage_log, vae = _vae(out, recipe, vae_budget, device, processes, save_every_s, sheet_every, photos)
+        log, backbone, begun = {"VAE": stage_log}, new_backbone(recipe, vae, device), None
+    else:
+        log, backbone, begun = {}, continued(recipe, Backbone.load(begin), device), _tokens(begin)
 
     stored = out / "pool.pt"
     if not stored.is_file():
@@ -66,12 +71,41 @@ def train(
         scenes = chain(drawn, map(TrainingScene.of_photo, _pool_crops(recipe, photos, backbone.latent_size)))
         Pool.encode(tqdm(scenes, desc="pool", unit="scene", disable=None), backbone).save(stored)
     held = Pool.encode(draw_scenes(_stream(recipe, _HELD_STREAM), _HELD, recipe.window_px), backbone)
-    stage = DiffusionStage(recipe, backbone, Pool.load(stored), held)
-    log["U-Net"] = learn(stage, out, unet_budget, save_every_s, sheet_every)
+    stage = DiffusionStage(recipe, backbone, Pool.load(stored), held, tokens=begun)
+    log["U-Net" if begin is None else f"U-Net, begun from {begin.name}"] = learn(
+        stage, out, unet_budget, save_every_s, sheet_every
+    )
 
     averaged, tokens = stage.averaged()
     compute = "a GPU" if device.type == "cuda" else f"{torch.get_num_threads()} CPU cores"
     return export(out / recipe.name, recipe, averaged, tokens, log, compute, photos)
+
+
+def _vae(
+    out: Path,
+    recipe: Recipe,
+    budget: Budget,
+    device: torch.device,
+    processes: int,
+    save_every_s: float,
+    sheet_every: int,
+    photos: Sequence[Photo],
+) -> tuple[dict[str, float], Any]:
+    """The first stage: what its loop returned, and the VAE."""
+    rendered = out / "images.npy"
+    if not rendered.is_file():
+        images = draw_natives(_stream(recipe, _VAE_STREAM), recipe.vae_scenes, recipe.window_px, processes)
+        np.save(rendered, np.stack(list(images)))
+    stage = VaeStage(recipe, np.load(rendered), device, _photo_crops(out, recipe, photos))
+    log = learn(stage, out, budget, save_every_s, sheet_every)
+    log["held psnr"] = stage.held_psnr()
+    return log, stage.finish()
+
+
+def _tokens(begin: Path) -> Tensor:
+    """Of the rendered types, as an exported backbone has them: (types, n, D)."""
+    files = [begin / "defect_types" / f"{name}.safetensors" for name in DEFECT_TYPES]
+    return torch.stack([Adapter.load(file).tokens for file in files])
 
 
 def _photo_crops(out: Path, recipe: Recipe, photos: Sequence[Photo]) -> NDArray[np.uint8] | None:

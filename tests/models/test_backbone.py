@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -209,9 +210,39 @@ def rewrite(path: Path, **changes: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def test_only_epsilon_prediction(copied: Path) -> None:
+def test_of_a_backbone_that_predicts_v_the_noise_is_what_v_means(folder: Path, copied: Path) -> None:
     rewrite(copied / "scheduler" / "scheduler_config.json", prediction_type="v_prediction")
-    with pytest.raises(BackboneError, match="'v_prediction' is not supported"):
+    predicts_v, predicts_eps = Backbone.load(copied), Backbone.load(folder)
+    assert (predicts_v.predicts, predicts_eps.predicts) == ("v_prediction", "epsilon")
+    side = predicts_v.latent_size
+    z_t = torch.randn(2, 4, side, side, generator=torch.Generator().manual_seed(2))
+    t = torch.tensor([10, 900])
+    with torch.no_grad():
+        c2 = predicts_v.embed(["cast iron", "part"])
+        v, eps = predicts_eps.predict_noise(z_t, t, c2), predicts_v.predict_noise(z_t, t, c2)
+    scheduler = DDIMScheduler.from_pretrained(copied / "scheduler")
+    scheduler.set_timesteps(1000)
+    for row, level in enumerate(t.tolist()):
+        clean = scheduler.step(v[row], level, z_t[row]).pred_original_sample
+        alpha_bar = predicts_v.alphas_cumprod[level].float()
+        torch.testing.assert_close(alpha_bar.sqrt() * clean + (1 - alpha_bar).sqrt() * eps[row], z_t[row])
+
+
+def test_in_memory_the_digest_follows_what_is_predicted() -> None:
+    ours = tiny_backbone()
+    scheduler = DDIMScheduler.from_config(ours.scheduler.config, prediction_type="v_prediction")
+    assert replace(ours, scheduler=scheduler, digest="").digest != ours.digest
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"prediction_type": "sample"}, "'sample' is not supported"), ({"rescale_betas_zero_snr": True}, "zero SNR")],
+)
+def test_schedules_that_cannot_be_inverted_are_refused(
+    copied: Path, change: dict[str, object], words: str
+) -> None:
+    rewrite(copied / "scheduler" / "scheduler_config.json", **change)
+    with pytest.raises(BackboneError, match=words):
         Backbone.load(copied)
 
 

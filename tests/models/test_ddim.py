@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from models.ddim import Grid, diffused, guided, moved, predicted_clean, start
+from models.ddim import Grid, carried, diffused, guided, moved, noise_of_velocity, predicted_clean, start
 
 SCHEDULER = DDIMScheduler(
     beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", set_alpha_to_one=True, clip_sample=False,
@@ -54,3 +54,22 @@ def test_guidance_one_is_the_defect_prediction_and_zero_the_background_one() -> 
 def test_the_clean_latent_is_found_back_from_the_true_noise() -> None:
     z_0, noise = torch.randn(2, 4, 8, 8, dtype=torch.float64)
     torch.testing.assert_close(predicted_clean(diffused(z_0, noise, 0.2), noise, 0.2), z_0)
+
+
+def test_the_noise_of_a_velocity_is_the_noise_it_was_made_from() -> None:
+    z_0, eps, alpha_bar = torch.randn(2, 4, 4), torch.randn(2, 4, 4), 0.3
+    velocity = alpha_bar**0.5 * eps - (1 - alpha_bar) ** 0.5 * z_0
+    torch.testing.assert_close(noise_of_velocity(diffused(z_0, eps, alpha_bar), velocity, alpha_bar), eps)
+
+
+def test_a_perfect_denoiser_meets_the_carried_noise_at_every_level_below_its_start() -> None:
+    """Its prediction of the defect turns what a start left of the normal image into noise upon the defect."""
+    grid = Grid.over(DDIMScheduler(beta_schedule="scaled_linear").alphas_cumprod, 10)
+    normal, defect, eps = torch.randn(3, 1, 2, 4, 4).unbind()
+    m = torch.ones(1, 1, 4, 4)
+    begun, below = (float(grid.alpha_bar[level]) for level in (8, 3))
+    z = start(normal, diffused(normal, torch.zeros_like(eps), begun), eps, begun, 1.0)
+    noise = carried(eps, defect, normal, m, begun)
+    torch.testing.assert_close(z, diffused(defect, noise, begun))
+    torch.testing.assert_close(moved(z, noise, begun, below), diffused(defect, noise, below))
+    torch.testing.assert_close(carried(eps, defect, normal, 0 * m, begun), eps)

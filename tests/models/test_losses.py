@@ -9,7 +9,7 @@ from models.losses import (
     diffused_background,
     disentanglement_loss,
     lemma_residual,
-    min_snr_weight,
+    velocity_weight,
 )
 
 B, C, L = 3, 4, 8
@@ -81,7 +81,13 @@ def test_the_lemma_holds_for_the_true_noise(m: torch.Tensor) -> None:
     assert lemma_residual(z_0, m, z_tm, eps + 0.1, alpha_bar).min() > 0.01
 
 
-def test_min_snr_weight_caps_the_snr() -> None:
-    snr = torch.tensor([0.1, 1.0, 5.0, 50.0])
-    weight = min_snr_weight(snr / (1 + snr), gamma=5.0)
-    torch.testing.assert_close(weight, torch.tensor([1.0, 1.0, 1.0, 0.1]))
+def test_under_the_velocity_weight_errors_of_the_clean_latent_count_between_one_and_the_cap() -> None:
+    snr = torch.tensor([0.005, 0.1, 1.0, 4.0, 50.0])
+    alpha_bar = snr / (1 + snr)
+    z_0, eps, error = noise(0)[:1], noise(1)[:1], 0.1
+    z_t = diffused(z_0.expand(5, -1, -1, -1), eps.expand(5, -1, -1, -1), alpha_bar)
+    wrong = z_t - (alpha_bar.sqrt()[:, None, None, None] * (z_0 + error))
+    wrong = wrong / (1 - alpha_bar).sqrt()[:, None, None, None]
+    squared = area_mean((eps - wrong).square(), torch.ones(5, 1, L, L))
+    counted = velocity_weight(alpha_bar, gamma=5.0) * squared / error**2
+    torch.testing.assert_close(counted, (snr + 1).clamp(max=5), rtol=1e-3, atol=1e-3)

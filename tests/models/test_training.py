@@ -5,15 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from PIL import Image
 
 from models.adapters import Adapter
-from models.backbone import Backbone
+from models.backbone import Backbone, BackboneError
 from models.noise import Spectrum
 from models.rendering import DEFECT_TYPES
-from models.training.diffusion import DiffusionStage, new_backbone
+from models.training.diffusion import DiffusionStage, continued, new_backbone
 from models.training.loop import Budget, learn
-from models.training.loosening import boxed, confined, dilated, hulled, loosened, on_latent_grid
+from models.training.loosening import blotted, boxed, confined, dilated, hulled, loosened, on_latent_grid
 from models.training.photos import Photo
 from models.training.pool import Pool
 from models.training.recipe import TINY, Recipe
@@ -193,6 +194,47 @@ def test_the_average_follows_the_weights_behind() -> None:
     assert torch.equal(averaged.unet.conv_in.weight, stage.average["unet.conv_in.weight"])
 
 
+def test_a_backbone_goes_on_from_an_exported_one(trained: Path, tmp_path: Path) -> None:
+    folder = trained / TINY.name
+    begun = Backbone.load(folder)
+    older = UNet2DConditionModel.from_config(
+        begun.unet.config,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        only_cross_attention=False,
+    )
+    without_finest = replace(begun, unet=older, digest="")
+    z, t = torch.randn(1, TINY.latent_channels, 8, 8), torch.tensor([500])
+    with torch.no_grad():
+        tokens = begun.embed(["wood"])
+        for one in (begun, without_finest):
+            on = continued(TINY, one, CPU)
+            torch.testing.assert_close(on.predict_noise(z, t, tokens), one.predict_noise(z, t, tokens))
+    again = train(tmp_path, TINY, Budget(steps=0), Budget(steps=1), CPU, begin=folder)
+    assert again.digest != begun.digest
+    assert not (tmp_path / "vae.pt").exists()
+    for key, value in begun.vae.state_dict().items():
+        assert torch.equal(again.vae.state_dict()[key], value)
+    card = (tmp_path / TINY.name / "MODEL_CARD.md").read_text("utf-8")
+    assert f"| U-Net, begun from {TINY.name} | 1 |" in card
+
+
+def test_a_backbone_of_another_shape_cannot_be_gone_on_from(trained: Path) -> None:
+    begun = Backbone.load(trained / TINY.name)
+    with pytest.raises(BackboneError, match="does not fit this recipe"):
+        continued(replace(TINY, unet_channels=(8, 16, 24)), begun, CPU)
+
+
+def test_half_of_the_defects_noise_carries_what_a_start_above_leaves() -> None:
+    stage = diffusion_stage()
+    t = torch.arange(0, 1000, 5)
+    starts = stage._starts(np.random.default_rng(0), t)[:, 0, 0, 0]
+    begun = starts > 0
+    assert 0.35 < begun.float().mean() < 0.65
+    alpha_bar = stage.backbone.alphas_cumprod[t.clamp(min=500)].float()
+    assert (starts[begun] <= alpha_bar[begun] + 1e-6).all()
+
+
 def test_defect_tokens_learn_only_from_rows_of_their_type() -> None:
     stage = diffusion_stage(replace(TINY, batch_defects=1, close_up=0.0))
     stage.step(0, 0.0)
@@ -295,6 +337,16 @@ def test_a_generous_box_is_wider_than_the_smallest(corner: np.ndarray) -> None:
     wide = [boxed(corner, np.random.default_rng(seed)) for seed in range(8)]
     assert all((box | boxed(corner) == box).all() for box in wide)
     assert max(int(box.sum()) for box in wide) > boxed(corner).sum()
+
+
+def test_blotted_masks_hold_the_mask_in_shapes_of_all_sizes(corner: np.ndarray) -> None:
+    areas = []
+    for seed in range(40):
+        blotted_mask = blotted(corner, np.random.default_rng(seed))
+        assert (blotted_mask | corner == blotted_mask).all()
+        areas.append(int(blotted_mask.sum()))
+    assert min(areas) <= corner.sum() + 8
+    assert max(areas) > 2 * corner.sum()
 
 
 def test_confined_masks_lie_inside_and_keep_something() -> None:
