@@ -135,8 +135,6 @@ def fitting(backbone: Backbone) -> Recipe:
         text_width=int(text.hidden_size),
         text_layers=int(text.num_hidden_layers),
         text_heads=int(text.num_attention_heads),
-        noise_white=backbone.noise.white,
-        noise_corner=backbone.noise.corner,
     )
 
 
@@ -163,7 +161,7 @@ def measures(backbone: Backbone, tokens: Tensor, held: Held, ablation: Ablation,
         return backbone.predict_noise(z, t.to(z.device), c1, region)
 
     alphas = backbone.alphas_cumprod
-    noise = seeded_noise(seed, tuple(held.normal.shape), backbone.noise).to(held.normal)
+    noise = seeded_noise(seed, tuple(held.normal.shape)).to(held.normal)
     found = {
         f"(i) residual at t={t}": float(residual(background, held.image, held.m, noise, t, alphas).mean())
         for t in TIMES

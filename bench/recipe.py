@@ -127,7 +127,7 @@ def held_terms(
     m = torch.from_numpy(on_latent_grid(scene.mask, backbone.factor))[None, None].to(z_0)
     t = torch.tensor([int(time_share * len(backbone.alphas_cumprod))])
     alpha_bar = backbone.alphas_cumprod[t].float().to(z_0.device)
-    eps = seeded_noise(int(rng.integers(2**62)), tuple(z_0.shape), backbone.noise).to(z_0)
+    eps = seeded_noise(int(rng.integers(2**62)), tuple(z_0.shape)).to(z_0)
     t = t.to(z_0.device)
     c2 = backbone.embed([scene.part])
     c1 = torch.cat([c2, defect[None].to(c2)], dim=1)

@@ -30,9 +30,9 @@ from models.items import ItemRequest, ItemResult
 from models.masks import Mask
 
 SEVERITIES = (0.65, 0.85)
-GUIDANCES = (1.5, 2.5, 4.0)
-SEED_SHARES = (0.4, 0.6, 0.8, 1.0)
-FIRST_SEED_SHARE = 0.6
+GUIDANCES = (1.5, 2.0, 3.0)
+SEED_SHARES = (0.6, 0.8, 1.0)
+FIRST_SEED_SHARE = 0.8
 
 SEED = 7001
 """Added to the seed: scenes, places and the judge's lessons are none of ``bench types``."""

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,11 @@ from transformers.utils import logging as transformers_logging
 
 from models.attention import Region, install_masked_attention
 from models.ddim import noise_of_velocity
-from models.noise import Spectrum
 
 BUNDLED = Path(__file__).parent / "backbones"
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _PREDICTIONS = ("epsilon", "v_prediction")
-_NOISE = "noise.json"  # beside the diffusers layout; a folder without it has white noise
 _VAES = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
 _WEIGHTS = {
     "unet": "diffusion_pytorch_model",
@@ -57,7 +55,6 @@ class Backbone:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
     calibration: dict[str, Any] | None = None
-    noise: Spectrum = field(default_factory=Spectrum)  # what ε is, in training and in generation
 
     def __post_init__(self) -> None:
         _check_fit(self)
@@ -91,7 +88,6 @@ class Backbone:
         variants = {part: _variant(folder, part) for part in _WEIGHTS}
         classes = {"unet": UNet2DConditionModel, "vae": vae_class, "text_encoder": CLIPTextModel}
         calibration = folder / "calibration.json"
-        noise = _read_json(folder, _NOISE) if (folder / _NOISE).is_file() else {}
         with _quietly():
             parts = {part: _load_part(folder, part, classes[part], variants[part]) for part in _WEIGHTS}
             tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
@@ -104,7 +100,6 @@ class Backbone:
             device=torch.device(device),
             dtype=dtype,
             calibration=json.loads(calibration.read_text("utf-8")) if calibration.is_file() else None,
-            noise=_spectrum(folder, noise),
         )
 
     def save(self, folder: str | Path, dtype: torch.dtype = torch.float16) -> None:
@@ -134,8 +129,6 @@ class Backbone:
             "vae": ["diffusers", type(self.vae).__name__],
         }
         _write_json(folder / "model_index.json", index)
-        if self.noise != Spectrum():
-            _write_json(folder / _NOISE, asdict(self.noise))
         if self.calibration is not None:
             _write_json(folder / "calibration.json", self.calibration)
 
@@ -229,8 +222,6 @@ class Backbone:
         digest.update(self.alphas_cumprod.numpy().tobytes())
         if self.predicts != "epsilon":
             digest.update(self.predicts.encode())
-        if self.noise != Spectrum():
-            digest.update(repr(self.noise).encode())
         return "sha256:" + digest.hexdigest()
 
 
@@ -251,7 +242,6 @@ def _to(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Modul
 
 def _files(folder: Path, variants: dict[str, str | None]) -> Iterator[Path]:
     yield folder / "scheduler" / "scheduler_config.json"
-    yield from folder.glob(_NOISE)
     yield from (folder / "tokenizer").glob("*.json")
     yield from (folder / "tokenizer").glob("merges.txt")
     for part, variant in variants.items():
@@ -321,13 +311,6 @@ def _variant(folder: Path, part: str) -> str | None:
         if (folder / part / _weights_name(part, variant)).is_file():
             return variant
     raise BackboneError(f"{folder.name} lacks {part}/{_weights_name(part, None)} (or its fp16 variant)")
-
-
-def _spectrum(folder: Path, attributes: dict[str, Any]) -> Spectrum:
-    try:
-        return Spectrum(**attributes)
-    except (TypeError, ValueError) as error:
-        raise BackboneError(f"{folder.name}/{_NOISE} is not usable: {error}") from error
 
 
 def _component(index: dict[str, Any], part: str) -> str:

@@ -15,7 +15,7 @@ from models.ddim import Grid, start
 from models.inversion import Trajectory
 from models.items import ItemRequest
 from models.levels import Levels
-from models.noise import Spectrum, noise_key, seeded_noise
+from models.noise import noise_key, seeded_noise
 from models.resampling import resized, taper
 from models.windows import Place, Plot
 
@@ -57,7 +57,7 @@ class Drawing:
             return (False,)
         return (True,) if self.request.guidance == 1 else (False, True)
 
-    def begin(self, attempt: int, spectrum: Spectrum) -> None:
+    def begin(self, attempt: int) -> None:
         """Lay the trajectory on the plane and mix the seed's noise into the inside (design §2, step 3)."""
         request = self.request
         self.plane = [
@@ -66,7 +66,7 @@ class Drawing:
         ]
         z_T = self.plane[self.depth]
         key = noise_key(request.seed, request.index, self.plot.name, attempt)
-        noise = seeded_noise(key, tuple(z_T.shape), spectrum).to(z_T)
+        noise = seeded_noise(key, tuple(z_T.shape)).to(z_T)
         alpha_bar = float(self.grid.alpha_bar[self.depth])
         self.reinject(start(self.plane[0], z_T, noise, alpha_bar, request.seed_share), self.depth)
 

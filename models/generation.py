@@ -171,7 +171,7 @@ class Generator:
             (reconstruction,) = self._batch(self.backbone.decode, [(z_0,)])
             trajectory = Trajectory([z_0], reconstruction, self.backbone.embed([request.part])[0])
             if noise is not None:
-                trajectory.noise = seeded_noise(noise, tuple(z_0.shape), self.backbone.noise).to(z_0)
+                trajectory.noise = seeded_noise(noise, tuple(z_0.shape)).to(z_0)
             self.cache.put(key, trajectory)
         return trajectory
 
@@ -187,7 +187,7 @@ class Generator:
             else:
                 diffuse(group, depth, grid)
         for drawing in drawings:
-            drawing.begin(attempt, self.backbone.noise)
+            drawing.begin(attempt)
         slots = [
             _Slot(i, window, defect)
             for i, drawing in enumerate(drawings)

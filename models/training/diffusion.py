@@ -16,7 +16,6 @@ from models.attention import Region
 from models.backbone import Backbone, BackboneError
 from models.ddim import carried
 from models.losses import background_term, defect_term, diffused, diffused_background, velocity_weight
-from models.noise import Spectrum
 from models.rendering import DEFECT_TYPES
 from models.training.pool import Pool
 from models.training.preview import preview
@@ -64,7 +63,6 @@ def new_backbone(recipe: Recipe, vae: Any, device: torch.device) -> Backbone:
         scheduler=scheduler,
         name=recipe.name,
         device=device,
-        noise=Spectrum(recipe.noise_white, recipe.noise_corner),
     )
 
 
@@ -175,7 +173,7 @@ class DiffusionStage:
         parts = [self._prompt(int(i), rng) for i in torch.cat([scenes, scenes[:k], normals])]
         t = torch.from_numpy(self._timesteps(rng, len(z_0)))
         alpha_bar = self.backbone.alphas_cumprod[t].float().to(device)
-        eps = self.backbone.noise.draw(tuple(z_0.shape), noise).to(device)
+        eps = torch.randn(z_0.shape, generator=noise).to(device)
         starts = self._starts(rng, t[:n]).to(device)
         z_0, z_n, t = z_0.to(device), z_n.to(device), t.to(device)
         eps[:n] = carried(eps[:n], z_0[:n], z_n, m[:n], starts)
@@ -239,7 +237,6 @@ class DiffusionStage:
             scheduler=self.backbone.scheduler,
             name=self.backbone.name,
             device=self.backbone.device,
-            noise=self.backbone.noise,
         )
         return backbone, self.average["tokens"][: len(DEFECT_TYPES)].clone()
 
@@ -275,13 +272,12 @@ class DiffusionStage:
         return np.minimum((slices * T).astype(np.int64), T - 1)
 
     def _starts(self, rng: np.random.Generator, t: Tensor) -> Tensor:
-        """ᾱ (B, 1, 1, 1) where each row's drawing began, at t or above; 0 where its noise carries nothing."""
+        """ᾱ (B, 1, 1, 1) of the level at which the drawing began whose noise each row carries: at t or above."""
         T = len(self.backbone.alphas_cumprod)
         lowest = np.maximum(t.numpy(), int(self.recipe.least_start * T))
-        start = (lowest + rng.random(len(t)) * (T - lowest)).astype(np.int64)
-        begun = torch.from_numpy(rng.random(len(t)) < self.recipe.started)
-        alpha_bar = self.backbone.alphas_cumprod[torch.from_numpy(start)].float()
-        return torch.where(begun, alpha_bar, 0.0)[:, None, None, None]
+        # Squared: the first steps after a start see the most of it, and settle the most.
+        start = (lowest + rng.random(len(t)) ** 2 * (T - lowest)).astype(np.int64)
+        return self.backbone.alphas_cumprod[torch.from_numpy(start)].float()[:, None, None, None]
 
     def _conditions(self, parts: list[str], types: Tensor) -> Tensor:
         """C1 of the first rows, C2 (padded to C1's length) of the others: (B, N, D)."""

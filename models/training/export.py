@@ -13,7 +13,6 @@ from torch import Tensor
 
 from models.adapters import Adapter, Card
 from models.backbone import Backbone
-from models.noise import Spectrum
 from models.rendering import DEFECT_TYPES, SURFACES
 from models.training.photos import Photo
 from models.training.recipe import Recipe
@@ -40,7 +39,7 @@ A small latent-diffusion backbone for drawing defects, trained from nothing by `
 | U-Net | {unet_channels} channels, {latent}×{latent} latents of {window} px windows, {prediction} | {unet:,} |
 | text encoder | CLIP, {text_layers} layers of width {text_width}, {max_tokens} tokens | {text:,} |
 
-T = 1000, scaled linear β from 0.00085 to 0.012; ε is {noise}. Stored as float16, {mebibytes:.1f} MiB.
+T = 1000, scaled linear β from 0.00085 to 0.012. Stored as float16, {mebibytes:.1f} MiB.
 
 ## Data
 Rendered scenes (`models/rendering`: {surfaces} surfaces, defect types {types}), seed {seed}: {vae_scenes} for
@@ -48,10 +47,10 @@ the VAE, {scenes} for the U-Net, each with and without its defect, in windows pl
 {photos}
 
 ## Training
-The disentanglement loss (`models/losses.py`) with masked attention, λ = {lam}, weighted as errors of v
-with γ = {gamma}; {started:.0%} of the defects' noise carries a residue of the normal image (`carried` in
-`models/ddim.py`). AdamW, {rate} held for {hold:.0%} of the budget, then a cosine to 2 %; weights averaged with
-decay {ema}. U-Net, text encoder and the types' tokens learn together.
+The disentanglement loss (`models/losses.py`) with masked attention, λ = {lam}, weighted as errors of v with
+γ = {gamma}; the noise of rendered defects carries what a start leaves of the normal image (`models/ddim.py`). AdamW,
+{rate} held for {hold:.0%} of the budget, then a cosine to 2 %; weights averaged with decay {ema}. U-Net, text encoder
+and the types' tokens learn together.
 
 | stage | steps | minutes | at the end |
 |---|---|---|---|
@@ -109,12 +108,6 @@ def export(
     (folder / "data.json").write_text(json.dumps(learned, indent=1) + "\n", "utf-8")
     (folder / "MODEL_CARD.md").write_text(_card(folder, recipe, backbone, log, compute, photos), "utf-8")
     return stored
-
-
-def _noise(noise: Spectrum) -> str:
-    if noise == Spectrum():
-        return "white"
-    return f"{1 - noise.white:.0%} red with its corner at {noise.corner:g} cycles per latent cell (`noise.json`)"
 
 
 def _photos(photos: Sequence[Photo]) -> str:
@@ -175,11 +168,9 @@ def _card(
         seed=recipe.seed,
         lam=recipe.lam,
         gamma=recipe.gamma,
-        started=recipe.started,
         rate=recipe.rate,
         hold=recipe.hold,
         ema=recipe.ema,
-        noise=_noise(backbone.noise),
         prediction="ε-prediction" if backbone.predicts == "epsilon" else "v-prediction",
         stages=stages,
         compute=compute,

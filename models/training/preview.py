@@ -45,7 +45,7 @@ def preview(
             noise = backbone.predict_noise(trajectory[-1], t, c2, None)
             trajectory.append(moved(trajectory[-1], noise, *_levels(grid, level, level + 1)))
 
-        seed = seeded_noise(0, tuple(z_0.shape), backbone.noise).to(device)
+        seed = seeded_noise(0, tuple(z_0.shape)).to(device)
         begin = start(z_0, trajectory[depth], seed, float(grid.alpha_bar[depth]), seed_share)
         c1 = torch.cat([c2, tokens[[DEFECT_TYPES.index(name) for name in held.types]].to(c2)], dim=1)
         valid = torch.ones(len(z_0), tokens.shape[1], dtype=torch.bool, device=device)

@@ -54,10 +54,7 @@ class Recipe:
     token_rate: float = 2e-3
     ema: float = 0.999
     gamma: float = 5.0
-    started: float = 0.5  # share of the first term's rows whose noise carries a residue of the normal image
-    least_start: float = 0.5  # of T: the residue is that of a drawing which began there or above
-    noise_white: float = 0.3  # of `models.noise.Spectrum`, as is the next
-    noise_corner: float = 1 / 32
+    least_start: float = 0.5  # of T: the noise of the first term's rows is that of a drawing begun there or above
     lam: float = 1.0
     tokens_per_type: int = 4
 

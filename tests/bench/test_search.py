@@ -33,7 +33,7 @@ class KnownWorths:
 
     def measure(self, tried: Any) -> None:
         for adapter, setting in tried:
-            wanted = {"scratch": (0.65, 4.0, 1.0), "stain": (0.85, 1.5, 0.8)}[adapter.name]
+            wanted = {"scratch": (0.65, 3.0, 1.0), "stain": (0.85, 1.5, 0.8)}[adapter.name]
             distance = np.abs(np.array([setting.severity, setting.guidance, setting.seed_share]) - wanted).sum()
             self.values[adapter.name, setting] = np.array([1 - distance, 1 - distance])
 
@@ -43,7 +43,7 @@ class KnownWorths:
 def test_the_search_finds_each_types_own_best_setting() -> None:
     worths = KnownWorths([_adapter("scratch"), _adapter("stain")])
     found = searched(cast(Worths, worths))
-    assert found == {"scratch": Setting(0.65, 4.0, 1.0), "stain": Setting(0.85, 1.5, 0.8)}
+    assert found == {"scratch": Setting(0.65, 3.0, 1.0), "stain": Setting(0.85, 1.5, 0.8)}
 
 
 def test_what_was_found_is_written_into_the_cards_and_nothing_else_changes(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from diffusers import DDIMScheduler
 from models.adapters import Adapter
 from models.attention import Region
 from models.backbone import Backbone, BackboneError
-from models.noise import Spectrum
 from tests.models.tiny import TOKENS, WIDTH, tiny_backbone
 
 
@@ -125,27 +124,6 @@ def test_the_digest_names_weights_and_configs(folder: Path, copied: Path) -> Non
 def test_in_memory_the_digest_follows_the_weights() -> None:
     assert tiny_backbone(0).digest == tiny_backbone(0).digest
     assert tiny_backbone(0).digest != tiny_backbone(1).digest
-
-
-def test_coloured_noise_is_stored_and_part_of_the_digests(folder: Path, tmp_path: Path) -> None:
-    red = Spectrum(white=0.3, corner=1 / 16)
-    white, coloured = tiny_backbone(), tiny_backbone(noise=red)
-    assert white.digest != coloured.digest
-    coloured.save(tmp_path / "coloured")
-    assert Backbone.load(tmp_path / "coloured").noise == red
-    assert Backbone.load(folder).noise == Spectrum()
-    assert not (folder / "noise.json").exists()
-    (tmp_path / "coloured" / "noise.json").write_text('{"white": 0.4, "corner": 0.0625}')
-    repainted = Backbone.load(tmp_path / "coloured")
-    (tmp_path / "coloured" / "noise.json").unlink()
-    assert repainted.digest != Backbone.load(tmp_path / "coloured").digest
-
-
-@pytest.mark.parametrize("text", ['{"white": 2}', '{"pink": 1}', '{"white": "much"}', "[]", "{"])
-def test_noise_that_is_none_is_refused(copied: Path, text: str) -> None:
-    (copied / "noise.json").write_text(text)
-    with pytest.raises(BackboneError, match=r"noise\.json"):
-        Backbone.load(copied)
 
 
 def test_half_precision_variants_load(folder: Path, copied: Path) -> None:

@@ -10,7 +10,6 @@ from PIL import Image
 
 from models.adapters import Adapter
 from models.backbone import Backbone, BackboneError
-from models.noise import Spectrum
 from models.rendering import DEFECT_TYPES
 from models.training.diffusion import DiffusionStage, continued, new_backbone
 from models.training.loop import Budget, learn
@@ -94,20 +93,6 @@ def photos(tmp_path: Path) -> list[Photo]:
         Photo(good, None, "good", "plate", "plates", "0" * 64, "MIT", "By us."),
         Photo(spotted, mask, "spot", "plate", "plates", "1" * 64, "MIT", "By us."),
     ]
-
-
-def test_a_backbone_is_trained_on_the_noise_of_its_recipe_and_keeps_it(trained: Path) -> None:
-    red = Spectrum(TINY.noise_white, TINY.noise_corner)
-    assert red != Spectrum()
-    assert Backbone.load(trained / TINY.name).noise == red
-    assert "70% red" in (trained / TINY.name / "MODEL_CARD.md").read_text("utf-8")
-    losses = []
-    for recipe in (TINY, replace(TINY, noise_white=1.0)):
-        stage = diffusion_stage(recipe)
-        averaged, _ = stage.averaged()
-        assert averaged.noise == Spectrum(recipe.noise_white, recipe.noise_corner)
-        losses.append(stage.step(0, 0.0))
-    assert losses[0] != losses[1]
 
 
 def test_photos_are_learned_too_and_named_in_the_card(tmp_path: Path, photos: list[Photo]) -> None:
@@ -225,14 +210,13 @@ def test_a_backbone_of_another_shape_cannot_be_gone_on_from(trained: Path) -> No
         continued(replace(TINY, unet_channels=(8, 16, 24)), begun, CPU)
 
 
-def test_half_of_the_defects_noise_carries_what_a_start_above_leaves() -> None:
+def test_the_noise_of_defects_carries_a_start_at_t_or_above_in_the_upper_half() -> None:
     stage = diffusion_stage()
     t = torch.arange(0, 1000, 5)
     starts = stage._starts(np.random.default_rng(0), t)[:, 0, 0, 0]
-    begun = starts > 0
-    assert 0.35 < begun.float().mean() < 0.65
-    alpha_bar = stage.backbone.alphas_cumprod[t.clamp(min=500)].float()
-    assert (starts[begun] <= alpha_bar[begun] + 1e-6).all()
+    alphas = stage.backbone.alphas_cumprod.float()
+    assert (starts <= alphas[t.clamp(min=500)]).all()
+    assert len(starts[:100].unique()) > 50
 
 
 def test_defect_tokens_learn_only_from_rows_of_their_type() -> None:

@@ -9,11 +9,9 @@ from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DCondi
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from models.backbone import Backbone
-from models.noise import Spectrum
 
 TOKENS = 8
 WIDTH = 16
-WHITE = Spectrum()
 
 
 def tiny_tokenizer() -> CLIPTokenizer:
@@ -27,7 +25,6 @@ def tiny_backbone(
     window_px: int = 64,
     vae: Literal["tiny", "kl"] = "tiny",
     name: str = "tiny",
-    noise: Spectrum = WHITE,
 ) -> Backbone:
     """f4 windows of `window_px`; attention at L/2 and L/4."""
     with torch.random.fork_rng():
@@ -91,5 +88,4 @@ def tiny_backbone(
         tokenizer=tokenizer,
         scheduler=scheduler,
         name=name,
-        noise=noise,
     )
