@@ -111,6 +111,9 @@ class Backbone:
             module.to(memory_format=torch.contiguous_format)
             with _quietly():
                 module.save_pretrained(folder / part, safe_serialization=True)
+            config = _read_json(folder, f"{part}/config.json")
+            config.pop("_name_or_path", None)  # where it was loaded from, which may not shape a digest
+            _write_json(folder / part / "config.json", config)
         tokenizer = copy.deepcopy(self.tokenizer)
         tokenizer.backend_tokenizer.no_truncation()  # remembered from its last use, which may not shape a digest
         tokenizer.backend_tokenizer.no_padding()

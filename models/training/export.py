@@ -48,9 +48,9 @@ the VAE, {scenes} for the U-Net, each with and without its defect, in windows pl
 
 ## Training
 The disentanglement loss (`models/losses.py`) with masked attention, λ = {lam}, weighted as errors of v with
-γ = {gamma}; the noise of rendered defects carries what a start leaves of the normal image (`models/ddim.py`). AdamW,
-{rate} held for {hold:.0%} of the budget, then a cosine to 2 %; weights averaged with decay {ema}. U-Net, text encoder
-and the types' tokens learn together.
+γ = {gamma}; the noise of rendered defects carries what a start leaves of the normal image (`models/ddim.py`).
+AdamW, {rate} held for {hold:.0%} of the budget, then a cosine to 2 %; weights averaged with decay {ema}. U-Net,
+text encoder and the types' tokens learn together.
 
 | stage | steps | minutes | at the end |
 |---|---|---|---|

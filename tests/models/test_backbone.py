@@ -66,6 +66,12 @@ def test_a_full_precision_round_trip_is_exact(tmp_path: Path) -> None:
     assert torch.equal(noise(Backbone.load(tmp_path / "stored")), noise(ours))
 
 
+def test_a_folder_tells_nothing_of_the_folder_that_it_was_loaded_from(folder: Path, tmp_path: Path) -> None:
+    Backbone.load(folder).save(tmp_path / "again")
+    for config in (tmp_path / "again").rglob("*.json"):
+        assert str(folder) not in config.read_text("utf-8")
+
+
 def test_saving_leaves_the_backbone_as_it_was(tmp_path: Path) -> None:
     ours = tiny_backbone()
     before = noise(ours)
