@@ -29,7 +29,7 @@ demo: $(STAMP) ## draw defects on a sample part, or on IMAGE=… MASK=… [DEFEC
 
 sample: $(STAMP) ## write a normal image and a mask to out/sample
 	@mkdir -p out/sample
-	$(BIN)/python -m models.rendering sample out/sample/image.png out/sample/mask.png --size 384x256 --seed 4
+	$(BIN)/python -m models.rendering sample out/sample/image.png out/sample/mask.png --size 384x256 --seed 58
 
 test: lint ## everything that must hold: lint, types, imports, tests
 	$(BIN)/pytest $(ARGS)

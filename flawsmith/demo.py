@@ -27,7 +27,7 @@ from flawsmith.stack.application import find_application
 from flawsmith.stack.errors import StackError
 
 DEFECTS = ("scratch", "stain", "hole")
-SAMPLE = ("--size", "384x256", "--seed", "4")
+SAMPLE = ("--size", "384x256", "--seed", "58")
 OPTIONS: AugmentOptions = {"count": 2, "seed": 7}
 START_PATIENCE_S = 180.0
 STOP_PATIENCE_S = 60.0

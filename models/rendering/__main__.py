@@ -19,7 +19,7 @@ def _size(text: str) -> tuple[int, int]:
 def sample(surface: str, defect_type: str, size: tuple[int, int], seed: int) -> tuple[Image.Image, Image.Image]:
     """A normal image of `size` (H, W) and a mask (0 or 255) with room for a defect of the type."""
     scene = render(np.random.default_rng(seed), size, defect_type, surface)
-    room = ndimage.binary_dilation(scene.mask, iterations=max(4, min(size) // 40))
+    room = ndimage.binary_dilation(scene.mask, iterations=max(3, min(size) // 64))
     pixels = (scene.normal * 255 + 0.5).astype(np.uint8)
     return Image.fromarray(pixels), Image.fromarray(room.astype(np.uint8) * np.uint8(255))
 
