@@ -39,7 +39,7 @@ def new_backbone(recipe: Recipe, vae: Any, device: torch.device) -> Backbone:
         block_out_channels=recipe.unet_channels,
         down_block_types=("CrossAttnDownBlock2D",) * len(recipe.unet_channels),
         up_block_types=("CrossAttnUpBlock2D",) * len(recipe.unet_channels),
-        # The finest level attends to tokens alone: that tells it the mask cell by cell, and costs next to nothing.
+        # The finest level attends to tokens alone: that tells it the mask cell by cell, and costs little.
         only_cross_attention=[level == 0 for level in range(len(recipe.unet_channels))],
         layers_per_block=1,
         attention_head_dim=recipe.heads,
