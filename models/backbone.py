@@ -209,7 +209,7 @@ class Backbone:
         ).sample
         if self.predicts == "epsilon":
             return predicted
-        return noise_of_velocity(z, predicted, self._alpha_bar[t][:, None, None, None]).to(predicted.dtype)
+        return noise_of_velocity(z, predicted, self._alpha_bar[t][:, None, None, None]).to(z.dtype)
 
     @property
     def predicts(self) -> str:
