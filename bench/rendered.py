@@ -87,20 +87,23 @@ def draw_pair(
 
 
 def request_mask(rng: np.random.Generator, shape: tuple[int, int]) -> Mask:
-    """A requested mask (H, W) drawn without regard to any type: half of them loosened masks of rendered defects
-    of a random type, the others blobs, boxes and bars.
+    """A requested mask (H, W) drawn without regard to any type: half of them loosened masks of rendered defects of
+    a random type, the others blobs, boxes and bars."""
+    mask = laid_into(_plane(rng), shape, rng)
+    return mask if mask.any() else request_mask(rng, shape)
 
-    Drawn on a plane of SIDE pixels, which is laid somewhere into the picture, larger in larger ones.
-    """
-    plane = _plane(rng)
+
+def laid_into(plane: Mask, shape: tuple[int, int], rng: np.random.Generator) -> Mask:
+    """A mask (SIDE, SIDE) laid somewhere into a picture (H, W), larger in larger ones; may be cut off."""
     small = min(shape)
     side = int(np.exp(rng.uniform(np.log(min(SIDE, small)), np.log(small)))) if small != SIDE else SIDE
     if side != SIDE:
-        plane = cv2.resize(plane.astype(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST) > 0
+        how = cv2.INTER_NEAREST if side > SIDE else cv2.INTER_AREA  # which loses no line
+        plane = cv2.resize(plane.astype(np.float32), (side, side), interpolation=how) > 0
     top, left = (int(rng.integers(size - side + 1)) for size in shape)
     mask = np.zeros(shape, dtype=np.bool_)
     mask[top : top + side, left : left + side] = plane
-    return mask if mask.any() else request_mask(rng, shape)
+    return mask
 
 
 def judged_mask(pair: Pair, rng: np.random.Generator) -> Mask:

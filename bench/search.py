@@ -1,10 +1,10 @@
 """``python -m bench search``: the types' defaults, found instead of chosen.
 
-For each type items are drawn over a grid of severity × guidance, and at its best pair over ρ. An item counts as
-much as the judge of types believes it to be of its type, times the least of ``presence``, ``seam`` and ``grain``:
-recognised *and* well made; without a label it counts nothing. The judge has learned from other scenes than that of
-``bench types``; places are rendered normals of another seed and good photos of the split "extra", so that no later
-measurement is searched on.
+For each type items are drawn over a grid of start (noise, or the type's sketches), severity and guidance, and at
+its best over ρ. An item counts as much as the judge of types believes it to be of its type, times the least of
+``presence``, ``seam`` and ``grain``: recognised *and* well made; without a label it counts nothing. The judge has
+learned from other scenes than that of ``bench types``; places are rendered normals of another seed and good photos
+of the split "extra", with masks that fit the types, so that no later measurement is searched on.
 ``--write`` puts what was found into the types' cards.
 """
 
@@ -21,23 +21,22 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bench import shared
-from bench.rendered import Image, adapters_of, folder_of
-from bench.types import Judge, described, requests_on_photos, requests_on_rendered
+from bench.places import Place, photo_places, rendered_places
+from bench.rendered import adapters_of, folder_of
+from bench.types import Judge, described
 from models.adapters import Adapter
 from models.backbone import Backbone
 from models.generation import Generator
 from models.items import ItemRequest, ItemResult
-from models.masks import Mask
+from models.rendering import DEFECT_TYPES
 
-SEVERITIES = (0.65, 0.85)
-GUIDANCES = (1.5, 2.0, 3.0)
+SEVERITIES = (0.5, 0.7)
+GUIDANCES = (1.0, 1.75)
 SEED_SHARES = (0.6, 0.8, 1.0)
 FIRST_SEED_SHARE = 0.8
 
 SEED = 7001
 """Added to the seed: scenes, places and the judge's lessons are none of ``bench types``."""
-
-Place = tuple[Image, Mask]
 
 
 @dataclass(frozen=True, order=True)
@@ -47,10 +46,13 @@ class Setting:
     severity: float
     guidance: float
     seed_share: float
+    sketched: bool
 
     def of(self, adapter: Adapter) -> Adapter:
         """The type with these defaults."""
-        return replace(adapter, card=replace(adapter.card, **vars(self)))
+        values = vars(self) | {"sketch": adapter.name if self.sketched else ""}
+        del values["sketched"]
+        return replace(adapter, card=replace(adapter.card, **values))
 
 
 class Worths:
@@ -69,14 +71,16 @@ class Worths:
         """Draw every type with every setting at every place; those of one place share its inversion."""
         todo = sorted(tried, key=lambda pair: pair[1], reverse=True)
         columns: list[list[float]] = []
-        for number, (normal, mask) in enumerate(tqdm(self._places, desc="places", leave=False)):
+        number_of = {adapter.name: i for i, adapter in enumerate(self.adapters)}
+        for number, place in enumerate(tqdm(self._places, desc="places", leave=False)):
             requests = [
-                ItemRequest.by_default(normal, mask, setting.of(adapter), seed=number) for adapter, setting in todo
+                ItemRequest.by_default(
+                    place.normal, place.masks[number_of[adapter.name]], setting.of(adapter), seed=number
+                )
+                for adapter, setting in todo
             ]
             results = self._generator.generate(requests)
-            columns.append(
-                [self._worth(adapter, r, normal, mask) for (adapter, _), r in zip(todo, results, strict=True)]
-            )
+            columns.append([self._worth(q, r) for q, r in zip(requests, results, strict=True)])
         for (adapter, setting), values in zip(todo, np.array(columns).T, strict=True):
             self.values[adapter.name, setting] = values
 
@@ -85,18 +89,27 @@ class Worths:
         tried = sorted(setting for type_, setting in self.values if type_ == name)
         return max(tried, key=lambda setting: float(self.values[name, setting].mean()))
 
-    def _worth(self, adapter: Adapter, result: ItemResult, normal: Image, mask: Mask) -> float:
-        seen = described(np.asarray(result.image, dtype=np.uint8), normal, mask)
+    def _worth(self, request: ItemRequest, result: ItemResult) -> float:
+        normal = np.asarray(request.image, dtype=np.uint8)
+        seen = described(np.asarray(result.image, dtype=np.uint8), normal, request.mask)
         (likely,) = np.exp(self._judge.scores(seen[None]))
         scores = result.scores
         made = min(scores.presence, scores.seam, scores.grain) * result.refined_mask.any()
-        return float(likely[self._judge.types.index(adapter.name)] * made)
+        return float(likely[self._judge.types.index(request.adapter.name)] * made)
 
 
 def searched(worths: Worths) -> dict[str, Setting]:
-    """The best setting of each type: severity and guidance together, then ρ."""
-    pairs = [Setting(s, g, FIRST_SEED_SHARE) for s, g in product(SEVERITIES, GUIDANCES)]
-    worths.measure([(adapter, setting) for adapter in worths.adapters for setting in pairs])
+    """The best setting of each type: start, severity and guidance together, then ρ."""
+    grid = [
+        Setting(severity, guidance, FIRST_SEED_SHARE, sketched)
+        for severity, guidance, sketched in product(SEVERITIES, GUIDANCES, (False, True))
+    ]
+    worths.measure(
+        (adapter, setting)
+        for adapter in worths.adapters
+        for setting in grid
+        if not setting.sketched or adapter.name in DEFECT_TYPES
+    )
     worths.measure(
         [
             (adapter, replace(worths.best(adapter.name), seed_share=share))
@@ -123,9 +136,10 @@ def main() -> None:
     arguments = parser.parse_args()
     adapters = adapters_of(arguments.backbone)
     seed = SEED + arguments.seed
-    judge = Judge.taught([adapter.name for adapter in adapters], arguments.scenes * len(adapters), seed)
+    names = [adapter.name for adapter in adapters]
+    judge = Judge.taught(names, arguments.scenes * len(names), seed)
     worths = Worths(
-        Generator(Backbone.load(arguments.backbone)), adapters, judge, list(places(arguments.places, seed))
+        Generator(Backbone.load(arguments.backbone)), adapters, judge, list(places(names, arguments.places, seed))
     )
     found = searched(worths)
     rows = [{"type": name, **vars(setting), **_figures(worths, name, setting)} for name, setting in found.items()]
@@ -139,10 +153,10 @@ def main() -> None:
         write_defaults(folder_of(arguments.backbone), found)
 
 
-def places(count: int, seed: int) -> Iterator[Place]:
-    """`count` rendered normals and half as many photos, each with a mask that tells nothing of a type."""
-    yield from requests_on_rendered(count, seed)
-    yield from requests_on_photos(count // 2, seed, "extra", largest=256)
+def places(types: Sequence[str], count: int, seed: int) -> Iterator[Place]:
+    """`count` rendered normals and half as many photos, each with a mask for each type that fits it."""
+    yield from rendered_places(types, "fitting", count, seed)
+    yield from photo_places(types, "fitting", count // 2, seed, "extra", largest=256)
 
 
 def _figures(worths: Worths, name: str, setting: Setting) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """``python -m bench types``: do items look like their type?
 
 The judge is a logistic regression on fixed features of ImageNet, taught on rendered defects that no backbone has
-learned from. It is shown the square around the *requested* mask: that mask is the same for every type, so it
-cannot give the type away, whereas the refined mask is drawn by the generator itself. Normals and masks are
-shared by all types. Control: each request drawn with the tokens of another type, which must not be named as the
-one asked for.
+learned from. It is shown the square around what changed within the *requested* mask. Masks either fit the type, as
+people draw them who have its defect in mind (loosened masks of other rendered ones), or are neutral: the same for
+every type, which asks for a scratch in a blob and for a stain in a bar. Two controls, of another seed: the request
+drawn as another type, which must not be named as the one asked for, however well its mask fits; and with the
+tokens alone of another type, on the sketches of the one asked for.
 """
 
 from __future__ import annotations
@@ -20,27 +21,23 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image as Pillow
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.nn import functional
 from tqdm import tqdm
 
-from bench.data import entries
 from bench.intervals import bootstrap
+from bench.places import Place, photo_places, rendered_places
 from bench.rendered import (
-    SIDE,
     Image,
     Stream,
     adapters_of,
     draw_pair,
     judged_mask,
-    request_mask,
     square_around,
     write_json,
 )
-from bench.shared import ALL_SETS
 from models.adapters import Adapter
 from models.backbone import Backbone
 from models.features import features
@@ -51,7 +48,6 @@ from models.masks import Mask
 LEFT_OUT = "missing"
 """Of nine types the one that the table of eight leaves out: only some surfaces have a part that can be missing."""
 
-_LARGEST = 512  # pixels a side of what is taken of a photo
 _SEEN = 128  # pixels a side of what the judge sees
 
 Numbers = NDArray[np.int64]
@@ -117,51 +113,30 @@ def swapped(count: int, turn: int) -> Numbers:
     return (np.arange(count) + 1 + turn % (count - 1)) % count
 
 
-def requests_on_rendered(count: int, seed: int) -> Iterator[tuple[Image, Mask]]:
-    """Normals of rendered surfaces, each with a mask that tells nothing of a type."""
-    for index in range(count):
-        rng = np.random.default_rng([Stream.NORMALS, index, seed, 1])
-        yield draw_pair(Stream.NORMALS, index, "stain", seed).normal, request_mask(rng, (SIDE, SIDE))
-
-
-def requests_on_photos(
-    count: int, seed: int, split: str = "test", largest: int = _LARGEST
-) -> Iterator[tuple[Image, Mask]]:
-    """Good photos of a split, the sets that have any by turns, at most `largest` px of each, with such masks."""
-    photos = [found for name in ALL_SETS if (found := entries(name, "good", split=split))]
-    for index in range(count):
-        rng = np.random.default_rng([Stream.NORMALS, index, seed, 2])
-        choice = photos[index % len(photos)]
-        with Pillow.open(choice[rng.integers(len(choice))].image) as file:
-            image = np.asarray(file.convert("RGB"))
-        y, x = (int(rng.integers(max(side - largest, 0) + 1)) for side in image.shape[:2])
-        image = np.ascontiguousarray(image[y : y + largest, x : x + largest])
-        yield image, request_mask(rng, (image.shape[0], image.shape[1]))
-
-
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """The judge's scores of items: (normals, types asked for, types of the judge); `partners` (normals, types)
-    are the types whose tokens the control `control` was drawn with."""
+    """The judge's scores: `items` and each of `controls` (places, types asked for, types of the judge); `partners`
+    (places, types) are the types that the controls were drawn as."""
 
     items: NDArray[np.float64]
-    control: NDArray[np.float64]
+    controls: dict[str, NDArray[np.float64]]
     partners: Numbers
 
     def only(self, kept: Sequence[int]) -> Drawn:
-        """The same for fewer types; controls with tokens of the others are left out."""
+        """The same for fewer types; controls drawn as one of the others are left out."""
         k = np.array(kept)
         gone = ~np.isin(self.partners[:, k], k)
         partners = np.searchsorted(k, self.partners[:, k])
         partners[gone] = -1
-        return Drawn(self.items[:, k][:, :, k], self.control[:, k][:, :, k], partners)
+        controls = {label: scores[:, k][:, :, k] for label, scores in self.controls.items()}
+        return Drawn(self.items[:, k][:, :, k], controls, partners)
 
     def figures(self) -> dict[str, Any]:
         """Accuracy with its interval, confusion, and how often controls are named as asked for and as drawn."""
-        normals, types = self.items.shape[:2]
+        count, types = self.items.shape[:2]
         asked = np.arange(types)
         right = self.items.argmax(axis=2) == asked
-        named, valid = self.control.argmax(axis=2), self.partners >= 0
+        valid = self.partners >= 0
         confusion = np.zeros((types, types), dtype=np.int64)
         np.add.at(confusion, (np.broadcast_to(asked, right.shape), self.items.argmax(axis=2)), 1)
 
@@ -169,51 +144,60 @@ class Drawn:
             def over(rows: Numbers) -> float:
                 return float(hit[rows][valid[rows]].mean())
 
-            return {"share": over(np.arange(normals)), "interval": bootstrap(normals, over)}
+            return {"share": over(np.arange(count)), "interval": bootstrap(count, over)}
 
+        named = {label: scores.argmax(axis=2) for label, scores in self.controls.items()}
         return {
-            "normals": normals,
+            "places": count,
             "chance": 1 / types,
             "accuracy": float(right.mean()),
-            "interval": bootstrap(normals, lambda rows: float(right[rows].mean())),
+            "interval": bootstrap(count, lambda rows: float(right[rows].mean())),
             "confusion": confusion.tolist(),
-            "swapped_named_as_asked": share(named == asked),
-            "swapped_named_as_drawn": share(named == self.partners),
+            "controls": {
+                label: {"as asked": share(names == asked), "as drawn": share(names == self.partners)}
+                for label, names in named.items()
+            },
         }
 
 
 def drawn(
-    generator: Generator,
-    adapters: Sequence[Adapter],
-    judge: Judge,
-    places: Iterator[tuple[Image, Mask]],
-    seed: int,
+    generator: Generator, adapters: Sequence[Adapter], judge: Judge, places: Iterator[Place], seed: int
 ) -> Drawn:
-    """Draw every type and its control at every place."""
-    items, controls, partners = [], [], []
-    for number, (normal, mask) in enumerate(places):
+    """Draw every type and its controls at every place."""
+    rows: list[NDArray[np.float64]] = []
+    partners = []
+    for number, place in enumerate(places):
         partner = swapped(len(adapters), number)
-        requests = [ItemRequest.by_default(normal, mask, adapter, 2 * seed) for adapter in adapters]
-        # Another seed, so that a control is no copy of the item of the type whose tokens it takes.
-        requests += [
-            replace(request, adapter=replace(request.adapter, tokens=adapters[j].tokens), seed=2 * seed + 1)
-            for request, j in zip(requests, partner, strict=True)
+        requests = [
+            ItemRequest.by_default(place.normal, mask, adapter, 2 * seed)
+            for mask, adapter in zip(place.masks, adapters, strict=True)
         ]
+        # Another seed, so that a control is no copy of the item of the type that it is drawn as.
+        for others in (
+            [adapters[j] for j in partner],
+            [replace(own, tokens=adapters[j].tokens) for own, j in zip(adapters, partner, strict=True)],
+        ):
+            requests += [
+                ItemRequest.by_default(place.normal, mask, other, 2 * seed + 1)
+                for mask, other in zip(place.masks, others, strict=True)
+            ]
         results = generator.generate(requests)
-        scores = judge.scores(
-            np.stack([described(np.asarray(result.image, dtype=np.uint8), normal, mask) for result in results])
-        )
-        items.append(scores[: len(adapters)])
-        controls.append(scores[len(adapters) :])
+        seen = [
+            described(np.asarray(result.image, dtype=np.uint8), place.normal, request.mask)
+            for result, request in zip(results, requests, strict=True)
+        ]
+        rows.append(judge.scores(np.stack(seen)).reshape(3, len(adapters), -1))
         partners.append(partner)
-    return Drawn(np.stack(items), np.stack(controls), np.stack(partners))
+    items, as_another, with_tokens = np.stack(rows, axis=1)
+    return Drawn(items, {"as another type": as_another, "with its tokens alone": with_tokens}, np.stack(partners))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench types", description=__doc__)
     parser.add_argument("--backbone", default="flawsmith-small-1", help="a bundled backbone's name, or a folder")
     parser.add_argument("--types", nargs="+", help="only these types; all of the backbone if left out")
-    parser.add_argument("--count", type=int, default=24, help="normals of each kind; each is drawn twice a type")
+    parser.add_argument("--count", type=int, default=24, help="normals of each kind; each is drawn thrice a type")
+    parser.add_argument("--masks", choices=("fitting", "neutral"), default="fitting")
     parser.add_argument("--scenes", type=int, default=300, help="rendered scenes a type that teach the judge")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the figures here")
@@ -229,12 +213,12 @@ def main() -> None:
     kept = {"all": list(range(len(names)))}
     if len(names) == 9 and LEFT_OUT in names:
         kept["eight"] = [i for i, name in enumerate(names) if name != LEFT_OUT]
-    figures: dict[str, Any] = {"backbone": arguments.backbone, "seed": seed}
+    figures: dict[str, Any] = {"backbone": arguments.backbone, "masks": arguments.masks, "seed": seed}
     tables = {
         kind: drawn(generator, adapters, judge, tqdm(places, desc=kind, total=arguments.count, leave=False), seed)
         for kind, places in (
-            ("rendered", requests_on_rendered(arguments.count, seed)),
-            ("photos", requests_on_photos(arguments.count, seed)),
+            ("rendered", rendered_places(names, arguments.masks, arguments.count, seed)),
+            ("photos", photo_places(names, arguments.masks, arguments.count, seed)),
         )
     }
     for label, some in kept.items():
@@ -265,9 +249,9 @@ def _print(figures: dict[str, Any]) -> None:
     for kind in ("rendered", "photos"):
         table = figures[kind]
         row(f"items on {kind} named as asked", table["accuracy"], table["interval"])
-        for key, label in (("asked", "asked"), ("drawn", "drawn")):
-            one = table[f"swapped_named_as_{key}"]
-            row(f"  swapped tokens, named as {label}", one["share"], one["interval"])
+        for label, control in table["controls"].items():
+            for key, one in control.items():
+                row(f"  {label}, named {key}", one["share"], one["interval"])
         print(f"  {'asked, down; named, across':<28}" + "".join(f"{name[:7]:>8}" for name in types))
         for name, counts in zip(types, table["confusion"], strict=True):
             print(f"  {name:<28}" + "".join(f"{count:>8}" for count in counts))

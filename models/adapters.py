@@ -13,8 +13,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from models.rendering import DEFECT_TYPES
+
 MAX_DEFECT_TOKENS = 8
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _TOKENS = "tokens"
 _REQUIRED = ("name", "version", "backbone", "backbone_digest")
@@ -44,6 +46,7 @@ class Card:
     steps: int = 20  # on the whole of T
     seed_share: float = 0.8  # ρ, the seed's share of the noise inside the mask
     min_quality: float = 0.05  # below it an item is drawn again
+    sketch: str = ""  # the rendered type whose sketches items begin on; none is a noise start
 
 
 @dataclass
@@ -65,6 +68,11 @@ class Adapter:
             raise AdapterError(
                 f"defect type {self.name!r}: tokens must be (1 to {MAX_DEFECT_TOKENS}, width), "
                 f"not {tuple(self.tokens.shape)}"
+            )
+        if self.card.sketch and self.card.sketch not in DEFECT_TYPES:
+            raise AdapterError(
+                f"defect type {self.name!r}: {self.card.sketch!r} is no rendered type that could be sketched; "
+                f"those are {', '.join(DEFECT_TYPES)}"
             )
         if not torch.isfinite(self.tokens).all():
             raise AdapterError(f"defect type {self.name!r}: tokens are not all finite numbers")

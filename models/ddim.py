@@ -75,27 +75,39 @@ def moved(z_t: Tensor, noise: Tensor, alpha_bar_from: float, alpha_bar_to: float
     return diffused(predicted_clean(z_t, noise, alpha_bar_from), noise, alpha_bar_to)
 
 
-def start(z_0: Tensor, z_T: Tensor, seed_noise: Tensor, alpha_bar: float, seed_share: float) -> Tensor:
+def start(
+    z_0: Tensor, z_T: Tensor, seed_noise: Tensor, alpha_bar: float, seed_share: float, begun: Tensor | None = None
+) -> Tensor:
     """Where denoising of the inside begins (design §2, step 3).
 
-    ``√ᾱ z_0 + √(1−ᾱ) (√(1−ρ²) ε_inv + ρ ε_seed)`` with ``ε_inv = (z_T' − √ᾱ z_0)/√(1−ᾱ)``: the inversion's own
-    noise mixed with the seed's, at the variance of either.
+    ``√ᾱ z_b + √(1−ᾱ) (√(1−ρ²) ε_inv + ρ ε_seed)`` with ``ε_inv = (z_T' − √ᾱ z_0)/√(1−ᾱ)``: the inversion's own
+    noise mixed with the seed's, at the variance of either, on what the drawing begins on.
 
     Args:
         z_0: clean latent, any shape.
         z_T: the same latent inverted to the level of ``alpha_bar`` (< 1).
         seed_noise: standard normal noise of the same shape.
         seed_share: ρ in [0, 1].
+        begun: z_b, what an exemplar makes of z_0 (`laid`); None is z_0 itself.
     """
     inverted = (z_T - math.sqrt(alpha_bar) * z_0) / math.sqrt(1 - alpha_bar)
-    return diffused(z_0, math.sqrt(1 - seed_share**2) * inverted + seed_share * seed_noise, alpha_bar)
+    noise = math.sqrt(1 - seed_share**2) * inverted + seed_share * seed_noise
+    return diffused(z_0 if begun is None else begun, noise, alpha_bar)
+
+
+def laid(z_0: Tensor, exemplar: Tensor, level: float | Tensor) -> Tensor:
+    """An exemplar laid over the normal image as far as its start's level, a share of T in [0, 1].
+
+    So the least severity still means the least change; the training knows it, and draws the defect whole.
+    """
+    return torch.lerp(z_0, exemplar, level)
 
 
 def carried(noise: Tensor, z_0: Tensor, normal: Tensor, m: Tensor, alpha_bar: float | Tensor) -> Tensor:
     """The noise of a drawing that began at the level ᾱ: ε + √(ᾱ/(1−ᾱ)) m⊙(z_n − z_0).
 
-    `start` leaves √ᾱ z_n of the normal image in the mask, where a defect z_0 is to come: what of z_n is not z_0 is
-    noise to whoever denoises, and DDIM carries it along to all lower levels.
+    `start` leaves √ᾱ z_n of the normal image in the mask, or of a sketch on it, where a defect z_0 is to come:
+    what of z_n is not z_0 is noise to whoever denoises, and DDIM carries it along to all lower levels.
     """
     residue: Tensor = (alpha_bar / (1 - alpha_bar)) ** 0.5 * m * (normal - z_0)
     return noise + residue

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.canvas import Canvas
-from models.ddim import Grid, start
+from models.ddim import Grid, laid, start
 from models.inversion import Trajectory
 from models.items import ItemRequest
 from models.levels import Levels
@@ -30,6 +30,7 @@ class Drawing:
         mask: (1, h, w) 0/1 on the plane's cells.
         tokens: (N, D), C1: C2's tokens, then the defect's, padded.
         tokens_valid: (N − C2's,) bool; all False for a control.
+        exemplar: (C, h, w), what it begins on; None is the normal image.
         z: (C, h, w), the latent plane as far as it is denoised.
         plane: the trajectory on the plane, by level.
     """
@@ -43,6 +44,7 @@ class Drawing:
     mask: Tensor
     tokens: Tensor
     tokens_valid: Tensor
+    exemplar: Tensor | None
     z: Tensor = field(init=False)
     plane: list[Tensor] = field(init=False)
 
@@ -58,17 +60,18 @@ class Drawing:
         return (True,) if self.request.guidance == 1 else (False, True)
 
     def begin(self, attempt: int) -> None:
-        """Lay the trajectory on the plane and mix the seed's noise into the inside (design §2, step 3)."""
+        """Lay the trajectory on the plane, exemplar and seed's noise into the inside (design §2, step 3)."""
         request = self.request
         self.plane = [
             self.canvas.merged([trajectory.latents[level] for trajectory in self.trajectories])
             for level in range(self.depth + 1)
         ]
-        z_T = self.plane[self.depth]
+        z_0, z_T = self.plane[0], self.plane[self.depth]
         key = noise_key(request.seed, request.index, self.plot.name, attempt)
         noise = seeded_noise(key, tuple(z_T.shape)).to(z_T)
         alpha_bar = float(self.grid.alpha_bar[self.depth])
-        self.reinject(start(self.plane[0], z_T, noise, alpha_bar, request.seed_share), self.depth)
+        begun = None if self.exemplar is None else laid(z_0, self.exemplar, request.severity)
+        self.reinject(start(z_0, z_T, noise, alpha_bar, request.seed_share, begun), self.depth)
 
     def reinject(self, inside: Tensor, level: int) -> None:
         """Keep what was drawn inside the mask; outside goes back the stored trajectory."""

@@ -19,10 +19,11 @@ from models.backbone import Backbone
 
 @cache
 def code_digest() -> str:
-    """Digest of this package's own modules; rendering, training and the bundled files do not draw items."""
+    """Digest of the modules that draw items, rendering's among them, which sketches; training does not."""
+    here = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in sorted([*here.glob("*.py"), *here.glob("rendering/**/*.py")]):
+        digest.update(path.relative_to(here).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 

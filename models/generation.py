@@ -10,7 +10,9 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -21,6 +23,7 @@ from models.batching import Batcher, OnStep
 from models.canvas import Canvas
 from models.ddim import Grid, guided, moved
 from models.drawing import Drawing
+from models.exemplars import sketch
 from models.fingerprint import fingerprint
 from models.finishing import Decoded, finished
 from models.inversion import Outside, Trajectory, TrajectoryCache, deepen, diffuse
@@ -139,12 +142,11 @@ class Generator:
         frame = plot.frame(colour(request.image))
         levels = Levels.of(frame, request.black_level, request.white_level)
         canvas = Canvas.of(plot, backbone.latent_size)
+        unit = levels.to_unit(frame)
         trajectories = []
-        for window in plot.windows:
-            y, x = window.y - plot.y, window.x - plot.x
-            pixels = levels.to_unit(frame[y : y + plot.side, x : x + plot.side])
+        for window, x in zip(plot.windows, _cut(unit, plot, backbone.window_px), strict=True):
             key = None if self.outside == "inversion" else _outside_key(request, window, attempt)
-            trajectories.append(self._trajectory(as_model_input(pixels, backbone.window_px), request, key))
+            trajectories.append(self._trajectory(x, request, key))
         defect = request.adapter.tokens.to(trajectories[0].prompt)
         spare = MAX_DEFECT_TOKENS - len(defect)
         return Drawing(
@@ -159,7 +161,23 @@ class Generator:
             ),
             tokens=torch.cat([trajectories[0].prompt, functional.pad(defect, (0, 0, 0, spare))]),
             tokens_valid=torch.arange(MAX_DEFECT_TOKENS, device=backbone.device) < len(defect),
+            exemplar=self._exemplar(request, plot, canvas, unit, attempt),
         )
+
+    def _exemplar(
+        self, request: ItemRequest, plot: Plot, canvas: Canvas, unit: NDArray[np.float32], attempt: int
+    ) -> Tensor | None:
+        """The latents of what an item of this type begins on, on the plane; None is the normal image."""
+        defect_type = request.adapter.card.sketch
+        if not defect_type or request.control:
+            return None
+        key = noise_key(request.seed, request.index, plot.name + "/sketch", attempt)
+        sketched = sketch(unit, plot, self.backbone.window_px, defect_type, key)
+        rows = [
+            (x.to(self.backbone.device, self.backbone.dtype),)
+            for x in _cut(sketched, plot, self.backbone.window_px)
+        ]
+        return canvas.merged(self._batch(self.backbone.encode, rows))
 
     def _trajectory(self, x: Tensor, request: ItemRequest, noise: int | None) -> Trajectory:
         """The trajectory of a window, cached by all that shapes it: pixels, C2, grid and fixed noise if any."""
@@ -245,6 +263,12 @@ class Generator:
         for drawing in drawings:
             crops = [(crop,) for crop in drawing.canvas.crops(drawing.z)]
             yield Decoded(drawing, self._batch(self.backbone.decode, crops))
+
+
+def _cut(unit: NDArray[np.float32], plot: Plot, window_px: int) -> list[Tensor]:
+    """The windows of a plot's frame (height, width, 1 or 3) as the model sees them: (3, P, P) each."""
+    corners = [(window.y - plot.y, window.x - plot.x) for window in plot.windows]
+    return [as_model_input(unit[y : y + plot.side, x : x + plot.side], window_px) for y, x in corners]
 
 
 def _outside_key(request: ItemRequest, window: Window, attempt: int) -> int:

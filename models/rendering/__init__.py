@@ -1,5 +1,6 @@
 """Procedural parts and defects: scenes with exact masks, to teach and to try out."""
 
 from models.rendering.scene import DEFECT_TYPES, SURFACES, Scene, render
+from models.rendering.sketch import sketched
 
-__all__ = ["DEFECT_TYPES", "SURFACES", "Scene", "render"]
+__all__ = ["DEFECT_TYPES", "SURFACES", "Scene", "render", "sketched"]

@@ -1,5 +1,6 @@
 """A scene: a part with and without a defect, and the defect's exact pixels."""
 
+import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from models.rendering import defects, surfaces
 from models.rendering.camera import draw_camera
 from models.rendering.noise import Field
 from models.rendering.shapes import blob, box, edge
+from models.rendering.sketch import sketched
 from models.rendering.stage import Outline, Stage, Surface, draw_stage, mix
 from models.rendering.surfaces.ground import bevel, ground
 
@@ -36,6 +38,8 @@ class Scene:
     mask: (H, W) bool, set exactly where the two differ.
     part: what the part is, in words.
     defect_type: one of DEFECT_TYPES, or None.
+    sketch: (H, W, 3) float32 in [0, 1], the same defect as one who has only `normal` would sketch it; None if that
+        was not asked for.
     """
 
     image: NDArray[np.float32]
@@ -43,6 +47,7 @@ class Scene:
     mask: NDArray[np.bool_]
     part: str
     defect_type: str | None
+    sketch: NDArray[np.float32] | None = None
 
 
 def render(
@@ -50,6 +55,7 @@ def render(
     size: int | tuple[int, int] = 128,
     defect_type: str | None = None,
     surface: str | None = None,
+    sketch: bool = False,
 ) -> Scene:
     """Draw a scene of `size` pixels, a side or (H, W); the surface is any if not named, no type is no defect.
 
@@ -75,8 +81,9 @@ def render(
         return Scene(normal, normal, nothing, drawn.part, None)
 
     stage = replace(stage, rng=for_defect)
-    image, mask, strongest = normal, nothing, -1.0
+    image, mask, strongest, chosen = normal, nothing, -1.0, for_defect
     for _ in range(_TRIES):
+        before = copy.deepcopy(for_defect)
         marked, coverage = defects.draw(defect_type, stage, drawn)
         shot = camera.shoot(marked)
         difference = np.abs(shot - normal).max(axis=-1)
@@ -85,9 +92,11 @@ def render(
         strength = _strength(difference[seen])
         if strength > strongest:
             image, mask, strongest = np.where(seen[..., None], shot, normal), seen, strength
+            chosen = before
         if strength >= 1:
             break
-    return Scene(image, normal, mask, drawn.part, defect_type)
+    drawing = sketched(normal, drawn.site, defect_type, chosen, for_camera)[0] if sketch else None
+    return Scene(image, normal, mask, drawn.part, defect_type, drawing)
 
 
 def _strength(change: Field) -> float:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from models.attention import Region
 from models.backbone import Backbone, BackboneError
-from models.ddim import carried
+from models.ddim import carried, laid
 from models.losses import background_term, defect_term, diffused, diffused_background, velocity_weight
 from models.rendering import DEFECT_TYPES
 from models.training.pool import Pool
@@ -163,7 +163,9 @@ class DiffusionStage:
         disentangled = self.ablation.disentangled
         backgrounds = (self.pool.image if disentangled else self.pool.normal)[scenes[:k]]
         z_0 = torch.cat([self.pool.image[scenes], backgrounds, self.pool.normal[normals]]).float()
-        z_n = self.pool.normal[scenes].float()
+        t = torch.from_numpy(self._timesteps(rng, n + k + rest))
+        starts = self._starts(rng, t[:n])
+        z_n = self._begun(rng, scenes, starts)
         m = torch.cat([m, m[:k], m_normals])
         if close_up:
             corners = [_corner(one, rng) for one in (*m[:n], *m[n + k :])]
@@ -171,12 +173,10 @@ class DiffusionStage:
             z_0, z_n, m = _quarters(z_0, corners), _quarters(z_n, corners[:n]), _quarters(m, corners)
         m = m.to(device)
         parts = [self._prompt(int(i), rng) for i in torch.cat([scenes, scenes[:k], normals])]
-        t = torch.from_numpy(self._timesteps(rng, len(z_0)))
         alpha_bar = self.backbone.alphas_cumprod[t].float().to(device)
         eps = torch.randn(z_0.shape, generator=noise).to(device)
-        starts = self._starts(rng, t[:n]).to(device)
         z_0, z_n, t = z_0.to(device), z_n.to(device), t.to(device)
-        eps[:n] = carried(eps[:n], z_0[:n], z_n, m[:n], starts)
+        eps[:n] = carried(eps[:n], z_0[:n], z_n, m[:n], self._alpha_bar(starts).to(device))
 
         learned, taken = (m[:n], m[n:]) if disentangled else (torch.ones_like(m[:n]), torch.zeros_like(m[n:]))
 
@@ -272,12 +272,22 @@ class DiffusionStage:
         return np.minimum((slices * T).astype(np.int64), T - 1)
 
     def _starts(self, rng: np.random.Generator, t: Tensor) -> Tensor:
-        """ᾱ (B, 1, 1, 1) of the level at which the drawing began whose noise each row carries: at t or above."""
+        """The level (B,) at which the drawing began whose noise each row carries: at t or above."""
         T = len(self.backbone.alphas_cumprod)
         lowest = np.maximum(t.numpy(), int(self.recipe.least_start * T))
         # Squared: the first steps after a start see the most of it, and settle the most.
-        start = (lowest + rng.random(len(t)) ** 2 * (T - lowest)).astype(np.int64)
-        return self.backbone.alphas_cumprod[torch.from_numpy(start)].float()[:, None, None, None]
+        return torch.from_numpy((lowest + rng.random(len(t)) ** 2 * (T - lowest)).astype(np.int64))
+
+    def _begun(self, rng: np.random.Generator, scenes: Tensor, starts: Tensor) -> Tensor:
+        """What the drawings began on (B, C, L, L): the normal image, or a sketch laid over it as a start does."""
+        normal, sketch = self.pool.normal[scenes].float(), self.pool.sketch[scenes].float()
+        level = starts / len(self.backbone.alphas_cumprod)
+        level *= torch.from_numpy(rng.random(len(scenes)) < self.recipe.sketched)
+        return laid(normal, sketch, level.float()[:, None, None, None])
+
+    def _alpha_bar(self, t: Tensor) -> Tensor:
+        """ᾱ of levels (B,): (B, 1, 1, 1)."""
+        return self.backbone.alphas_cumprod[t].float()[:, None, None, None]
 
     def _conditions(self, parts: list[str], types: Tensor) -> Tensor:
         """C1 of the first rows, C2 (padded to C1's length) of the others: (B, N, D)."""

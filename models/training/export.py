@@ -48,7 +48,8 @@ the VAE, {scenes} for the U-Net, each with and without its defect, in windows pl
 
 ## Training
 The disentanglement loss (`models/losses.py`) with masked attention, λ = {lam}, weighted as errors of v with
-γ = {gamma}; the noise of rendered defects carries what a start leaves of the normal image (`models/ddim.py`).
+γ = {gamma}; the noise of rendered defects carries what a start leaves of the normal image, or of a sketch on it
+(`models/ddim.py`).
 AdamW, {rate} held for {hold:.0%} of the budget, then a cosine to 2 %; weights averaged with decay {ema}. U-Net,
 text encoder and the types' tokens learn together.
 
@@ -99,7 +100,7 @@ def export(
             backbone=recipe.name,
             backbone_digest=stored.digest,
             tokens=embeddings.detach().cpu(),
-            card=Card(description=DESCRIPTIONS[name]),
+            card=Card(description=DESCRIPTIONS[name], sketch=name),
         ).save(types / f"{name}.safetensors")
     learned = [
         {"sha256": photo.sha256, "set": photo.source, "type": photo.type, "licence": photo.licence}

@@ -27,6 +27,7 @@ class Pool:
     """N scenes.
 
     image, normal: (N, C, L, L) float16, z_0 with and without the defect; equal where `known` is False.
+    sketch: (N, C, L, L) float16, with the defect sketched on the normal image; `normal` where nobody did.
     known: (N,) bool, whether there is a normal image of the scene.
     mask: (N, P, P) bool, the defect's own pixels.
     requests: (N, LOOSENINGS, L, L) bool, masks as requests draw them around it.
@@ -35,6 +36,7 @@ class Pool:
 
     image: Tensor
     normal: Tensor
+    sketch: Tensor
     known: Tensor
     mask: Tensor
     requests: Tensor
@@ -49,6 +51,7 @@ class Pool:
         """Encode scenes as they come."""
         images: list[Tensor] = []
         normals: list[Tensor] = []
+        sketches: list[Tensor] = []
         masks: list[Tensor] = []
         requests: list[Tensor] = []
         known: list[bool] = []
@@ -61,8 +64,17 @@ class Pool:
         with torch.no_grad():
             stream = iter(scenes)
             while some := list(islice(stream, batch)):
+                known_normals = [scene.image if scene.normal is None else scene.normal for scene in some]
                 images.append(encoded([scene.image for scene in some]))
-                normals.append(encoded([scene.image if scene.normal is None else scene.normal for scene in some]))
+                normals.append(encoded(known_normals))
+                sketches.append(
+                    encoded(
+                        [
+                            normal if scene.sketch is None else scene.sketch
+                            for scene, normal in zip(some, known_normals, strict=True)
+                        ]
+                    )
+                )
                 masks.append(torch.from_numpy(np.stack([scene.mask for scene in some])))
                 requests += [
                     requested(scene.mask, len(requests) + i, backbone.factor) for i, scene in enumerate(some)
@@ -73,6 +85,7 @@ class Pool:
         return cls(
             torch.cat(images),
             torch.cat(normals),
+            torch.cat(sketches),
             torch.tensor(known),
             torch.cat(masks),
             torch.stack(requests),

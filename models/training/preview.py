@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.attention import Region
 from models.backbone import Backbone
-from models.ddim import Grid, guided, moved, start
+from models.ddim import Grid, guided, laid, moved, start
 from models.noise import seeded_noise
 from models.rendering import DEFECT_TYPES
 from models.training.loosening import on_latent_grid
@@ -28,7 +28,7 @@ def preview(
 ) -> list[list[NDArray[np.uint8]]]:
     """For each held scene a column: reconstruction, mask, drawn under C1, under C2, the rendered defect.
 
-    `tokens` is (types, n, D). Trajectories are put back outside the mask after each step.
+    `tokens` is (types, n, D). C1 begins on sketches. Trajectories are put back outside the mask after each step.
     """
     device = backbone.device
     grid = Grid.over(backbone.alphas_cumprod, steps)
@@ -46,14 +46,18 @@ def preview(
             trajectory.append(moved(trajectory[-1], noise, *_levels(grid, level, level + 1)))
 
         seed = seeded_noise(0, tuple(z_0.shape)).to(device)
-        begin = start(z_0, trajectory[depth], seed, float(grid.alpha_bar[depth]), seed_share)
+        sketched = laid(z_0, held.sketch.float().to(device), severity)
+        begin, control = (
+            start(z_0, trajectory[depth], seed, float(grid.alpha_bar[depth]), seed_share, begun)
+            for begun in (sketched, z_0)
+        )
         c1 = torch.cat([c2, tokens[[DEFECT_TYPES.index(name) for name in held.types]].to(c2)], dim=1)
         valid = torch.ones(len(z_0), tokens.shape[1], dtype=torch.bool, device=device)
         region = Region(m, backbone.background_tokens, valid)
 
         drawn = []
         for defect in (True, False):
-            z = torch.where(m > 0, begin, trajectory[depth])
+            z = torch.where(m > 0, begin if defect else control, trajectory[depth])
             for level in range(depth, 0, -1):
                 t = grid.timesteps[level].expand(len(z)).to(device)
                 noise = backbone.predict_noise(z, t, c2, None)

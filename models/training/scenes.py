@@ -34,11 +34,13 @@ class TrainingScene:
 
     image: (P, P, 3) uint8. mask: (P, P) bool, the defect's own pixels; empty if there is none.
     normal: the same without the defect; None where nobody knows.
+    sketch: the normal image with the defect as it would be sketched on it; None where there is none.
     part: in words. defect_type: a name, "" for none.
     """
 
     image: NDArray[np.uint8]
     normal: NDArray[np.uint8] | None
+    sketch: NDArray[np.uint8] | None
     mask: Mask
     part: str
     defect_type: str
@@ -48,24 +50,26 @@ class TrainingScene:
         """A photo's crop; types of photos are no rendered types and have names of their own."""
         good = crop.type == GOOD
         defect_type = "" if good else f"{crop.part}: {crop.type}"
-        return cls(crop.image, crop.image if good else None, crop.mask, crop.part, defect_type)
+        return cls(crop.image, crop.image if good else None, None, crop.mask, crop.part, defect_type)
 
 
 def draw_scene(seed: int, index: int, size: int) -> TrainingScene:
     """Scene `index` of a stream, in a window planned for its defect; the types take turns."""
     rng = np.random.default_rng([seed, index])
     defect_type = DEFECT_TYPES[index % len(DEFECT_TYPES)]
-    scene = render(rng, 2 * round(size * rng.choice(_CANVASES) / 2), defect_type)
-    mask = scene.mask
+    scene = render(rng, 2 * round(size * rng.choice(_CANVASES) / 2), defect_type, sketch=True)
+    assert scene.sketch is not None
+    mask, sketch = scene.mask, scene.sketch
     if rng.random() < _CONFINED:
         mask = confined(mask, rng)
+        sketch = np.where(mask[..., None], sketch, scene.normal)
     window = planned(loosened(mask, rng), rng, size, size // LATENT_FACTOR)
     image = np.where(mask[..., None], scene.image, scene.normal)
     inside = cut_mask(window, mask, size)
-    normal = cut_image(window, _bytes(scene.normal), size)
+    normal, sketched = (cut_image(window, _bytes(one), size) for one in (scene.normal, sketch))
     # Resampling carries the defect a little beyond its mask; there the normal image stays.
     image = np.where(inside[..., None], cut_image(window, _bytes(image), size), normal)
-    return TrainingScene(image, normal, inside, scene.part, defect_type)
+    return TrainingScene(image, normal, sketched, inside, scene.part, defect_type)
 
 
 def draw_native(seed: int, index: int, size: int) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from bench.places import Place
 from bench.rendered import Image
 from bench.search import SEED_SHARES, SEVERITIES, Setting, Worths, searched, write_defaults
 from bench.types import Judge
@@ -33,17 +34,26 @@ class KnownWorths:
 
     def measure(self, tried: Any) -> None:
         for adapter, setting in tried:
-            wanted = {"scratch": (0.65, 3.0, 1.0), "stain": (0.85, 1.5, 0.8)}[adapter.name]
-            distance = np.abs(np.array([setting.severity, setting.guidance, setting.seed_share]) - wanted).sum()
+            wanted = {
+                "scratch": (0.5, 1.75, 1.0, True),
+                "stain": (0.7, 1.0, 0.8, False),
+                "rust": (0.7, 1.0, 0.6, True),
+            }
+            ours = (setting.severity, setting.guidance, setting.seed_share, setting.sketched)
+            distance = np.abs(np.subtract(ours, wanted[adapter.name], dtype=np.float64)).sum()
             self.values[adapter.name, setting] = np.array([1 - distance, 1 - distance])
 
     best = Worths.best
 
 
 def test_the_search_finds_each_types_own_best_setting() -> None:
-    worths = KnownWorths([_adapter("scratch"), _adapter("stain")])
+    worths = KnownWorths([_adapter("scratch"), _adapter("stain"), _adapter("rust")])
     found = searched(cast(Worths, worths))
-    assert found == {"scratch": Setting(0.65, 3.0, 1.0), "stain": Setting(0.85, 1.5, 0.8)}
+    assert found == {
+        "scratch": Setting(0.5, 1.75, 1.0, True),
+        "stain": Setting(0.7, 1.0, 0.8, False),
+        "rust": Setting(0.7, 1.0, 0.6, False),  # which nobody can sketch
+    }
 
 
 def test_what_was_found_is_written_into_the_cards_and_nothing_else_changes(tmp_path: Path) -> None:
@@ -51,9 +61,10 @@ def test_what_was_found_is_written_into_the_cards_and_nothing_else_changes(tmp_p
     folder.mkdir()
     before = _adapter("scratch")
     before.save(folder / "scratch.safetensors")
-    write_defaults(tmp_path, {"scratch": Setting(0.65, 4.0, 1.0)})
+    write_defaults(tmp_path, {"scratch": Setting(0.65, 4.0, 1.0, True)})
     after = Adapter.load(folder / "scratch.safetensors")
     assert (after.card.severity, after.card.guidance, after.card.seed_share) == (0.65, 4.0, 1.0)
+    assert (before.card.sketch, after.card.sketch) == ("", "scratch")
     torch.testing.assert_close(after.tokens, before.tokens)
     assert (after.name, after.version, after.card.steps) == (before.name, before.version, before.card.steps)
 
@@ -69,10 +80,10 @@ def test_worths_are_of_the_items_that_the_setting_draws() -> None:
     image: Image = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
     mask: Mask = np.zeros((64, 64), dtype=np.bool_)
     mask[20:40, 20:40] = True
-    settings = [Setting(severity, 2.0, SEED_SHARES[0]) for severity in SEVERITIES]
+    settings = [Setting(severity, 2.0, SEED_SHARES[0], True) for severity in SEVERITIES]
     tables = []
     for _ in range(2):
-        worths = Worths(Generator(backbone), adapters, judge, [(image, mask)])
+        worths = Worths(Generator(backbone), adapters, judge, [Place(image, (mask, mask))])
         worths.measure([(adapter, setting) for adapter in adapters for setting in settings])
         tables.append(worths.values)
     assert set(tables[0]) == {(adapter.name, setting) for adapter in adapters for setting in settings}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bench.places import rendered_places
 from bench.rendered import SIDE, Stream, draw_pair, request_mask, square_around
-from bench.types import Drawn, Judge, rendered, requests_on_rendered, swapped
+from bench.types import Drawn, Judge, rendered, swapped
 
 TYPES = ("scratch", "discolouration", "missing")
 
@@ -28,13 +29,23 @@ def test_swapped_is_a_derangement_that_goes_through_all_partners(count: int) -> 
     assert all(len(set(column)) == count - 1 for column in turns.T)
 
 
-def test_places_know_no_type_and_depend_on_the_seed_alone() -> None:
-    first, again, other = (list(requests_on_rendered(4, seed)) for seed in (0, 0, 1))
-    for (image, mask), (same, same_mask) in zip(first, again, strict=True):
-        np.testing.assert_array_equal(image, same)
-        np.testing.assert_array_equal(mask, same_mask)
-        assert mask.any()
-    assert any(not np.array_equal(a[1], b[1]) for a, b in zip(first, other, strict=True))
+@pytest.mark.parametrize("fit", ["fitting", "neutral"])
+def test_places_depend_on_the_seed_alone_and_share_their_normal(fit: str) -> None:
+    first, again, other = (list(rendered_places(TYPES, fit, 4, seed)) for seed in (0, 0, 1))
+    for place, same in zip(first, again, strict=True):
+        np.testing.assert_array_equal(place.normal, same.normal)
+        np.testing.assert_array_equal(place.masks, same.masks)
+        assert all(mask.any() for mask in place.masks)
+    assert any(not np.array_equal(a.masks, b.masks) for a, b in zip(first, other, strict=True))
+
+
+def test_neutral_masks_know_no_type_and_fitting_ones_are_its_own() -> None:
+    for place in rendered_places(TYPES, "neutral", 3, 0):
+        assert all(mask is place.masks[0] for mask in place.masks)
+    for index, place in enumerate(rendered_places(TYPES, "fitting", 3, 0)):
+        assert not np.array_equal(place.masks[0], place.masks[1])
+        for mask, type_ in zip(place.masks, TYPES, strict=True):
+            assert mask[draw_pair(Stream.NORMALS, index, type_, 0).mask].all()
 
 
 @pytest.mark.parametrize("shape", [(SIDE, SIDE), (60, 200), (512, 300)])
@@ -59,11 +70,12 @@ def test_another_defect_lies_in_the_same_scene() -> None:
 def test_figures_of_scores_that_are_known() -> None:
     """Items named as asked, controls named as drawn."""
     partners = np.stack([swapped(3, turn) for turn in range(4)])
-    drawn = Drawn(np.tile(np.eye(3), (4, 1, 1)), np.eye(3)[partners], partners)
+    drawn = Drawn(np.tile(np.eye(3), (4, 1, 1)), {"other": np.eye(3)[partners]}, partners)
     figures = drawn.figures()
-    assert figures["accuracy"] == figures["swapped_named_as_drawn"]["share"] == 1
-    assert figures["swapped_named_as_asked"]["share"] == 0
+    control = figures["controls"]["other"]
+    assert figures["accuracy"] == control["as drawn"]["share"] == 1
+    assert control["as asked"]["share"] == 0
     assert figures["confusion"] == (4 * np.eye(3, dtype=int)).tolist()
     fewer = drawn.only([0, 2])
-    assert fewer.figures()["swapped_named_as_drawn"]["share"] == 1
+    assert fewer.figures()["controls"]["other"]["as drawn"]["share"] == 1
     assert (fewer.partners == -1).sum() == 4

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,18 @@ def test_round_trip(tmp_path: Path) -> None:
     assert again.card == ours.card
     assert again.sha256 == ours.sha256
     assert again.sha256.startswith("sha256:")
+
+
+def test_a_file_of_the_first_format_is_read_and_begins_on_noise(tmp_path: Path) -> None:
+    path = tmp_path / "old.safetensors"
+    save_file({"tokens": torch.zeros(2, 16)}, path, header(format_version=1))
+    assert Adapter.load(path).card.sketch == ""
+
+
+def test_only_what_can_be_sketched_is_begun_on() -> None:
+    assert replace(adapter(), card=Card(sketch="scratch")).card.sketch == "scratch"
+    with pytest.raises(AdapterError, match="'rust' is no rendered type"):
+        replace(adapter(), card=Card(sketch="rust"))
 
 
 def test_the_digest_follows_the_content() -> None:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from models.adapters import Adapter, AdapterError
+from models.adapters import Adapter, AdapterError, Card
 from models.generation import MAX_ATTEMPTS, Generator
 from models.items import ItemRequest, ItemResult
 from models.levels import Pixels
@@ -59,6 +59,22 @@ def same(one: ItemResult, other: ItemResult) -> bool:
         and np.array_equal(one.refined_mask, other.refined_mask)
         and one.scores == other.scores
     )
+
+
+def test_an_item_begins_on_its_types_sketch_and_its_control_does_not(item: Callable[..., ItemRequest]) -> None:
+    plain = item()
+    sketching, another = (
+        item(adapter=replace(plain.adapter, card=Card(sketch=name))) for name in ("hole", "scratch")
+    )
+    generator = Generator(tiny_backbone())
+    noise, sketched, again, other = generator.generate([plain, sketching, sketching, another])
+    assert not same(noise, sketched)
+    assert not same(other, sketched)
+    assert same(sketched, again)
+    assert same(sketched, Generator(tiny_backbone()).generate([sketching])[0])
+    assert sketched.scores.background_max_abs_diff == 0
+    controls = generator.generate([replace(plain, control=True), replace(sketching, control=True)])
+    assert same(*controls)
 
 
 @pytest.mark.parametrize("channels", [None, 2, 3, 4])

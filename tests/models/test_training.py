@@ -10,6 +10,7 @@ from PIL import Image
 
 from models.adapters import Adapter
 from models.backbone import Backbone, BackboneError
+from models.ddim import laid
 from models.rendering import DEFECT_TYPES
 from models.training.diffusion import DiffusionStage, continued, new_backbone
 from models.training.loop import Budget, learn
@@ -210,13 +211,25 @@ def test_a_backbone_of_another_shape_cannot_be_gone_on_from(trained: Path) -> No
         continued(replace(TINY, unet_channels=(8, 16, 24)), begun, CPU)
 
 
-def test_the_noise_of_defects_carries_a_start_at_t_or_above_in_the_upper_half() -> None:
+def test_drawings_begin_at_t_or_above_and_never_below_the_least_start() -> None:
     stage = diffusion_stage()
     t = torch.arange(0, 1000, 5)
-    starts = stage._starts(np.random.default_rng(0), t)[:, 0, 0, 0]
-    alphas = stage.backbone.alphas_cumprod.float()
-    assert (starts <= alphas[t.clamp(min=500)]).all()
+    starts = stage._starts(np.random.default_rng(0), t)
+    assert (starts >= t.clamp(min=int(1000 * TINY.least_start))).all()
+    assert (starts < 1000).all()
     assert len(starts[:100].unique()) > 50
+
+
+def test_drawings_begin_on_sketches_as_deep_as_they_start_or_on_the_normal_image() -> None:
+    scenes, starts = torch.tensor([0, 1, 2]), torch.tensor([400, 700, 999])
+    rng = np.random.default_rng(0)
+    stage = diffusion_stage(replace(TINY, sketched=1.0))
+    normal, sketch = stage.pool.normal[scenes].float(), stage.pool.sketch[scenes].float()
+    assert (sketch != normal).flatten(1).any(dim=1).all()
+    level = (starts / 1000)[:, None, None, None]
+    torch.testing.assert_close(stage._begun(rng, scenes, starts), laid(normal, sketch, level))
+    stage = diffusion_stage(replace(TINY, sketched=0.0))
+    torch.testing.assert_close(stage._begun(rng, scenes, starts), stage.pool.normal[scenes].float())
 
 
 def test_defect_tokens_learn_only_from_rows_of_their_type() -> None:

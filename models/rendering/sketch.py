@@ -1,0 +1,44 @@
+"""A sketch: a defect drawn on a photo of which nothing is known but its pixels.
+
+The surface is taken for flat, of one material and lit from anywhere: the shape is right, the light may be wrong.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from models.masks import Mask
+from models.rendering import defects
+from models.rendering.light import draw_light
+from models.rendering.noise import Field
+from models.rendering.stage import Stage, Surface
+
+_FOCUS = 0.6  # pixels of blur, as of a common lens
+_COLOURLESS = 0.02  # of the range, by which the channels of a grey camera's photo may differ
+
+
+def sketched(
+    photo: Field, site: Mask | None, defect_type: str, shape: np.random.Generator, look: np.random.Generator
+) -> tuple[Field, Field]:
+    """Draw a defect on a photo.
+
+    Args:
+        photo: (H, W, 3) float32 in [0, 1].
+        site: (H, W), where it may lie; None is everywhere.
+        defect_type: one of the rendered types.
+        shape: settles the defect's own form and place.
+        look: settles the light and the gloss.
+
+    Returns:
+        The photo with it, (H, W, 3) float32 in [0, 1], and its coverage (H, W) in [0, 1].
+    """
+    stage = Stage(shape, (photo.shape[0], photo.shape[1]), draw_light(look), 1.0)
+    surface = Surface(photo, "part", site=site, gloss=look.uniform(0, 0.6))
+    marked, coverage = defects.draw(defect_type, stage, surface)
+    # Only the change goes through the lens: the photo has been through one.
+    change = marked.clip(0, 1) - photo
+    if np.ptp(photo, axis=2).max() < _COLOURLESS:
+        change = np.repeat(change.mean(axis=2, keepdims=True), 3, axis=2)  # as a grey camera would see it
+    change, covered = (ndimage.gaussian_filter(field, _FOCUS, axes=(0, 1)) for field in (change, coverage))
+    return np.asarray((photo + change).clip(0, 1), np.float32), np.asarray(covered, np.float32)
