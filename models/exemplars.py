@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch.nn import functional
 
+from models.masks import Mask, distance_inside
 from models.rendering import sketched
 from models.windows import Plot
 
@@ -21,6 +22,9 @@ _FILLED = 0.25  # share of its region that is enough: requests are loose
 _STANDS_OUT = 0.12  # mean change where it is drawn that is enough
 _MARGIN = 8  # model pixels seen around a region
 _REGIONS = 16  # that get a sketch each, the largest first
+_COVERED = 0.7
+_THIN = 2.5  # model pixels to its border, up to which a region has no room for a shape
+_ROOM = 4  # model pixels around a thin region, where its defect is drawn to be cut out
 
 Field = NDArray[np.float32]
 
@@ -57,20 +61,31 @@ def sketch(frame: Field, plot: Plot, window_px: int, defect_type: str, key: int)
     return np.asarray(frame + change, np.float32)
 
 
-def _best(photo: Field, site: NDArray[np.bool_], defect_type: str, rng: np.random.Generator) -> Field:
+def _best(photo: Field, site: Mask, defect_type: str, rng: np.random.Generator) -> Field:
     """The first of some sketches that fills enough of its region and stands out; else the best of them."""
+    thin = distance_inside(site).max() <= _THIN
+    room = ndimage.binary_dilation(site, iterations=_ROOM) if thin else site
     best, worth = photo, -1.0
     for _ in range(_TRIES):
-        marked, coverage = sketched(photo, site, defect_type, rng, rng)
-        shown = coverage * site
-        filled = float(shown.sum()) / float(site.sum())
-        change = float((np.abs(marked - photo).max(axis=2) * shown).sum() / max(float(shown.sum()), 1.0))
-        ours = min(filled / _FILLED, 1.0) * min(change / _STANDS_OUT, 1.0)
+        marked, coverage = sketched(photo, room, defect_type, rng, rng)
+        change, covered = marked - photo, coverage > _COVERED
+        filled = covered.sum() / room.sum()
+        strength = np.abs(change[covered]).max(axis=1).mean() if covered.any() else 0.0
+        ours = min(float(filled) / _FILLED, 1.0) * min(float(strength) / _STANDS_OUT, 1.0)
         if ours > worth:
-            best, worth = np.where(site[..., None], marked, photo), ours
+            worth, best = ours, photo + site[..., None] * (_spread(change, covered) if thin else change)
         if worth >= 1:
             break
     return best
+
+
+def _spread(change: Field, covered: Mask) -> Field:
+    """A change (H, W, 3) that goes on, beyond where it is covered, as at the nearest place that is: who asks for a
+    line wants all of it drawn."""
+    if not covered.any():
+        return change
+    rows, columns = ndimage.distance_transform_edt(~covered, return_distances=False, return_indices=True)
+    return np.asarray(change[rows, columns], np.float32)
 
 
 def _scaled(picture: Field, shape: tuple[int, int]) -> Field:

@@ -36,9 +36,18 @@ def sketched(
     stage = Stage(shape, (photo.shape[0], photo.shape[1]), draw_light(look), 1.0)
     surface = Surface(photo, "part", site=site, gloss=look.uniform(0, 0.6))
     marked, coverage = defects.draw(defect_type, stage, surface)
-    # Only the change goes through the lens: the photo has been through one.
     change = marked.clip(0, 1) - photo
     if np.ptp(photo, axis=2).max() < _COLOURLESS:
         change = np.repeat(change.mean(axis=2, keepdims=True), 3, axis=2)  # as a grey camera would see it
-    change, covered = (ndimage.gaussian_filter(field, _FOCUS, axes=(0, 1)) for field in (change, coverage))
-    return np.asarray((photo + change).clip(0, 1), np.float32), np.asarray(covered, np.float32)
+    # Only the change goes through the lens, since the photo has been through one; what the site cuts off is not
+    # blurred with nothing, or narrow sites would be left with half of it.
+    within = np.ones(photo.shape[:2], np.float32) if site is None else site.astype(np.float32)
+    weight = np.maximum(_focused(within), 1e-3)
+    image = photo + within[..., None] * _focused(change * within[..., None]) / weight[..., None]
+    covered = within * _focused(coverage * within) / weight
+    return np.asarray(image.clip(0, 1), np.float32), np.asarray(covered, np.float32)
+
+
+def _focused(field: Field) -> Field:
+    """(H, W) or (H, W, 3) through the lens."""
+    return np.asarray(ndimage.gaussian_filter(field, _FOCUS, axes=(0, 1)), np.float32)
