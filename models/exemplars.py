@@ -7,24 +7,33 @@ belong is the denoising's part.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch.nn import functional
 
-from models.masks import Mask, distance_inside
+from models.masks import Mask, distance_inside, local_thickness
 from models.rendering import sketched
 from models.windows import Plot
 
 _TRIES = 12
 _FILLED = 0.25  # share of its region that is enough: requests are loose
 _STANDS_OUT = 0.12  # mean change where it is drawn that is enough
+_COVERED = 0.7  # coverage that counts as drawn
+_ENOUGH = 0.9  # of all that a sketch may be worth
 _MARGIN = 8  # model pixels seen around a region
 _REGIONS = 16  # that get a sketch each, the largest first
-_COVERED = 0.7
-_THIN = 2.5  # model pixels to its border, up to which a region has no room for a shape
-_ROOM = 4  # model pixels around a thin region, where its defect is drawn to be cut out
+
+# Regions that a defect follows as a line: those too thin for any other shape, and, for types that are lines, those
+# several times as long as they are wide.
+_LINES = frozenset({"scratch", "crack"})
+_THIN = 2.5  # model pixels to the border
+_ELONGATED = 12.0  # area over squared distance to the border; 4 is a square, 12 a bar three times as long as wide
+_HALF_WIDTH = 2.0  # model pixels that a line reaches to either side, at most
+_ROOM = 4  # model pixels around a line, where what is cut out to it is drawn
 
 Field = NDArray[np.float32]
 
@@ -62,21 +71,40 @@ def sketch(frame: Field, plot: Plot, window_px: int, defect_type: str, key: int)
 
 
 def _best(photo: Field, site: Mask, defect_type: str, rng: np.random.Generator) -> Field:
-    """The first of some sketches that fills enough of its region and stands out; else the best of them."""
-    thin = distance_inside(site).max() <= _THIN
-    room = ndimage.binary_dilation(site, iterations=_ROOM) if thin else site
+    """The first of some sketches that fills enough of its region, stands out and is not cut off; else the best."""
+    line = _line(site, defect_type)
+    room = site if line is None else ndimage.binary_dilation(line, iterations=_ROOM)
+    border = _border(room)
     best, worth = photo, -1.0
     for _ in range(_TRIES):
         marked, coverage = sketched(photo, room, defect_type, rng, rng)
         change, covered = marked - photo, coverage > _COVERED
         filled = covered.sum() / room.sum()
         strength = np.abs(change[covered]).max(axis=1).mean() if covered.any() else 0.0
-        ours = min(float(filled) / _FILLED, 1.0) * min(float(strength) / _STANDS_OUT, 1.0)
+        cut = (border & covered).sum() / max(_border(covered).sum(), 1) if line is None else 0.0
+        ours = min(filled / _FILLED, 1.0) * min(strength / _STANDS_OUT, 1.0) * (1 - cut / 2)
         if ours > worth:
-            worth, best = ours, photo + site[..., None] * (_spread(change, covered) if thin else change)
-        if worth >= 1:
+            worth = ours
+            best = photo + (change if line is None else line[..., None] * _spread(change, covered))
+        if worth >= _ENOUGH:
             break
     return best
+
+
+def _border(mask: Mask) -> Mask:
+    """Pixels of a mask beside one that is not of it; the picture's own end is no border."""
+    return np.asarray(mask & ~ndimage.binary_erosion(mask, border_value=1))
+
+
+def _line(site: Mask, defect_type: str) -> Mask | None:
+    """The middle of a region that a defect of this type follows; None where it lies somewhere in the region."""
+    inside = distance_inside(site)
+    widest = float(inside.max())
+    elongated = defect_type in _LINES and site.sum() >= _ELONGATED * widest**2
+    if widest > _THIN and not elongated:
+        return None
+    thickness = local_thickness(inside, math.ceil(widest))
+    return np.asarray(site & (inside > np.maximum(0.5 * thickness, thickness - _HALF_WIDTH)))
 
 
 def _spread(change: Field, covered: Mask) -> Field:

@@ -15,7 +15,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "defect-types.md"
 def test_the_page_gives_every_type_its_searched_defaults_and_a_sheet() -> None:
     text = PAGE.read_text(encoding="utf-8")
     rows = {
-        cells[0].strip("`"): tuple(float(cell) for cell in cells[3:])
+        cells[0].strip("`"): (cells[3], *(float(cell) for cell in cells[4:]))
         for line in text.splitlines()
         if line.startswith("| `") and (cells := [cell.strip() for cell in line.strip("|").split("|")])
     }
@@ -23,5 +23,6 @@ def test_the_page_gives_every_type_its_searched_defaults_and_a_sheet() -> None:
     cards = {path.stem: Adapter.load(path).card for path in folder.glob("*.safetensors")}
     assert set(rows) == set(cards) == set(DEFECT_TYPES)
     for name, card in cards.items():
-        assert rows[name] == (card.severity, card.guidance, card.seed_share), name
+        start = "sketch" if card.sketch else "noise"
+        assert rows[name] == (start, card.severity, card.guidance, card.seed_share), name
         assert (PAGE.parent / "images" / f"{name}.jpg").is_file()
