@@ -30,7 +30,8 @@ from models.generation import Generator
 from models.items import ItemRequest, ItemResult
 from models.rendering import DEFECT_TYPES
 
-SEVERITIES = (0.5, 0.7)
+DEPTHS = ((0.25, True), (0.4, True), (0.6, True), (0.65, False))
+"""Severities, and whether they begin on a sketch: without one a shallow start shows nothing."""
 GUIDANCES = (1.0, 1.75)
 SEED_SHARES = (0.6, 0.8, 1.0)
 FIRST_SEED_SHARE = 0.8
@@ -102,7 +103,7 @@ def searched(worths: Worths) -> dict[str, Setting]:
     """The best setting of each type: start, severity and guidance together, then ρ."""
     grid = [
         Setting(severity, guidance, FIRST_SEED_SHARE, sketched)
-        for severity, guidance, sketched in product(SEVERITIES, GUIDANCES, (False, True))
+        for (severity, sketched), guidance in product(DEPTHS, GUIDANCES)
     ]
     worths.measure(
         (adapter, setting)

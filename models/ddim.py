@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+WHOLE_FROM = 1 / 3
+"""Level, as a share of T, from which on a drawing begins on the whole exemplar."""
+
 
 @dataclass(frozen=True, eq=False)
 class Grid:
@@ -96,11 +99,12 @@ def start(
 
 
 def laid(z_0: Tensor, exemplar: Tensor, level: float | Tensor) -> Tensor:
-    """An exemplar laid over the normal image as far as its start's level, a share of T in [0, 1].
+    """An exemplar laid over the normal image: whole for starts at a level, a share of T, of WHOLE_FROM or above.
 
-    So the least severity still means the least change; the training knows it, and draws the defect whole.
+    Below it fades with the level, so that the least severity still means the least change.
     """
-    return torch.lerp(z_0, exemplar, level)
+    weight = level / WHOLE_FROM
+    return torch.lerp(z_0, exemplar, weight.clamp(max=1.0) if isinstance(weight, Tensor) else min(weight, 1.0))
 
 
 def carried(noise: Tensor, z_0: Tensor, normal: Tensor, m: Tensor, alpha_bar: float | Tensor) -> Tensor:

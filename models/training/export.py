@@ -43,7 +43,8 @@ T = 1000, scaled linear β from 0.00085 to 0.012. Stored as float16, {mebibytes:
 
 ## Data
 Rendered scenes (`models/rendering`: {surfaces} surfaces, defect types {types}), seed {seed}: {vae_scenes} for
-the VAE, {scenes} for the U-Net, each with and without its defect, in windows planned as generation plans them.
+the VAE, {scenes} for the U-Net, each with and without its defect and with it sketched, in windows planned as
+generation plans them.
 {photos}
 
 ## Training

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bench.places import Place
 from bench.rendered import Image
-from bench.search import SEED_SHARES, SEVERITIES, Setting, Worths, searched, write_defaults
+from bench.search import DEPTHS, SEED_SHARES, Setting, Worths, searched, write_defaults
 from bench.types import Judge
 from models.adapters import Adapter
 from models.generation import Generator
@@ -35,9 +35,9 @@ class KnownWorths:
     def measure(self, tried: Any) -> None:
         for adapter, setting in tried:
             wanted = {
-                "scratch": (0.5, 1.75, 1.0, True),
-                "stain": (0.7, 1.0, 0.8, False),
-                "rust": (0.7, 1.0, 0.6, True),
+                "scratch": (0.4, 1.75, 1.0, True),
+                "stain": (0.65, 1.0, 0.8, False),
+                "rust": (0.6, 1.0, 0.6, True),
             }
             ours = (setting.severity, setting.guidance, setting.seed_share, setting.sketched)
             distance = np.abs(np.subtract(ours, wanted[adapter.name], dtype=np.float64)).sum()
@@ -50,9 +50,9 @@ def test_the_search_finds_each_types_own_best_setting() -> None:
     worths = KnownWorths([_adapter("scratch"), _adapter("stain"), _adapter("rust")])
     found = searched(cast(Worths, worths))
     assert found == {
-        "scratch": Setting(0.5, 1.75, 1.0, True),
-        "stain": Setting(0.7, 1.0, 0.8, False),
-        "rust": Setting(0.7, 1.0, 0.6, False),  # which nobody can sketch
+        "scratch": Setting(0.4, 1.75, 1.0, True),
+        "stain": Setting(0.65, 1.0, 0.8, False),
+        "rust": Setting(0.65, 1.0, 0.6, False),  # which nobody can sketch
     }
 
 
@@ -80,7 +80,7 @@ def test_worths_are_of_the_items_that_the_setting_draws() -> None:
     image: Image = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
     mask: Mask = np.zeros((64, 64), dtype=np.bool_)
     mask[20:40, 20:40] = True
-    settings = [Setting(severity, 2.0, SEED_SHARES[0], True) for severity in SEVERITIES]
+    settings = [Setting(severity, 2.0, SEED_SHARES[0], sketched) for severity, sketched in DEPTHS]
     tables = []
     for _ in range(2):
         worths = Worths(Generator(backbone), adapters, judge, [Place(image, (mask, mask))])

@@ -4,7 +4,18 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from models.ddim import Grid, carried, diffused, guided, laid, moved, noise_of_velocity, predicted_clean, start
+from models.ddim import (
+    WHOLE_FROM,
+    Grid,
+    carried,
+    diffused,
+    guided,
+    laid,
+    moved,
+    noise_of_velocity,
+    predicted_clean,
+    start,
+)
 
 SCHEDULER = DDIMScheduler(
     beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", set_alpha_to_one=True, clip_sample=False,
@@ -48,9 +59,12 @@ def test_without_the_seeds_share_the_start_is_the_inversion_itself() -> None:
 def test_an_exemplar_is_laid_over_the_normal_image_as_far_as_the_start_is_deep() -> None:
     z_0, z_T, noise, exemplar = torch.randn(4, 4, 8, 8, dtype=torch.float64)
     torch.testing.assert_close(laid(z_0, exemplar, 0.0), z_0)
-    torch.testing.assert_close(laid(z_0, exemplar, 1.0), exemplar)
-    begun = laid(z_0, exemplar, 0.25)
-    torch.testing.assert_close(begun - z_0, 0.25 * (exemplar - z_0))
+    for whole in (WHOLE_FROM, 0.7, 1.0):
+        torch.testing.assert_close(laid(z_0, exemplar, whole), exemplar)
+    begun = laid(z_0, exemplar, 0.5 * WHOLE_FROM)
+    torch.testing.assert_close(begun - z_0, 0.5 * (exemplar - z_0))
+    levels = torch.tensor([0.0, 0.5 * WHOLE_FROM, 1.0, 0.4], dtype=torch.float64)[:, None, None]
+    torch.testing.assert_close(laid(z_0, exemplar, levels), torch.stack([z_0[0], begun[1], *exemplar[2:]]))
     with_it, without = (start(z_0, z_T, noise, 0.3, 0.8, one) for one in (begun, None))
     torch.testing.assert_close(with_it - without, 0.3**0.5 * (begun - z_0))
 
