@@ -12,7 +12,7 @@ from worker.settings import WorkerSettings
 PAGE = Path(__file__).parents[2] / "docs" / "defect-types.md"
 
 
-def test_the_page_gives_every_type_its_searched_defaults_and_a_sheet() -> None:
+def test_the_page_gives_every_type_its_defaults_and_a_sheet() -> None:
     text = PAGE.read_text(encoding="utf-8")
     rows = {
         cells[0].strip("`"): (cells[3], *(float(cell) for cell in cells[4:]))
