@@ -51,9 +51,14 @@ class Setting:
 
     def of(self, adapter: Adapter) -> Adapter:
         """The type with these defaults."""
-        values = vars(self) | {"sketch": adapter.name if self.sketched else ""}
-        del values["sketched"]
-        return replace(adapter, card=replace(adapter.card, **values))
+        card = replace(
+            adapter.card,
+            severity=self.severity,
+            guidance=self.guidance,
+            seed_share=self.seed_share,
+            sketch=adapter.name if self.sketched else "",
+        )
+        return replace(adapter, card=card)
 
 
 class Worths:
@@ -72,11 +77,10 @@ class Worths:
         """Draw every type with every setting at every place; those of one place share its inversion."""
         todo = sorted(tried, key=lambda pair: pair[1], reverse=True)
         columns: list[list[float]] = []
-        number_of = {adapter.name: i for i, adapter in enumerate(self.adapters)}
         for number, place in enumerate(tqdm(self._places, desc="places", leave=False)):
             requests = [
                 ItemRequest.by_default(
-                    place.normal, place.masks[number_of[adapter.name]], setting.of(adapter), seed=number
+                    place.normal, place.masks[self._number(adapter)], setting.of(adapter), number
                 )
                 for adapter, setting in todo
             ]
@@ -96,7 +100,11 @@ class Worths:
         (likely,) = np.exp(self._judge.scores(seen[None]))
         scores = result.scores
         made = min(scores.presence, scores.seam, scores.grain) * result.refined_mask.any()
-        return float(likely[self._judge.types.index(request.adapter.name)] * made)
+        return float(likely[self._number(request.adapter)] * made)
+
+    def _number(self, adapter: Adapter) -> int:
+        """Of a type, in the judge's order, which is the places' too."""
+        return self._judge.types.index(adapter.name)
 
 
 def searched(worths: Worths) -> dict[str, Setting]:

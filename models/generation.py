@@ -173,11 +173,12 @@ class Generator:
             return None
         key = noise_key(request.seed, request.index, plot.name + "/sketch", attempt)
         sketched = sketch(unit, plot, self.backbone.window_px, defect_type, key)
-        rows = [
-            (x.to(self.backbone.device, self.backbone.dtype),)
-            for x in _cut(sketched, plot, self.backbone.window_px)
-        ]
-        return canvas.merged(self._batch(self.backbone.encode, rows))
+        return canvas.merged(self._encoded(_cut(sketched, plot, self.backbone.window_px)))
+
+    def _encoded(self, windows: list[Tensor]) -> list[Tensor]:
+        """Latents (C, L, L) of windows (3, P, P)."""
+        rows = [(x.to(self.backbone.device, self.backbone.dtype),) for x in windows]
+        return self._batch(self.backbone.encode, rows)
 
     def _trajectory(self, x: Tensor, request: ItemRequest, noise: int | None) -> Trajectory:
         """The trajectory of a window, cached by all that shapes it: pixels, C2, grid and fixed noise if any."""
@@ -185,7 +186,7 @@ class Generator:
         key = f"{pixels}|{request.steps}|{self.outside}|{noise}|{request.part}"
         trajectory = self.cache.get(key)
         if trajectory is None:
-            (z_0,) = self._batch(self.backbone.encode, [(x.to(self.backbone.device, self.backbone.dtype),)])
+            (z_0,) = self._encoded([x])
             (reconstruction,) = self._batch(self.backbone.decode, [(z_0,)])
             trajectory = Trajectory([z_0], reconstruction, self.backbone.embed([request.part])[0])
             if noise is not None:

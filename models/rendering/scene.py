@@ -83,7 +83,7 @@ def render(
     stage = replace(stage, rng=for_defect)
     image, mask, strongest, chosen = normal, nothing, -1.0, for_defect
     for _ in range(_TRIES):
-        before = copy.deepcopy(for_defect)
+        before = copy.deepcopy(for_defect) if sketch else for_defect
         marked, coverage = defects.draw(defect_type, stage, drawn)
         shot = camera.shoot(marked)
         difference = np.abs(shot - normal).max(axis=-1)
