@@ -30,7 +30,7 @@ from models.generation import Generator
 from models.items import ItemRequest, ItemResult
 from models.rendering import DEFECT_TYPES
 
-DEPTHS = ((0.25, True), (0.4, True), (0.6, True), (0.65, False))
+DEPTHS = ((0.2, True), (0.3, True), (0.45, True), (0.65, False))
 """Severities, and whether they begin on a sketch: without one a shallow start shows nothing."""
 GUIDANCES = (1.0, 1.75)
 SEED_SHARES = (0.6, 0.8, 1.0)

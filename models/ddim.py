@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-WHOLE_FROM = 1 / 3
-"""Level, as a share of T, from which on a drawing begins on the whole exemplar."""
+EXEMPLAR_REACH = 0.6
+"""Level, as a share of T, where a drawing of severity 1 begins on an exemplar: above, too little of it is left."""
+WHOLE_AT = 0.3
+"""Severity at which an exemplar is laid over the normal image as it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +49,13 @@ class Grid:
     def steps(self) -> int:
         return len(self.timesteps) - 1
 
-    def depth(self, severity: float) -> int:
-        """The level T′ that an inversion of this severity (0, 1] goes to: ``max(1, round(severity·steps))``."""
-        return max(1, min(self.steps, int(severity * self.steps + 0.5)))
+    def depth(self, severity: float, exemplar: bool = False) -> int:
+        """The level T′ that an inversion of this severity (0, 1] goes to: ``max(1, round(severity·steps))``.
+
+        On an exemplar a drawing begins at that share of EXEMPLAR_REACH.
+        """
+        share = severity * EXEMPLAR_REACH if exemplar else severity
+        return max(1, min(self.steps, int(share * self.steps + 0.5)))
 
 
 def predicted_clean(z_t: Tensor, noise: Tensor, alpha_bar: float | Tensor) -> Tensor:
@@ -98,13 +104,17 @@ def start(
     return diffused(z_0 if begun is None else begun, noise, alpha_bar)
 
 
-def laid(z_0: Tensor, exemplar: Tensor, level: float | Tensor) -> Tensor:
-    """An exemplar laid over the normal image: whole for starts at a level, a share of T, of WHOLE_FROM or above.
+def laid(z_0: Tensor, exemplar: Tensor, severity: float | Tensor) -> Tensor:
+    """An exemplar laid over the normal image: z_0 + √(severity/WHOLE_AT) (z_e − z_0).
 
-    Below it fades with the level, so that the least severity still means the least change.
+    It fades below that severity. Above, it is exaggerated (up to 1.8 times): a deeper start alone draws no
+    stronger defect than the exemplar was.
+
+    Args:
+        z_0, exemplar: latents of one shape.
+        severity: in [0, 1]; a tensor of them must broadcast.
     """
-    weight = level / WHOLE_FROM
-    return torch.lerp(z_0, exemplar, weight.clamp(max=1.0) if isinstance(weight, Tensor) else min(weight, 1.0))
+    return z_0 + (severity / WHOLE_AT) ** 0.5 * (exemplar - z_0)
 
 
 def carried(noise: Tensor, z_0: Tensor, normal: Tensor, m: Tensor, alpha_bar: float | Tensor) -> Tensor:

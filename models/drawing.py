@@ -50,7 +50,8 @@ class Drawing:
 
     @property
     def depth(self) -> int:
-        return self.grid.depth(self.request.severity)
+        # A control goes as deep as the item that it is one of.
+        return self.grid.depth(self.request.severity, bool(self.request.adapter.card.sketch))
 
     @property
     def passes(self) -> tuple[bool, ...]:

@@ -29,7 +29,7 @@ from models.finishing import Decoded, finished
 from models.inversion import Outside, Trajectory, TrajectoryCache, deepen, diffuse
 from models.items import ItemRequest, ItemResult
 from models.levels import Levels, colour
-from models.masks import Mask
+from models.masks import Mask, grown_where_thin
 from models.noise import noise_key, seeded_noise
 from models.refinement import Calibration
 from models.resampling import as_model_input
@@ -156,7 +156,7 @@ class Generator:
             grid=Grid.over(backbone.alphas_cumprod, request.steps),
             levels=levels,
             trajectories=trajectories,
-            mask=torch.from_numpy(plot.cells(canvas.height, canvas.width))[None].to(
+            mask=torch.from_numpy(grown_where_thin(plot.cells(canvas.height, canvas.width)))[None].to(
                 backbone.device, backbone.dtype
             ),
             tokens=torch.cat([trajectories[0].prompt, functional.pad(defect, (0, 0, 0, spare))]),

@@ -42,6 +42,17 @@ def local_thickness(inside: NDArray[np.float32], limit: int) -> NDArray[np.int32
     return np.where(inside > 0, thickness, 0)
 
 
+def grown_where_thin(cells: Mask) -> Mask:
+    """Latent cells of a mask, grown by one wherever it is narrower than three.
+
+    Of a line one cell wide the decoder, which sees the cells beside it too, shows only a part; composing cuts off
+    again what is drawn beyond the request.
+    """
+    square = np.ones((3, 3), dtype=np.bool_)
+    thin = cells & ~ndimage.binary_opening(np.pad(cells, 1, mode="edge"), square)[1:-1, 1:-1]
+    return np.asarray(cells | ndimage.binary_dilation(thin, square))
+
+
 def inner_edge(mask: Mask, width: int) -> NDArray[np.float32]:
     """α: 0 outside, rising to 1 within ``width`` pixels inside, and 1 on the medial axis however thin the mask."""
     inside = distance_inside(mask)

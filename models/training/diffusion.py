@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from models.attention import Region
 from models.backbone import Backbone, BackboneError
-from models.ddim import carried, laid
+from models.ddim import EXEMPLAR_REACH, carried, laid
 from models.losses import background_term, defect_term, diffused, diffused_background, velocity_weight
 from models.rendering import DEFECT_TYPES
 from models.training.pool import Pool
@@ -164,8 +164,9 @@ class DiffusionStage:
         backgrounds = (self.pool.image if disentangled else self.pool.normal)[scenes[:k]]
         z_0 = torch.cat([self.pool.image[scenes], backgrounds, self.pool.normal[normals]]).float()
         t = torch.from_numpy(self._timesteps(rng, n + k + rest))
-        starts = self._starts(rng, t[:n])
-        z_n = self._begun(rng, scenes, starts)
+        sketched = (t[:n] < self._reach) & torch.from_numpy(rng.random(n) < recipe.sketched)
+        starts = self._starts(rng, t[:n], sketched)
+        z_n = self._begun(scenes, starts, sketched)
         m = torch.cat([m, m[:k], m_normals])
         if close_up:
             corners = [_corner(one, rng) for one in (*m[:n], *m[n + k :])]
@@ -271,19 +272,25 @@ class DiffusionStage:
         slices = (rng.permutation(count) + rng.random(count)) / count
         return np.minimum((slices * T).astype(np.int64), T - 1)
 
-    def _starts(self, rng: np.random.Generator, t: Tensor) -> Tensor:
+    @property
+    def _reach(self) -> int:
+        """The timestep below which drawings on a sketch begin."""
+        return int(EXEMPLAR_REACH * len(self.backbone.alphas_cumprod))
+
+    def _starts(self, rng: np.random.Generator, t: Tensor, sketched: Tensor) -> Tensor:
         """The level (B,) at which the drawing began whose noise each row carries: at t or above."""
         T = len(self.backbone.alphas_cumprod)
-        lowest = np.maximum(t.numpy(), int(self.recipe.least_start * T))
+        top = np.where(sketched.numpy(), self._reach, T)
+        least = np.where(sketched.numpy(), self.recipe.least_sketched, self.recipe.least_start)
+        lowest = np.maximum(t.numpy(), (least * T).astype(np.int64))
         # Squared: the first steps after a start see the most of it, and settle the most.
-        return torch.from_numpy((lowest + rng.random(len(t)) ** 2 * (T - lowest)).astype(np.int64))
+        return torch.from_numpy((lowest + rng.random(len(t)) ** 2 * (top - lowest)).astype(np.int64))
 
-    def _begun(self, rng: np.random.Generator, scenes: Tensor, starts: Tensor) -> Tensor:
+    def _begun(self, scenes: Tensor, starts: Tensor, sketched: Tensor) -> Tensor:
         """What the drawings began on (B, C, L, L): the normal image, or a sketch laid over it as a start does."""
         normal, sketch = self.pool.normal[scenes].float(), self.pool.sketch[scenes].float()
-        level = starts / len(self.backbone.alphas_cumprod)
-        level *= torch.from_numpy(rng.random(len(scenes)) < self.recipe.sketched)
-        return laid(normal, sketch, level.float()[:, None, None, None])
+        severity = sketched * starts / self._reach
+        return laid(normal, sketch, severity.float()[:, None, None, None])
 
     def _alpha_bar(self, t: Tensor) -> Tensor:
         """ᾱ of levels (B,): (B, 1, 1, 1)."""

@@ -32,7 +32,7 @@ def preview(
     """
     device = backbone.device
     grid = Grid.over(backbone.alphas_cumprod, steps)
-    depth = grid.depth(severity)
+    depth = grid.depth(severity, exemplar=True)
     z_0 = held.normal.float().to(device)
     m = torch.stack(
         [torch.from_numpy(on_latent_grid(mask.numpy(), backbone.factor))[None] for mask in held.mask]

@@ -55,7 +55,8 @@ class Recipe:
     ema: float = 0.999
     gamma: float = 5.0
     least_start: float = 0.4  # of T: the noise of the first term's rows is that of a drawing begun there or above
-    sketched: float = 0.6  # share of those drawings that began on a sketch, the others on the normal image alone
+    least_sketched: float = 0.1  # the same for drawings that began on a sketch
+    sketched: float = 0.75  # share of the rows within reach of a start on a sketch that began on one
     lam: float = 1.0
     tokens_per_type: int = 4
 

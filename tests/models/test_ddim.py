@@ -5,7 +5,8 @@ import torch
 from diffusers import DDIMScheduler
 
 from models.ddim import (
-    WHOLE_FROM,
+    EXEMPLAR_REACH,
+    WHOLE_AT,
     Grid,
     carried,
     diffused,
@@ -43,6 +44,8 @@ def test_a_step_up_and_the_same_step_down_cancel() -> None:
 def test_depth_follows_severity_and_is_at_least_one_level() -> None:
     grid = Grid.over(SCHEDULER.alphas_cumprod, 30)
     assert [grid.depth(severity) for severity in (1e-9, 0.5, 0.7, 1.0)] == [1, 15, 21, 30]
+    assert grid.depth(1.0, exemplar=True) == round(30 * EXEMPLAR_REACH)
+    assert [grid.depth(severity, exemplar=True) for severity in (1e-9, 0.5)] == [1, 9]
 
 
 def test_a_grid_longer_than_the_schedule_is_refused() -> None:
@@ -56,15 +59,16 @@ def test_without_the_seeds_share_the_start_is_the_inversion_itself() -> None:
     torch.testing.assert_close(start(z_0, z_T, noise, 0.3, seed_share=1.0), diffused(z_0, noise, 0.3))
 
 
-def test_an_exemplar_is_laid_over_the_normal_image_as_far_as_the_start_is_deep() -> None:
+def test_an_exemplar_is_laid_over_the_normal_image_the_stronger_the_severer() -> None:
     z_0, z_T, noise, exemplar = torch.randn(4, 4, 8, 8, dtype=torch.float64)
     torch.testing.assert_close(laid(z_0, exemplar, 0.0), z_0)
-    for whole in (WHOLE_FROM, 0.7, 1.0):
-        torch.testing.assert_close(laid(z_0, exemplar, whole), exemplar)
-    begun = laid(z_0, exemplar, 0.5 * WHOLE_FROM)
+    torch.testing.assert_close(laid(z_0, exemplar, WHOLE_AT), exemplar)
+    begun, exaggerated = (laid(z_0, exemplar, share * WHOLE_AT) for share in (0.25, 2.25))
     torch.testing.assert_close(begun - z_0, 0.5 * (exemplar - z_0))
-    levels = torch.tensor([0.0, 0.5 * WHOLE_FROM, 1.0, 0.4], dtype=torch.float64)[:, None, None]
-    torch.testing.assert_close(laid(z_0, exemplar, levels), torch.stack([z_0[0], begun[1], *exemplar[2:]]))
+    torch.testing.assert_close(exaggerated - z_0, 1.5 * (exemplar - z_0))
+    severities = WHOLE_AT * torch.tensor([0.0, 0.25, 1.0, 2.25], dtype=torch.float64)[:, None, None]
+    mixed = laid(z_0, exemplar, severities)
+    torch.testing.assert_close(mixed, torch.stack([z_0[0], begun[1], exemplar[2], exaggerated[3]]))
     with_it, without = (start(z_0, z_T, noise, 0.3, 0.8, one) for one in (begun, None))
     torch.testing.assert_close(with_it - without, 0.3**0.5 * (begun - z_0))
 

@@ -32,7 +32,7 @@ def two_spots() -> NDArray[np.bool_]:
 
 @pytest.mark.parametrize("defect_type", DEFECT_TYPES)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_region_gets_a_sketch_and_nothing_else_changes(defect_type: str, channels: int) -> None:
+def test_every_region_gets_a_sketch_and_nothing_far_from_them_changes(defect_type: str, channels: int) -> None:
     mask = two_spots()
     plot = only_plot(mask)
     before = frame(plot, channels)
@@ -43,8 +43,8 @@ def test_every_region_gets_a_sketch_and_nothing_else_changes(defect_type: str, c
     inside = plot.mask_at((slice(plot.y, plot.y + plot.height), slice(plot.x, plot.x + plot.width)))
     labels, count = ndimage.label(inside)
     assert all(changed[labels == i + 1].any() for i in range(count))
-    # A plot that is shrunk for drawing carries its sketch a pixel or two over.
-    assert ndimage.distance_transform_edt(~inside)[changed].max() <= 2 * plot.side / P
+    # Lines are two model pixels broader; a plot that is shrunk for drawing carries its sketch a pixel or two over.
+    assert ndimage.distance_transform_edt(~inside)[changed].max() <= 4 * plot.side / P
 
 
 def test_the_key_alone_settles_a_sketch() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from models.masks import distance_inside, inner_edge, local_thickness, outer_edge
+from models.masks import distance_inside, grown_where_thin, inner_edge, local_thickness, outer_edge
 
 
 @pytest.mark.parametrize("thickness", [1, 2, 3, 5, 9])
@@ -54,3 +54,14 @@ def test_the_outer_edge_ends_at_its_width() -> None:
 
 def test_nothing_refined_leaves_nothing_to_blend() -> None:
     assert (outer_edge(np.zeros((5, 5), dtype=np.bool_), 3) == 0).all()
+
+
+def test_cells_are_grown_only_where_they_are_narrower_than_three() -> None:
+    cells = np.zeros((16, 16), np.bool_)
+    cells[2, 1:12] = cells[8:12, 4:8] = cells[14, 15] = True
+    expected = cells.copy()
+    expected[1:4, 0:13] = expected[13:16, 14:16] = True
+    np.testing.assert_array_equal(grown_where_thin(cells), expected)
+    border = np.zeros((8, 8), np.bool_)
+    border[:2, :] = True  # goes on beyond the grid, as far as anyone knows
+    np.testing.assert_array_equal(grown_where_thin(border), border)

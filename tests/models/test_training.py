@@ -10,7 +10,7 @@ from PIL import Image
 
 from models.adapters import Adapter
 from models.backbone import Backbone, BackboneError
-from models.ddim import laid
+from models.ddim import EXEMPLAR_REACH, laid
 from models.rendering import DEFECT_TYPES
 from models.training.diffusion import DiffusionStage, continued, new_backbone
 from models.training.loop import Budget, learn
@@ -214,22 +214,23 @@ def test_a_backbone_of_another_shape_cannot_be_gone_on_from(trained: Path) -> No
 def test_drawings_begin_at_t_or_above_and_never_below_the_least_start() -> None:
     stage = diffusion_stage()
     t = torch.arange(0, 1000, 5)
-    starts = stage._starts(np.random.default_rng(0), t)
-    assert (starts >= t.clamp(min=int(1000 * TINY.least_start))).all()
-    assert (starts < 1000).all()
-    assert len(starts[:100].unique()) > 50
+    for sketched, least, top in ((False, TINY.least_start, 1.0), (True, TINY.least_sketched, EXEMPLAR_REACH)):
+        some = t[t < 1000 * top]
+        starts = stage._starts(np.random.default_rng(0), some, torch.full(some.shape, sketched))
+        assert (starts >= some.clamp(min=int(1000 * least))).all()
+        assert (starts < 1000 * top).all()
+        assert len(starts[:100].unique()) > 50
 
 
 def test_drawings_begin_on_sketches_as_deep_as_they_start_or_on_the_normal_image() -> None:
-    scenes, starts = torch.tensor([0, 1, 2]), torch.tensor([400, 700, 999])
-    rng = np.random.default_rng(0)
-    stage = diffusion_stage(replace(TINY, sketched=1.0))
+    scenes, starts = torch.tensor([0, 1, 2]), torch.tensor([150, 300, 590])
+    stage = diffusion_stage()
     normal, sketch = stage.pool.normal[scenes].float(), stage.pool.sketch[scenes].float()
     assert (sketch != normal).flatten(1).any(dim=1).all()
-    level = (starts / 1000)[:, None, None, None]
-    torch.testing.assert_close(stage._begun(rng, scenes, starts), laid(normal, sketch, level))
-    stage = diffusion_stage(replace(TINY, sketched=0.0))
-    torch.testing.assert_close(stage._begun(rng, scenes, starts), stage.pool.normal[scenes].float())
+    severity = (starts / 600)[:, None, None, None]
+    on_sketches, on_normals = (stage._begun(scenes, starts, torch.full((3,), kind)) for kind in (True, False))
+    torch.testing.assert_close(on_sketches, laid(normal, sketch, severity))
+    torch.testing.assert_close(on_normals, normal)
 
 
 def test_defect_tokens_learn_only_from_rows_of_their_type() -> None:
