@@ -33,7 +33,7 @@ _LINES = frozenset({"scratch", "crack"})
 _THIN = 2.5  # model pixels to the border
 _ELONGATED = 12.0  # area over squared distance to the border; 4 is a square, 12 a bar three times as long as wide
 _HALF_WIDTH = 2.0  # model pixels that a line reaches to either side, at most
-_BROAD = 2  # model pixels beyond a line that its sketch covers too
+_BROAD = 2  # model pixels beyond a thin region that its sketch covers too
 _ROOM = 4  # model pixels around a line, where what is cut out to it is drawn
 
 Field = NDArray[np.float32]
@@ -86,7 +86,7 @@ def _best(photo: Field, site: Mask, defect_type: str, rng: np.random.Generator) 
         ours = min(filled / _FILLED, 1.0) * min(strength / _STANDS_OUT, 1.0) * (1 - cut / 2)
         if ours > worth:
             worth = ours
-            best = photo + (change if line is None else _broad(line)[..., None] * _spread(change, covered))
+            best = photo + (change if line is None else line[..., None] * _spread(change, covered))
         if worth >= _ENOUGH:
             break
     return best
@@ -98,20 +98,19 @@ def _border(mask: Mask) -> Mask:
 
 
 def _line(site: Mask, defect_type: str) -> Mask | None:
-    """The middle of a region that a defect of this type follows; None where it lies somewhere in the region."""
+    """The middle of a region that a defect of this type follows; None where it lies somewhere in the region.
+
+    Of a thin region it is as broad as the latents resolve, or the change would be smeared over a cell and lost;
+    composing cuts the drawing to the request again.
+    """
     inside = distance_inside(site)
     widest = float(inside.max())
-    elongated = defect_type in _LINES and site.sum() >= _ELONGATED * widest**2
-    if widest > _THIN and not elongated:
+    if widest <= _THIN:
+        return np.asarray(ndimage.binary_dilation(site, iterations=_BROAD))
+    if defect_type not in _LINES or site.sum() < _ELONGATED * widest**2:
         return None
     thickness = local_thickness(inside, math.ceil(widest))
     return np.asarray(site & (inside > np.maximum(0.5 * thickness, thickness - _HALF_WIDTH)))
-
-
-def _broad(line: Mask) -> Mask:
-    """A line as broad as the latents resolve, or its change would be smeared over a cell and lost; composing cuts
-    the drawing to the request again."""
-    return np.asarray(ndimage.binary_dilation(line, iterations=_BROAD))
 
 
 def _spread(change: Field, covered: Mask) -> Field:
