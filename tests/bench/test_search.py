@@ -35,7 +35,7 @@ class KnownWorths:
     def measure(self, tried: Any) -> None:
         for adapter, setting in tried:
             wanted = {
-                "scratch": (0.4, 1.75, 1.0, True),
+                "scratch": (0.45, 1.75, 1.0, True),
                 "stain": (0.65, 1.0, 0.8, False),
                 "rust": (0.6, 1.0, 0.6, True),
             }
@@ -50,7 +50,7 @@ def test_the_search_finds_each_types_own_best_setting() -> None:
     worths = KnownWorths([_adapter("scratch"), _adapter("stain"), _adapter("rust")])
     found = searched(cast(Worths, worths))
     assert found == {
-        "scratch": Setting(0.4, 1.75, 1.0, True),
+        "scratch": Setting(0.45, 1.75, 1.0, True),
         "stain": Setting(0.65, 1.0, 0.8, False),
         "rust": Setting(0.65, 1.0, 0.6, False),  # which nobody can sketch
     }

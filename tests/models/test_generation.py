@@ -73,7 +73,7 @@ def test_an_item_begins_on_its_types_sketch_and_its_control_does_not(item: Calla
     assert same(sketched, again)
     assert same(sketched, Generator(tiny_backbone()).generate([sketching])[0])
     assert sketched.scores.background_max_abs_diff == 0
-    controls = generator.generate([replace(plain, control=True), replace(sketching, control=True)])
+    controls = generator.generate([replace(one, control=True) for one in (sketching, another)])
     assert same(*controls)
 
 
