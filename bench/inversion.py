@@ -11,7 +11,8 @@ seed diversity   median pairwise difference between seeds in the mask, as a shar
 control change   mean |control − normal| of luminance in the mask, 8-bit levels: lost where nothing was asked
 passes           U-Net rows an item, one request alone and one more seed of it (its trajectory is cached or not)
 
-Seeds of one scene are not independent, so intervals are over scenes, of the paired difference. A true defect
+Types that begin on a sketch and types that begin on the normal image are told apart: the former draw from far less
+deep. Seeds of one scene are not independent, so intervals are over scenes, of the paired difference. A true defect
 is one of many that would fit: the context error of either way is compared, neither is expected to vanish.
 """
 
@@ -22,10 +23,11 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bench import shared
-from bench.intervals import interval
+from bench.intervals import bootstrap, interval
 from bench.presence import auroc, seed_ratio
 from bench.rendered import adapters_of
 from models.adapters import Adapter
@@ -41,6 +43,7 @@ from models.training.scenes import TrainingScene, draw_scene
 
 STREAM = 9006
 WAYS: tuple[Outside, ...] = ("inversion", "noise")
+STARTS = ("a sketch", "the normal image")
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,16 @@ class Measures:
     passes_next: float
 
 
+@dataclass(frozen=True)
+class Scene:
+    """Of one scene: its measures, what its type begins on, and `presence` of its items and controls by seed."""
+
+    measures: Measures
+    start: str
+    items: tuple[float, ...]
+    controls: tuple[float, ...]
+
+
 def main() -> None:
     parser = shared.parser("inversion", __doc__)
     parser.add_argument("--scenes", type=int, default=10, help="scenes a type")
@@ -65,34 +78,45 @@ def main() -> None:
         parser.error("--seeds: diversity needs two or more")
     backbone = Backbone.load(arguments.backbone)
     adapters = adapters_of(arguments.backbone)
-    by_way: dict[Outside, list[Measures]] = {}
-    presence: dict[Outside, float] = {}
+    work = [(adapter, number) for adapter in adapters for number in range(arguments.scenes)]
+    by_way: dict[Outside, list[Scene]] = {}
     for way in WAYS:
-        items: list[float] = []
-        controls: list[float] = []
         by_way[way] = []
-        work = [(adapter, number) for adapter in adapters for number in range(arguments.scenes)]
         for adapter, number in tqdm(work, desc=way, leave=False):
             index = number * len(DEFECT_TYPES) + DEFECT_TYPES.index(adapter.name)
             scene = draw_scene(STREAM, index, backbone.window_px)
             seeds = range(arguments.seed, arguments.seed + arguments.seeds)
-            measured, drawn, regenerated = _scene(Generator(backbone, outside=way), adapter, scene, index, seeds)
-            by_way[way].append(measured)
-            items += [result.scores.presence for result in drawn]
-            controls += [result.scores.presence for result in regenerated]
-        presence[way] = auroc(items, controls)
-    rows = table(by_way["inversion"], by_way["noise"], presence)
-    shared.show(rows)
-    shared.write(arguments.json, arguments, inversion=rows)
+            by_way[way].append(_scene(Generator(backbone, outside=way), adapter, scene, index, seeds))
+    found = {}
+    for start in STARTS:
+        pairs = zip(by_way["inversion"], by_way["noise"], strict=True)
+        of_start = [(one, other) for one, other in pairs if one.start == start]
+        if of_start:
+            print(f"\nbegun on {start}: {len(of_start)} scenes")
+            found[start] = table([one for one, _ in of_start], [other for _, other in of_start])
+            shared.show(found[start])
+    shared.write(arguments.json, arguments, inversion=found)
 
 
-def table(
-    inverted: Sequence[Measures], noised: Sequence[Measures], presence: dict[Outside, float]
-) -> list[dict[str, Any]]:
-    """Medians side by side, and the interval of the median paired difference (inversion less noise)."""
-    rows: list[dict[str, Any]] = []
+def table(inverted: Sequence[Scene], noised: Sequence[Scene]) -> list[dict[str, Any]]:
+    """Medians over the same scenes, and the interval of the paired difference (inversion less noise)."""
+
+    def told(scenes: Sequence[Scene]) -> float:
+        return auroc([one for s in scenes for one in s.items], [one for s in scenes for one in s.controls])
+
+    def gained(rows: NDArray[np.int64]) -> float:
+        return told([inverted[i] for i in rows]) - told([noised[i] for i in rows])
+
+    rows: list[dict[str, Any]] = [
+        {
+            "median of": "presence (AUROC)",
+            "inversion": told(inverted),
+            "noise": told(noised),
+            "difference": bootstrap(len(inverted), gained),
+        }
+    ]
     for measure in fields(Measures):
-        pair = [np.array([getattr(one, measure.name) for one in way]) for way in (inverted, noised)]
+        pair = [np.array([getattr(one.measures, measure.name) for one in way]) for way in (inverted, noised)]
         rows.append(
             {
                 "median of": measure.name.replace("_", " "),
@@ -101,16 +125,11 @@ def table(
                 "difference": interval(pair[0] - pair[1], shared.median),
             }
         )
-    return [
-        {"median of": "presence (AUROC)", **{way: presence[way] for way in WAYS}, "difference": ""},
-        *rows,
-    ]
+    return rows
 
 
-def _scene(
-    generator: Generator, adapter: Adapter, scene: TrainingScene, index: int, seeds: range
-) -> tuple[Measures, list[ItemResult], list[ItemResult]]:
-    """One scene's items and controls, and their measures."""
+def _scene(generator: Generator, adapter: Adapter, scene: TrainingScene, index: int, seeds: range) -> Scene:
+    """One scene's items and controls, measured."""
     normal = scene.image if scene.normal is None else scene.normal
     mask = loosened(scene.mask, np.random.default_rng([STREAM, index]))
     base = ItemRequest.by_default(normal, mask, adapter)
@@ -127,7 +146,8 @@ def _scene(
         passes_first=float(passes[0]),
         passes_next=float(np.mean(passes[1:])),
     )
-    return measured, items, controls
+    presence = [tuple(one.scores.presence for one in results) for results in (items, controls)]
+    return Scene(measured, STARTS[not adapter.card.sketch], *presence)
 
 
 def _drawn(generator: Generator, request: ItemRequest, passes: list[int]) -> ItemResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.context import Errors, elsewhere, feature_distance, floor, pixel_error, scenes, summary
+from bench.context import Errors, elsewhere, excess, feature_distance, floor, pixel_error, scenes, summary
 from bench.rendered import shifted
 
 
@@ -27,6 +27,20 @@ def test_an_unknown_floor_is_left_out_of_its_median() -> None:
     one = errors(1.0, 2.0)
     unknown = Errors("stain", {**one.pixels, "floor": float("nan")}, one.features, one.mean_of_seeds)
     assert summary([one, unknown])["pixels"]["floor"] == pytest.approx(0.01)
+
+
+def test_the_excess_counts_from_the_floor_and_leaves_scenes_without_one_out() -> None:
+    kinds = {"with": 0.3, "without": 0.6, "floor": 0.2, "normal": 1.0}
+    unknown = {"with": 5.0, "without": 5.0, "floor": float("nan"), "normal": 1.0}
+    figures = summary([Errors("stain", one, one, one) for one in (kinds, kinds, unknown)])["pixels"]
+    assert figures["excess"] == pytest.approx(0.25)
+    assert figures["excess_interval"] == pytest.approx((0.25, 0.25))
+    assert "excess" not in summary([errors(1, 2)])["mean_of_seeds"]
+
+
+def test_an_item_nearer_than_another_true_defect_has_no_excess() -> None:
+    assert excess(np.array([[0.1], [0.6], [0.2]])) < 0
+    assert np.isnan(excess(np.array([[0.1], [0.2], [0.2]])))
 
 
 def test_errors_count_the_mask_alone() -> None:

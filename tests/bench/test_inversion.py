@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.inversion import Measures, table
+from bench.inversion import Measures, Scene, table
 from models.adapters import Adapter
 from models.ddim import Grid
 from models.generation import Generator, _outside_key
@@ -101,8 +101,14 @@ def test_noise_needs_no_passes_to_invert_and_keeps_the_promises(item: ItemReques
 
 
 def test_the_table_compares_pair_by_pair() -> None:
-    one = [Measures(0.9, 0.8, float(i), 0.5, 1.0, 32, 16) for i in range(8)]
-    other = [replace(measure, context_error=measure.context_error + 2) for measure in one]
-    rows = {row["median of"]: row for row in table(one, other, {"inversion": 0.9, "noise": 0.7})}
+    one = [
+        Scene(Measures(0.9, 0.8, float(i), 0.5, 1.0, 32, 16), "a sketch", (0.7, 0.8), (0.1, 0.2)) for i in range(8)
+    ]
+    other = [
+        replace(s, measures=replace(s.measures, context_error=s.measures.context_error + 2), controls=(0.75, 0.75))
+        for s in one
+    ]
+    rows = {row["median of"]: row for row in table(one, other)}
     assert rows["context error"]["difference"] == pytest.approx((-2, -2))
-    assert rows["presence (AUROC)"]["noise"] == 0.7
+    assert (rows["presence (AUROC)"]["inversion"], rows["presence (AUROC)"]["noise"]) == (1, 0.5)
+    assert rows["presence (AUROC)"]["difference"] == pytest.approx((0.5, 0.5))
