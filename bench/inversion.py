@@ -1,7 +1,7 @@
 """``python -m bench inversion``: what DDIM inversion buys over noising the background outright.
 
-Ablation: outside the mask, and for the start inside, z_t = √ᾱ_t z_0 + √(1−ᾱ_t) ε with one fixed ε a window in
-place of the inversion's trajectory. Same requests, no redraws, on rendered normals of a stream that no training
+Ablation: outside the mask, and for the start inside, z_t = √ᾱ_t z_0 + √(1−ᾱ_t) ε with one fixed ε an item
+in place of the inversion's trajectory. Same requests, no redraws, on rendered normals of a stream that no training
 drew, whose true defect is known. Compared:
 
 seam, grain      scores of items, higher is better
@@ -32,8 +32,8 @@ from bench.presence import auroc, seed_ratio
 from bench.rendered import adapters_of
 from models.adapters import Adapter
 from models.backbone import Backbone
+from models.drawing import Outside
 from models.generation import Generator
-from models.inversion import Outside
 from models.items import ItemRequest, ItemResult
 from models.levels import Pixels
 from models.masks import Mask

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,13 +12,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.canvas import Canvas
-from models.ddim import Grid, laid, start
+from models.ddim import Grid, diffused, laid, start
 from models.inversion import Trajectory
 from models.items import ItemRequest
 from models.levels import Levels
 from models.noise import noise_key, seeded_noise
 from models.resampling import resized, taper
 from models.windows import Place, Plot
+
+Outside = Literal["inversion", "noise"]
+"""Where the latents outside the mask come from: DDIM inversion, or q(z_t|z_0) with one fixed ε."""
 
 
 @dataclass(eq=False)
@@ -31,6 +35,7 @@ class Drawing:
         tokens: (N, D), C1: C2's tokens, then the defect's, padded.
         tokens_valid: (N − C2's,) bool; all False for a control.
         exemplar: (C, h, w), what it begins on; None is the normal image.
+        outside: where the plane comes from.
         z: (C, h, w), the latent plane as far as it is denoised.
         plane: the trajectory on the plane, by level.
     """
@@ -45,6 +50,7 @@ class Drawing:
     tokens: Tensor
     tokens_valid: Tensor
     exemplar: Tensor | None
+    outside: Outside
     z: Tensor = field(init=False)
     plane: list[Tensor] = field(init=False)
 
@@ -63,16 +69,26 @@ class Drawing:
     def begin(self, attempt: int) -> None:
         """Lay the trajectory on the plane, exemplar and seed's noise into the inside (design §2, step 3)."""
         request = self.request
-        self.plane = [
-            self.canvas.merged([trajectory.latents[level] for trajectory in self.trajectories])
-            for level in range(self.depth + 1)
-        ]
+        self.plane = self._inverted() if self.outside == "inversion" else self._noised(attempt)
         z_0, z_T = self.plane[0], self.plane[self.depth]
         key = noise_key(request.seed, request.index, self.plot.name, attempt)
         noise = seeded_noise(key, tuple(z_T.shape)).to(z_T)
         alpha_bar = float(self.grid.alpha_bar[self.depth])
         begun = None if self.exemplar is None else laid(z_0, self.exemplar, request.severity)
         self.reinject(start(z_0, z_T, noise, alpha_bar, request.seed_share, begun), self.depth)
+
+    def _inverted(self) -> list[Tensor]:
+        return [self._merged(level) for level in range(self.depth + 1)]
+
+    def _noised(self, attempt: int) -> list[Tensor]:
+        """z_t = √ᾱ_t z_0 + √(1−ᾱ_t) ε with one ε on the whole plane, never that of the inside's own noise."""
+        z_0 = self._merged(0)
+        key = noise_key(self.request.seed, self.request.index, self.plot.name + "/outside", attempt)
+        eps = seeded_noise(key, tuple(z_0.shape)).to(z_0)
+        return [z_0, *(diffused(z_0, eps, float(self.grid.alpha_bar[t])) for t in range(1, self.depth + 1))]
+
+    def _merged(self, level: int) -> Tensor:
+        return self.canvas.merged([trajectory.latents[level] for trajectory in self.trajectories])
 
     def reinject(self, inside: Tensor, level: int) -> None:
         """Keep what was drawn inside the mask; outside goes back the stored trajectory."""

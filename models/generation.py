@@ -22,18 +22,18 @@ from models.backbone import Backbone
 from models.batching import Batcher, OnStep
 from models.canvas import Canvas
 from models.ddim import Grid, guided, moved
-from models.drawing import Drawing
+from models.drawing import Drawing, Outside
 from models.exemplars import sketch
 from models.fingerprint import fingerprint
 from models.finishing import Decoded, finished
-from models.inversion import Outside, Trajectory, TrajectoryCache, deepen, diffuse
+from models.inversion import Trajectory, TrajectoryCache, deepen
 from models.items import ItemRequest, ItemResult
 from models.levels import Levels, colour
 from models.masks import Mask, grown_where_thin
-from models.noise import noise_key, seeded_noise
+from models.noise import noise_key
 from models.refinement import Calibration
 from models.resampling import as_model_input
-from models.windows import Plot, Window, plan
+from models.windows import Plot, plan
 
 MAX_ATTEMPTS = 3
 """How often an item below its ``min_quality`` is drawn in all; the best attempt is returned."""
@@ -55,8 +55,7 @@ class Generator:
         backbone: the diffusion model.
         batch_shape: rows of every model call; short batches are padded to it.
         cache_bytes: budget of the trajectory cache.
-        outside: "noise" is an ablation: trajectories from q(z_t|z_0) with one ε a window, drawn from the item's
-            noise key, in place of the inversion.
+        outside: where the latents outside the mask come from; "noise" is an ablation.
 
     Attributes:
         fingerprint: the execution fingerprint of everything drawn here.
@@ -143,10 +142,7 @@ class Generator:
         levels = Levels.of(frame, request.black_level, request.white_level)
         canvas = Canvas.of(plot, backbone.latent_size)
         unit = levels.to_unit(frame)
-        trajectories = []
-        for window, x in zip(plot.windows, _cut(unit, plot, backbone.window_px), strict=True):
-            key = None if self.outside == "inversion" else _outside_key(request, window, attempt)
-            trajectories.append(self._trajectory(x, request, key))
+        trajectories = [self._trajectory(x, request) for x in _cut(unit, plot, backbone.window_px)]
         defect = request.adapter.tokens.to(trajectories[0].prompt)
         spare = MAX_DEFECT_TOKENS - len(defect)
         return Drawing(
@@ -162,6 +158,7 @@ class Generator:
             tokens=torch.cat([trajectories[0].prompt, functional.pad(defect, (0, 0, 0, spare))]),
             tokens_valid=torch.arange(MAX_DEFECT_TOKENS, device=backbone.device) < len(defect),
             exemplar=self._exemplar(request, plot, canvas, unit, attempt),
+            outside=self.outside,
         )
 
     def _exemplar(
@@ -180,31 +177,25 @@ class Generator:
         rows = [(x.to(self.backbone.device, self.backbone.dtype),) for x in windows]
         return self._batch(self.backbone.encode, rows)
 
-    def _trajectory(self, x: Tensor, request: ItemRequest, noise: int | None) -> Trajectory:
-        """The trajectory of a window, cached by all that shapes it: pixels, C2, grid and fixed noise if any."""
+    def _trajectory(self, x: Tensor, request: ItemRequest) -> Trajectory:
+        """The trajectory of a window, cached by all that shapes it: pixels, C2 and grid."""
         pixels = hashlib.sha256(x.numpy().tobytes()).hexdigest()
-        key = f"{pixels}|{request.steps}|{self.outside}|{noise}|{request.part}"
+        key = f"{pixels}|{request.steps}|{request.part}"
         trajectory = self.cache.get(key)
         if trajectory is None:
             (z_0,) = self._encoded([x])
             (reconstruction,) = self._batch(self.backbone.decode, [(z_0,)])
             trajectory = Trajectory([z_0], reconstruction, self.backbone.embed([request.part])[0])
-            if noise is not None:
-                trajectory.noise = seeded_noise(noise, tuple(z_0.shape)).to(z_0)
             self.cache.put(key, trajectory)
         return trajectory
 
     def _draw(self, drawings: list[Drawing], attempt: int) -> None:
         """Invert, start and denoise all drawings together."""
-        due = _due(drawings)
-        if self.outside == "inversion":
-            self._batch.expect(sum((depth - group[0].depth) * len(group) for depth, _, group in due))
+        due = _due([drawing for drawing in drawings if drawing.outside == "inversion"])
+        self._batch.expect(sum((depth - group[0].depth) * len(group) for depth, _, group in due))
         self._batch.expect(sum(d.depth * len(d.canvas.corners) * len(d.passes) for d in drawings))
         for depth, grid, group in due:
-            if self.outside == "inversion":
-                deepen(group, depth, grid, self._background_noise)
-            else:
-                diffuse(group, depth, grid)
+            deepen(group, depth, grid, self._background_noise)
         for drawing in drawings:
             drawing.begin(attempt)
         slots = [
@@ -270,12 +261,6 @@ def _cut(unit: NDArray[np.float32], plot: Plot, window_px: int) -> list[Tensor]:
     """The windows of a plot's frame (height, width, 1 or 3) as the model sees them: (3, P, P) each."""
     corners = [(window.y - plot.y, window.x - plot.x) for window in plot.windows]
     return [as_model_input(unit[y : y + plot.side, x : x + plot.side], window_px) for y, x in corners]
-
-
-def _outside_key(request: ItemRequest, window: Window, attempt: int) -> int:
-    """Noise key of a window's fixed ε, never that of the inside's own noise."""
-    name = f"{window.x},{window.y}/{window.side}/outside"
-    return noise_key(request.seed, request.index, name, attempt)
 
 
 def _due(drawings: list[Drawing]) -> list[tuple[int, Grid, list[Trajectory]]]:

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
 
 from torch import Tensor
 
-from models.ddim import Grid, diffused, moved
-
-Outside = Literal["inversion", "noise"]
-"""Where the latents outside the mask come from: DDIM inversion; as an ablation, q(z_t|z_0) with fixed noise."""
+from models.ddim import Grid, moved
 
 NoisePredictor = Callable[[list[Tensor], Tensor, list[Tensor]], list[Tensor]]
 """(C, L, L) latents, a timestep and their prompts → ε_θ(z, t, C2), unmasked and without adapter."""
@@ -26,13 +22,11 @@ class Trajectory:
         latents: list of (C, L, L), by level; grows when a deeper level is asked for.
         reconstruction: (3, P, P) in [0, 1], D(E(x)).
         prompt: (n, D), C2.
-        noise: (C, L, L), the fixed ε of a trajectory that is not inverted.
     """
 
     latents: list[Tensor]
     reconstruction: Tensor
     prompt: Tensor
-    noise: Tensor | None = None
 
     @property
     def depth(self) -> int:
@@ -54,20 +48,6 @@ def deepen(trajectories: list[Trajectory], depth: int, grid: Grid, predict: Nois
         low, high = float(grid.alpha_bar[level - 1]), float(grid.alpha_bar[level])
         for trajectory, z, noise in zip(trajectories, latents, noises, strict=True):
             trajectory.latents.append(moved(z, noise, low, high))
-
-
-def diffuse(trajectories: list[Trajectory], depth: int, grid: Grid) -> None:
-    """Lengthen trajectories with a fixed ε to ``depth``: z_t = √ᾱ_t z_0 + √(1−ᾱ_t) ε, without a model call.
-
-    Raises:
-        ValueError: a trajectory has no noise of its own.
-    """
-    for trajectory in trajectories:
-        if trajectory.noise is None:
-            raise ValueError("this trajectory is made by inversion; it has no fixed noise")
-        for level in range(trajectory.depth + 1, depth + 1):
-            z_t = diffused(trajectory.latents[0], trajectory.noise, float(grid.alpha_bar[level]))
-            trajectory.latents.append(z_t)
 
 
 @dataclass

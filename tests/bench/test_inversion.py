@@ -8,12 +8,9 @@ import torch
 
 from bench.inversion import Measures, Scene, table
 from models.adapters import Adapter
-from models.ddim import Grid
-from models.generation import Generator, _outside_key
-from models.inversion import Trajectory, diffuse
+from models.generation import Generator
 from models.items import ItemRequest, ItemResult
-from models.noise import seeded_noise
-from models.windows import Window
+from models.noise import noise_key, seeded_noise
 from tests.models.tiny import tiny_backbone
 
 BEFORE = "f022f825aff9364a5f039805f36b5290e8f2d5865896e3b434068d0ddb85ed84"
@@ -52,32 +49,27 @@ def test_the_default_is_the_inversion() -> None:
     assert (default.outside, default.fingerprint) == (named.outside, named.fingerprint)
 
 
-def test_noised_trajectories_equal_the_closed_form() -> None:
-    grid = Grid.over(torch.linspace(0.99, 0.01, 100), 10)
-    z_0, eps = torch.randn(4, 8, 8), torch.randn(4, 8, 8)
-    trajectory = Trajectory([z_0], torch.zeros(3, 8, 8), torch.zeros(1, 4), eps)
-    diffuse([trajectory], 3, grid)
-    diffuse([trajectory], 7, grid)
-    assert trajectory.depth == 7
-    for level in range(8):
-        alpha_bar = grid.alpha_bar[level].item()
-        torch.testing.assert_close(trajectory.latents[level], alpha_bar**0.5 * z_0 + (1 - alpha_bar) ** 0.5 * eps)
-    with pytest.raises(ValueError, match="no fixed noise"):
-        diffuse([replace(trajectory, noise=None)], 8, grid)
-
-
-def test_a_window_has_one_noise_from_the_items_key(item: ItemRequest) -> None:
+def test_the_noised_outside_is_the_closed_form_with_one_noise_an_item(item: ItemRequest) -> None:
     generator = Generator(tiny_backbone(), outside="noise")
-    (group,) = generator._drawn([item], attempt=1)
-    for drawing in group:
-        for window, trajectory in zip(drawing.plot.windows, drawing.trajectories, strict=True):
-            assert trajectory.noise is not None
-            key = _outside_key(item, window, 1)
-            assert torch.equal(trajectory.noise, seeded_noise(key, tuple(trajectory.noise.shape)))
-    keys = {
-        _outside_key(replace(item, seed=seed), Window(0, 0, 64), attempt) for seed in (1, 2) for attempt in (1, 2)
-    }
-    assert len(keys) == 4
+    planes = []
+    for request, attempt in ((item, 1), (item, 2), (replace(item, seed=8), 1)):
+        for drawing in generator._drawn([request], attempt)[0]:
+            z_0 = drawing.plane[0]
+            key = noise_key(request.seed, request.index, drawing.plot.name + "/outside", attempt)
+            eps = seeded_noise(key, tuple(z_0.shape))
+            for level, z_t in enumerate(drawing.plane[1:], start=1):
+                alpha_bar = float(drawing.grid.alpha_bar[level])
+                torch.testing.assert_close(z_t, alpha_bar**0.5 * z_0 + (1 - alpha_bar) ** 0.5 * eps)
+        planes.append(drawing.plane[-1])
+    assert not torch.equal(planes[0], planes[1])
+    assert not torch.equal(planes[0], planes[2])
+
+
+def test_inverting_and_noising_share_a_cached_window(item: ItemRequest) -> None:
+    generator, alone = Generator(tiny_backbone(), outside="noise"), Generator(tiny_backbone())
+    drawn(generator, item)
+    generator.outside = "inversion"
+    assert np.array_equal(drawn(generator, item).image, drawn(alone, item).image)
 
 
 def test_noise_needs_no_passes_to_invert_and_keeps_the_promises(item: ItemRequest) -> None:
