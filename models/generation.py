@@ -55,7 +55,8 @@ class Generator:
         backbone: the diffusion model.
         batch_shape: rows of every model call; short batches are padded to it.
         cache_bytes: budget of the trajectory cache.
-        outside: where the latents outside the mask come from; "noise" is an ablation.
+        outside: where the latents outside the mask come from, for all types alike; None is by type, inversion
+            unless the type begins on a sketch (decision 0020).
 
     Attributes:
         fingerprint: the execution fingerprint of everything drawn here.
@@ -66,14 +67,14 @@ class Generator:
         backbone: Backbone,
         batch_shape: int = 1,
         cache_bytes: int = 256 << 20,
-        outside: Outside = "inversion",
+        outside: Outside | None = None,
     ) -> None:
         self.backbone = backbone
         self.cache = TrajectoryCache(cache_bytes)
         self.calibration = Calibration.of(backbone.calibration)
         self.outside = outside
         self.fingerprint = fingerprint(backbone, batch_shape)
-        if outside != "inversion":
+        if outside:
             self.fingerprint += f"+outside={outside}"
         self._batch = Batcher(batch_shape)
         self._plans: dict[int, tuple[Mask, tuple[Plot, ...]]] = {}
@@ -158,7 +159,7 @@ class Generator:
             tokens=torch.cat([trajectories[0].prompt, functional.pad(defect, (0, 0, 0, spare))]),
             tokens_valid=torch.arange(MAX_DEFECT_TOKENS, device=backbone.device) < len(defect),
             exemplar=self._exemplar(request, plot, canvas, unit, attempt),
-            outside=self.outside,
+            outside=self.outside or ("noise" if request.adapter.card.sketch else "inversion"),
         )
 
     def _exemplar(

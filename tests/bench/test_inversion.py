@@ -8,6 +8,7 @@ import torch
 
 from bench.inversion import Measures, Scene, table
 from models.adapters import Adapter
+from models.drawing import Outside
 from models.generation import Generator
 from models.items import ItemRequest, ItemResult
 from models.noise import noise_key, seeded_noise
@@ -44,9 +45,17 @@ def test_by_default_the_same_bytes_are_drawn_as_before_there_was_a_choice(item: 
     assert hashlib.sha256(content).hexdigest() == BEFORE
 
 
-def test_the_default_is_the_inversion() -> None:
-    default, named = Generator(tiny_backbone()), Generator(tiny_backbone(), outside="inversion")
-    assert (default.outside, default.fingerprint) == (named.outside, named.fingerprint)
+@pytest.mark.parametrize(("sketch", "outside"), [("", "inversion"), ("scratch", "noise")])
+def test_by_default_only_what_begins_on_the_normal_image_is_inverted(
+    item: ItemRequest, sketch: str, outside: Outside
+) -> None:
+    adapter = replace(item.adapter, card=replace(item.adapter.card, sketch=sketch))
+    for control in (False, True):
+        request = replace(item, adapter=adapter, control=control)
+        by_type = drawn(Generator(tiny_backbone()), request)
+        assert np.array_equal(by_type.image, drawn(Generator(tiny_backbone(), outside=outside), request).image)
+    (group,) = Generator(tiny_backbone())._drawn([request], attempt=1)
+    assert {drawing.outside for drawing in group} == {outside}
 
 
 def test_the_noised_outside_is_the_closed_form_with_one_noise_an_item(item: ItemRequest) -> None:
