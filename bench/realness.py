@@ -52,6 +52,7 @@ def main() -> None:
     generator = Generator(Backbone.load(arguments.backbone))
     types = adapters_of(arguments.backbone)
     rows: list[dict[str, Any]] = []
+    every: tuple[list[Pair], ...] = ([], [], [])
     for name in arguments.sets or shared.ALL_SETS:
         labelled = [entry for entry in entries(name, split="teach") if entry.mask is not None]
         chosen = shared.spread(labelled, arguments.defects)
@@ -70,6 +71,9 @@ def main() -> None:
             (result,) = generator.generate([replace(request, min_quality=0.0)])
             items.append((result.scores.seam, result.scores.grain))
         rows += list(table(name, real, nothing, items))
+        for pooled, pairs in zip(every, (real, nothing, items), strict=True):
+            pooled += pairs
+    rows += list(table("all sets", *every))
     shared.show(rows)
     shared.write(arguments.json, arguments, realness=rows)
 
