@@ -172,13 +172,13 @@ def excess(errors: NDArray[np.float64]) -> float:
     """How far the median error with context lies above the floor's, as a share of how far the one without does.
 
     Args:
-        errors: (3, n) with context, without, and of the floor; NaN is left out.
+        errors: (3, n) with context, without, and of the floor, all known.
 
     Returns:
         Below 0 where items are nearer than another true defect; NaN where those without context are, too.
     """
-    with_context, without, least = (_median(row) for row in errors)
-    return (with_context - least) / (without - least) if without > least else float("nan")
+    with_context, without, least = np.median(errors, axis=1).tolist()
+    return float((with_context - least) / (without - least)) if without > least else float("nan")
 
 
 def _median(values: NDArray[np.float64]) -> float:
