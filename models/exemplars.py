@@ -7,32 +7,29 @@ belong is the denoising's part.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch.nn import functional
 
-from models.masks import Mask, distance_inside, local_thickness
-from models.rendering import sketched
+from models.centrelines import centre_lines
+from models.masks import Mask, distance_inside
+from models.rendering import Guide, sketched
 from models.windows import Plot
 
 _TRIES = 12
 _FILLED = 0.25  # share of its region that is enough: requests are loose
+_FILLED_BY_LINES = 0.12  # the same of lines along it
 _STANDS_OUT = 0.12  # mean change where it is drawn that is enough
 _COVERED = 0.7  # coverage that counts as drawn
 _ENOUGH = 0.9  # of all that a sketch may be worth
 _MARGIN = 8  # model pixels seen around a region
 _REGIONS = 16  # that get a sketch each, the largest first
 
-# Regions that a defect follows as a line: those too thin for any other shape, and, for types that are lines, those
-# several times as long as they are wide.
-_LINES = frozenset({"scratch", "crack"})
-_THIN = 2.5  # model pixels to the border
+_THIN = 2.5  # model pixels to the border, of regions too thin for any other shape than their own
+_WAYS = {"scratch": 1.5, "crack": _THIN}  # types that are lines: above so many they run along the region's middle
 _ELONGATED = 12.0  # area over squared distance to the border; 4 is a square, 12 a bar three times as long as wide
-_HALF_WIDTH = 2.0  # model pixels that a line reaches to either side, at most
 _BROAD = 2  # model pixels beyond a thin region that its sketch covers too
 _ROOM = 4  # model pixels around a line, where what is cut out to it is drawn
 
@@ -73,17 +70,19 @@ def sketch(frame: Field, plot: Plot, window_px: int, defect_type: str, key: int)
 
 def _best(photo: Field, site: Mask, defect_type: str, rng: np.random.Generator) -> Field:
     """The first of some sketches that fills enough of its region, stands out and is not cut off; else the best."""
-    line = _line(site, defect_type)
+    guides = _guides(site, defect_type)
+    line = None if guides else _line(site)
     room = site if line is None else ndimage.binary_dilation(line, iterations=_ROOM)
+    enough = _FILLED_BY_LINES if guides else _FILLED
     border = _border(room)
     best, worth = photo, -1.0
     for _ in range(_TRIES):
-        marked, coverage = sketched(photo, room, defect_type, rng, rng)
+        marked, coverage = sketched(photo, room, defect_type, rng, rng, guides)
         change, covered = marked - photo, coverage > _COVERED
         filled = covered.sum() / room.sum()
         strength = np.abs(change[covered]).max(axis=1).mean() if covered.any() else 0.0
-        cut = (border & covered).sum() / max(_border(covered).sum(), 1) if line is None else 0.0
-        ours = min(filled / _FILLED, 1.0) * min(strength / _STANDS_OUT, 1.0) * (1 - cut / 2)
+        cut = (border & covered).sum() / max(_border(covered).sum(), 1) if line is None and not guides else 0.0
+        ours = min(filled / enough, 1.0) * min(strength / _STANDS_OUT, 1.0) * (1 - cut / 2)
         if ours > worth:
             worth = ours
             best = photo + (change if line is None else line[..., None] * _spread(change, covered))
@@ -97,20 +96,22 @@ def _border(mask: Mask) -> Mask:
     return np.asarray(mask & ~ndimage.binary_erosion(mask, border_value=1))
 
 
-def _line(site: Mask, defect_type: str) -> Mask | None:
-    """The middle of a region that a defect of this type follows; None where it lies somewhere in the region.
+def _guides(site: Mask, defect_type: str) -> tuple[Guide, ...]:
+    """The ways of a defect that is a line through a region that is drawn out or branched; none in any other."""
+    widest = float(distance_inside(site).max())
+    if widest <= _WAYS.get(defect_type, np.inf) or site.sum() < _ELONGATED * widest**2:
+        return ()
+    return tuple(centre_lines(site))
 
-    Of a thin region it is as broad as the latents resolve, or the change would be smeared over a cell and lost;
-    composing cuts the drawing to the request again.
+
+def _line(site: Mask) -> Mask | None:
+    """A region too thin for any shape, as broad as the latents resolve; None of others.
+
+    Else the change would be smeared over a cell and lost; composing cuts the drawing to the request again.
     """
-    inside = distance_inside(site)
-    widest = float(inside.max())
-    if widest <= _THIN:
-        return np.asarray(ndimage.binary_dilation(site, iterations=_BROAD))
-    if defect_type not in _LINES or site.sum() < _ELONGATED * widest**2:
+    if distance_inside(site).max() > _THIN:
         return None
-    thickness = local_thickness(inside, math.ceil(widest))
-    return np.asarray(site & (inside > np.maximum(0.5 * thickness, thickness - _HALF_WIDTH)))
+    return np.asarray(ndimage.binary_dilation(site, iterations=_BROAD))
 
 
 def _spread(change: Field, covered: Mask) -> Field:

@@ -2,5 +2,6 @@
 
 from models.rendering.scene import DEFECT_TYPES, SURFACES, Scene, render
 from models.rendering.sketch import sketched
+from models.rendering.stage import Guide
 
-__all__ = ["DEFECT_TYPES", "SURFACES", "Scene", "render", "sketched"]
+__all__ = ["DEFECT_TYPES", "SURFACES", "Guide", "Scene", "render", "sketched"]

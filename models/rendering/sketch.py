@@ -12,14 +12,19 @@ from models.masks import Mask
 from models.rendering import defects
 from models.rendering.light import draw_light
 from models.rendering.noise import Field
-from models.rendering.stage import Stage, Surface
+from models.rendering.stage import Guide, Stage, Surface
 
 _FOCUS = 0.6  # pixels of blur, as of a common lens
 _COLOURLESS = 0.02  # of the range, by which the channels of a grey camera's photo may differ
 
 
 def sketched(
-    photo: Field, site: Mask | None, defect_type: str, shape: np.random.Generator, look: np.random.Generator
+    photo: Field,
+    site: Mask | None,
+    defect_type: str,
+    shape: np.random.Generator,
+    look: np.random.Generator,
+    guides: tuple[Guide, ...] = (),
 ) -> tuple[Field, Field]:
     """Draw a defect on a photo.
 
@@ -29,12 +34,13 @@ def sketched(
         defect_type: one of the rendered types.
         shape: settles the defect's own form and place.
         look: settles the light and the gloss.
+        guides: ways that it takes, one defect each, if its type is a line; none is any way.
 
     Returns:
         The photo with it, (H, W, 3) float32 in [0, 1], and its coverage (H, W) in [0, 1].
     """
     stage = Stage(shape, (photo.shape[0], photo.shape[1]), draw_light(look), 1.0)
-    surface = Surface(photo, "part", site=site, gloss=look.uniform(0, 0.6))
+    surface = Surface(photo, "part", site=site, gloss=look.uniform(0, 0.6), guides=guides)
     marked, coverage = defects.draw(defect_type, stage, surface)
     change = marked.clip(0, 1) - photo
     if np.ptp(photo, axis=2).max() < _COLOURLESS:

@@ -32,6 +32,30 @@ class Removable:
 
 
 @dataclass(frozen=True, eq=False)
+class Guide:
+    """A way for a line: `points` (n, 2) of (y, x) in pixels, and `room` (n,), how far it may leave them."""
+
+    points: NDArray[np.float64]
+    room: NDArray[np.float64]
+
+    @property
+    def length(self) -> float:
+        """In pixels."""
+        return float(np.hypot(*np.diff(self.points, axis=0).T).sum())
+
+    def at(self, t: NDArray[np.float64], aside: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Points (k, 2) at shares `t` (k,) of its length, `aside` (k,) rooms to its right."""
+        steps = np.hypot(*np.diff(self.points, axis=0).T)
+        along = np.concatenate([[0.0], steps.cumsum()]) / max(steps.sum(), 1e-6)
+        places, ways = (
+            np.stack([np.interp(t, along, column) for column in field.T], axis=-1)
+            for field in (self.points, np.gradient(self.points, axis=0))
+        )
+        right = np.stack([-ways[:, 1], ways[:, 0]], axis=-1) / np.maximum(np.hypot(*ways.T), 1e-6)[:, None]
+        return np.asarray(places + right * (aside * np.interp(t, along, self.room))[:, None])
+
+
+@dataclass(frozen=True, eq=False)
 class Surface:
     """A drawn surface.
 
@@ -44,6 +68,7 @@ class Surface:
     facing: (H, W) in [−1, 1], how far a curved surface turns to the light; None is flat.
     outline: the part's border, if it is in view.
     removables: parts that can be missing.
+    guides: ways that lines take; none is any way.
     """
 
     image: Field
@@ -55,6 +80,7 @@ class Surface:
     facing: Field | None = None
     outline: Outline | None = None
     removables: tuple[Removable, ...] = ()
+    guides: tuple[Guide, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -62,6 +62,18 @@ def test_a_line_is_drawn_along_its_whole_length(defect_type: str) -> None:
     assert (shown > 0.02).mean() > 0.8
 
 
+@pytest.mark.parametrize("defect_type", ["scratch", "crack"])
+def test_a_line_runs_through_a_bent_region_without_filling_it(defect_type: str) -> None:
+    bent = np.zeros((64, 64), np.bool_)
+    bent[6:56, 8:18] = bent[46:56, 8:58] = True
+    ((change, inside),) = changes(bent, defect_type)
+    drawn = (change > 0.05) & inside
+    assert 0.05 < drawn.sum() / inside.sum() < 0.6
+    labels, _ = ndimage.label(ndimage.binary_dilation(drawn, iterations=2))
+    longest = ndimage.find_objects(labels)[int(np.bincount(labels[drawn]).argmax()) - 1]
+    assert all(side.stop - side.start > 25 for side in longest)
+
+
 @pytest.mark.parametrize("defect_type", DEFECT_TYPES)
 def test_a_large_request_gets_a_sketch_that_is_seen(defect_type: str) -> None:
     large = np.zeros((700, 900), np.bool_)

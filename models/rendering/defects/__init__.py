@@ -34,8 +34,8 @@ def draw(defect_type: str, stage: Stage, surface: Surface) -> tuple[Field, Field
     image, coverage = surface.image.astype(np.float32), np.zeros(stage.shape, np.float32)
     # A part that is not there is shown in a picture of its own, so only one is taken.
     count = int(stage.rng.integers(2, 4)) if stage.chance(0.15) and defect_type != "missing" else 1
-    for _ in range(count):
-        patch = DRAW[defect_type](stage, replace(surface, image=image))
+    for i in range(len(surface.guides) or count):
+        patch = DRAW[defect_type](stage, replace(surface, image=image, guides=surface.guides[i : i + 1]))
         box = patch.rows, patch.columns
         covered, drawn = patch.coverage, patch.image
         if surface.site is not None and not patch.anywhere:

@@ -7,17 +7,28 @@ import numpy as np
 from models.rendering.defects.place import Patch, Points, Spot, centre_of, length_between, on_surface, spot_around
 from models.rendering.noise import Field
 from models.rendering.shapes import edge, polyline
-from models.rendering.stage import Stage, Surface, mix
+from models.rendering.stage import Guide, Stage, Surface, mix
+
+Branch = tuple[Points, float, bool]
+"""A crack's: points (n, 2), width in pixels, whether the trunk, which comes first."""
 
 
 def scratch(stage: Stage, surface: Surface) -> Patch:
     """A clean scored line, or parallel ones: one flank lit, one in shadow, the bared body between."""
-    length, width = length_between(stage, 12, 130), max(length_between(stage, 1.1, 5.0), 1.1)
+    guide = surface.guides[0] if surface.guides else None
+    if guide is None:
+        length, width = length_between(stage, 12, 130), max(length_between(stage, 1.1, 5.0), 1.1)
+    else:
+        length, width = guide.length, _fitting_width(stage, guide)
     width = min(width, length / 5)
     copies = int(stage.rng.integers(2, 5)) if stage.chance(0.2) else 1
     gap = width + length_between(stage, 2, 7)
+    if guide is None:
+        path = on_surface(surface, centre_of(stage, surface), _bent(stage, length))
+    else:
+        copies = min(copies, max(int(1.6 * np.median(guide.room) / gap), 1))
+        path = _drifting(stage, guide)
     reach = copies * gap + 2 * width + 3
-    path = on_surface(surface, centre_of(stage, surface), _bent(stage, length))
     spot = spot_around(stage, surface, path, reach)
     distance, along = polyline(spot.stage.shape, path - np.array(spot.origin), reach)
     coverage, profile = np.zeros_like(distance), np.zeros_like(distance)
@@ -60,6 +71,18 @@ def _groove(spot: Spot, distance: Field, profile: Field, coverage: Field) -> Fie
     return np.asarray(mix(dark, bright, np.asarray(lit, np.float32)) + glint[..., None], np.float32)
 
 
+def _fitting_width(stage: Stage, guide: Guide) -> float:
+    """Pixels, of a line on its way."""
+    return float(np.clip(stage.uniform(0.4, 1.0) * np.median(guide.room), 1.6, 5.0))
+
+
+def _drifting(stage: Stage, guide: Guide) -> Points:
+    """Points (n, 2) of a line on its way, which it crosses once or not at all."""
+    t = np.linspace(0, 1, max(int(guide.length / 4), 4))
+    tilt, bend = stage.uniform(-0.5, 0.5), stage.uniform(-0.3, 0.3)
+    return guide.at(t, tilt * (2 * t - 1) + bend * (1 - (2 * t - 1) ** 2))
+
+
 def _bent(stage: Stage, length: float) -> Points:
     """Points (n, 2) of a bent, slightly trembling line about the origin."""
     count = 18 if length > 20 else 8
@@ -74,15 +97,8 @@ def _bent(stage: Stage, length: float) -> Points:
 
 def crack(stage: Stage, surface: Surface) -> Patch:
     """A dark, jagged fissure of uneven width that forks."""
-    length, width = length_between(stage, 20, 130), max(length_between(stage, 1.2, 4.0), 1.1)
-    width = min(width, length / 9)
-    angle = stage.uniform(0, 2 * math.pi)
-    start = -0.5 * length * np.array([math.sin(angle), math.cos(angle)])
-    centre = centre_of(stage, surface)
-    branches = [
-        (on_surface(surface, centre, points), thick, trunk)
-        for points, thick, trunk in _forks(stage, start, angle, length, width)
-    ]
+    branches = _jagged(stage, surface.guides[0]) if surface.guides else _anywhere(stage, surface)
+    width = branches[0][1]
     spot = spot_around(stage, surface, np.concatenate([points for points, _, _ in branches]), width + 3)
     uneven = np.clip(1 + 0.45 * spot.noise(max(2.5 * width, 4.0)), 0.35, 1.8)
     coverage = np.zeros(spot.stage.shape, np.float32)
@@ -101,10 +117,43 @@ def crack(stage: Stage, surface: Surface) -> Patch:
     return spot.patch(mix(spot.image, marked, coverage), coverage)
 
 
+def _anywhere(stage: Stage, surface: Surface) -> list[Branch]:
+    """A crack anywhere on the surface."""
+    length, width = length_between(stage, 20, 130), max(length_between(stage, 1.2, 4.0), 1.1)
+    width = min(width, length / 9)
+    angle = stage.uniform(0, 2 * math.pi)
+    start = -0.5 * length * np.array([math.sin(angle), math.cos(angle)])
+    centre = centre_of(stage, surface)
+    return [
+        (on_surface(surface, centre, points), thick, trunk)
+        for points, thick, trunk in _forks(stage, start, angle, length, width)
+    ]
+
+
+def _jagged(stage: Stage, guide: Guide) -> list[Branch]:
+    """A crack on its way, with forks where there is room."""
+    width = min(_fitting_width(stage, guide), 3.5, guide.length / 9)
+    step = stage.uniform(3.5, 9)
+    count = max(int(guide.length / step), 4)
+    t = (np.arange(count + 1) + np.concatenate([[0.0], stage.rng.uniform(-0.4, 0.4, count - 1), [0.0]])) / count
+    room = np.interp(t, np.linspace(0, 1, len(guide.room)), guide.room)
+    drift = stage.rng.normal(0, 0.2, count + 1).cumsum()
+    sides = np.where(stage.rng.random(count + 1) < 0.75, np.where(np.arange(count + 1) % 2 == 0, 1, -1), 0)
+    zigzag = sides * stage.rng.uniform(0.1, 0.45, count + 1) * step / room
+    points = guide.at(t, np.clip(drift - drift.mean(), -0.5, 0.5) + zigzag.clip(-0.5, 0.5))
+    branches = [(points, width, True)]
+    for k in range(1, count):
+        if room[k] > 4 and stage.chance(0.25):
+            way = points[k + 1] - points[k - 1]
+            turn = math.atan2(way[0], way[1]) + math.copysign(stage.uniform(0.5, 1.2), stage.uniform(-1, 1))
+            branches += _forks(stage, points[k], turn, 1.5 * room[k], max(0.7 * width, 0.9), trunk=False)
+    return branches
+
+
 def _forks(
     stage: Stage, start: Points, angle: float, length: float, width: float, trunk: bool = True
-) -> list[tuple[Points, float, bool]]:
-    """Branches (points (n, 2), width, whether the trunk) of a crack from `start` about the origin."""
+) -> list[Branch]:
+    """A crack from `start`."""
     step = min(length_between(stage, 3.5, 9), length / 4)
     count = max(int(length / step), 4)
     zigzag = np.where(np.arange(count) % 2 == 0, 1, -1) * stage.rng.uniform(0.1, 0.85, count)
