@@ -68,7 +68,7 @@ def _graphs(region: Mask, room: NDArray[np.float64]) -> tuple[Graph, Graph]:
 
 
 def _paths(graph: Graph, starts: list[int]) -> tuple[NDArray[np.float64], Numbers, Numbers]:
-    """Of each cell: its path from the nearest start in length, the cell before it (negative if none), the start."""
+    """Of each cell: its path from the nearest start in length, the cell before, negative if none, the start."""
     return csgraph.dijkstra(graph, indices=starts, min_only=True, return_predecessors=True)
 
 

@@ -29,7 +29,7 @@ _REGIONS = 16  # that get a sketch each, the largest first
 
 _THIN = 2.5  # model pixels to the border, of regions too thin for any other shape than their own
 _WAYS = {"scratch": 1.5, "crack": _THIN}  # types that are lines: above so many they run along the region's middle
-_ELONGATED = 12.0  # area over squared distance to the border; 4 is a square, 12 a bar three times as long as wide
+_ELONGATED = 7.0  # area over squared distance to the border; 4 is a square, 8 a bar twice as long as wide
 _BROAD = 2  # model pixels beyond a thin region that its sketch covers too
 _ROOM = 4  # model pixels around a line, where what is cut out to it is drawn
 
