@@ -22,6 +22,7 @@ _TRIES = 12
 _FILLED = 0.25  # share of its region that is enough: requests are loose
 _FILLED_BY_LINES = 0.12  # the same of lines along it
 _STANDS_OUT = 0.12  # mean change where it is drawn that is enough
+_GAPS = 0.2  # share of a thin region that a sketch may leave as it was
 _COVERED = 0.7  # coverage that counts as drawn
 _ENOUGH = 0.9  # of all that a sketch may be worth
 _MARGIN = 8  # model pixels seen around a region
@@ -36,14 +37,15 @@ _ROOM = 4  # model pixels around a line, where what is cut out to it is drawn
 Field = NDArray[np.float32]
 
 
-def sketch(frame: Field, plot: Plot, window_px: int, defect_type: str, key: int) -> Field:
+def sketch(frame: Field, plot: Plot, window_px: int, defect_type: str, key: int, look: int) -> Field:
     """A defect of a rendered type sketched into each region of a plot's request.
 
     Args:
         frame: (height, width, 1 or 3) in unit range, the photo under the plot.
         window_px: side of the model's window; sketches are drawn no finer than it sees.
         defect_type: one of the rendered types.
-        key: noise key; equal keys give equal sketches.
+        key: noise key of the shapes.
+        look: noise key of the light and the gloss. Equal keys give equal sketches.
 
     Returns:
         The frame with them, of its own shape.
@@ -61,14 +63,16 @@ def sketch(frame: Field, plot: Plot, window_px: int, defect_type: str, key: int)
             slice(max(side.start - _MARGIN, 0), min(side.stop + _MARGIN, size))
             for side, size in zip(boxes[i], shape, strict=True)
         )
-        drawn[around] = _best(drawn[around], labels[around] == i + 1, defect_type, np.random.default_rng([key, i]))
+        drawn[around] = _best(
+            drawn[around], labels[around] == i + 1, defect_type, np.random.default_rng([key, i]), look
+        )
     change = _scaled(drawn - seen, frame.shape[:2])
     if frame.shape[2] == 1:
         change = change.mean(axis=2, keepdims=True)
     return np.asarray(frame + change, np.float32)
 
 
-def _best(photo: Field, site: Mask, defect_type: str, rng: np.random.Generator) -> Field:
+def _best(photo: Field, site: Mask, defect_type: str, shape: np.random.Generator, look: int) -> Field:
     """The first of some sketches that fills enough of its region, stands out and is not cut off; else the best."""
     guides = _guides(site, defect_type)
     line = None if guides else _line(site)
@@ -77,15 +81,18 @@ def _best(photo: Field, site: Mask, defect_type: str, rng: np.random.Generator) 
     border = _border(room)
     best, worth = photo, -1.0
     for _ in range(_TRIES):
-        marked, coverage = sketched(photo, room, defect_type, rng, rng, guides)
+        marked, coverage = sketched(photo, room, defect_type, shape, np.random.default_rng(look), guides)
         change, covered = marked - photo, coverage > _COVERED
         filled = covered.sum() / room.sum()
-        strength = np.abs(change[covered]).max(axis=1).mean() if covered.any() else 0.0
+        if line is None:
+            strength = np.abs(change[covered]).max(axis=1).mean() if covered.any() else 0.0
+        else:
+            change = line[..., None] * _spread(change, covered)
+            strength = float(np.quantile(np.abs(change[line]).max(axis=1), _GAPS))
         cut = (border & covered).sum() / max(_border(covered).sum(), 1) if line is None and not guides else 0.0
         ours = min(filled / enough, 1.0) * min(strength / _STANDS_OUT, 1.0) * (1 - cut / 2)
         if ours > worth:
-            worth = ours
-            best = photo + (change if line is None else line[..., None] * _spread(change, covered))
+            best, worth = photo + change, ours
         if worth >= _ENOUGH:
             break
     return best

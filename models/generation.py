@@ -170,7 +170,8 @@ class Generator:
         if not defect_type or request.control:
             return None
         key = noise_key(request.seed, request.index, plot.name + "/sketch", attempt)
-        sketched = sketch(unit, plot, self.backbone.window_px, defect_type, key)
+        look = noise_key(request.seed, request.index, "look", 0)  # one light on all of an item
+        sketched = sketch(unit, plot, self.backbone.window_px, defect_type, key, look)
         return canvas.merged(self._encoded(_cut(sketched, plot, self.backbone.window_px)))
 
     def _encoded(self, windows: list[Tensor]) -> list[Tensor]:

@@ -36,7 +36,7 @@ def test_every_region_gets_a_sketch_and_nothing_far_from_them_changes(defect_typ
     mask = two_spots()
     plot = only_plot(mask)
     before = frame(plot, channels)
-    after = sketch(before, plot, P, defect_type, key=5)
+    after = sketch(before, plot, P, defect_type, key=5, look=5)
     assert after.shape == before.shape
     assert after.dtype == np.float32
     changed = np.abs(after - before).max(axis=2) > 1e-3
@@ -47,11 +47,29 @@ def test_every_region_gets_a_sketch_and_nothing_far_from_them_changes(defect_typ
     assert ndimage.distance_transform_edt(~inside)[changed].max() <= 4 * plot.side / P
 
 
-def test_the_key_alone_settles_a_sketch() -> None:
+def test_the_keys_alone_settle_a_sketch() -> None:
     plot = only_plot(two_spots())
-    one, again, other = (sketch(frame(plot), plot, P, "crack", key) for key in (1, 1, 2))
+    one, again, other = (sketch(frame(plot), plot, P, "crack", key, key) for key in (1, 1, 2))
     np.testing.assert_array_equal(one, again)
     assert not np.array_equal(one, other)
+
+
+def test_dents_of_one_look_are_lit_from_one_side() -> None:
+    mask = np.zeros((64, 64), np.bool_)
+    mask[20:44, 20:44] = True
+    plot = only_plot(mask)
+    before = frame(plot)
+
+    def side(key: int, look: int) -> NDArray[np.float64]:
+        """From dark to bright, a unit vector."""
+        change = (sketch(before, plot, P, "dent", key, look) - before).mean(axis=2)
+        bright, dark = (np.array(ndimage.center_of_mass(part.clip(0))) for part in (change, -change))
+        return np.asarray((bright - dark) / np.hypot(*(bright - dark)))
+
+    agreement = [side(key, look=key) @ side(100 + key, look=key) for key in range(12)]
+    assert np.mean(agreement) > 0.6
+    agreement = [side(key, look=key) @ side(100 + key, look=50 + key) for key in range(12)]
+    assert np.mean(agreement) < 0.6
 
 
 @pytest.mark.parametrize("defect_type", DEFECT_TYPES)
@@ -87,7 +105,7 @@ def changes(mask: NDArray[np.bool_], defect_type: str) -> list[tuple[NDArray[np.
     pairs = []
     for plot in plan(mask, P, L):
         before = frame(plot)
-        change = np.abs(sketch(before, plot, P, defect_type, key=3) - before).max(axis=2)
+        change = np.abs(sketch(before, plot, P, defect_type, key=3, look=3) - before).max(axis=2)
         rows, columns = slice(plot.y, plot.y + plot.height), slice(plot.x, plot.x + plot.width)
         pairs.append((change, plot.mask_at((rows, columns))))
     return pairs
