@@ -30,6 +30,9 @@ from models.scores import salience
 
 THRESHOLD_QUANTILE = 0.75
 """Share of controls that stays below the thresholds of the refined mask: a label must miss no visible defect."""
+SEVERITY = 0.65
+"""Of controls. Types that begin on a sketch are so shallow by default that their controls change what nobody sees,
+and thresholds of that would label it."""
 PRESENCE_QUANTILE = 0.95
 """Share of controls whose ``presence`` stays below ½."""
 
@@ -51,12 +54,13 @@ def calibrated(
     """Draw a control on each pair and take quantiles of what changed.
 
     Args:
-        adapters: types of the backbone, by turns; controls leave their tokens out but use their defaults.
+        adapters: types of the backbone, by turns; controls leave out their tokens and sketches, and go as deep as
+            `SEVERITY` whatever their defaults.
         pairs: normal images with masks.
     """
     changes: list[tuple[Change, Mask]] = []
     for index, (image, mask) in enumerate(tqdm(pairs, desc="controls", unit="image")):
-        adapter = adapters[index % len(adapters)]
+        adapter = _deep(adapters[index % len(adapters)])
         request = ItemRequest.by_default(image, mask, adapter, seed=index, control=True)
         for part in generator.decoded([request])[0]:
             place = place_of(part.drawing.plot, mask.shape, GRAIN_REACH)
@@ -72,6 +76,11 @@ def calibrated(
     thresholds = Calibration(*pixels, *latents)
     saliences = [salience(change_map(change, thresholds), mask) for change, mask in changes]
     return replace(thresholds, presence=float(np.quantile(saliences, PRESENCE_QUANTILE)))
+
+
+def _deep(adapter: Adapter) -> Adapter:
+    """The type, beginning on the normal image at `SEVERITY`."""
+    return replace(adapter, card=replace(adapter.card, sketch="", severity=SEVERITY))
 
 
 def _line(textures: Sequence[float], values: Sequence[float]) -> tuple[float, float]:

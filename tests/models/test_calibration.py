@@ -20,3 +20,15 @@ def test_calibration_puts_most_controls_below_its_thresholds() -> None:
     assert values.latent_floor > 0
     assert values.presence > 0
     assert Calibration.of(values.as_dict()) == values
+
+
+def test_calibration_does_not_hang_on_how_deep_types_go_by_default() -> None:
+    backbone = tiny_backbone()
+    tokens = torch.ones(2, backbone.token_width)
+    pairs = rendered_normals(3, 64, seed=0)
+
+    def values(card: Card) -> Calibration:
+        adapter = Adapter("scratch", 1, backbone.name, backbone.digest, tokens, card)
+        return calibrated(Generator(backbone), [adapter], pairs)
+
+    assert values(Card(steps=4, severity=0.9)) == values(Card(steps=4, severity=0.2, sketch="scratch"))
