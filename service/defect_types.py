@@ -51,5 +51,6 @@ def _shown(record: DefectTypeRecord) -> DefectType:
         backbone=record.backbone,
         backbone_digest=record.backbone_digest,
         builtin=record.tenant == BUILTIN_TENANT,
+        start=record.start,
         defaults=record.defaults,
     )

@@ -90,6 +90,7 @@ class Models:
                 backbone=backbone.name,
                 backbone_digest=backbone.digest,
                 adapter_sha256=adapter.sha256,
+                start="sketch" if adapter.card.sketch else "noise",
                 defaults=DefectTypeDefaults(
                     severity=adapter.card.severity,
                     guidance=adapter.card.guidance,

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from flawsmith.contract.base import Answer, FormatVersion, Schema
+
+Start = Literal["noise", "sketch"]
+"""What the inside of a drawing begins on."""
 
 
 class DefectTypeDefaults(Schema):
@@ -31,6 +36,7 @@ class DefectTypeRecord(Schema):
     """Name of the backbone that it was trained on and runs on."""
     backbone_digest: str
     adapter_sha256: str
+    start: Start = "noise"
     defaults: DefectTypeDefaults
 
 
@@ -43,6 +49,9 @@ class DefectType(Answer):
     backbone: str
     backbone_digest: str
     builtin: bool
+    start: Start = Field(
+        description="What a drawing begins on: the photo in noise, or with a sketch of the defect laid over it."
+    )
     defaults: DefectTypeDefaults
 
 

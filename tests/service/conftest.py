@@ -31,6 +31,7 @@ SCRATCH = DefectTypeRecord(
     backbone="flawsmith-small-1",
     backbone_digest="sha256:" + 64 * "0",
     adapter_sha256=64 * "1",
+    start="sketch",
     defaults=DefectTypeDefaults(
         severity=0.6, guidance=1.0, steps=20, seed_share=0.7, min_quality=0.3, part="a metal part"
     ),

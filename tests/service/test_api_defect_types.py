@@ -34,6 +34,7 @@ def test_types_are_listed_with_their_defaults(api: Api) -> None:
                 "backbone": "flawsmith-small-1",
                 "backbone_digest": "sha256:" + 64 * "0",
                 "builtin": True,
+                "start": "sketch",
                 "defaults": {
                     "severity": 0.6,
                     "guidance": 1.0,

@@ -23,6 +23,7 @@ def test_the_default_backbone_is_loaded_with_its_types(models: Models) -> None:
     (record,) = models.bundled_types()
     assert (record.tenant, record.name, record.version) == (BUILTIN_TENANT, TYPE, 1)
     assert record.backbone == models.default == "tiny"
+    assert record.start == "noise"
     assert models.adapter(record).name == TYPE
     generator = models.generator(record.backbone)
     assert generator.backbone.digest == record.backbone_digest
