@@ -11,7 +11,7 @@ class Recipe:
 
     name: str = "flawsmith-small-1"
     seed: int = 1
-    type_version: int = 2  # of its defect types; version 1 are those of flawsmith-small-0
+    type_version: int = 3  # of its defect types; version 1 are those of flawsmith-small-0
 
     window_px: int = 128
 
