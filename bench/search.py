@@ -36,6 +36,9 @@ GUIDANCES = (1.0, 1.75)
 SEED_SHARES = (0.6, 0.8, 1.0)
 FIRST_SEED_SHARE = 0.8
 
+DEARER = 1.05
+"""Times the worth of the best start on a sketch that a start on noise must be worth: it costs several times the passes."""
+
 SEED = 7001
 """Added to the seed: scenes, places and the judge's lessons are none of ``bench types``."""
 
@@ -90,9 +93,13 @@ class Worths:
             self.values[adapter.name, setting] = values
 
     def best(self, name: str) -> Setting:
-        """Of all that was tried for a type, the worthiest; the mildest of equals."""
+        """Of all that was tried for a type, the worthiest, noise by `DEARER`; the mildest of equals."""
         tried = sorted(setting for type_, setting in self.values if type_ == name)
-        return max(tried, key=lambda setting: float(self.values[name, setting].mean()))
+        return max(tried, key=lambda setting: self.worth(name, setting) / (1 if setting.sketched else DEARER))
+
+    def worth(self, name: str, setting: Setting) -> float:
+        """Mean over the places."""
+        return float(self.values[name, setting].mean())
 
     def _worth(self, request: ItemRequest, result: ItemResult) -> float:
         normal = np.asarray(request.image, dtype=np.uint8)

@@ -117,6 +117,18 @@ def laid(z_0: Tensor, exemplar: Tensor, severity: float | Tensor) -> Tensor:
     return z_0 + (severity / WHOLE_AT) ** 0.5 * (exemplar - z_0)
 
 
+def strengthened(z_0: Tensor, drawn: Tensor, severity: float, default: float) -> Tensor:
+    """What was drawn at another severity than the type's default: z_0 + √(severity/default) (ẑ_0 − z_0).
+
+    A deeper start alone draws no stronger defect: denoising makes it as strong as those that it has learned from.
+
+    Args:
+        z_0, drawn: latents of one shape.
+        severity, default: in (0, 1].
+    """
+    return drawn if severity == default else z_0 + math.sqrt(severity / default) * (drawn - z_0)
+
+
 def carried(noise: Tensor, z_0: Tensor, normal: Tensor, m: Tensor, alpha_bar: float | Tensor) -> Tensor:
     """The noise of a drawing that began at the level ᾱ: ε + √(ᾱ/(1−ᾱ)) m⊙(z_n − z_0).
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.canvas import Canvas
-from models.ddim import Grid, diffused, laid, start
+from models.ddim import Grid, diffused, laid, start, strengthened
 from models.inversion import Trajectory
 from models.items import ItemRequest
 from models.levels import Levels
@@ -93,6 +93,11 @@ class Drawing:
     def reinject(self, inside: Tensor, level: int) -> None:
         """Keep what was drawn inside the mask; outside goes back the stored trajectory."""
         self.z = torch.where(self.mask > 0, inside, self.plane[level])
+
+    def strengthen(self) -> None:
+        """Make what was drawn as strong as the severity asks for."""
+        request = self.request
+        self.reinject(strengthened(self.plane[0], self.z, request.severity, request.adapter.card.severity), 0)
 
     def latent_change(self, place: Place) -> NDArray[np.float32]:
         """Norm of ẑ_0 − z_0 over channels at the photo's resolution, (rows, columns); 0 beyond the plot."""

@@ -212,6 +212,8 @@ class Generator:
             noises = dict(zip(active, self._masked_noise(drawings, active, level, regions), strict=True))
             for i in sorted({slot.drawing for slot in active}):
                 self._step(drawings[i], i, noises, level)
+        for drawing in drawings:
+            drawing.strengthen()
 
     def _step(self, drawing: Drawing, i: int, noises: dict[_Slot, Tensor], level: int) -> None:
         """One DDIM step of the inside; the stored trajectory goes back outside (design §2, step 4)."""

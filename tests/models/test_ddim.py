@@ -16,6 +16,7 @@ from models.ddim import (
     noise_of_velocity,
     predicted_clean,
     start,
+    strengthened,
 )
 
 SCHEDULER = DDIMScheduler(
@@ -101,3 +102,10 @@ def test_a_perfect_denoiser_meets_the_carried_noise_at_every_level_below_its_sta
     torch.testing.assert_close(z, diffused(defect, noise, begun))
     torch.testing.assert_close(moved(z, noise, begun, below), diffused(defect, noise, below))
     torch.testing.assert_close(carried(eps, defect, normal, 0 * m, begun), eps)
+
+
+def test_what_is_drawn_grows_with_the_severity_and_stays_as_it_is_at_the_default() -> None:
+    z_0, drawn = torch.randn(2, 4, 8, 8, dtype=torch.float64)
+    assert torch.equal(strengthened(z_0, drawn, 0.3, 0.3), drawn)
+    torch.testing.assert_close(strengthened(z_0, drawn, 0.8, 0.2), z_0 + 2 * (drawn - z_0))
+    torch.testing.assert_close(strengthened(z_0, drawn, 0.2, 0.8), z_0 + (drawn - z_0) / 2)
