@@ -37,7 +37,7 @@ SEED_SHARES = (0.6, 0.8, 1.0)
 FIRST_SEED_SHARE = 0.8
 
 DEARER = 1.05
-"""Times the worth of the best start on a sketch that a start on noise must be worth: it costs several times the passes."""
+"""Times the best worth on a sketch that a start on noise must be worth: it costs several times the passes."""
 
 SEED = 7001
 """Added to the seed: scenes, places and the judge's lessons are none of ``bench types``."""

@@ -61,7 +61,7 @@ class AugmentationParameters(Schema):
     seed: Seed | None = None
     """Drawn by the service and returned if absent."""
     severity: Severity | None = None
-    """How much the region may change: how deep its drawing begins; the type's default if absent."""
+    """How strong the defect is, and how deep its drawing begins; the type's default if absent."""
     guidance: Annotated[float, Field(ge=0, le=20)] | None = None
     """Classifier-free guidance weight g; 1 is one pass a step; the type's default if absent."""
     steps: Annotated[int, Field(ge=4, le=250)] | None = None
