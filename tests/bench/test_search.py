@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from bench.places import Place
 from bench.rendered import Image
@@ -25,12 +23,12 @@ def _adapter(name: str, digest: str = "sha256:0", width: int = 16) -> Adapter:
     return Adapter(name, 2, "tiny", digest, torch.ones(2, width))
 
 
-@dataclass
-class KnownWorths:
+class KnownWorths(Worths):
     """Worths that are a formula of the setting, so that the best one is known."""
 
-    adapters: list[Adapter]
-    values: dict[tuple[str, Setting], NDArray[np.float64]] = field(default_factory=dict)
+    def __init__(self, adapters: list[Adapter]) -> None:
+        self.adapters = adapters
+        self.values = {}
 
     def measure(self, tried: Any) -> None:
         for adapter, setting in tried:
@@ -43,17 +41,23 @@ class KnownWorths:
             distance = np.abs(np.subtract(ours, wanted[adapter.name], dtype=np.float64)).sum()
             self.values[adapter.name, setting] = np.array([1 - distance, 1 - distance])
 
-    best = Worths.best
-
 
 def test_the_search_finds_each_types_own_best_setting() -> None:
     worths = KnownWorths([_adapter("scratch"), _adapter("stain"), _adapter("rust")])
-    found = searched(cast(Worths, worths))
+    found = searched(worths)
     assert found == {
         "scratch": Setting(0.45, 1.75, 1.0, True),
         "stain": Setting(0.65, 1.0, 0.8, False),
         "rust": Setting(0.65, 1.0, 0.6, False),  # which nobody can sketch
     }
+
+
+@pytest.mark.parametrize(("gain", "sketched"), [(1.04, True), (1.06, False)])
+def test_a_start_on_noise_is_taken_only_where_it_is_worth_its_passes(gain: float, sketched: bool) -> None:
+    worths = KnownWorths([])
+    for setting, worth in ((Setting(0.3, 1.0, 0.8, True), 0.2), (Setting(0.65, 1.0, 0.8, False), 0.2 * gain)):
+        worths.values["hole", setting] = np.array([worth])
+    assert worths.best("hole").sketched is sketched
 
 
 def test_what_was_found_is_written_into_the_cards_and_nothing_else_changes(tmp_path: Path) -> None:
