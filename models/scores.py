@@ -30,11 +30,11 @@ class Scores:
 
 
 def salience(change: NDArray[np.float32], requested: Mask) -> float:
-    """The strongest part of the change: mean of the top fifth (at least 4) of `change_map` there."""
+    """The strongest part of the change: mean of the top twentieth (at least 4) of `change_map` there."""
     values = change[requested]
     if not values.size:
         return 0.0
-    top = min(values.size, max(4, values.size // 5))
+    top = min(values.size, max(4, values.size // 20))
     return float(np.partition(values, values.size - top)[-top:].mean())
 
 
