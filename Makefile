@@ -21,7 +21,7 @@ setup: $(STAMP) ## make .venv with everything that development needs
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Flawsmith needs Python 3.11 or newer; name one: make PYTHON=python3.12 …")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[api,worker,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[api,worker,otel,dev]'
 	@touch $@
 
 demo: $(STAMP) ## draw defects on a sample part, or on IMAGE=… MASK=… [DEFECT=…]

@@ -13,6 +13,9 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base 32: no i, l, o,
 DEFAULT_TENANT = "default"
 BUILTIN_TENANT = "builtin"
 """Holds what comes with Flawsmith and belongs to no customer: bundled defect types."""
+SYSTEM_TENANT = "system"
+"""Holds what the service itself keeps: tenants and hashes of API keys."""
+RESERVED_TENANTS = frozenset({BUILTIN_TENANT, SYSTEM_TENANT})
 
 JobId = Annotated[str, StringConstraints(pattern=r"^job_[0-9a-hjkmnp-tv-z]{26}$")]
 UploadId = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]

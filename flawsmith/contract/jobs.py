@@ -110,6 +110,7 @@ class Item(Answer):
     preview_url: str | None = None
     image_sha256: str | None = None
     mask_sha256: str | None = None
+    preview_sha256: str | None = None
     pixels_sha256: str | None = None
     """Digest of the decoded pixels: shape, dtype, then rows, whatever the file format."""
     scores: Scores | None = None
@@ -132,6 +133,10 @@ class Job(Answer):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     error: Failure | None = None
+    queue_position: int | None = None
+    """Pieces of work that come before this job's next one; None unless one waits."""
+    eta: datetime | None = None
+    """When the job is likely to be final, judged by the pace of late; None if that cannot be told."""
     request: dict[str, JsonValue] = Field(default_factory=dict)
     """The parameters as understood, defaults filled in, the seed drawn."""
     items: list[Item] = Field(default_factory=list)

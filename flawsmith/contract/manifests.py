@@ -33,6 +33,13 @@ class ResolvedAugmentation(Schema):
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
 
 
+class IdempotencyRecord(Schema):
+    """The promise given with an ``Idempotency-Key``, so that it outlives Redis."""
+
+    key_sha256: str
+    payload_sha256: str
+
+
 class RequestManifest(Schema):
     """Written to storage before the job is queued and before the 202."""
 
@@ -45,6 +52,14 @@ class RequestManifest(Schema):
     image: ImageInfo
     shard_size: int = Field(ge=1)
     """Items in one RQ job; fixed here so that a retry cuts the same shards."""
+    input_sha256: str | None = None
+    mask_sha256: str | None = None
+    """Digests of the files beside this manifest."""
+    idempotency: IdempotencyRecord | None = None
+    request_id: str | None = None
+    """Of the HTTP request that made the job, for the logs."""
+    traceparent: str | None = None
+    """W3C trace context of that request, where traces are kept."""
     warnings: list[str] = Field(default_factory=list)
 
 
