@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 import flawsmith
-from service import augmentations, defect_types, health, items, jobs, openapi, problems, uploads
+from service import augmentations, defect_types, events, health, items, jobs, openapi, problems, uploads
 from service.resources import open_resources
 from service.settings import ServiceSettings
 
@@ -32,7 +32,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    for module in (uploads, augmentations, jobs, items, defect_types):
+    for module in (uploads, augmentations, jobs, events, items, defect_types):
         app.include_router(module.router, responses=openapi.problem(422, 500, 503))
     app.include_router(health.router)
     problems.install(app)

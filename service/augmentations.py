@@ -7,9 +7,9 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse
+from pydantic import JsonValue
 
 from flawsmith.contract import problems
 from flawsmith.contract.augmentations import MAX_SEED, AugmentationParameters, AugmentationRequest
@@ -19,16 +19,18 @@ from flawsmith.contract.ids import new_job_id, split_defect_type
 from flawsmith.contract.jobs import AugmentationPlan, Job, JobKind
 from flawsmith.contract.manifests import RequestManifest, ResolvedAugmentation
 from flawsmith.contract.uploads import ImageInfo, UploadRecord
-from service import uploads
+from service import idempotency, uploads
 from service.body import MAX_JSON_BYTES, media_type, read, spool_folder, unsupported
 from service.fields import from_json, from_texts, no_query
 from service.forms import read_form
+from service.idempotency import Attempt, respond
 from service.images.door import Admitted
 from service.images.errors import ImageError
 from service.openapi import Responses, augmentation_body, location, problem
 from service.problems import ProblemError
 from service.resources import Has, Resources, Tenant
 from service.store import keys
+from service.store.jobs import answer_of
 from service.store.storage import ObjectNotFoundError, Storage
 
 router = APIRouter(prefix="/v1/augmentations", tags=["augmentations"], dependencies=[Depends(no_query)])
@@ -47,6 +49,8 @@ class Sent:
     parameters: AugmentationParameters
     image: Path
     mask: Path
+    payload: dict[str, JsonValue]
+    """What tells this request from another."""
     image_info: ImageInfo | None = None
     """Known already when the images are earlier uploads; their files are then canonical."""
     mask_info: ImageInfo | None = None
@@ -58,10 +62,10 @@ class Sent:
     summary="Draw defects on an image",
     status_code=202,
     response_model=None,
-    openapi_extra={"requestBody": augmentation_body()},
-    responses=ANSWERS | problem(400, 413, 415),
+    openapi_extra={"requestBody": augmentation_body(), "parameters": [idempotency.PARAMETER]},
+    responses=ANSWERS | problem(400, 409, 413, 415, 429),
 )
-async def create_augmentation(request: Request, tenant: Tenant, has: Has) -> JSONResponse:
+async def create_augmentation(request: Request, tenant: Tenant, has: Has) -> Response:
     """Draw `count` synthetic images of one normal image with one defect type.
 
     Send the two images as files of a form, or upload them first and send their ids as JSON. The same request with
@@ -75,9 +79,12 @@ async def create_augmentation(request: Request, tenant: Tenant, has: Has) -> JSO
             sent, resolved = await _read_json(request, folder, tenant, has)
         else:
             raise unsupported(request, "multipart/form-data or application/json")
-        async with has.turn():
-            admitted = await _admit(has, sent)
-            return await _carry_out(has, tenant, sent.parameters.dry_run, resolved, admitted)
+        async with idempotency.once(request, tenant, has, sent.payload) as attempt:
+            if attempt.replay is not None:
+                return attempt.replay
+            async with has.turn():
+                admitted = await _admit(has, sent)
+                return await _carry_out(has, tenant, attempt, sent.parameters.dry_run, resolved, admitted)
 
 
 async def _read_form(
@@ -97,7 +104,9 @@ async def _read_form(
             kind = problems.MASK_REQUIRED if name == "mask" else problems.INVALID_REQUEST
             raise ProblemError(kind, f"{name} is missing; send it as a file of the form", field=name)
     resolved = await run_in_threadpool(_resolve, has, tenant, parameters)
-    return Sent(parameters, form.files["image"].path, form.files["mask"].path), resolved
+    image, mask = (form.files[name] for name in FILES)
+    payload = {"image": image.sha256, "mask": mask.sha256, **_sent(parameters)}
+    return Sent(parameters, image.path, mask.path, payload), resolved
 
 
 async def _read_json(
@@ -110,7 +119,15 @@ async def _read_json(
     _check_levels(resolved, image.image)
     for name, record in (("image", image), ("mask", mask)):
         await run_in_threadpool(_fetch, has.storage, tenant, record, folder / name)
-    return Sent(parameters, folder / "image", folder / "mask", image.image, mask.image), resolved
+    return (
+        Sent(parameters, folder / "image", folder / "mask", _sent(parameters), image.image, mask.image),
+        resolved,
+    )
+
+
+def _sent(parameters: AugmentationParameters) -> dict[str, JsonValue]:
+    """What the client itself said, before anything was filled in."""
+    return parameters.model_dump(mode="json", exclude_unset=True)
 
 
 def _resolve(has: Resources, tenant: str, parameters: AugmentationParameters) -> ResolvedAugmentation:
@@ -207,8 +224,13 @@ async def _admit(has: Resources, sent: Sent) -> Admitted:
 
 
 async def _carry_out(
-    has: Resources, tenant: str, dry_run: bool, resolved: ResolvedAugmentation, admitted: Admitted
-) -> JSONResponse:
+    has: Resources,
+    tenant: str,
+    attempt: Attempt,
+    dry_run: bool,
+    resolved: ResolvedAugmentation,
+    admitted: Admitted,
+) -> Response:
     """Accept the job, or say what would be done."""
     info = admitted.info
     assert info is not None
@@ -226,7 +248,7 @@ async def _carry_out(
             bit_depth=info.bit_depth,
             mask_pixels=admitted.mask_pixels,
         )
-        return JSONResponse(plan.model_dump(mode="json"), 200)
+        return await attempt.keep(200, plan.model_dump_json().encode())
     manifest = RequestManifest(
         format_version=FORMAT_VERSION,
         tenant=tenant,
@@ -236,7 +258,11 @@ async def _carry_out(
         augmentation=resolved,
         image=info,
         shard_size=has.settings.shard_size,
+        idempotency=attempt.record,
         warnings=admitted.warnings,
     )
-    job = await run_in_threadpool(has.jobs.accept, manifest, admitted.png, admitted.mask_png)
-    return JSONResponse(job.model_dump(mode="json"), 202, headers={"Location": f"/v1/jobs/{job.id}"})
+    await run_in_threadpool(
+        has.jobs.accept, manifest, admitted.png, admitted.mask_png, reservation=attempt.reservation
+    )
+    attempt.kept = True
+    return respond(answer_of(manifest))

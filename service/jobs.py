@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 
 from flawsmith.contract import problems
 from flawsmith.contract.base import Schema
 from flawsmith.contract.ids import JobId
 from flawsmith.contract.jobs import ItemStatus, Job, JobPage, JobStatus
+from service import idempotency
 from service.fields import no_query, query, query_parameters
 from service.files import StoredFile
-from service.openapi import file, problem
+from service.openapi import Responses, file, problem
 from service.problems import ProblemError, not_found
 from service.resources import Has, Resources, Tenant
 from service.store import keys
-from service.store.jobs import InvalidCursorError, JobNotFinalError
+from service.store.index import InvalidCursorError
+from service.store.jobs import JobNotFinalError
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 ITEM_PARTS = ("image", "mask", "preview")
+
+CANCELED: Responses = {200: {"model": Job, "description": "The job as it is now."}}
 
 JobPath = Annotated[JobId, Path(description="Id of the job.", examples=["job_01kq6h3v9c4m8z2x7t5r1n0p6w"])]
 
@@ -35,6 +41,13 @@ class JobsQuery(Schema):
     """``next_cursor`` of the page before; the newest jobs if absent."""
     status: JobStatus | None = None
     """Only jobs in this status."""
+
+
+class JobQuery(Schema):
+    """How to ask for a job."""
+
+    wait: Annotated[float, Field(ge=0, le=60)] = 0
+    """Seconds to wait for the job to be final; it is answered as it is when it ends, or when they are over."""
 
 
 @router.get(
@@ -61,31 +74,47 @@ def list_jobs(wanted: Annotated[JobsQuery, Depends(query(JobsQuery))], tenant: T
     operation_id="getJob",
     summary="Get a job",
     response_description="The job.",
-    dependencies=[Depends(no_query)],
+    openapi_extra={"parameters": query_parameters(JobQuery)},
     responses=problem(404),
 )
-def get_job(job_id: JobPath, tenant: Tenant, has: Has) -> Job:
-    """Status, progress and items of a job."""
-    return find(has, tenant, job_id)
+async def get_job(
+    job_id: JobPath, wanted: Annotated[JobQuery, Depends(query(JobQuery))], tenant: Tenant, has: Has
+) -> Job:
+    """Status, progress and items of a job; with `wait`, as soon as it is final."""
+    job = await run_in_threadpool(find, has, tenant, job_id)
+    if not wanted.wait or job.status.is_final:
+        return job
+    deadline = time.monotonic() + wanted.wait
+    async with has.changes.of(job_id) as ear:
+        while True:
+            job = await run_in_threadpool(find, has, tenant, job_id)
+            left = deadline - time.monotonic()
+            if job.status.is_final or left <= 0 or has.changes.closing.is_set():
+                return job
+            await ear.wait(left)
 
 
 @router.post(
     "/{job_id}/cancel",
     operation_id="cancelJob",
     summary="Cancel a job",
-    response_description="The job as it is now.",
+    response_model=None,
     dependencies=[Depends(no_query)],
-    responses=problem(404),
+    openapi_extra={"parameters": [idempotency.PARAMETER]},
+    responses=CANCELED | problem(404, 409),
 )
-def cancel_job(job_id: JobPath, tenant: Tenant, has: Has) -> Job:
+async def cancel_job(request: Request, job_id: JobPath, tenant: Tenant, has: Has) -> Response:
     """Cancel a job: at once if it is queued, within a denoising step if it is running.
 
     Finished items stay. A job that is final already is answered as it is.
     """
-    job = has.jobs.cancel(tenant, job_id)
-    if job is None:
-        raise _unknown(job_id)
-    return with_urls(job)
+    async with idempotency.once(request, tenant, has, {}) as attempt:
+        if attempt.replay is not None:
+            return attempt.replay
+        job = await run_in_threadpool(has.jobs.cancel, tenant, job_id)
+        if job is None:
+            raise _unknown(job_id)
+        return await attempt.keep(200, with_urls(job).model_dump_json().encode())
 
 
 @router.delete(

@@ -15,6 +15,7 @@ from flawsmith.contract import problems
 from flawsmith.contract.problems import Problem, ProblemType
 from service.images.errors import DoorBusyError
 from service.store.connection import QueueUnavailableError
+from service.store.idempotency import ReservationLostError
 from service.store.storage import StorageUnavailableError
 
 MEDIA_TYPE = "application/problem+json"
@@ -25,11 +26,14 @@ RETRY_AFTER_S = 5
 class ProblemError(Exception):
     """Ends a request with a problem answer."""
 
-    def __init__(self, kind: ProblemType, detail: str, *, field: str | None = None) -> None:
+    def __init__(
+        self, kind: ProblemType, detail: str, *, field: str | None = None, retry_after_s: int | None = None
+    ) -> None:
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
         self.field = field
+        self.headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
 
 
 def not_found(detail: str) -> ProblemError:
@@ -70,13 +74,14 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(DoorBusyError, _on_busy)
     app.add_exception_handler(StorageUnavailableError, _on_storage_unavailable)
     app.add_exception_handler(QueueUnavailableError, _on_queue_unavailable)
+    app.add_exception_handler(ReservationLostError, _on_reservation_lost)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_failure)
 
 
 async def _on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)
-    return answer(request, error.kind, error.detail, error.field)
+    return answer(request, error.kind, error.detail, error.field, error.headers)
 
 
 async def _on_invalid_path(request: Request, error: Exception) -> Response:
@@ -121,6 +126,16 @@ async def _on_queue_unavailable(request: Request, error: Exception) -> Response:
         request,
         problems.UNAVAILABLE,
         f"the queue does not answer; try again in {RETRY_AFTER_S} s, and see /readyz",
+    )
+
+
+async def _on_reservation_lost(request: Request, error: Exception) -> Response:
+    return answer(
+        request,
+        problems.IDEMPOTENCY_IN_PROGRESS,
+        "another request with this Idempotency-Key took over; send this one again to get its answer",
+        "Idempotency-Key",
+        {"Retry-After": "1"},
     )
 
 

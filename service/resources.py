@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -12,10 +13,12 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from flawsmith.contract.ids import DEFAULT_TENANT
+from service.changes import Changes
 from service.images.door import Door
 from service.problems import busy
 from service.settings import ServiceSettings
 from service.store.connection import connect_redis
+from service.store.idempotency import Reservations
 from service.store.jobs import Jobs
 from service.store.opening import open_storage
 from service.store.registry import Registry
@@ -32,6 +35,8 @@ class Resources:
     storage: Storage
     jobs: Jobs
     registry: Registry
+    reservations: Reservations
+    changes: Changes
     door: Door
     turns: anyio.Semaphore
     """Requests that may hold decoded images in memory; see `turn`."""
@@ -63,12 +68,16 @@ async def open_resources(settings: ServiceSettings) -> AsyncIterator[Resources]:
     """Open everything; nothing needs to answer yet, `/readyz` tells when it does."""
     storage = open_storage(settings)
     impatient = settings.model_copy(update={"redis_timeout_s": PROBE_TIMEOUT_S})
+    changes = Changes()
     with closing(connect_redis(settings)) as redis, closing(connect_redis(impatient)) as probe_redis:
+        listening = asyncio.create_task(changes.listen(settings))
         yield Resources(
             settings=settings,
             storage=storage,
             jobs=Jobs(redis, storage, settings),
             registry=Registry(storage),
+            reservations=Reservations(redis),
+            changes=changes,
             door=Door(
                 settings.limits,
                 byte_budget=settings.decode_memory_bytes,
@@ -80,6 +89,9 @@ async def open_resources(settings: ServiceSettings) -> AsyncIterator[Resources]:
             probe=Jobs(probe_redis, storage, settings),
             probe_threads=anyio.CapacityLimiter(4),
         )
+        listening.cancel()
+        with suppress(asyncio.CancelledError):
+            await listening
 
 
 async def resources(request: Request) -> Resources:

@@ -13,6 +13,7 @@ from flawsmith.contract import problems
 from flawsmith.contract.base import FORMAT_VERSION, now
 from flawsmith.contract.ids import UploadId
 from flawsmith.contract.uploads import Upload, UploadRecord
+from service import idempotency
 from service.body import SpooledFile, media_type, spool, spool_folder, unsupported
 from service.fields import no_query
 from service.forms import read_form
@@ -29,7 +30,7 @@ router = APIRouter(prefix="/v1/uploads", tags=["uploads"], dependencies=[Depends
 FIELD = "file"
 ANSWERS: Responses = {
     200: {"model": Upload, "description": "These bytes were uploaded before.", "headers": location("The upload.")},
-    201: {"headers": location("The upload.")},
+    201: {"model": Upload, "description": "The image is kept.", "headers": location("The upload.")},
 }
 
 
@@ -37,22 +38,23 @@ ANSWERS: Responses = {
     "",
     operation_id="createUpload",
     summary="Upload an image",
-    response_description="The image is kept.",
     status_code=201,
-    openapi_extra={"requestBody": upload_body()},
-    responses=ANSWERS | problem(400, 413, 415),
+    response_model=None,
+    openapi_extra={"requestBody": upload_body(), "parameters": [idempotency.PARAMETER]},
+    responses=ANSWERS | problem(400, 409, 413, 415),
 )
-async def create_upload(request: Request, response: Response, tenant: Tenant, has: Has) -> Upload:
+async def create_upload(request: Request, tenant: Tenant, has: Has) -> Response:
     """Keep an image, to name it as `image` or `mask` in later requests; the same bytes give the same id."""
     with spool_folder(has.settings.spool_dir) as folder:
         file = await _read(request, folder, has.settings.max_upload_bytes)
-        record = await run_in_threadpool(find, has.storage, tenant, f"sha256:{file.sha256}")
-        if record is not None:
-            response.status_code = 200
-        else:
-            record = await _keep(has, tenant, file)
-    response.headers["Location"] = f"/v1/uploads/{record.id}"
-    return _shown(record)
+        async with idempotency.once(request, tenant, has, {"file": file.sha256}) as attempt:
+            if attempt.replay is not None:
+                return attempt.replay
+            record = await run_in_threadpool(find, has.storage, tenant, f"sha256:{file.sha256}")
+            status = 201 if record is None else 200
+            record = record or await _keep(has, tenant, file)
+            body = _shown(record).model_dump_json().encode()
+            return await attempt.keep(status, body, f"/v1/uploads/{record.id}")
 
 
 @router.get(

@@ -140,7 +140,9 @@ class Shards:
         size = self._models.batch_shape
         for first in range(0, len(requests), size):
             batch = requests[first : first + size]
+            started = time.monotonic()
             results = self._results(generator, batch, steps, first)
+            self._jobs.note_pace((time.monotonic() - started) / len(batch))
             for request, result in zip(batch, results, strict=True):
                 self._finish(shard, manifest, image, request, result, generator.fingerprint)
 

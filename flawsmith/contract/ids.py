@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import StringConstraints
@@ -25,7 +26,23 @@ DefectTypeRef = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0
 
 def new_job_id() -> str:
     """A fresh job id: 48 bits of millisecond time, then 80 random bits, so that ids sort by age."""
-    number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    return _job_id((time.time_ns() // 1_000_000) << 80 | secrets.randbits(80))
+
+
+def job_id_before(moment: datetime) -> str:
+    """An id that sorts before those of all jobs made at ``moment`` or later, and after those of earlier ones."""
+    return _job_id(int(moment.timestamp() * 1000) << 80)
+
+
+def job_time(job_id: str) -> datetime:
+    """When a job's id was made, whole milliseconds in UTC."""
+    number = 0
+    for letter in job_id.removeprefix("job_"):
+        number = number << 5 | _ALPHABET.index(letter)
+    return datetime.fromtimestamp((number >> 80) / 1000, UTC)
+
+
+def _job_id(number: int) -> str:
     return "job_" + "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
 
 

@@ -84,6 +84,14 @@ class FolderStorage:
         with _os_errors():
             yield from _walk(folder, prefix)
 
+    def folders(self, prefix: str, after: str = "") -> Iterator[str]:
+        folder = self.root / check_prefix(prefix)
+        with _os_errors(), suppress(FileNotFoundError, NotADirectoryError):
+            names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+            for name in names:
+                if name > after and not name.startswith("."):
+                    yield name
+
     def copy(self, source: str, target: str) -> None:
         self.put(target, self.get(source))
 

@@ -7,11 +7,10 @@ so work that is delivered twice, or comes back late, changes nothing.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 from redis.exceptions import WatchError
@@ -20,9 +19,12 @@ from rq.worker_registration import get_keys as worker_keys
 from flawsmith.contract.base import FORMAT_VERSION, now
 from flawsmith.contract.jobs import Failure, Item, ItemStatus, Job, JobPage, JobStatus
 from flawsmith.contract.manifests import RequestManifest, ResultManifest
-from service.store import keys, records
+from service.store import idempotency, keys, records
 from service.store.connection import UNREACHABLE, QueueUnavailableError, queue_errors
-from service.store.queue import enqueue_shard, forget_shards, shard_queue
+from service.store.events import Event, Events, tell_status
+from service.store.idempotency import Reservation, StoredAnswer
+from service.store.index import Index, Position
+from service.store.queue import enqueue_shard, forget_shards, shard_job_id, shard_queue
 from service.store.records import Record, RedisFields
 from service.store.settings import StoreSettings
 from service.store.storage import ObjectNotFoundError, Storage, StorageError
@@ -43,8 +45,8 @@ class JobNotFinalError(Exception):
     """A job that has not ended cannot be deleted; cancel it first."""
 
 
-class InvalidCursorError(ValueError):
-    """A cursor that no page gave out."""
+class TooManyOpenJobsError(Exception):
+    """The tenant has as many unfinished jobs as it may have."""
 
 
 @dataclass(frozen=True)
@@ -79,45 +81,74 @@ class Jobs:
         self._storage = storage
         self._settings = settings
         self._queue = shard_queue(redis)
+        self._index = Index(redis)
+        self._events = Events(redis)
         self._begin_shard = redis.register_script(records.BEGIN_SHARD)
         self._finish_item = redis.register_script(records.FINISH_ITEM)
         self._request_cancel = redis.register_script(records.REQUEST_CANCEL)
         self._finish_job = redis.register_script(records.FINISH_JOB)
+        self._note_pace = redis.register_script(records.NOTE_PACE)
 
     # What the service asks
 
-    def accept(self, manifest: RequestManifest, image_png: bytes, mask_png: bytes) -> Job:
+    def accept(
+        self,
+        manifest: RequestManifest,
+        image_png: bytes,
+        mask_png: bytes,
+        *,
+        quota: int | None = None,
+        reservation: Reservation | None = None,
+    ) -> Job:
         """Take a job: when this returns, the job will be worked on, whatever restarts.
 
+        Args:
+            quota: how many unfinished jobs the tenant may have, this one included.
+            reservation: what the job was asked for under; it is done in the same moment, with `answer_of` the job.
+
         Raises:
+            TooManyOpenJobsError: the quota is used up.
+            ReservationLostError: another request took the reservation over.
             QueueUnavailableError: nothing was accepted.
             StorageError: nothing was accepted.
         """
         tenant, job_id = manifest.tenant, manifest.job_id
+        self._check_quota(tenant, quota)
         try:
             self._storage.put(keys.job_input(tenant, job_id), image_png, "image/png")
             self._storage.put(keys.job_mask(tenant, job_id), mask_png, "image/png")
             self._storage.put(keys.job_request(tenant, job_id), _json(manifest), _JSON)
-            self._enqueue(manifest)
+            self._enqueue(manifest, quota, reservation)
         except Exception:
             # Without its request a job does not exist, even if Redis did take the record.
             with suppress(StorageError):
-                self._storage.delete(keys.job_request(tenant, job_id))
-                self._storage.delete_prefix(keys.job_prefix(tenant, job_id))
+                self.erase(tenant, job_id)
             raise
         return records.job_from_manifests(manifest, None)
+
+    def exists(self, tenant: str, job_id: str) -> bool:
+        """Whether there is such a job."""
+        return self._storage.exists(keys.job_request(tenant, job_id))
 
     def get(self, tenant: str, job_id: str) -> Job | None:
         """The job as it is; from storage if Redis has lost it."""
         if not keys.is_job_id(job_id):
             return None
-        with queue_errors():
-            step = self._redis.get(records.step_key(tenant, job_id))
         found = self._read(tenant, job_id)
         if found is None:
             return self._get_from_storage(tenant, job_id)
-        record, items, _ = found
-        return record.job(items, float(cast("bytes | None", step) or 0))
+        record, items, fields = found
+        if record.status.is_final:
+            return record.job(items, 0.0)
+        step, pace, *places = self._look_ahead(record, fields)
+        job = record.job(items, step)
+        job.queue_position = min((place for place in places if place is not None), default=None)
+        job.eta = self._eta(job, pace)
+        return job
+
+    def events(self, tenant: str, job_id: str, after: str | None = None) -> list[Event]:
+        """What happened to a job after an event, oldest first; nothing if Redis has forgotten it."""
+        return self._events.after(tenant, job_id, after)
 
     def page(self, tenant: str, limit: int, cursor: str | None = None, status: JobStatus | None = None) -> JobPage:
         """Jobs newest first, without their items.
@@ -126,13 +157,13 @@ class Jobs:
             InvalidCursorError: ``cursor`` is none that a page gave out.
         """
         keys.check_tenant(tenant)
-        position = _decode_cursor(cursor) if cursor is not None else None
+        position = Position.from_cursor(cursor) if cursor is not None else None
         jobs: list[Job] = []
         while True:
-            entries = self._index_after(tenant, position, _INDEX_BATCH)
-            for entry in entries if status is None else self._with_status(tenant, entries, status):
+            entries = self._index.after(tenant, position, _INDEX_BATCH)
+            for entry in entries if status is None else self._index.with_status(tenant, entries, status):
                 if len(jobs) == limit:
-                    return JobPage(jobs=jobs, next_cursor=_encode_cursor(position))
+                    return JobPage(jobs=jobs, next_cursor=position.as_cursor() if position else None)
                 job = self.get(tenant, entry.job_id)
                 if job is not None and (status is None or job.status is status):
                     jobs.append(job.model_copy(update={"items": []}))
@@ -154,10 +185,14 @@ class Jobs:
             self._write_result(self.manifest(tenant, job_id), job.items, None, canceled=True)
             return self._get_from_storage(tenant, job_id)
         if status == JobStatus.QUEUED.value.encode():
-            self._finalize(tenant, job_id)
+            self.finalize(tenant, job_id)
             with queue_errors(), self._redis.pipeline() as pipeline:
-                forget_shards(self._queue, job_id, self._settings.shard_window, pipeline)
+                queued = int(self._redis.hget(records.record_key(tenant, job_id), "shards_queued") or 0)
+                forget_shards(self._queue, job_id, queued, pipeline)
                 pipeline.execute()
+        elif status == JobStatus.RUNNING.value.encode():
+            # Redis may forget the wish before the worker has heard of it.
+            self._storage.put(keys.job_cancel(tenant, job_id), b"{}", _JSON)
         return self.get(tenant, job_id)
 
     def delete(self, tenant: str, job_id: str) -> bool:
@@ -171,10 +206,17 @@ class Jobs:
             return False
         if not job.status.is_final:
             raise JobNotFinalError(f"job {job_id} is {job.status}; cancel it before deleting it")
-        with queue_errors():
-            pipeline = self._redis.pipeline()
+        try:
+            promise = self.manifest(tenant, job_id).idempotency
+        except ObjectNotFoundError:
+            promise = None
+        # Without its request a job does not exist: what comes after may be interrupted.
+        self._storage.delete(keys.job_request(tenant, job_id))
+        with queue_errors(), self._redis.pipeline() as pipeline:
             pipeline.delete(*records.all_keys(tenant, job_id))
             pipeline.zrem(records.index_key(tenant), job_id)
+            if promise is not None:
+                idempotency.mark_deleted_in(pipeline, tenant, promise)
             pipeline.execute()
         self._storage.delete_prefix(keys.job_prefix(tenant, job_id))
         return True
@@ -213,11 +255,12 @@ class Jobs:
         """Mark the job running, count the attempt, and say what there is to do."""
         if not self._storage.exists(keys.job_request(tenant, job_id)):
             # Its acceptance failed after Redis had taken it, or it was deleted: it does not exist.
-            self._forget(tenant, job_id)
+            self.forget(tenant, job_id)
             return ShardState(attempt=0, pending=(), final=True)
         with queue_errors():
             status, cancel, attempt, spared = self._begin_shard(
-                keys=[records.record_key(tenant, job_id)], args=[shard, now().isoformat()]
+                keys=[records.record_key(tenant, job_id), records.events_key(tenant, job_id)],
+                args=[shard, now().isoformat()],
             )
             if status is None or JobStatus(status.decode()).is_final:
                 return ShardState(attempt=0, pending=(), final=True)
@@ -285,10 +328,19 @@ class Jobs:
         with queue_errors():
             return bool(
                 self._finish_item(
-                    keys=[records.record_key(tenant, job_id), records.items_key(tenant, job_id)],
+                    keys=[
+                        records.record_key(tenant, job_id),
+                        records.items_key(tenant, job_id),
+                        records.events_key(tenant, job_id),
+                    ],
                     args=[item.index, item.model_dump_json()],
                 )
             )
+
+    def note_pace(self, item_s: float) -> None:
+        """Keep how many seconds an item took, to tell others how long they will wait."""
+        with queue_errors():
+            self._note_pace(keys=[records.PACE_KEY], args=[item_s])
 
     def finish_shard(self, tenant: str, job_id: str, shard: int) -> None:
         """Count a shard as done, once, and feed the next one; the last one ends the job."""
@@ -316,34 +368,139 @@ class Jobs:
                     pipeline.execute()
                 break
         if finished == queued:
-            self._finalize(tenant, job_id)
+            self.finalize(tenant, job_id)
 
     # How it is done
 
-    def _enqueue(self, manifest: RequestManifest) -> None:
-        """Write record, index and first shards in one transaction."""
+    def restore(self, manifest: RequestManifest) -> bool:
+        """Queue a job that Redis does not know, from what storage holds of it; False if Redis knows it by now.
+
+        Raises:
+            ReservationLostError: its client has asked again meanwhile, and got another job.
+        """
         tenant, job_id = manifest.tenant, manifest.job_id
-        shards = min(self._settings.shard_window, records.shard_count(manifest))
-        items: RedisFields = {item.index: item.model_dump_json() for item in records.new_items(manifest)}
+        outcomes = {item.index: item for item in records.new_items(manifest)}
+        for index in outcomes:
+            outcomes[index] = self.finished_item(tenant, job_id, index) or outcomes[index]
+        cancel = self._storage.exists(keys.job_cancel(tenant, job_id))
+        created = self._create(manifest, list(outcomes.values()), cancel=cancel)
+        if created:
+            found = self._read(tenant, job_id)
+            if found is not None and found[0].shards_done == found[0].shards_queued:
+                self.finalize(tenant, job_id)
+        return created
+
+    def list_final(self, manifest: RequestManifest) -> None:
+        """List a job that has ended and that Redis has forgotten."""
+        tenant = manifest.tenant
+        with queue_errors(), self._redis.pipeline() as pipeline:
+            pipeline.sadd(records.TENANTS_KEY, tenant)
+            pipeline.zadd(records.index_key(tenant), {manifest.job_id: _milliseconds(manifest.created_at)})
+            if manifest.idempotency is not None and now() - manifest.created_at < timedelta(
+                seconds=idempotency.KEPT_S
+            ):
+                idempotency.restore_in(pipeline, tenant, manifest.idempotency, answer_of(manifest))
+            pipeline.execute()
+
+    # How it is done
+
+    def _enqueue(self, manifest: RequestManifest, quota: int | None, reservation: Reservation | None) -> None:
         try:
-            with queue_errors(), self._redis.pipeline() as pipeline:
-                pipeline.multi()  # said openly, because RQ would say it again halfway
-                pipeline.hset(records.record_key(tenant, job_id), mapping=Record.fields_of_new(manifest, shards))
-                pipeline.hset(records.items_key(tenant, job_id), mapping=items)
-                pipeline.zadd(records.index_key(tenant), {job_id: _milliseconds(manifest.created_at)})
-                for shard in range(shards):
-                    enqueue_shard(self._queue, tenant, job_id, shard, self._settings, pipeline)
-                pipeline.execute()
+            self._create(manifest, records.new_items(manifest), quota=quota, reservation=reservation)
         except QueueUnavailableError:
             # The answer may have been lost after the deed was done.
             try:
-                accepted = bool(self._redis.exists(records.record_key(tenant, job_id)))
+                accepted = bool(self._redis.exists(records.record_key(manifest.tenant, manifest.job_id)))
             except UNREACHABLE:
                 accepted = False
             if not accepted:
                 raise
 
-    def _finalize(self, tenant: str, job_id: str) -> None:
+    def _create(
+        self,
+        manifest: RequestManifest,
+        items: list[Item],
+        *,
+        quota: int | None = None,
+        reservation: Reservation | None = None,
+        cancel: bool = False,
+    ) -> bool:
+        """Write record, index, first shards and the promise in one transaction; False if there is a record."""
+        tenant, job_id = manifest.tenant, manifest.job_id
+        count = records.shard_count(manifest)
+        done = records.leading_done(manifest, items)
+        queued = done if cancel else min(done + self._settings.shard_window, count)
+        record_key = records.record_key(tenant, job_id)
+        while True:
+            with queue_errors(), self._redis.pipeline() as pipeline, suppress(WatchError):
+                pipeline.watch(record_key)  # type: ignore[no-untyped-call]
+                if pipeline.exists(record_key):
+                    return False
+                if quota is not None:
+                    pipeline.watch(records.open_key(tenant))  # type: ignore[no-untyped-call]
+                    if pipeline.scard(records.open_key(tenant)) >= quota:
+                        raise TooManyOpenJobsError
+                promise = manifest.idempotency if reservation is None else None
+                if reservation is not None:
+                    idempotency.check_held(pipeline, reservation)
+                created_ms = _milliseconds(manifest.created_at)
+                if promise is not None and not idempotency.is_free_for(
+                    pipeline, tenant, promise, job_id, created_ms
+                ):
+                    promise = None
+                pipeline.multi()  # said openly, because RQ would say it again halfway
+                pipeline.hset(record_key, mapping=Record.fields_of_new(manifest, queued, done, cancel))
+                fields: RedisFields = {item.index: item.model_dump_json() for item in items}
+                pipeline.hset(records.items_key(tenant, job_id), mapping=fields)
+                pipeline.sadd(records.TENANTS_KEY, tenant)
+                pipeline.sadd(records.open_key(tenant), job_id)
+                pipeline.zadd(records.index_key(tenant), {job_id: created_ms})
+                if reservation is not None:
+                    idempotency.complete_in(pipeline, reservation, answer_of(manifest))
+                if promise is not None:
+                    idempotency.restore_in(pipeline, tenant, promise, answer_of(manifest))
+                tell_status(pipeline, tenant, job_id)
+                for shard in range(done, queued):
+                    enqueue_shard(self._queue, tenant, job_id, shard, self._settings, pipeline)
+                pipeline.execute()
+                return True
+
+    def _check_quota(self, tenant: str, quota: int | None) -> None:
+        """Refuse before anything is written; the transaction looks again."""
+        if quota is None:
+            return
+        with queue_errors():
+            if self._redis.scard(records.open_key(tenant)) >= quota:
+                raise TooManyOpenJobsError
+
+    def erase(self, tenant: str, job_id: str) -> None:
+        """Remove all of a job from storage; its request first, for without it there is no job."""
+        self._storage.delete(keys.job_request(tenant, job_id))
+        self._storage.delete_prefix(keys.job_prefix(tenant, job_id))
+
+    def _look_ahead(
+        self, record: Record, fields: dict[bytes, bytes]
+    ) -> tuple[float, float | None, *tuple[int | None, ...]]:
+        """Progress of the shard at work, seconds an item takes, and places in the queue of the job's shards."""
+        tenant, job_id = record.manifest.tenant, record.manifest.job_id
+        with queue_errors(), self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.get(records.step_key(tenant, job_id))
+            pipeline.get(records.PACE_KEY)
+            for shard in range(record.shards_queued):
+                if f"done:{shard}".encode() not in fields:
+                    pipeline.lpos(self._queue.key, shard_job_id(job_id, shard))
+            step, pace, *places = pipeline.execute()
+        return float(step or 0), float(pace) if pace else None, *places
+
+    def _eta(self, job: Job, pace: float | None) -> datetime | None:
+        """When the job is likely to be final: all items before its last, shared among the workers there are."""
+        if pace is None or (workers := self.workers()) == 0:
+            return None
+        ahead = (job.queue_position or 0) * self._settings.shard_size
+        left = job.progress.total - job.progress.done - job.progress.step
+        return now() + timedelta(seconds=round(pace * (ahead / workers + max(left, 0)), 3))
+
+    def finalize(self, tenant: str, job_id: str) -> None:
         """Write the result, then make the status final."""
         found = self._read(tenant, job_id)
         if found is None:
@@ -353,8 +510,9 @@ class Jobs:
         changed = [value for item in result.items for value in (str(item.index), item.model_dump_json())]
         with queue_errors():
             self._finish_job(
-                keys=records.all_keys(tenant, job_id),
+                keys=[*records.all_keys(tenant, job_id), records.open_key(tenant)],
                 args=[
+                    job_id,
                     result.status.value,
                     result.finished_at.isoformat(),
                     result.error.model_dump_json() if result.error else "",
@@ -422,69 +580,20 @@ class Jobs:
             return records.job_from_manifests(request, None)
         return records.job_from_manifests(request, ResultManifest.model_validate_json(data))
 
-    def _forget(self, tenant: str, job_id: str) -> None:
+    def forget(self, tenant: str, job_id: str) -> None:
+        """Remove all that Redis holds of a job that does not exist."""
         with queue_errors():
             pipeline = self._redis.pipeline()
             pipeline.delete(*records.all_keys(tenant, job_id))
             pipeline.zrem(records.index_key(tenant), job_id)
+            pipeline.srem(records.open_key(tenant), job_id)
             pipeline.execute()
 
-    def _with_status(self, tenant: str, entries: list[_Position], status: JobStatus) -> list[_Position]:
-        """Those that have the status, or of which Redis does not know it."""
-        with queue_errors(), self._redis.pipeline(transaction=False) as pipeline:
-            for entry in entries:
-                pipeline.hget(records.record_key(tenant, entry.job_id), "status")
-            found = pipeline.execute()
-        wanted = (None, status.value.encode())
-        return [entry for entry, value in zip(entries, found, strict=True) if value in wanted]
 
-    def _index_after(self, tenant: str, position: _Position | None, limit: int) -> list[_Position]:
-        """Up to ``limit`` jobs older than ``position``."""
-        found: list[_Position] = []
-        highest = "+inf" if position is None else str(position.created_ms)
-        offset = 0
-        while len(found) < limit:
-            with queue_errors():
-                entries = cast(
-                    "list[tuple[bytes, float]]",
-                    self._redis.zrevrangebyscore(
-                        records.index_key(tenant), highest, "-inf", start=offset, num=limit, withscores=True
-                    ),
-                )
-            if not entries:
-                break
-            offset += len(entries)
-            candidates = (_Position(int(score), job_id.decode()) for job_id, score in entries)
-            found.extend(entry for entry in candidates if position is None or entry.before(position))
-        return found[:limit]
-
-
-@dataclass(frozen=True)
-class _Position:
-    """A place in the index."""
-
-    created_ms: int
-    job_id: str
-
-    def before(self, other: _Position) -> bool:
-        return (self.created_ms, self.job_id) < (other.created_ms, other.job_id)
-
-
-def _encode_cursor(position: _Position | None) -> str | None:
-    if position is None:
-        return None
-    return base64.urlsafe_b64encode(f"{position.created_ms}:{position.job_id}".encode()).decode()
-
-
-def _decode_cursor(cursor: str) -> _Position:
-    try:
-        created_ms, _, job_id = base64.b64decode(cursor, altchars=b"-_", validate=True).decode().partition(":")
-        position = _Position(int(created_ms), job_id)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidCursorError("this cursor comes from no page of jobs") from error
-    if not keys.is_job_id(job_id):
-        raise InvalidCursorError("this cursor comes from no page of jobs")
-    return position
+def answer_of(manifest: RequestManifest) -> StoredAnswer:
+    """What the client that made the job is told, now and whenever it asks again under the same key."""
+    job = records.job_from_manifests(manifest, None)
+    return StoredAnswer(202, job.model_dump_json().encode(), f"/v1/jobs/{job.id}", job.id)
 
 
 def _json(model: RequestManifest | ResultManifest | Item) -> bytes:

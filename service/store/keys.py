@@ -62,6 +62,16 @@ def check_tenant(tenant: str) -> str:
     return _checked(_TENANT, tenant, "tenant")
 
 
+def jobs_prefix(tenant: str) -> str:
+    """All jobs of a tenant."""
+    return f"{check_tenant(tenant)}/jobs/"
+
+
+def uploads_prefix(tenant: str) -> str:
+    """All uploads of a tenant."""
+    return f"{check_tenant(tenant)}/uploads/"
+
+
 def upload_prefix(tenant: str, upload_id: str) -> str:
     """Everything of an upload; ``upload_id`` with or without its ``sha256:``.
 
@@ -69,7 +79,7 @@ def upload_prefix(tenant: str, upload_id: str) -> str:
         InvalidKeyError: malformed tenant or id.
     """
     digest = _checked(_DIGEST, upload_id.removeprefix("sha256:"), "upload id")
-    return f"{check_tenant(tenant)}/uploads/{digest}/"
+    return f"{uploads_prefix(tenant)}{digest}/"
 
 
 def upload_record(tenant: str, upload_id: str) -> str:
@@ -86,7 +96,7 @@ def job_prefix(tenant: str, job_id: str) -> str:
     Raises:
         InvalidKeyError: malformed tenant or id.
     """
-    return f"{check_tenant(tenant)}/jobs/{_checked(_JOB_ID, job_id, 'job id')}/"
+    return f"{jobs_prefix(tenant)}{_checked(_JOB_ID, job_id, 'job id')}/"
 
 
 def job_input(tenant: str, job_id: str) -> str:
@@ -99,6 +109,11 @@ def job_mask(tenant: str, job_id: str) -> str:
 
 def job_request(tenant: str, job_id: str) -> str:
     return job_prefix(tenant, job_id) + "request.json"
+
+
+def job_cancel(tenant: str, job_id: str) -> str:
+    """Present once the job's end was asked for."""
+    return job_prefix(tenant, job_id) + "cancel.json"
 
 
 def job_result(tenant: str, job_id: str) -> str:

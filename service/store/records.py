@@ -2,10 +2,15 @@
 
 | name | type | what |
 |---|---|---|
+| ``flawsmith:tenants`` | set | tenants that have or had jobs |
 | ``flawsmith:{tenant}:jobs`` | sorted set | ids by creation time in ms |
+| ``flawsmith:{tenant}:open`` | set | ids of jobs that have not ended |
 | ``flawsmith:{tenant}:job:{id}`` | hash | manifest, status, times, shards |
 | ``flawsmith:{tenant}:job:{id}:items`` | hash | index → item |
 | ``flawsmith:{tenant}:job:{id}:step`` | string | the model's progress in the shard at work |
+| ``flawsmith:{tenant}:job:{id}:events`` | stream | what happened, see `service.store.events` |
+| ``flawsmith:changes`` | channel | id of each job to which something happened |
+| ``flawsmith:pace`` | string | seconds that an item takes, of late |
 """
 
 from __future__ import annotations
@@ -22,8 +27,17 @@ RedisFields: TypeAlias = "dict[bytes | bytearray | memoryview[int] | str | int |
 """What redis-py takes as a hash."""
 
 
+TENANTS_KEY = "flawsmith:tenants"
+PACE_KEY = "flawsmith:pace"
+CHANGES = "flawsmith:changes"
+
+
 def index_key(tenant: str) -> str:
     return f"flawsmith:{tenant}:jobs"
+
+
+def open_key(tenant: str) -> str:
+    return f"flawsmith:{tenant}:open"
 
 
 def record_key(tenant: str, job_id: str) -> str:
@@ -38,9 +52,18 @@ def step_key(tenant: str, job_id: str) -> str:
     return record_key(tenant, job_id) + ":step"
 
 
+def events_key(tenant: str, job_id: str) -> str:
+    return record_key(tenant, job_id) + ":events"
+
+
 def all_keys(tenant: str, job_id: str) -> list[str]:
-    """Everything of one job but its place in the index."""
-    return [record_key(tenant, job_id), items_key(tenant, job_id), step_key(tenant, job_id)]
+    """Everything of one job but its places in the index and among the open ones."""
+    return [
+        record_key(tenant, job_id),
+        items_key(tenant, job_id),
+        step_key(tenant, job_id),
+        events_key(tenant, job_id),
+    ]
 
 
 def shard_count(manifest: RequestManifest) -> int:
@@ -57,6 +80,12 @@ def shard_items(manifest: RequestManifest, shard: int) -> range:
 def new_items(manifest: RequestManifest) -> list[Item]:
     """The items of a job on which no work was done."""
     return [Item(index=index, seed=manifest.augmentation.seed) for index in range(manifest.augmentation.count)]
+
+
+def leading_done(manifest: RequestManifest, items: list[Item]) -> int:
+    """How many shards, from the first on, have no item left to do."""
+    pending = [item.index for item in items if item.status is ItemStatus.PENDING]
+    return min(pending) // manifest.shard_size if pending else shard_count(manifest)
 
 
 def count(items: list[Item]) -> Counts:
@@ -84,14 +113,19 @@ class Record:
     shards_done: int
 
     @staticmethod
-    def fields_of_new(manifest: RequestManifest, shards_queued: int) -> RedisFields:
-        """The hash of a job that was accepted just now."""
-        return {
+    def fields_of_new(
+        manifest: RequestManifest, shards_queued: int, shards_done: int, cancel: bool
+    ) -> RedisFields:
+        """The hash of a job that waits; its first ``shards_done`` shards have nothing left to do."""
+        fields: RedisFields = {
             "format_version": FORMAT_VERSION,
             "manifest": manifest.model_dump_json(),
             "status": JobStatus.QUEUED.value,
             "shards_queued": shards_queued,
+            "shards_done": shards_done,
         }
+        fields |= {f"done:{shard}": 1 for shard in range(shards_done)}
+        return fields | ({"cancel": 1} if cancel else {})
 
     @classmethod
     def from_hash(cls, fields: dict[bytes, bytes]) -> Record:
@@ -151,23 +185,29 @@ def job_from_manifests(request: RequestManifest, result: ResultManifest | None) 
     return record.job(result.items if result else new_items(request), step=0.0)
 
 
-_IS_FINAL = """
+_COMMON = """
 local function is_final(status)
     return status == 'succeeded' or status == 'failed' or status == 'canceled'
+end
+local function tell(stream, ...)
+    redis.call('XADD', stream, 'MAXLEN', '~', 1000, '*', ...)
+    redis.call('PUBLISH', 'flawsmith:changes', string.match(stream, 'job_%w+'))
 end
 """
 
 BEGIN_SHARD = (
-    _IS_FINAL
+    _COMMON
     + """
--- KEYS: record; ARGV: shard, now. Counts the attempt and marks the job running.
+-- KEYS: record, events; ARGV: shard, now. Counts the attempt and marks the job running.
 -- Returns: status (false if there is no record), cancel requested, attempt's number, attempts not held against it.
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status then return {false, 0, 0, 0} end
 local cancel = redis.call('HEXISTS', KEYS[1], 'cancel')
 if is_final(status) or cancel == 1 then return {status, cancel, 0, 0} end
 if status == 'queued' then
-    redis.call('HSET', KEYS[1], 'status', 'running', 'started_at', ARGV[2])
+    redis.call('HSET', KEYS[1], 'status', 'running')
+    redis.call('HSETNX', KEYS[1], 'started_at', ARGV[2])
+    tell(KEYS[2], 'event', 'status')
 end
 local attempt = redis.call('HINCRBY', KEYS[1], 'attempts:' .. ARGV[1], 1)
 local spared = tonumber(redis.call('HGET', KEYS[1], 'spared:' .. ARGV[1]) or 0)
@@ -176,20 +216,21 @@ return {status, 0, attempt, spared}
 )
 
 FINISH_ITEM = (
-    _IS_FINAL
+    _COMMON
     + """
--- KEYS: record, items; ARGV: index, item. Sets an item's outcome unless it has one. Returns 1 if it did.
+-- KEYS: record, items, events; ARGV: index, item. Sets an item's outcome unless it has one. Returns 1 if it did.
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status or is_final(status) then return 0 end
 local present = redis.call('HGET', KEYS[2], ARGV[1])
 if not present or cjson.decode(present).status ~= 'pending' then return 0 end
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+tell(KEYS[3], 'event', 'item', 'index', ARGV[1])
 return 1
 """
 )
 
 REQUEST_CANCEL = (
-    _IS_FINAL
+    _COMMON
     + """
 -- KEYS: record. Asks for the end of a job that has not ended. Returns its status, or false without a record.
 local status = redis.call('HGET', KEYS[1], 'status')
@@ -199,18 +240,26 @@ return status
 )
 
 FINISH_JOB = (
-    _IS_FINAL
+    _COMMON
     + """
--- KEYS: record, items, step; ARGV: status, finished_at, error or '', seconds to keep, then index, item, …
--- Makes a status final unless one is. Returns 1 if it did.
+-- KEYS: record, items, step, events, open jobs; ARGV: job, status, finished_at, error or '', seconds to keep,
+-- then index, item, … Makes a status final unless one is. Returns 1 if it did.
 local status = redis.call('HGET', KEYS[1], 'status')
+redis.call('SREM', KEYS[5], ARGV[1])
 if not status or is_final(status) then return 0 end
-redis.call('HSET', KEYS[1], 'status', ARGV[1], 'finished_at', ARGV[2])
-if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'error', ARGV[3]) end
-for at = 5, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1]) end
+redis.call('HSET', KEYS[1], 'status', ARGV[2], 'finished_at', ARGV[3])
+if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'error', ARGV[4]) end
+for at = 6, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1]) end
 redis.call('DEL', KEYS[3])
-redis.call('EXPIRE', KEYS[1], ARGV[4])
-redis.call('EXPIRE', KEYS[2], ARGV[4])
+tell(KEYS[4], 'event', 'status')
+for _, key in ipairs({KEYS[1], KEYS[2], KEYS[4]}) do redis.call('EXPIRE', key, ARGV[5]) end
 return 1
 """
 )
+
+NOTE_PACE = """
+-- KEYS: pace; ARGV: seconds an item took. Keeps a mean in which a fifth is the newest.
+local mean = tonumber(redis.call('GET', KEYS[1]) or ARGV[1])
+redis.call('SET', KEYS[1], 0.8 * mean + 0.2 * tonumber(ARGV[1]), 'EX', 604800)
+return 1
+"""

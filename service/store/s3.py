@@ -105,6 +105,22 @@ class S3Storage:
                     if not entry["Key"].endswith("/"):  # what some servers list for a folder
                         yield entry["Key"].removeprefix(self.prefix)
 
+    def folders(self, prefix: str, after: str = "") -> Iterator[str]:
+        start = self.prefix + check_prefix(prefix)
+        pages = self.client.get_paginator("list_objects_v2").paginate(
+            # "0" follows "/": this begins behind everything below ``after``.
+            Bucket=self.bucket,
+            Prefix=start,
+            Delimiter="/",
+            StartAfter=f"{start}{after}0" if after else "",
+        )
+        with _s3_errors():
+            for page in pages:
+                for entry in page.get("CommonPrefixes", []):
+                    name = entry["Prefix"].removeprefix(start).removesuffix("/")
+                    if name > after:
+                        yield name
+
     def copy(self, source: str, target: str) -> None:
         with _s3_errors(source):
             self.client.copy_object(

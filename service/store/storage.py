@@ -61,6 +61,12 @@ class Storage(Protocol):
     def list(self, prefix: str) -> Iterator[str]:
         """Keys below ``prefix`` (which ends with ``/``, or is empty for all), in whatever order."""
 
+    def folders(self, prefix: str, after: str = "") -> Iterator[str]:
+        """Names of what lies below ``prefix`` and has objects below itself, ascending, those after ``after``.
+
+        Of what was emptied some servers still give the name.
+        """
+
     def copy(self, source: str, target: str) -> None:
         """Write the object at ``source`` to ``target`` as well.
 

@@ -29,7 +29,7 @@ def test_a_form_is_accepted_as_a_job(api: Api) -> None:
     assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
     assert job["status"] == "queued"
     assert [item["status"] for item in job["items"]] == ["pending"] * 3
-    assert api.client.get(answer.headers["location"]).json() == job
+    assert api.client.get(answer.headers["location"]).json() == job | {"queue_position": 0}
 
 
 def test_an_accepted_job_is_in_the_queue_and_its_inputs_in_storage(api: Api) -> None:

@@ -27,6 +27,7 @@ OPERATIONS = {
     "POST /v1/jobs/{job_id}/cancel": "cancelJob",
     "GET /v1/jobs/{job_id}/input": "getJobInput",
     "GET /v1/jobs/{job_id}/mask": "getJobMask",
+    "GET /v1/jobs/{job_id}/events": "streamJobEvents",
     "GET /v1/jobs/{job_id}/items/{n}/image": "getItemImage",
     "GET /v1/jobs/{job_id}/items/{n}/mask": "getItemMask",
     "GET /v1/jobs/{job_id}/items/{n}/preview": "getItemPreview",

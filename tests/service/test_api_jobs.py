@@ -120,7 +120,7 @@ def test_a_query_without_meaning_is_refused(api: Api) -> None:
     job_id = accepted(api)
 
     for method, path in (
-        ("GET", f"/v1/jobs/{job_id}"),
+        ("GET", f"/v1/jobs/{job_id}/input"),
         ("POST", f"/v1/jobs/{job_id}/cancel"),
         ("POST", "/v1/augmentations"),
         ("GET", "/v1/defect-types"),

@@ -24,7 +24,8 @@ from flawsmith.contract.uploads import ImageInfo
 from service.store import keys, records
 from service.store.connection import QueueUnavailableError, connect_redis
 from service.store.folder import FolderStorage
-from service.store.jobs import InvalidCursorError, JobNotFinalError, Jobs
+from service.store.index import InvalidCursorError
+from service.store.jobs import JobNotFinalError, Jobs
 from service.store.queue import QUEUE_NAME
 from service.store.settings import StoreSettings
 from service.store.storage import StorageUnavailableError
@@ -125,7 +126,7 @@ def test_accept_writes_storage_record_index_and_the_first_shards(
     assert storage.get(keys.job_input(TENANT, job.id)) == b"image"
     assert storage.get(keys.job_mask(TENANT, job.id)) == b"mask"
     assert jobs.manifest(TENANT, job.id) == request
-    assert job == jobs.get(TENANT, job.id)
+    assert got(jobs, job.id) == job.model_copy(update={"queue_position": 0})
     assert job.status is JobStatus.QUEUED
     assert (job.progress.done, job.progress.total) == (0, 5)
     assert [item.index for item in job.items] == [0, 1, 2, 3, 4]
@@ -133,7 +134,7 @@ def test_accept_writes_storage_record_index_and_the_first_shards(
     assert job.request["metadata"] == {"b": 1, "a": [2]}
     assert "defect_type_tenant" not in job.request
     assert job.warnings == ["a warning"]
-    assert jobs.page(TENANT, 10).jobs == [job.model_copy(update={"items": []})]
+    assert jobs.page(TENANT, 10).jobs == [job.model_copy(update={"items": [], "queue_position": 0})]
     assert queued(redis) == [f"{job.id}-0", f"{job.id}-1"]
     record: Any = redis.hgetall(f"flawsmith:{TENANT}:job:{job.id}")
     assert record[b"format_version"] == b"1"
@@ -220,7 +221,7 @@ def test_an_acceptance_whose_answer_was_lost_counts(
     with monkeypatch.context() as patch:
         patch.setattr(Pipeline, "execute", lose_the_answer)
         job = jobs.accept(request, b"image", b"mask")
-    assert jobs.get(TENANT, job.id) == job
+    assert got(jobs, job.id) == job.model_copy(update={"queue_position": 0})
     assert queued(redis) == [f"{job.id}-0", f"{job.id}-1"]
 
 
@@ -563,7 +564,7 @@ def test_the_record_of_a_final_job_leaves_redis_in_time(jobs: Jobs, redis: Redis
     jobs.cancel(TENANT, job_id)
     before = got(jobs, job_id)
     names = records.all_keys(TENANT, job_id)
-    assert [redis.ttl(name) > 0 for name in names] == [True, True, False]
+    assert [redis.ttl(name) > 0 for name in names] == [True, True, False, True]
     redis.delete(*names)
     assert got(jobs, job_id) == before
     assert [job.id for job in jobs.page(TENANT, 10).jobs] == [job_id]

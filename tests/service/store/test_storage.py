@@ -201,3 +201,14 @@ def test_folder_that_is_gone_is_unavailable(tmp_path: Path) -> None:
         storage.check()
     with pytest.raises(StorageUnavailableError):
         storage.put("default/a", b"")
+
+
+def test_folders_are_named_in_order_and_from_a_place_on(storage: Storage) -> None:
+    for key in ("t/jobs/b/x", "t/jobs/a/x", "t/jobs/a/deep/y", "t/jobs/c/x", "t/jobs/file", "t/other/d/x"):
+        storage.put(key, b"")
+    assert list(storage.folders("t/jobs/")) == ["a", "b", "c"]
+    assert list(storage.folders("t/jobs/", "a")) == ["b", "c"]
+    assert list(storage.folders("t/jobs/", "aa")) == ["b", "c"]
+    assert list(storage.folders("")) == ["t"]
+    assert list(storage.folders("nothing/")) == []
+    assert list(storage.folders("t/other/d/")) == []

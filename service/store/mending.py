@@ -1,0 +1,228 @@
+"""Mending: what Redis has lost, or work that lost its place in the queue, comes back from what storage holds.
+
+Nothing here is needed while everything goes well. What it does may be done at any time and by several at once: it
+ends in the transactions of `Jobs`, of which the first wins.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from typing import TYPE_CHECKING, cast
+
+from redis.exceptions import WatchError
+from rq.job import Job as QueueJob
+from rq.registry import StartedJobRegistry
+
+from flawsmith.contract.base import now
+from flawsmith.contract.ids import RESERVED_TENANTS, job_id_before, job_time
+from flawsmith.contract.manifests import RequestManifest
+from service.store import keys, records
+from service.store.connection import queue_errors
+from service.store.idempotency import ReservationLostError
+from service.store.jobs import Jobs
+from service.store.queue import enqueue_shard, shard_job_id, shard_queue
+from service.store.records import Record
+from service.store.settings import StoreSettings
+from service.store.storage import ObjectNotFoundError, Storage
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+_log = logging.getLogger(__name__)
+
+_REMEMBERS = "flawsmith:remembers"
+_WAITS = (b"queued", b"started")
+_CHECKED_AT_ONCE = 500
+
+
+@dataclass
+class Mended:
+    """What was found amiss, and put right."""
+
+    restored: int = 0
+    """Unfinished jobs that Redis did not know; they are queued again."""
+    listed: int = 0
+    """Finished jobs that Redis did not list."""
+    requeued: int = 0
+    """Pieces of work that no queue and no worker held."""
+    ended: int = 0
+    """Jobs of which all was done, but which were not final."""
+    removed: int = 0
+    """What was left in storage of jobs that do not exist."""
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, field.name) for field in fields(self))
+
+    def __str__(self) -> str:
+        found = [f"{field.name} {getattr(self, field.name)}" for field in fields(self)]
+        return ", ".join(found)
+
+
+class Mender:
+    """Raises `QueueUnavailableError` and storage errors; what was mended before stays so.
+
+    Args:
+        grace_s: how old a job must be before its absence from Redis counts, and not as an acceptance that goes on.
+        orphan_age_s: how old what is left of a job without a request must be to be removed.
+    """
+
+    def __init__(
+        self, redis: Redis, storage: Storage, settings: StoreSettings, *, grace_s: float, orphan_age_s: float
+    ) -> None:
+        self._redis = redis
+        self._storage = storage
+        self._settings = settings
+        self._jobs = Jobs(redis, storage, settings)
+        self._queue = shard_queue(redis)
+        self._grace = timedelta(seconds=grace_s)
+        self._orphan_age = timedelta(seconds=orphan_age_s)
+        self._suspects: set[str] = set()
+
+    def redis_remembers(self) -> bool:
+        """Whether Redis is one that `rebuild` has filled, and not a new or an emptied one."""
+        with queue_errors():
+            return bool(self._redis.exists(_REMEMBERS))
+
+    def rebuild(self) -> Mended:
+        """Look at all jobs that storage holds."""
+        mended = Mended()
+        for tenant in self._storage.folders(""):
+            if tenant not in RESERVED_TENANTS:
+                self._recover_all(tenant, "", mended)
+        with queue_errors():
+            self._redis.set(_REMEMBERS, now().isoformat())
+        return mended
+
+    def recover_recent(self, age_s: float) -> Mended:
+        """Look at the jobs that are not older: an append-only file may lack its last seconds."""
+        mended = Mended()
+        after = job_id_before(now() - timedelta(seconds=age_s))
+        with queue_errors():
+            tenants = cast("set[bytes]", self._redis.smembers(records.TENANTS_KEY))
+        for tenant in sorted(tenants):
+            self._recover_all(tenant.decode(), after, mended)
+        return mended
+
+    def mend_open(self) -> Mended:
+        """Look at the jobs that Redis holds for unfinished, and at where their work is."""
+        mended = Mended()
+        with queue_errors():
+            registry = StartedJobRegistry(queue=self._queue)
+            started = {job_id for job_id, _ in registry.get_job_and_execution_ids(cleanup=False)}
+            tenants = cast("set[bytes]", self._redis.smembers(records.TENANTS_KEY))
+        suspects: set[str] = set()
+        for tenant in sorted(name.decode() for name in tenants):
+            with queue_errors():
+                jobs = cast("set[bytes]", self._redis.smembers(records.open_key(tenant)))
+            for job_id in sorted(name.decode() for name in jobs):
+                self._mend(tenant, job_id, started, suspects, mended)
+        self._suspects = suspects
+        return mended
+
+    def _recover_all(self, tenant: str, after: str, mended: Mended) -> None:
+        batch: list[str] = []
+        for job_id in self._storage.folders(keys.jobs_prefix(tenant), after):
+            if keys.is_job_id(job_id):
+                batch.append(job_id)
+            if len(batch) == _CHECKED_AT_ONCE:
+                self._recover(tenant, batch, mended)
+                batch = []
+        self._recover(tenant, batch, mended)
+
+    def _recover(self, tenant: str, job_ids: list[str], mended: Mended) -> None:
+        with queue_errors(), self._redis.pipeline(transaction=False) as pipeline:
+            for job_id in job_ids:
+                pipeline.zscore(records.index_key(tenant), job_id)
+            listed = pipeline.execute()
+        for job_id, known in zip(job_ids, listed, strict=True):
+            if known is None:
+                self._recover_one(tenant, job_id, mended)
+
+    def _recover_one(self, tenant: str, job_id: str, mended: Mended) -> None:
+        age = now() - job_time(job_id)
+        try:
+            manifest = self._jobs.manifest(tenant, job_id)
+        except ObjectNotFoundError:
+            if age > self._orphan_age and any(self._storage.list(keys.job_prefix(tenant, job_id))):
+                self._jobs.erase(tenant, job_id)
+                mended.removed += 1
+            return
+        if self._storage.exists(keys.job_result(tenant, job_id)):
+            self._jobs.list_final(manifest)
+            mended.listed += 1
+        elif age > self._grace:
+            self._restore(manifest, mended)
+
+    def _restore(self, manifest: RequestManifest, mended: Mended) -> None:
+        try:
+            restored = self._jobs.restore(manifest)
+        except ReservationLostError:
+            # Its client never heard of it, has asked again under the same key, and gets another job.
+            self._jobs.erase(manifest.tenant, manifest.job_id)
+            mended.removed += 1
+            return
+        if restored:
+            _log.warning("job %s was unknown to Redis; it is queued again", manifest.job_id)
+            mended.restored += 1
+
+    def _mend(self, tenant: str, job_id: str, started: set[str], suspects: set[str], mended: Mended) -> None:
+        with queue_errors():
+            found = cast("dict[bytes, bytes]", self._redis.hgetall(records.record_key(tenant, job_id)))
+        if not found:
+            with queue_errors():
+                self._redis.srem(records.open_key(tenant), job_id)
+                self._redis.zrem(records.index_key(tenant), job_id)
+            self._recover_one(tenant, job_id, mended)
+            return
+        record = Record.from_hash(found)
+        if record.status.is_final:
+            with queue_errors():
+                self._redis.srem(records.open_key(tenant), job_id)
+            return
+        if not self._jobs.exists(tenant, job_id):
+            if now() - job_time(job_id) > self._grace:
+                self._jobs.forget(tenant, job_id)
+                mended.removed += 1
+            return
+        for shard in range(record.shards_queued):
+            if f"done:{shard}".encode() not in found:
+                self._mend_shard(tenant, job_id, shard, started, suspects, mended)
+        if record.shards_done == record.shards_queued and self._is_suspect(job_id, suspects):
+            self._jobs.finalize(tenant, job_id)
+            mended.ended += 1
+
+    def _mend_shard(
+        self, tenant: str, job_id: str, shard: int, started: set[str], suspects: set[str], mended: Mended
+    ) -> None:
+        name = shard_job_id(job_id, shard)
+        with queue_errors(), self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.hget(QueueJob.key_for(name), "status")
+            pipeline.lpos(self._queue.key, name)
+            pipeline.lpos(self._queue.intermediate_queue_key, name)
+            status, *places = pipeline.execute()
+        held = status in _WAITS and (name in started or any(place is not None for place in places))
+        # On its way from one place to the next a shard may be in neither for a moment.
+        if not held and self._is_suspect(name, suspects) and self._requeue(tenant, job_id, shard):
+            _log.warning("shard %d of %s was in no queue; it is queued again", shard, job_id)
+            mended.requeued += 1
+
+    def _is_suspect(self, name: str, suspects: set[str]) -> bool:
+        """Whether the same was amiss already when `mend_open` looked last."""
+        suspects.add(name)
+        return name in self._suspects
+
+    def _requeue(self, tenant: str, job_id: str, shard: int) -> bool:
+        record_key = records.record_key(tenant, job_id)
+        with queue_errors(), self._redis.pipeline() as pipeline, suppress(WatchError):
+            pipeline.watch(record_key)  # type: ignore[no-untyped-call]
+            status, done = cast("list[bytes | None]", pipeline.hmget(record_key, ["status", f"done:{shard}"]))
+            if status is None or done is not None:
+                return False
+            pipeline.multi()
+            enqueue_shard(self._queue, tenant, job_id, shard, self._settings, pipeline)
+            pipeline.execute()
+            return True
+        return False

@@ -1,0 +1,205 @@
+"""What Redis loses comes back from storage, and what no queue holds is queued again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+from rq.job import Job as QueueJob
+
+from flawsmith.contract.jobs import ItemStatus, JobStatus
+from flawsmith.contract.manifests import IdempotencyRecord, RequestManifest
+from service.store import idempotency, keys, records
+from service.store.connection import connect_redis
+from service.store.idempotency import Reservation, Reservations
+from service.store.jobs import Jobs, answer_of
+from service.store.mending import Mender
+from service.store.settings import StoreSettings
+from service.store.storage import Storage
+from tests.service.store.test_jobs import TENANT, accepted, done, finish, got, manifest, queued
+
+KEY, PAYLOAD = 64 * "a", 64 * "b"
+
+
+@pytest.fixture
+def settings(redis_url: str) -> StoreSettings:
+    return StoreSettings(redis_url=redis_url, redis_timeout_s=1)
+
+
+@pytest.fixture
+def jobs(settings: StoreSettings, storage: Storage) -> Iterator[Jobs]:
+    with connect_redis(settings) as client:
+        yield Jobs(client, storage, settings)
+
+
+@pytest.fixture
+def mender(redis: Redis, storage: Storage, settings: StoreSettings) -> Mender:
+    return Mender(redis, storage, settings, grace_s=0, orphan_age_s=0)
+
+
+def promised(age_s: float = 0) -> RequestManifest:
+    record = IdempotencyRecord(key_sha256=KEY, payload_sha256=PAYLOAD)
+    return manifest(age_s=age_s).model_copy(update={"idempotency": record})
+
+
+def test_an_emptied_redis_gets_all_unfinished_jobs_back(jobs: Jobs, redis: Redis, mender: Mender) -> None:
+    waiting, begun, ended = accepted(jobs), accepted(jobs), accepted(jobs, manifest(count=1))
+    finish(jobs, begun, 0)
+    finish(jobs, ended, 0)
+    redis.flushall()
+
+    assert not mender.redis_remembers()
+    mended = mender.rebuild()
+
+    assert (mended.restored, mended.listed) == (2, 1)
+    assert mender.redis_remembers()
+    assert {job.id for job in jobs.page(TENANT, 10).jobs} == {waiting, begun, ended}
+    assert got(jobs, ended).status is JobStatus.SUCCEEDED
+    assert got(jobs, begun).progress.done == 2
+    assert set(queued(redis)) == {f"{waiting}-0", f"{waiting}-1", f"{begun}-1", f"{begun}-2"}
+    for job_id, shards in ((waiting, 3), (begun, 3)):
+        for shard in range(shards):
+            finish(jobs, job_id, shard)
+        job = got(jobs, job_id)
+        assert job.status is JobStatus.SUCCEEDED
+        assert job.counts.succeeded == 5
+    assert redis.scard(records.open_key(TENANT)) == 0
+
+
+def test_rebuilding_twice_changes_nothing(jobs: Jobs, redis: Redis, mender: Mender) -> None:
+    accepted(jobs)
+    redis.flushall()
+    mender.rebuild()
+    before = queued(redis)
+    assert not mender.rebuild()
+    assert queued(redis) == before
+
+
+def test_a_job_whose_items_are_all_in_storage_ends_without_a_worker(
+    jobs: Jobs, redis: Redis, mender: Mender, storage: Storage
+) -> None:
+    job_id = accepted(jobs, manifest(count=2))
+    for index in jobs.begin_shard(TENANT, job_id, 0).pending:
+        jobs.finish_item(TENANT, job_id, done(index))
+    redis.flushall()
+    mender.rebuild()
+    assert got(jobs, job_id).status is JobStatus.SUCCEEDED
+    assert storage.exists(keys.job_result(TENANT, job_id))
+    assert queued(redis) == []
+
+
+def test_a_wish_to_cancel_outlives_redis(jobs: Jobs, redis: Redis, mender: Mender) -> None:
+    job_id = accepted(jobs)
+    jobs.begin_shard(TENANT, job_id, 0)
+    jobs.finish_item(TENANT, job_id, done(0))
+    jobs.cancel(TENANT, job_id)
+    redis.flushall()
+    mender.rebuild()
+    job = got(jobs, job_id)
+    assert job.status is JobStatus.CANCELED
+    assert [item.status for item in job.items] == [ItemStatus.SUCCEEDED, *[ItemStatus.CANCELED] * 4]
+
+
+def test_a_deleted_job_does_not_come_back(jobs: Jobs, redis: Redis, mender: Mender, storage: Storage) -> None:
+    job_id = accepted(jobs)
+    jobs.cancel(TENANT, job_id)
+    storage.delete(keys.job_request(TENANT, job_id))  # as far as a deletion got that was interrupted
+    redis.flushall()
+    assert mender.rebuild().removed == 1
+    assert list(storage.list("")) == []
+    assert jobs.get(TENANT, job_id) is None
+
+
+def test_an_acceptance_that_goes_on_is_left_alone(
+    jobs: Jobs, redis: Redis, storage: Storage, settings: StoreSettings
+) -> None:
+    request = manifest()
+    storage.put(keys.job_request(TENANT, request.job_id), request.model_dump_json().encode())
+    storage.put(keys.job_input(TENANT, manifest().job_id), b"of another that has not come as far")
+    patient = Mender(redis, storage, settings, grace_s=60, orphan_age_s=60)
+    assert not patient.rebuild()
+    assert len(list(storage.list(""))) == 2
+
+
+def test_recent_jobs_are_found_without_looking_at_all(jobs: Jobs, redis: Redis, mender: Mender) -> None:
+    job_id = accepted(jobs)
+    jobs.forget(TENANT, job_id)  # as an append-only file that lacks its end
+    assert mender.recover_recent(3600).restored == 1
+    assert got(jobs, job_id).status is JobStatus.QUEUED
+
+
+def test_a_promise_comes_back_with_its_job(jobs: Jobs, redis: Redis, mender: Mender) -> None:
+    request = promised()
+    jobs.accept(request, b"image", b"mask")
+    redis.flushall()
+    mender.rebuild()
+    assert Reservations(redis).reserve(TENANT, KEY, PAYLOAD) == answer_of(request)
+
+
+def test_a_job_that_was_given_up_for_another_is_removed(
+    jobs: Jobs, redis: Redis, mender: Mender, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "_LEASE_MS", 0)
+    reservations = Reservations(redis)
+    reservations.reserve(TENANT, KEY, PAYLOAD)
+    abandoned = promised()  # its API process was killed between storage and queue
+    storage.put(keys.job_request(TENANT, abandoned.job_id), abandoned.model_dump_json().encode())
+    heir = reservations.reserve(TENANT, KEY, PAYLOAD)
+    assert isinstance(heir, Reservation)
+    answered = promised()
+    jobs.accept(answered, b"image", b"mask", reservation=heir)
+
+    assert mender.recover_recent(3600).removed == 1
+    assert [job.id for job in jobs.page(TENANT, 10).jobs] == [answered.job_id]
+
+
+def test_a_job_that_was_promised_before_redis_forgot_is_kept(
+    jobs: Jobs, redis: Redis, mender: Mender, storage: Storage
+) -> None:
+    first = promised(age_s=60)
+    jobs.accept(first, b"image", b"mask")
+    redis.flushall()
+    heir = Reservations(redis).reserve(TENANT, KEY, PAYLOAD)
+    assert isinstance(heir, Reservation)
+    second = promised()
+    jobs.accept(second, b"image", b"mask", reservation=heir)
+    mender.rebuild()
+    assert {job.id for job in jobs.page(TENANT, 10).jobs} == {first.job_id, second.job_id}
+    assert Reservations(redis).reserve(TENANT, KEY, PAYLOAD) == answer_of(second)
+
+
+@pytest.mark.parametrize("loss", ["not queued", "forgotten", "ended"])
+def test_a_shard_that_nobody_holds_is_queued_again(jobs: Jobs, redis: Redis, mender: Mender, loss: str) -> None:
+    job_id = accepted(jobs)
+    redis.lrem("rq:queue:flawsmith-compute", 0, f"{job_id}-0")
+    if loss == "forgotten":
+        redis.delete(QueueJob.key_for(f"{job_id}-0"))
+    if loss == "ended":
+        redis.hset(QueueJob.key_for(f"{job_id}-0"), "status", "failed")
+
+    assert not mender.mend_open()  # it may be on its way
+    assert mender.mend_open().requeued == 1
+    assert sorted(queued(redis)) == [f"{job_id}-0", f"{job_id}-1"]
+    assert not mender.mend_open()
+
+
+def test_a_job_of_which_all_is_done_is_ended(
+    jobs: Jobs, redis: Redis, mender: Mender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = accepted(jobs, manifest(count=2))
+    with monkeypatch.context() as patch:
+        patch.setattr(Jobs, "finalize", lambda *arguments: None)  # the worker died just before
+        finish(jobs, job_id, 0)
+    assert got(jobs, job_id).status is JobStatus.RUNNING
+    mender.mend_open()
+    assert mender.mend_open().ended == 1
+    assert got(jobs, job_id).status is JobStatus.SUCCEEDED
+
+
+def test_a_record_without_a_request_is_removed(jobs: Jobs, redis: Redis, mender: Mender, storage: Storage) -> None:
+    job_id = accepted(jobs)
+    storage.delete(keys.job_request(TENANT, job_id))
+    assert mender.mend_open().removed == 1
+    assert redis.scard(records.open_key(TENANT)) == 0
+    assert jobs.page(TENANT, 10).jobs == []

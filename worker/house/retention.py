@@ -1,0 +1,90 @@
+"""Retention: what is older than the settings allow goes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from flawsmith.contract.base import now
+from flawsmith.contract.ids import RESERVED_TENANTS, job_time
+from flawsmith.contract.manifests import ResultManifest
+from flawsmith.contract.uploads import UploadRecord
+from service.store import keys
+from service.store.jobs import JobNotFinalError, Jobs
+from service.store.storage import ObjectNotFoundError, Storage
+from worker.house.settings import HouseSettings
+
+_log = logging.getLogger(__name__)
+
+
+class Retention:
+    """Deletes old jobs and uploads. Raises `QueueUnavailableError` and storage errors.
+
+    Args:
+        stopping: whether to stop; asked before each deletion.
+    """
+
+    def __init__(
+        self, jobs: Jobs, storage: Storage, settings: HouseSettings, stopping: Callable[[], bool]
+    ) -> None:
+        self._jobs = jobs
+        self._storage = storage
+        self._settings = settings
+        self._stopping = stopping
+
+    def sweep(self) -> int:
+        """Delete what is too old; how many jobs and uploads went."""
+        deleted = 0
+        for tenant in self._storage.folders(""):
+            if tenant in RESERVED_TENANTS:
+                continue
+            if self._settings.keep_jobs_days is not None:
+                deleted += self._sweep_jobs(tenant, now() - timedelta(days=self._settings.keep_jobs_days))
+            if self._settings.keep_uploads_days is not None:
+                deleted += self._sweep_uploads(tenant, now() - timedelta(days=self._settings.keep_uploads_days))
+        if deleted:
+            _log.info("retention: %d jobs and uploads were too old and are deleted", deleted)
+        return deleted
+
+    def _sweep_jobs(self, tenant: str, before: datetime) -> int:
+        deleted = 0
+        for job_id in self._storage.folders(keys.jobs_prefix(tenant)):
+            if self._stopping():
+                break
+            if not keys.is_job_id(job_id):
+                continue
+            if job_time(job_id) >= before:
+                break  # ids sort by age, and no job ends before it begins
+            if self._ended_before(tenant, job_id, before):
+                deleted += self._delete_job(tenant, job_id)
+        return deleted
+
+    def _delete_job(self, tenant: str, job_id: str) -> bool:
+        try:
+            return self._jobs.delete(tenant, job_id)
+        except JobNotFinalError:  # its end is in storage and not yet in Redis; next time
+            return False
+
+    def _ended_before(self, tenant: str, job_id: str, moment: datetime) -> bool:
+        try:
+            data = self._storage.get(keys.job_result(tenant, job_id))
+        except ObjectNotFoundError:
+            return False
+        return ResultManifest.model_validate_json(data).finished_at < moment
+
+    def _sweep_uploads(self, tenant: str, before: datetime) -> int:
+        deleted = 0
+        for digest in self._storage.folders(keys.uploads_prefix(tenant)):
+            if self._stopping():
+                break
+            try:
+                record = UploadRecord.model_validate_json(self._storage.get(keys.upload_record(tenant, digest)))
+            except ObjectNotFoundError:
+                continue
+            if record.created_at < before:
+                # Without its record an upload does not exist: what comes after may be interrupted.
+                self._storage.delete(keys.upload_record(tenant, digest))
+                self._storage.delete_prefix(keys.upload_prefix(tenant, digest))
+                deleted += 1
+        return deleted
