@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
-from flawsmith.contract.jobs import ItemStatus, Job
+from flawsmith.contract.jobs import ItemStatus, Job, Progress
 from service.fields import no_query
 from service.jobs import JobPath, find, with_urls
 from service.openapi import Responses, problem
@@ -41,8 +41,8 @@ data: {"id": "job_…", "status": "succeeded", …}
 """
 ANSWERS: Responses = {
     200: {
-        "description": "The events, until the job is final. `status` holds the job without its items, `item` an "
-        "item that has an outcome, `progress` (without an id) how far the job is; comments keep the connection.",
+        "description": "The events, until the job is final. `status` and `progress` (which has no id) hold the "
+        "job without its items, `item` holds an item that has an outcome; comments keep the connection.",
         "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}},
     },
     204: {"description": "The job is final, and Last-Event-ID is its last event: there is nothing more to come."},
@@ -130,13 +130,17 @@ class _Watch:
             # Redis has forgotten what happened; how things are, storage knows.
             news = [_event("item", item) for item in job.items if item.status is not ItemStatus.PENDING]
             news.append(_event("status", _summary(job)))
-        elif self._told is not None and self._told.progress != job.progress:
-            news.append(_event("progress", job.progress))
+        elif self._told is not None and _place(self._told) != _place(job):
+            news.append(_event("progress", _summary(job)))
         self._told = job
         return job, news
 
     def _events(self, after: str | None) -> list[Event]:
         return self._has.jobs.events(self._tenant, self._job_id, after)
+
+
+def _place(job: Job) -> tuple[Progress, int | None]:
+    return job.progress, job.queue_position
 
 
 def _summary(job: Job) -> Job:

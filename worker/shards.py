@@ -142,7 +142,8 @@ class Shards:
             batch = requests[first : first + size]
             started = time.monotonic()
             results = self._results(generator, batch, steps, first)
-            self._jobs.note_pace((time.monotonic() - started) / len(batch))
+            with suppress(QueueUnavailableError):
+                self._jobs.note_pace((time.monotonic() - started) / len(batch))
             for request, result in zip(batch, results, strict=True):
                 self._finish(shard, manifest, image, request, result, generator.fingerprint)
 

@@ -13,6 +13,7 @@ from flawsmith.cli.generate import generate
 from flawsmith.cli.jobs import cancel, delete, jobs
 from flawsmith.cli.terminal import fail, say
 from flawsmith.cli.up import up
+from flawsmith.cli.watch import watch
 from flawsmith.client import FlawsmithError
 
 app = typer.Typer(
@@ -21,7 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Realistic, labelled defects on photos of good parts.",
 )
-for command in (up, generate, defects, jobs, cancel, delete):
+for command in (up, generate, watch, defects, jobs, cancel, delete):
     app.command()(command)
 
 

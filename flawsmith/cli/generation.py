@@ -12,6 +12,7 @@ from rich.prompt import Confirm
 from flawsmith.cli.overview import Entry, caption, write_overview
 from flawsmith.cli.terminal import messages, tell
 from flawsmith.client import AugmentOptions, Download, Flawsmith, FlawsmithError
+from flawsmith.contract.base import now
 from flawsmith.contract.jobs import Job
 
 CANCEL_PATIENCE_S = 30.0
@@ -82,9 +83,22 @@ def _watched(client: Flawsmith, job: Job) -> Job:
         task = progress.add_task("queued", total=job.progress.total)
 
         def show(seen: Job) -> None:
-            progress.update(task, description=seen.status, completed=seen.progress.done, total=seen.progress.total)
+            progress.update(
+                task, description=state_of(seen), completed=seen.progress.done, total=seen.progress.total
+            )
 
         return client.wait(job, on_progress=show, check=False)
+
+
+def state_of(job: Job) -> str:
+    """A job's status in words, with its place in the queue and how long it is likely to take."""
+    words = [str(job.status)]
+    if job.queue_position:
+        words.append(f"{job.queue_position} ahead in the queue")
+    if job.eta is not None:
+        left = max(0, round((job.eta - now()).total_seconds()))
+        words.append(f"about {left // 60} min left" if left >= 120 else f"about {left} s left")
+    return ", ".join(words)
 
 
 def _offer_cancel(client: Flawsmith, job: Job) -> None:

@@ -41,6 +41,12 @@ def fail(text: str, status: int = exits.FAILED) -> NoReturn:
     sys.exit(status)
 
 
+def say_json_line(value: BaseModel) -> None:
+    """One of many results, for a program to read as it comes."""
+    sys.stdout.write(value.model_dump_json(exclude_none=True) + "\n")
+    sys.stdout.flush()
+
+
 def say_json(value: BaseModel | list[BaseModel] | dict[str, object]) -> None:
     """The result for a program to read."""
     encoded = TypeAdapter(type(value)).dump_json(value, indent=2, serialize_as_any=True).decode()

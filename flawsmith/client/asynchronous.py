@@ -10,15 +10,18 @@ from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
 import httpx
+from httpx_sse import EventSource
 
 from flawsmith.client import calls, downloads
 from flawsmith.client.calls import AugmentOptions, Call
 from flawsmith.client.connection import DEFAULT_URL, Connection
 from flawsmith.client.downloads import Download
 from flawsmith.client.images import ImageSource
+from flawsmith.client.listening import Listener
 from flawsmith.client.retries import PATIENT, Retries
 from flawsmith.client.waiting import ProgressCallback, Watch
 from flawsmith.contract.defect_types import DefectType
+from flawsmith.contract.events import JobEvent
 from flawsmith.contract.health import Readiness
 from flawsmith.contract.jobs import AugmentationPlan, Job, JobStatus
 from flawsmith.contract.uploads import Upload
@@ -69,10 +72,12 @@ class AsyncFlawsmith:
         image: ImageSource | Upload,
         mask: ImageSource | Upload,
         defect_type: str,
+        *,
+        idempotency_key: str | None = None,
         **options: Unpack[AugmentOptions],
     ) -> Job:
         """See `Flawsmith.augment`."""
-        return await self._send(calls.augment(image, mask, defect_type, options))
+        return await self._send(calls.augment(image, mask, defect_type, options, idempotency_key))
 
     async def plan(
         self,
@@ -113,13 +118,33 @@ class AsyncFlawsmith:
             JobFailedError: the job failed, and ``check`` is set.
             JobTimeoutError: the job is not final in time; it goes on.
         """
-        watch = Watch(timeout, on_progress, check)
-        while True:
-            seen = await self._send(calls.job(calls.job_id_of(job)), PATIENT)
-            pause = watch.look(seen)
-            if pause is None:
-                return seen
-            await asyncio.sleep(pause)
+        watch = Watch(timeout, on_progress, check, self._connection.timeout)
+        wait_s: float | None = 0.0
+        while wait_s is not None:
+            seen = await self._send(calls.job(calls.job_id_of(job), wait_s), PATIENT)
+            wait_s = watch.look(seen)
+        return seen
+
+    async def events(self, job: Job | str) -> AsyncIterator[JobEvent]:
+        """See `Flawsmith.events`."""
+        listener = Listener(self._connection, calls.job_id_of(job))
+        while not listener.done:
+            outcome: httpx.Response | httpx.RequestError | None = None
+            try:
+                async with self._http.stream(**listener.arguments()) as answer:
+                    if answer.status_code == httpx.codes.NO_CONTENT:
+                        return
+                    if not answer.is_success:
+                        await answer.aread()
+                        outcome = answer
+                    else:
+                        async for event in EventSource(answer).aiter_sse():
+                            if (heard := listener.take(event)) is not None:
+                                yield heard
+            except httpx.RequestError as error:
+                outcome = error
+            if not listener.done:
+                await asyncio.sleep(listener.pause(outcome))
 
     async def cancel(self, job: Job | str) -> Job:
         """See `Flawsmith.cancel`."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, TypedDict, TypeVar
 from urllib.parse import quote
 
@@ -22,6 +23,8 @@ from flawsmith.contract.uploads import Upload
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
+IDEMPOTENCY_KEY = "Idempotency-Key"
+
 ItemPart = Literal["image", "mask", "preview"]
 
 
@@ -32,7 +35,7 @@ class Call(Generic[T]):
     method: Literal["GET", "POST", "DELETE"]
     path: str
     read: Callable[[httpx.Response], T]
-    params: Mapping[str, str | int] = field(default_factory=dict)
+    params: Mapping[str, str | int | float] = field(default_factory=dict)
     json: JsonValue = None
     form: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, ImageFile] = field(default_factory=dict)
@@ -40,10 +43,14 @@ class Call(Generic[T]):
     """Sending it twice does what sending it once does, so a broken connection may be retried."""
     accepted: frozenset[int] = frozenset()
     """Statuses beside 2xx that are answers too, not refusals."""
+    idempotency_key: str | None = None
+    """Sent with every try: the service does once what comes more than once under it."""
 
     def arguments(self) -> dict[str, Any]:
         """For ``build_request`` of either httpx client."""
         arguments: dict[str, Any] = {"method": self.method, "url": self.path, "params": dict(self.params)}
+        if self.idempotency_key is not None:
+            arguments["headers"] = {IDEMPOTENCY_KEY: self.idempotency_key}
         if self.json is not None:
             arguments["json"] = self.json
         if self.files:
@@ -70,15 +77,20 @@ class AugmentOptions(TypedDict, total=False):
 
 
 def augment(
-    image: ImageSource | Upload, mask: ImageSource | Upload, defect_type: str, options: AugmentOptions
+    image: ImageSource | Upload,
+    mask: ImageSource | Upload,
+    defect_type: str,
+    options: AugmentOptions,
+    idempotency_key: str | None,
 ) -> Call[Job]:
-    """``POST /v1/augmentations``.
+    """``POST /v1/augmentations``, under a key of its own if none is given.
 
     Raises:
         InvalidParameterError: a parameter is out of range, a file cannot be read, or one of image and mask
             is an upload and the other is not.
     """
-    return _augmentation(image, mask, defect_type, options, _model(Job), dry_run=False)
+    call = _augmentation(image, mask, defect_type, options, _model(Job), dry_run=False)
+    return replace(call, idempotency_key=idempotency_key or _new_key())
 
 
 def plan(
@@ -93,7 +105,7 @@ def plan(
 
 
 def upload(image: ImageSource) -> Call[Upload]:
-    """``POST /v1/uploads``: the same bytes give the same id, so it may be repeated.
+    """``POST /v1/uploads``: the same bytes give the same id, so it may be repeated without a key.
 
     Raises:
         InvalidParameterError: the image cannot be read.
@@ -101,8 +113,14 @@ def upload(image: ImageSource) -> Call[Upload]:
     return Call("POST", "/v1/uploads", _model(Upload), files={"file": image_file(image)}, repeatable=True)
 
 
-def job(job_id: str) -> Call[Job]:
-    return Call("GET", f"/v1/jobs/{quote(job_id, safe='')}", _model(Job), repeatable=True)
+def job(job_id: str, wait_s: float = 0) -> Call[Job]:
+    """``GET /v1/jobs/{id}``, answered when the job is final, or after ``wait_s``."""
+    params = {"wait": round(wait_s, 3)} if wait_s else {}
+    return Call("GET", f"/v1/jobs/{quote(job_id, safe='')}", _model(Job), params=params, repeatable=True)
+
+
+def events_path(job_id: str) -> str:
+    return f"/v1/jobs/{quote(job_id, safe='')}/events"
 
 
 def job_page(status: JobStatus | None, cursor: str | None, limit: int) -> Call[JobPage]:
@@ -184,7 +202,7 @@ def _augmentation(
     ids = upload_id(image), upload_id(mask)
     if None not in ids:
         request = {"image": ids[0], "mask": ids[1], **values}
-        return Call("POST", "/v1/augmentations", read, json=request, repeatable=dry_run)
+        return Call("POST", "/v1/augmentations", read, json=request, repeatable=True)
     if isinstance(image, Upload) or isinstance(mask, Upload) or ids != (None, None):
         raise InvalidParameterError("image and mask must both be uploads or both be images; upload the other too")
     return Call(
@@ -193,8 +211,12 @@ def _augmentation(
         read,
         form={name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()},
         files={"image": image_file(image, "image"), "mask": image_file(mask, "mask")},
-        repeatable=dry_run,
+        repeatable=True,
     )
+
+
+def _new_key() -> str:
+    return str(uuid.uuid4())
 
 
 def _model(model: type[M]) -> Callable[[httpx.Response], M]:

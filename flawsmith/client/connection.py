@@ -41,11 +41,15 @@ class Connection:
         if url.scheme not in ("http", "https") or not url.host:
             raise InvalidParameterError(f"{self.url!r} is not an address; give one like {DEFAULT_URL}")
 
+    @property
+    def connect_timeout(self) -> float:
+        return min(self.timeout, CONNECT_TIMEOUT_S)
+
     def client_arguments(self) -> dict[str, Any]:
         """For the constructor of either httpx client."""
         return {
             "base_url": self.url,
-            "timeout": httpx.Timeout(self.timeout, connect=min(self.timeout, CONNECT_TIMEOUT_S)),
+            "timeout": httpx.Timeout(self.timeout, connect=self.connect_timeout),
             "headers": {"User-Agent": f"flawsmith/{flawsmith.__version__}"},
             # A proxy from the environment cannot know this computer's own loopback address.
             "trust_env": not _is_loopback(httpx.URL(self.url).host),

@@ -27,12 +27,13 @@ class Retries:
         """Seconds to wait before sending ``call`` again after its ``attempt``-th outcome (from 0); None ends it.
 
         A call that is not repeatable is sent again only if the service cannot have taken it: nobody answered
-        the connection, or the service said that it is not taking work (503).
+        the connection, or the service said that it takes no work now (503), no more of it (429), or that the same
+        is still at work (409 under an ``Idempotency-Key``).
         """
         if attempt >= self.limit:
             return None
         if isinstance(outcome, httpx.Response):
-            if outcome.status_code != httpx.codes.SERVICE_UNAVAILABLE or outcome.status_code in call.accepted:
+            if outcome.status_code in call.accepted or not _asks_to_come_back(outcome):
                 return None
             return _retry_after(outcome) or _growing(attempt)
         never_arrived = isinstance(outcome, httpx.ConnectError | httpx.ConnectTimeout)
@@ -41,6 +42,12 @@ class Retries:
 
 PATIENT = Retries(10)
 """For the looks of a long wait: jobs outlive a restart of the service, so the wait should too."""
+
+
+def _asks_to_come_back(answer: httpx.Response) -> bool:
+    if answer.status_code == httpx.codes.CONFLICT:
+        return "retry-after" in answer.headers
+    return answer.status_code in (httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUESTS)
 
 
 def _growing(attempt: int) -> float:

@@ -10,15 +10,18 @@ from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
 import httpx
+from httpx_sse import EventSource
 
 from flawsmith.client import calls, downloads
 from flawsmith.client.calls import AugmentOptions, Call
 from flawsmith.client.connection import DEFAULT_URL, Connection
 from flawsmith.client.downloads import Download
 from flawsmith.client.images import ImageSource
+from flawsmith.client.listening import Listener
 from flawsmith.client.retries import PATIENT, Retries
 from flawsmith.client.waiting import ProgressCallback, Watch
 from flawsmith.contract.defect_types import DefectType
+from flawsmith.contract.events import JobEvent
 from flawsmith.contract.health import Readiness
 from flawsmith.contract.jobs import AugmentationPlan, Job, JobStatus
 from flawsmith.contract.uploads import Upload
@@ -81,6 +84,8 @@ class Flawsmith:
         image: ImageSource | Upload,
         mask: ImageSource | Upload,
         defect_type: str,
+        *,
+        idempotency_key: str | None = None,
         **options: Unpack[AugmentOptions],
     ) -> Job:
         """Ask for synthetic images of ``image`` with a defect inside ``mask``; returns at once.
@@ -89,12 +94,14 @@ class Flawsmith:
             image: a path, the bytes of a file, a PIL image, or an upload.
             mask: the same; where it is set, the defect may appear.
             defect_type: a name, or ``name@version``.
+            idempotency_key: the same request under the same key is done once; a new key if absent, which only
+                guards this call's own retries.
             options: the other fields of `AugmentationParameters`, such as ``count`` and ``seed``.
 
         Raises:
             InvalidParameterError: a parameter is out of range or a file cannot be read; nothing was sent.
         """
-        return self._send(calls.augment(image, mask, defect_type, options))
+        return self._send(calls.augment(image, mask, defect_type, options, idempotency_key))
 
     def plan(
         self,
@@ -144,13 +151,36 @@ class Flawsmith:
             JobFailedError: the job failed, and ``check`` is set.
             JobTimeoutError: the job is not final in time; it goes on.
         """
-        watch = Watch(timeout, on_progress, check)
-        while True:
-            seen = self._send(calls.job(calls.job_id_of(job)), PATIENT)
-            pause = watch.look(seen)
-            if pause is None:
-                return seen
-            time.sleep(pause)
+        watch = Watch(timeout, on_progress, check, self._connection.timeout)
+        wait_s: float | None = 0.0
+        while wait_s is not None:
+            seen = self._send(calls.job(calls.job_id_of(job), wait_s), PATIENT)
+            wait_s = watch.look(seen)
+        return seen
+
+    def events(self, job: Job | str) -> Iterator[JobEvent]:
+        """What happens to the job, from its beginning until it is final, as it happens.
+
+        A connection that breaks is made again, and the events go on where they stopped.
+        """
+        listener = Listener(self._connection, calls.job_id_of(job))
+        while not listener.done:
+            outcome: httpx.Response | httpx.RequestError | None = None
+            try:
+                with self._http.stream(**listener.arguments()) as answer:
+                    if answer.status_code == httpx.codes.NO_CONTENT:
+                        return
+                    if not answer.is_success:
+                        answer.read()
+                        outcome = answer
+                    else:
+                        for event in EventSource(answer).iter_sse():
+                            if (heard := listener.take(event)) is not None:
+                                yield heard
+            except httpx.RequestError as error:
+                outcome = error
+            if not listener.done:
+                time.sleep(listener.pause(outcome))
 
     def cancel(self, job: Job | str) -> Job:
         """Ask for the job to end; finished items stay. A final job is returned as it is."""

@@ -1,4 +1,4 @@
-"""Waiting for a job by asking again and again, with pauses that grow."""
+"""Waiting for a job: the service answers when it is final, or when it is time to look again."""
 
 from __future__ import annotations
 
@@ -8,24 +8,34 @@ from collections.abc import Callable
 from flawsmith.client.errors import JobFailedError, JobTimeoutError
 from flawsmith.contract.jobs import Job, JobStatus
 
-FIRST_PAUSE_S = 0.2
-LAST_PAUSE_S = 2.0
+LONGEST_WAIT_S = 20.0
+"""Of one request; proxies end those that are silent for longer."""
+WATCHED_WAIT_S = 0.5
+"""Of one request, where somebody wants to see progress."""
 
 ProgressCallback = Callable[[Job], None]
 
 
 class Watch:
-    """One wait: reports what it sees and says how long to pause until the next look."""
+    """One wait: reports what it sees and says how long the service may take for its next answer.
 
-    def __init__(self, timeout: float | None, on_progress: ProgressCallback | None, check: bool) -> None:
+    Args:
+        timeout: seconds that the wait may take; None for as long as it takes.
+        answer_timeout: seconds after which the connection gives an answer up.
+    """
+
+    def __init__(
+        self, timeout: float | None, on_progress: ProgressCallback | None, check: bool, answer_timeout: float
+    ) -> None:
         self._timeout = timeout
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._on_progress = on_progress
         self._check = check
-        self._pause = FIRST_PAUSE_S
+        longest = WATCHED_WAIT_S if on_progress is not None else LONGEST_WAIT_S
+        self._longest = min(longest, answer_timeout / 2)
 
     def look(self, job: Job) -> float | None:
-        """Seconds until the next look; None if ``job`` is final.
+        """Seconds that the next look may wait; None if ``job`` is final.
 
         Raises:
             JobFailedError: the job failed, and the wait was to check that.
@@ -37,9 +47,7 @@ class Watch:
             if self._check and job.status is JobStatus.FAILED:
                 raise JobFailedError(job)
             return None
-        left = LAST_PAUSE_S if self._deadline is None else self._deadline - time.monotonic()
+        left = self._longest if self._deadline is None else self._deadline - time.monotonic()
         if left <= 0 and self._timeout is not None:
             raise JobTimeoutError(job, self._timeout)
-        pause = min(self._pause, left)
-        self._pause = min(self._pause * 1.5, LAST_PAUSE_S)
-        return pause
+        return min(self._longest, left)

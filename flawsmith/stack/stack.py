@@ -1,4 +1,4 @@
-"""The stack: a private Valkey, the API and one compute worker, started, watched and ended together."""
+"""The stack: a private Valkey, the API, a compute and a house worker, started, watched and ended together."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Place:
 
 
 class Stack:
-    """Queue, API and worker as child processes. One thread must make all calls: children end with it."""
+    """Queue, API and workers as child processes. One thread must make all calls: children end with it."""
 
     def __init__(self, data_dir: Path, host: str, port: int, report: Report) -> None:
         self._data_dir = data_dir
@@ -170,7 +170,11 @@ class Stack:
             "FLAWSMITH_HOST": self.place.host,
             "FLAWSMITH_PORT": str(self.place.port),
         }
-        for name, module, niceness in (("api", "service", 0), ("worker", "worker", WORKER_NICENESS)):
+        for name, module, niceness in (
+            ("api", "service", 0),
+            ("house", "worker.house", WORKER_NICENESS),
+            ("worker", "worker", WORKER_NICENESS),
+        ):
             program = [sys.executable, "-m", module]
             child = Child(name, program, environment, application, data.logs / f"{name}.log", niceness)
             self._workers.append(child)

@@ -30,9 +30,9 @@ class Up:
     said: Path
 
     def children(self) -> dict[str, int]:
-        """Process ids of queue, API and worker, in this order, as it noted them itself."""
+        """Process ids of queue, API and workers, in this order, as it noted them itself."""
         pids = [pid for pid, _ in json.loads((self.data_dir / "up.json").read_text())["children"]]
-        return dict(zip(("valkey", "api", "worker"), pids, strict=True))
+        return dict(zip(("valkey", "api", "house", "worker"), pids, strict=True))
 
     def wait_until_ready(self) -> None:
         """Return when it says that a request would be worked on.

@@ -138,6 +138,17 @@ def test_ctrl_c_cancels_the_job(up: Up, part: Part) -> None:
         assert client.job(running[0]).status is JobStatus.CANCELED
 
 
+def test_a_job_is_watched_to_its_end(up: Up, part: Part) -> None:
+    with Flawsmith(up.url) as client:
+        job = client.augment(part.image, part.mask, "scratch", count=2, steps=4, min_quality=0.0)
+    done = run_flawsmith("watch", job.id, "--url", up.url)
+    assert done.returncode == 0
+    assert f"{job.id} item 1: succeeded, quality " in done.stdout
+    assert done.stdout.splitlines()[-1].startswith(f"{job.id} succeeded, 2.0 of 2 items")
+    lines = run_flawsmith("watch", job.id, "--json", "--url", up.url).stdout.splitlines()
+    assert json.loads(lines[-1])["job"]["status"] == "succeeded"
+
+
 def test_defects_are_listed(up: Up) -> None:
     table = run_flawsmith("defects", "--url", up.url)
     assert table.returncode == 0

@@ -125,6 +125,34 @@ def test_a_long_job_can_be_waited_for_in_part_and_canceled(up: Up, part: Part) -
         assert client.wait(job.id, timeout=30).status is JobStatus.CANCELED
 
 
+def test_the_same_request_under_a_key_is_the_same_job(up: Up, part: Part) -> None:
+    with Flawsmith(up.url) as client:
+        first, second = (
+            client.augment(part.image, part.mask, "scratch", steps=4, min_quality=0.0, idempotency_key="order-18")
+            for _ in range(2)
+        )
+        assert first == second
+        with pytest.raises(FlawsmithError) as refused:
+            client.augment(part.image, part.mask, "scratch", steps=5, idempotency_key="order-18")
+        assert refused.value.problem is not None
+        assert refused.value.problem.type == problems.IDEMPOTENCY_MISMATCH.uri
+        client.wait(first, timeout=60)
+
+
+def test_events_tell_what_happens_until_the_end(up: Up, part: Part) -> None:
+    with Flawsmith(up.url) as client:
+        job = client.augment(part.image, part.mask, "scratch", count=3, steps=6, min_quality=0.0)
+        events = list(client.events(job))
+        again = list(client.events(job))
+    outcomes = [event.item.index for event in events if event.item is not None]
+    assert outcomes == [0, 1, 2]
+    assert events[0].job is not None
+    assert events[-1].is_last
+    assert events[-1].job is not None
+    assert events[-1].job.status is JobStatus.SUCCEEDED
+    assert [event.id for event in again] == [event.id for event in events if event.id]
+
+
 def test_refusals_carry_the_problem(up: Up, part: Part) -> None:
     with Flawsmith(up.url) as client:
         with pytest.raises(FlawsmithError, match="no-such-type") as refused:
@@ -179,6 +207,8 @@ def test_async_does_the_same(up: Up, part: Part, tmp_path: Path) -> None:
             done = await asyncio.gather(*(client.wait(job, timeout=60, on_progress=seen.append) for job in jobs))
             assert {job.status for job in done} == {JobStatus.SUCCEEDED}
             assert seen
+            events = [event async for event in client.events(jobs[0])]
+            assert events[-1].is_last
             download = await client.download(done[0], tmp_path)
             assert download.items[0].image.read_bytes() == await client.item_image(done[0], 0)
             assert download.items[0].mask.read_bytes() == await client.item_mask(done[0], 0)

@@ -11,12 +11,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from flawsmith import Flawsmith, FlawsmithError, ServiceUnreachableError
+from flawsmith import Flawsmith, FlawsmithError
 from flawsmith.contract.base import now
 from flawsmith.contract.jobs import Job, JobKind, JobStatus, Progress
 from tests.flawsmith.conftest import Part
 
 BUSY = (503, {"Retry-After": "1"}, {"type": "x", "title": "Busy", "status": 503, "detail": "come back"})
+AT_WORK = (409, {"Retry-After": "1"}, {"type": "x", "title": "At work", "status": 409, "detail": "again"})
 HANG_UP = None
 JOB = Job(
     id="job_00000000000000000000000000",
@@ -31,14 +32,19 @@ Answer = tuple[int, dict[str, str], dict[str, object]] | None
 
 
 @contextmanager
-def server(*answers: Answer) -> Iterator[tuple[str, list[str]]]:
-    """A server that gives these answers in turn; its address, and the methods that it was asked with."""
+def server(*answers: Answer, keys: list[str | None] | None = None) -> Iterator[tuple[str, list[str]]]:
+    """A server that gives these answers in turn; its address, and the methods that it was asked with.
+
+    What came as ``Idempotency-Key`` goes to ``keys``.
+    """
     asked: list[str] = []
     left = list(answers)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append(self.command)
+            if keys is not None:
+                keys.append(self.headers.get("Idempotency-Key"))
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             answer = left.pop(0)
             if answer is not None:
@@ -81,14 +87,39 @@ def test_a_busy_service_is_asked_to_draw_again(part: Part) -> None:
     assert asked == ["POST", "POST"]
 
 
-def test_a_request_that_may_have_arrived_is_not_sent_twice(part: Part) -> None:
-    with (
-        server(HANG_UP, GOOD) as (url, asked),
-        Flawsmith(url) as client,
-        pytest.raises(ServiceUnreachableError, match="broke"),
-    ):
+def test_a_request_that_may_have_arrived_is_sent_again_under_the_same_key(part: Part) -> None:
+    keys: list[str | None] = []
+    with server(HANG_UP, AT_WORK, GOOD, GOOD, keys=keys) as (url, asked), Flawsmith(url) as client:
         client.augment(part.image, part.mask, "scratch")
+        client.augment(part.image, part.mask, "scratch")
+    assert asked == ["POST"] * 4
+    assert keys[0]
+    assert keys[0] == keys[1] == keys[2] != keys[3]
+
+
+def test_a_key_of_ones_own_is_sent(part: Part) -> None:
+    keys: list[str | None] = []
+    with server(GOOD, keys=keys) as (url, _), Flawsmith(url) as client:
+        client.augment(part.image, part.mask, "scratch", idempotency_key="order-17")
+    assert keys == ["order-17"]
+
+
+def test_a_conflict_that_time_does_not_mend_is_an_error() -> None:
+    conflict = {"type": "x", "title": "Not finished", "status": 409, "detail": "cancel it"}
+    with (
+        server((409, {}, conflict)) as (url, asked),
+        Flawsmith(url) as client,
+        pytest.raises(FlawsmithError, match="cancel it"),
+    ):
+        client.cancel(JOB)
     assert asked == ["POST"]
+
+
+def test_a_limit_of_requests_is_waited_for() -> None:
+    too_many = {"type": "x", "title": "Too many", "status": 429, "detail": "slower"}
+    with server((429, {"Retry-After": "1"}, too_many), GOOD) as (url, asked), Flawsmith(url) as client:
+        client.job(JOB)
+    assert asked == ["GET", "GET"]
 
 
 def test_reading_and_canceling_survive_a_broken_connection() -> None:

@@ -1,0 +1,43 @@
+"""`flawsmith watch`: what happens to a job, as it happens."""
+
+from __future__ import annotations
+
+from flawsmith.cli import exits
+from flawsmith.cli.generation import state_of
+from flawsmith.cli.options import DEFAULT_URL, JobId, Json, Url
+from flawsmith.cli.terminal import fail, say, say_json_line
+from flawsmith.client import Flawsmith
+from flawsmith.contract.events import JobEvent
+from flawsmith.contract.jobs import Item, JobStatus
+
+
+def watch(job: JobId, url: Url = DEFAULT_URL, json: Json = False) -> None:
+    """Tell what happens to a job until it is final; with --json, one event a line."""
+    status = None
+    with Flawsmith(url) as client:
+        for event in client.events(job):
+            if json:
+                say_json_line(event)
+            else:
+                say(_words(job, event))
+            status = event.job.status if event.job is not None else status
+    if status is JobStatus.FAILED:
+        fail(f"{job} failed", exits.FAILED)
+
+
+def _words(job_id: str, event: JobEvent) -> str:
+    if event.item is not None:
+        return f"{job_id} item {event.item.index}: {_outcome(event.item)}"
+    if event.job is None:
+        return f"{job_id} {event.kind}"
+    progress = event.job.progress
+    done = progress.done + progress.step
+    return f"{job_id} {state_of(event.job)}, {done:.1f} of {progress.total} items"
+
+
+def _outcome(item: Item) -> str:
+    if item.error is not None:
+        return f"{item.status}: {item.error.detail}"
+    if item.scores is None:
+        return str(item.status)
+    return f"{item.status}, quality {item.scores.quality:.2f}" + ("" if item.accepted else ", below min_quality")
