@@ -7,9 +7,11 @@ ends in the transactions of `Jobs`, of which the first wins.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 from redis.exceptions import WatchError
@@ -96,6 +98,20 @@ class Mender:
             self._redis.set(_REMEMBERS, now().isoformat())
         return mended
 
+    def missing(self) -> int:
+        """How many unfinished jobs storage holds that Redis does not know; changes nothing."""
+        missing = 0
+        for tenant in self._storage.folders(""):
+            if tenant in RESERVED_TENANTS:
+                continue
+            for batch in self._batches(tenant, ""):
+                for job_id in self._unlisted(tenant, batch):
+                    unfinished = self._jobs.exists(tenant, job_id) and not self._storage.exists(
+                        keys.job_result(tenant, job_id)
+                    )
+                    missing += unfinished and now() - job_time(job_id) > self._grace
+        return missing
+
     def recover_recent(self, age_s: float) -> Mended:
         """Look at the jobs that are not older: an append-only file may lack its last seconds."""
         mended = Mended()
@@ -123,23 +139,23 @@ class Mender:
         return mended
 
     def _recover_all(self, tenant: str, after: str, mended: Mended) -> None:
-        batch: list[str] = []
-        for job_id in self._storage.folders(keys.jobs_prefix(tenant), after):
-            if keys.is_job_id(job_id):
-                batch.append(job_id)
-            if len(batch) == _CHECKED_AT_ONCE:
-                self._recover(tenant, batch, mended)
-                batch = []
-        self._recover(tenant, batch, mended)
+        for batch in self._batches(tenant, after):
+            for job_id in self._unlisted(tenant, batch):
+                self._recover_one(tenant, job_id, mended)
 
-    def _recover(self, tenant: str, job_ids: list[str], mended: Mended) -> None:
+    def _batches(self, tenant: str, after: str) -> Iterator[list[str]]:
+        """Ids of the jobs in storage, oldest first."""
+        names = (name for name in self._storage.folders(keys.jobs_prefix(tenant), after) if keys.is_job_id(name))
+        while batch := list(islice(names, _CHECKED_AT_ONCE)):
+            yield batch
+
+    def _unlisted(self, tenant: str, job_ids: list[str]) -> list[str]:
+        """Those that Redis does not list."""
         with queue_errors(), self._redis.pipeline(transaction=False) as pipeline:
             for job_id in job_ids:
                 pipeline.zscore(records.index_key(tenant), job_id)
-            listed = pipeline.execute()
-        for job_id, known in zip(job_ids, listed, strict=True):
-            if known is None:
-                self._recover_one(tenant, job_id, mended)
+            scores = pipeline.execute()
+        return [job_id for job_id, score in zip(job_ids, scores, strict=True) if score is None]
 
     def _recover_one(self, tenant: str, job_id: str, mended: Mended) -> None:
         age = now() - job_time(job_id)
