@@ -1,7 +1,7 @@
 """The compute worker: RQ's simple worker, made to survive what it meets.
 
-The forking worker breaks CUDA; the simple one sends no heartbeat while it works, quits when Redis goes away, and
-lets a shard run to its end before it stops. What differs here is only that.
+The forking worker breaks CUDA; the simple one sends no heartbeat while it works, quits when Redis goes away, lets
+a shard run to its end before it stops, and calls whatever it finds in the queue. What differs here is only that.
 """
 
 from __future__ import annotations
@@ -15,19 +15,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import ceil
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from redis.exceptions import RedisError
 from rq import SimpleWorker, worker_registration
-from rq.exceptions import DequeueTimeout
+from rq.exceptions import DequeueTimeout, NoSuchJobError
 from rq.executions import Execution
 from rq.job import Job as QueueJob
 from rq.queue import Queue
+from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
+from rq.utils import now
 from rq.worker import WorkerStatus
 
 from service.store.connection import UNREACHABLE
 from service.store.queue import ShardQueue, shard_queue
+from worker.delivery import DeliveredShard, NoShardError, is_shard_id
 from worker.settings import WorkerSettings
 from worker.shards import ShardTakenError
 
@@ -40,6 +43,7 @@ _log = logging.getLogger(__name__)
 DEQUEUE_S = 1
 """How long one wait for a shard takes; between waits the worker looks whether it is to stop."""
 _RECONNECT_S = 1.0
+_SIFTED = 1000  # entries of a list that one maintenance looks at
 
 
 class ComputeWorker(SimpleWorker):
@@ -55,9 +59,11 @@ class ComputeWorker(SimpleWorker):
         self._settings = settings
         queue = shard_queue(redis)
         queue.grace_s = settings.worker_ttl_s
+        queue.job_class = DeliveredShard
         super().__init__(
             [queue],
             connection=redis,
+            job_class=DeliveredShard,
             worker_ttl=settings.worker_ttl_s,
             maintenance_interval=settings.maintenance_interval_s,
             serializer=JSONSerializer,
@@ -79,7 +85,7 @@ class ComputeWorker(SimpleWorker):
             try:
                 self._appear()
                 if self.should_run_maintenance_tasks:
-                    self.clean_registries()  # type: ignore[no-untyped-call]
+                    self._maintain()
                 job, queue = self._next_shard()
                 self.execute_job(job, queue)
             except DequeueTimeout:
@@ -132,18 +138,62 @@ class ComputeWorker(SimpleWorker):
         """The least that RQ asks of the connection's timeout."""
         return ceil(self._settings.redis_timeout_s) + DEQUEUE_S
 
+    def clean_registries(self) -> None:
+        """RQ's maintenance, which nothing that somebody put into its lists can hold up."""
+        for queue in self.queues:
+            self._sift(queue)
+        super().clean_registries()  # type: ignore[no-untyped-call]
+
+    def _maintain(self) -> None:
+        """Bring back what dead workers left; a failure must not keep this one from working."""
+        try:
+            self.clean_registries()
+        except UNREACHABLE:
+            raise
+        except Exception:
+            _log.exception("what dead workers left could not be looked through")
+            self.last_cleaned_at = now()  # type: ignore[assignment]
+
+    def _sift(self, queue: Queue) -> None:
+        """Drop what is no shard from the lists that maintenance looks at."""
+        started = StartedJobRegistry(queue=queue).key
+        expired = self.connection.zrangebyscore(started, 0, now().timestamp(), start=0, num=_SIFTED)
+        for entry in cast("list[bytes]", expired):
+            if self._fetched(entry.partition(b":")[0]) is None:
+                self.connection.zrem(started, entry)
+        between = cast("list[bytes]", self.connection.lrange(queue.intermediate_queue_key, 0, _SIFTED - 1))
+        for entry in between:
+            if self._fetched(entry) is None:
+                self.connection.lrem(queue.intermediate_queue_key, 1, cast(str, entry))
+
     def _next_shard(self) -> tuple[QueueJob, Queue]:
-        found = self.queue_class.dequeue_any(
-            self.queues,
-            DEQUEUE_S,
-            connection=self.connection,
-            job_class=self.job_class,
-            serializer=self.serializer,
-            death_penalty_class=self.death_penalty_class,
-        )
-        if found is None:
-            raise DequeueTimeout
-        return found
+        """The next shard, once there is one.
+
+        Raises:
+            DequeueTimeout: there is none now.
+        """
+        (queue,) = self.queues
+        while True:
+            _, entry = self.queue_class.lmove(self.connection, queue.key, DEQUEUE_S)
+            shard = self._fetched(entry)
+            if shard is not None:
+                return shard, queue
+            self.connection.lrem(queue.intermediate_queue_key, 1, entry)
+
+    def _fetched(self, entry: bytes) -> DeliveredShard | None:
+        """The shard that an entry of the queue names; None if there is none by now, or something else is there."""
+        try:
+            if not is_shard_id(entry):
+                raise NoShardError("this is no shard's id")
+            shard = DeliveredShard(entry.decode(), connection=self.connection, serializer=self.serializer)
+            shard.refresh()
+            return shard
+        except NoSuchJobError:
+            return None
+        except NoShardError as error:
+            _log.error("dropped from the queue: %.80r: %s", entry[:80], error)
+            self.connection.unlink(b"rq:job:" + entry)
+            return None
 
     def _appear(self) -> None:
         """Be known as alive and idle, even to a Redis that has forgotten all."""

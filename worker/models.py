@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,9 @@ _log = logging.getLogger(__name__)
 
 _WARM_STEPS = 4
 
+_NO_MEMORY = ("out of memory", "_STATUS_ALLOC_FAILED", "can't allocate memory")
+"""How CUDA, its libraries and torch's allocator of the CPU say so where the error has no class of its own."""
+
 
 class ModelMissingError(Exception):
     """A job needs a defect type or a backbone that this worker does not have."""
@@ -32,7 +36,7 @@ class Models:
 
     Attributes:
         default: name of the backbone that was loaded at the start.
-        batch_shape: rows of every model call.
+        batch_shape: rows of every model call; it falls when memory runs out.
     """
 
     def __init__(self, settings: WorkerSettings) -> None:
@@ -115,6 +119,27 @@ class Models:
         request = replace(request, severity=1.0, steps=_WARM_STEPS)
         self._generators[self.default].generate([request])
 
+    def shrink(self) -> bool:
+        """Make do with less memory: halve the rows of every model call, for as long as this process lives.
+
+        Generators are made anew with empty caches, so they have another fingerprint afterwards.
+
+        Returns:
+            False if a call has one row already; the caches are emptied all the same.
+        """
+        halved = self.batch_shape > 1
+        if halved:
+            self.batch_shape //= 2
+            _log.warning("out of memory: from now on a model call has %d rows", self.batch_shape)
+        backbones = [generator.backbone for generator in self._generators.values()]
+        self._generators = {
+            backbone.name: Generator(backbone, batch_shape=self.batch_shape) for backbone in backbones
+        }
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return halved
+
     def _load(self, name: str) -> str:
         """Load a backbone with the defect types beside it; returns the backbone's own name."""
         backbone = Backbone.load(name, device=self.device, dtype=self._dtype)
@@ -134,6 +159,15 @@ def _device(wanted: str) -> str:
     return wanted
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether there was no memory for what was tried, on the device or on the CPU; the process is well."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _NO_MEMORY)
+
+
 def is_device_lost(error: BaseException) -> bool:
     """Whether the device is of no more use to this process, as it is after most errors of CUDA."""
-    return isinstance(error, RuntimeError) and str(error).startswith("CUDA error")
+    if not isinstance(error, RuntimeError) or is_out_of_memory(error):
+        return False
+    return isinstance(error, torch.AcceleratorError) or str(error).startswith(("CUDA error", "CUDA driver error"))

@@ -1,41 +1,47 @@
 """One shard: a few items of a job, drawn and stored.
 
 An item is finished for good once its record is in storage. Whatever ends a shard before that, it comes back and
-the rest is drawn; the same request gives the same bytes, so it does not matter who draws it.
+the rest is drawn; the same request gives the same bytes, so it does not matter who draws it. A shard that ended
+its workers as often as the settings allow is drawn item by item, so that only what is at fault fails.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from redis.exceptions import ResponseError
 from rq.job import Retry
 from rq.timeouts import BaseTimeoutException
 
+from flawsmith.contract.base import UnknownFormatVersionError
 from flawsmith.contract.jobs import Failure, Item, ItemStatus
 from flawsmith.contract.manifests import RequestManifest
-from models.adapters import Adapter
-from models.generation import Generator
 from models.items import ItemRequest, ItemResult
 from service.images.canonical import CanonicalImage
 from service.images.decoding import read_canonical
 from service.store import keys
 from service.store.connection import QueueUnavailableError
 from service.store.jobs import Jobs, ShardState
-from service.store.queue import RETRY
+from service.store.queue import RETRY, RETRY_LAST
 from service.store.registry import Registry
 from service.store.storage import Storage, StorageError, StorageUnavailableError
 from worker.items import item_request, store_item
-from worker.models import ModelMissingError, Models, is_device_lost
+from worker.models import ModelMissingError, Models, is_device_lost, is_out_of_memory
 from worker.steps import JobCanceledError, Steps, StoppingError
 
 _log = logging.getLogger(__name__)
 
-_OUTAGE_PAUSE_S = 2.0
+_OUTAGE_PAUSE_S = 1.0
+"""After a shard that an outage ended; twice as long after each further one in a row."""
+_LONGEST_PAUSE_S = 15.0
 _FAILURE_PAUSE_S = 1.0
+_LONGEST_REASON = 1000
+_READ_ATTEMPTS = 20
+"""Times that a shard is begun whose job cannot be read; a newer worker may be able to."""
 
 
 class ShardTakenError(Exception):
@@ -64,6 +70,7 @@ class Shards:
         self._models = models
         self._stopping = stopping
         self._device_lost = device_lost
+        self._outages = 0
 
     def run(self, tenant: str, job_id: str, shard: int) -> Retry | None:
         """Work on a shard; a `Retry` asks RQ to deliver it again without an attempt being held against it.
@@ -77,123 +84,216 @@ class Shards:
             state = self._jobs.begin_shard(tenant, job_id, shard)
             self._run(_Shard(tenant, job_id, shard, state))
         except StoppingError:
-            self._spare(tenant, job_id, shard, state)
-            _log.info("shard %d of %s goes back to the queue: the worker stops", shard, job_id)
+            self._give_back(tenant, job_id, shard, state, "the worker stops")
             return RETRY
         except (StorageUnavailableError, QueueUnavailableError) as error:
-            self._spare(tenant, job_id, shard, state)
-            _log.warning("shard %d of %s goes back to the queue: %s", shard, job_id, error)
-            self._pause(_OUTAGE_PAUSE_S)
+            self._give_back(tenant, job_id, shard, state, str(error))
+            self._sit_out()
             return RETRY
         except ShardTakenError:
             raise
         except Exception as error:
+            if state is None:
+                return self._put_off(tenant, job_id, shard, error)
             with suppress(QueueUnavailableError):
+                self._check_held(tenant, job_id, shard, state)
                 self._jobs.fail_attempt(tenant, job_id, shard, _reason(error))
             if is_device_lost(error):
                 self._device_lost()
             self._pause(_FAILURE_PAUSE_S)
             raise
+        self._outages = 0
         return None
 
     def _run(self, shard: _Shard) -> None:
         if shard.state.final:
             return
-        if shard.state.exhausted:
-            self._give_up(shard)
-        elif not shard.state.canceled:
-            started = time.monotonic()
-            with suppress(JobCanceledError):
+        started = time.monotonic()
+        with suppress(JobCanceledError):
+            if shard.state.exhausted:
+                self._draw_singly(shard)
+            elif not shard.state.canceled:
                 self._draw(shard)
-            _log.info("shard %d of %s took %.1f s", shard.number, shard.job_id, time.monotonic() - started)
+                _log.info("shard %d of %s took %.1f s", shard.number, shard.job_id, time.monotonic() - started)
         self._jobs.finish_shard(shard.tenant, shard.job_id, shard.number)
-
-    def _give_up(self, shard: _Shard) -> None:
-        """Fail the items that no attempt brought to an end."""
-        detail = f"the worker died or failed {shard.state.failures} times on these items"
-        if shard.state.last_error:
-            detail += f"; the last error was: {shard.state.last_error}"
-        _log.error("shard %d of %s is given up: %s", shard.number, shard.job_id, detail)
-        seed = self._jobs.manifest(shard.tenant, shard.job_id).augmentation.seed
-        for index in shard.state.pending:
-            error = Failure(code="shard-failed", detail=detail)
-            item = Item(index=index, status=ItemStatus.FAILED, seed=seed, error=error)
-            self._jobs.finish_item(shard.tenant, shard.job_id, item)
 
     def _draw(self, shard: _Shard) -> None:
         """Draw the items that storage does not have yet."""
+        left = self._left(shard, shard.state.pending)
+        if left:
+            self._draw_items(shard, self._material(shard), left)
+
+    def _draw_singly(self, shard: _Shard) -> None:
+        """Try each item once more, alone and noted beforehand; one that ends its worker again fails, no other.
+
+        Each time the shard comes back, one item more has its outcome, so it does not come back for ever.
+        """
+        for index in self._left(shard, shard.state.pending):
+            if not self._jobs.try_alone(shard.tenant, shard.job_id, index):
+                detail = (
+                    "the worker died or failed again when it tried this item alone; draw it with other settings"
+                )
+                self._fail(shard, [index], "worker-died", f"{detail}, or on another worker")
+                continue
+            _log.warning("item %d of %s is tried alone", index, shard.job_id)
+            try:
+                try:
+                    material = self._material(shard)
+                except (*_PASSING, BaseTimeoutException):
+                    raise
+                except Exception as error:
+                    _log.exception("shard %d of %s cannot be begun", shard.number, shard.job_id)
+                    detail = "nothing could be drawn"
+                    self._fail(shard, shard.state.pending, "shard-failed", detail, _reason(error))
+                    return
+                self._draw_items(shard, material, [index])
+            except _PASSING:
+                with suppress(QueueUnavailableError):
+                    self._jobs.spare_alone(shard.tenant, shard.job_id, index)
+                raise
+
+    def _fail(
+        self, shard: _Shard, indices: Iterable[int], code: str, detail: str, last_error: str | None = None
+    ) -> None:
+        """Fail items that no attempt brought to an end; those that have an outcome keep it."""
+        detail = (
+            f"the worker died or failed {shard.state.failures} times on this item and its neighbours; {detail}"
+        )
+        if last_error := last_error or shard.state.last_error:
+            detail += f"; the last error was: {last_error}"
+        assert shard.state.manifest is not None
+        seed = shard.state.manifest.augmentation.seed
+        for index in indices:
+            _log.error("item %d of %s is given up: %s", index, shard.job_id, detail)
+            item = Item(index=index, status=ItemStatus.FAILED, seed=seed, error=Failure(code=code, detail=detail))
+            self._jobs.finish_item(shard.tenant, shard.job_id, item)
+
+    def _left(self, shard: _Shard, indices: Iterable[int]) -> list[int]:
+        """Items without an outcome in storage; the others are counted."""
         left = []
-        for index in shard.state.pending:
+        for index in indices:
             item = self._jobs.finished_item(shard.tenant, shard.job_id, index)
             if item is None:
                 left.append(index)
             else:
                 self._jobs.finish_item(shard.tenant, shard.job_id, item)
-        if not left:
-            return
-        manifest = self._jobs.manifest(shard.tenant, shard.job_id)
-        adapter, generator = self._models_for(manifest)
-        image = read_canonical(self._storage.get(keys.job_input(shard.tenant, shard.job_id)))
-        mask = read_canonical(self._storage.get(keys.job_mask(shard.tenant, shard.job_id))).pixels > 0
-        requests = [item_request(manifest, index, image, mask, adapter) for index in left]
-        steps = Steps(self._jobs, shard.tenant, shard.job_id, self._stopping, len(requests))
-        size = self._models.batch_shape
-        for first in range(0, len(requests), size):
-            batch = requests[first : first + size]
-            started = time.monotonic()
-            results = self._results(generator, batch, steps, first)
-            with suppress(QueueUnavailableError):
-                self._jobs.note_pace((time.monotonic() - started) / len(batch))
-            for request, result in zip(batch, results, strict=True):
-                self._finish(shard, manifest, image, request, result, generator.fingerprint)
+        return left
 
-    def _models_for(self, manifest: RequestManifest) -> tuple[Adapter, Generator]:
+    def _material(self, shard: _Shard) -> _Material:
+        """All that the items of a shard have in common."""
+        manifest = self._jobs.manifest(shard.tenant, shard.job_id)
         wanted = manifest.augmentation
         record = self._registry.get(wanted.defect_type_tenant, wanted.defect_type, wanted.defect_type_version)
         if record is None:
             raise ModelMissingError(
                 f"defect type {wanted.defect_type}@{wanted.defect_type_version} is not in the registry any more"
             )
-        return self._models.adapter(record), self._models.generator(record.backbone)
+        adapter = self._models.adapter(record)
+        image = read_canonical(self._storage.get(keys.job_input(shard.tenant, shard.job_id)))
+        mask = read_canonical(self._storage.get(keys.job_mask(shard.tenant, shard.job_id))).pixels > 0
 
-    def _results(
-        self, generator: Generator, batch: list[ItemRequest], steps: Steps, first: int
-    ) -> list[ItemResult | Exception]:
+        def request(index: int) -> ItemRequest:
+            return item_request(manifest, index, image, mask, adapter)
+
+        return _Material(manifest, record.backbone, image, request)
+
+    def _draw_items(self, shard: _Shard, material: _Material, indices: list[int]) -> None:
+        requests = [material.request(index) for index in indices]
+        steps = Steps(self._jobs, shard.tenant, shard.job_id, self._stopping, len(requests))
+        first = 0
+        while first < len(requests):
+            batch = requests[first : first + self._models.batch_shape]
+            for outcome in self._outcomes(material.backbone, batch, steps, first):
+                self._finish(shard, material, outcome)
+            first += len(batch)
+
+    def _outcomes(
+        self, backbone: str, batch: list[ItemRequest], steps: Steps, first: int, *, last_try: bool = False
+    ) -> list[_Outcome]:
         """What became of each item; an item that fails takes no other with it."""
+        generator = self._models.generator(backbone)
         try:
-            return list(generator.generate(batch, steps.of(first, len(batch))))
+            results = generator.generate(batch, steps.of(first, len(batch)))
+            return [
+                _Outcome(request, result, generator.fingerprint)
+                for request, result in zip(batch, results, strict=True)
+            ]
         except Exception as error:
             if _ends_shard(error):
                 raise
-            if len(batch) == 1:
+            reason, no_memory = _reason(error), is_out_of_memory(error)
+            if len(batch) == 1 and (last_try or not no_memory):
                 _log.exception("item %d failed", batch[0].index)
-                return [error]
-        singly = (self._results(generator, [request], steps, first + n) for n, request in enumerate(batch))
-        return [outcome for (outcome,) in singly]
+        # Out of the handler, so that nothing holds what was drawn so far in memory.
+        if no_memory and not last_try:
+            last_try = not self._models.shrink()
+        elif len(batch) == 1:
+            return [_Outcome(batch[0], _item_failure(reason, no_memory=no_memory), generator.fingerprint)]
+        size = self._models.batch_shape if no_memory else 1
+        parts = [(n, batch[n : n + size]) for n in range(0, len(batch), size)]
+        return [
+            outcome
+            for n, part in parts
+            for outcome in self._outcomes(backbone, part, steps, first + n, last_try=last_try)
+        ]
 
-    def _finish(
-        self,
-        shard: _Shard,
-        manifest: RequestManifest,
-        image: CanonicalImage,
-        request: ItemRequest,
-        result: ItemResult | Exception,
-        fingerprint: str,
-    ) -> None:
-        if not self._jobs.holds_shard(shard.tenant, shard.job_id, shard.number, shard.state.attempt):
-            raise ShardTakenError
-        if isinstance(result, Exception):
-            error = Failure(code="item-failed", detail=f"the item could not be drawn: {_reason(result)}")
-            item = Item(index=request.index, status=ItemStatus.FAILED, seed=request.seed, error=error)
+    def _finish(self, shard: _Shard, material: _Material, outcome: _Outcome) -> None:
+        self._check_held(shard.tenant, shard.job_id, shard.number, shard.state)
+        request, result = outcome.request, outcome.result
+        if isinstance(result, Failure):
+            item = Item(index=request.index, status=ItemStatus.FAILED, seed=request.seed, error=result)
         else:
-            item = store_item(self._storage, manifest, request, image, result, fingerprint)
+            item = store_item(
+                self._storage, material.manifest, request, material.image, result, outcome.fingerprint
+            )
         self._jobs.finish_item(shard.tenant, shard.job_id, item)
 
-    def _spare(self, tenant: str, job_id: str, shard: int, begun: ShardState | None) -> None:
-        if begun is None:
+    def _check_held(self, tenant: str, job_id: str, shard: int, state: ShardState) -> None:
+        """Raise `ShardTakenError` if the shard is another worker's by now."""
+        if state.attempt and not self._jobs.holds_shard(tenant, job_id, shard, state.attempt):
+            raise ShardTakenError
+
+    def _give_back(self, tenant: str, job_id: str, shard: int, begun: ShardState | None, why: str) -> None:
+        """Hold nothing against a shard that a shutdown or an outage ended.
+
+        While the queue is away it is tried again: nothing else could be done meanwhile, and an outage that counts
+        as the shard's own failure would fail its items in the end.
+        """
+        _log.warning("shard %d of %s goes back to the queue: %s", shard, job_id, why)
+        if begun is None or not begun.attempt:
             return
+        while True:
+            try:
+                self._jobs.spare_attempt(tenant, job_id, shard)
+                break
+            except QueueUnavailableError:
+                if self._stopping():
+                    return
+                self._pause(_OUTAGE_PAUSE_S)
         with suppress(QueueUnavailableError):
-            self._jobs.spare_attempt(tenant, job_id, shard)
+            self._check_held(tenant, job_id, shard, begun)
+
+    def _put_off(self, tenant: str, job_id: str, shard: int, error: Exception) -> Retry | None:
+        """What to do with a shard whose job cannot be read: leave it to others, but not for ever."""
+        try:
+            attempts = self._jobs.attempts(tenant, job_id, shard)
+        except QueueUnavailableError:
+            return RETRY
+        except (ResponseError, ValueError):
+            attempts = 0
+        if not 0 < attempts < _READ_ATTEMPTS:
+            _log.error("shard %d of %s is dropped: its job cannot be read: %s", shard, job_id, _reason(error))
+            return None
+        newer = "; a newer worker may know it" if isinstance(error, UnknownFormatVersionError) else ""
+        _log.warning("shard %d of %s is put off%s: %s", shard, job_id, newer, _reason(error))
+        self._sit_out()
+        return RETRY_LAST
+
+    def _sit_out(self) -> None:
+        """Wait after an outage, longer from one to the next."""
+        pause = min(_OUTAGE_PAUSE_S * 2.0**self._outages, _LONGEST_PAUSE_S)
+        self._outages = min(self._outages + 1, 10)
+        self._pause(pause)
 
     def _pause(self, seconds: float) -> None:
         """Wait, so that what fails at once does not fail a thousand times a minute."""
@@ -212,6 +312,30 @@ class _Shard:
     state: ShardState
 
 
+@dataclass(frozen=True)
+class _Material:
+    """What the items of a shard have in common."""
+
+    manifest: RequestManifest
+    backbone: str
+    image: CanonicalImage
+    request: Callable[[int], ItemRequest]
+    """What to ask the models for an item."""
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of an item, and the fingerprint under which."""
+
+    request: ItemRequest
+    result: ItemResult | Failure
+    fingerprint: str
+
+
+_PASSING = (StoppingError, StorageUnavailableError, QueueUnavailableError)
+"""What ends a try and says nothing about what was tried."""
+
+
 def _ends_shard(error: Exception) -> bool:
     """Whether an error says nothing about the item that was being drawn."""
     return is_device_lost(error) or isinstance(
@@ -220,8 +344,15 @@ def _ends_shard(error: Exception) -> bool:
     )
 
 
+def _item_failure(reason: str, *, no_memory: bool) -> Failure:
+    if no_memory:
+        detail = "there was no memory for this item, even alone; send a smaller image, or a mask of fewer regions"
+        return Failure(code="out-of-memory", detail=f"{detail}, or use a device with more memory: {reason}")
+    return Failure(code="item-failed", detail=f"the item could not be drawn: {reason}")
+
+
 def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {error}"[:_LONGEST_REASON]
 
 
 _installed: Shards | None = None

@@ -61,26 +61,30 @@ class FolderStorage:
             return True
 
     def get(self, key: str) -> bytes:
-        with _os_errors(key):
+        with self._finding(key):
             return self._path(key).read_bytes()
 
     @contextmanager
     def open(self, key: str) -> Iterator[Readable]:
-        with _os_errors(key):
+        with self._finding(key):
             stream = self._path(key).open("rb")
         with stream:
             yield stream
 
     def exists(self, key: str) -> bool:
         with _os_errors():
-            return self._path(key).is_file()
+            if self._path(key).is_file():
+                return True
+        self._check_mounted()
+        return False
 
     def size(self, key: str) -> int:
-        with _os_errors(key):
+        with self._finding(key):
             return self._path(key).stat().st_size
 
     def list(self, prefix: str) -> Iterator[str]:
         folder = self.root / check_prefix(prefix)
+        self._check_mounted()
         with _os_errors():
             yield from _walk(folder, prefix)
 
@@ -96,6 +100,7 @@ class FolderStorage:
         self.put(target, self.get(source))
 
     def delete(self, key: str) -> None:
+        self._check_mounted()
         with _os_errors(), suppress(FileNotFoundError, NotADirectoryError):
             self._path(key).unlink()
 
@@ -103,12 +108,29 @@ class FolderStorage:
         if not prefix:
             raise InvalidKeyError("an empty prefix would delete everything")
         folder = self.root / check_prefix(prefix)
+        self._check_mounted()
         with _os_errors(), suppress(FileNotFoundError):
             shutil.rmtree(folder)
 
     def check(self) -> None:
         with _os_errors(), self._written(b""):
             pass
+
+    def _check_mounted(self) -> None:
+        """Raise `StorageUnavailableError` if the folder itself is gone: then nothing is known of what is in it."""
+        with _os_errors():
+            if not (self.root / _SCRATCH).is_dir():
+                raise StorageUnavailableError(f"{self.root} is not there, or is not mounted")
+
+    @contextmanager
+    def _finding(self, key: str) -> Iterator[None]:
+        """Storage errors for reading ``key``; what is not found in a folder that is gone may be there."""
+        try:
+            with _os_errors(key):
+                yield
+        except ObjectNotFoundError:
+            self._check_mounted()
+            raise
 
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)

@@ -67,6 +67,8 @@ class ShardState:
     """The attempts are used up: the pending items are to be given up."""
     last_error: str | None = None
     """Why the attempt before failed, if it could say so."""
+    manifest: RequestManifest | None = None
+    """What was asked for, if there is anything to do."""
 
 
 class Jobs:
@@ -280,6 +282,7 @@ class Jobs:
             failures=attempt - 1 - spared,
             exhausted=attempt - spared > self._settings.shard_attempts,
             last_error=last_error.decode() if last_error else None,
+            manifest=record.manifest,
         )
 
     def holds_shard(self, tenant: str, job_id: str, shard: int, attempt: int) -> bool:
@@ -369,6 +372,22 @@ class Jobs:
                 break
         if finished == queued:
             self.finalize(tenant, job_id)
+
+    def try_alone(self, tenant: str, job_id: str, index: int) -> bool:
+        """Note that an item of an exhausted shard is now tried alone; False if it was before."""
+        with queue_errors():
+            return bool(self._redis.hsetnx(records.record_key(tenant, job_id), f"alone:{index}", 1))
+
+    def spare_alone(self, tenant: str, job_id: str, index: int) -> None:
+        """Let an item be tried alone again: a shutdown or an outage ended the try."""
+        with queue_errors():
+            self._redis.hdel(records.record_key(tenant, job_id), f"alone:{index}")
+
+    def attempts(self, tenant: str, job_id: str, shard: int) -> int:
+        """How often a shard was begun, even if nothing else of its job can be read."""
+        with queue_errors():
+            count = self._redis.hget(records.record_key(tenant, job_id), f"attempts:{shard}")
+        return int(cast("bytes | None", count) or 0)
 
     # How it is done
 

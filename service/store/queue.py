@@ -23,7 +23,10 @@ SHARD_FUNCTION = "worker.shards.run"
 
 # RQ's own count only bounds what nothing else does: an attempt is counted, and a shard given up, in the job's
 # record, where an attempt lost to an outage can be told from one that failed.
-RETRY = Retry(max=10_000, enqueue_at_front=True)
+_DELIVERIES = 10_000_000
+RETRY = Retry(max=_DELIVERIES, enqueue_at_front=True)
+RETRY_LAST = Retry(max=_DELIVERIES, enqueue_at_front=False)
+"""For a shard that others should not wait behind."""
 _RESULT_TTL_S = 60
 _FAILURE_TTL_S = 24 * 3600
 

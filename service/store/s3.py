@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
 from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.parsers import ResponseParserError
 
 from service.store.keys import InvalidKeyError, check_key, check_prefix
 from service.store.settings import StoreSettings
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 _MISSING = {"NoSuchKey", "NotFound", "404"}
 _PRESENT = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
 _NO_CONDITIONS = {"NotImplemented", "501"}
+_LATER = {
+    *("SlowDown", "RequestTimeout", "IncompleteBody", "NoSuchBucket", "OperationAborted"),
+    *("InsufficientStorage", "InsufficientCapacity", "QuotaExceeded"),
+    *("XMinioStorageFull", "XMinioAdminBucketQuotaExceeded"),
+    *("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"),
+    *("RequestTimeTooSkewed", "AllAccessDisabled", "AccountProblem"),
+}
+"""Busy, full, or keys that somebody has to renew: nothing of it is the fault of what was asked."""
 _BATCH = 1000  # most keys in one DeleteObjects
 
 
@@ -101,6 +110,8 @@ class S3Storage:
         name = self.prefix + check_prefix(prefix)
         with _s3_errors():
             for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=name):
+                if "IsTruncated" not in page:  # the answer broke off, and boto3 takes that for an empty page
+                    raise StorageUnavailableError("S3 did not say what there is")
                 for entry in page.get("Contents", []):
                     if not entry["Key"].endswith("/"):  # what some servers list for a folder
                         yield entry["Key"].removeprefix(self.prefix)
@@ -138,13 +149,17 @@ class S3Storage:
             raise InvalidKeyError("an empty prefix would delete everything")
         names = [self._name(key) for key in self.list(prefix)]
         for start in range(0, len(names), _BATCH):
+            batch = names[start : start + _BATCH]
             with _s3_errors():
                 answer = self.client.delete_objects(
-                    Bucket=self.bucket,
-                    Delete={"Objects": [{"Key": name} for name in names[start : start + _BATCH]], "Quiet": True},
+                    Bucket=self.bucket, Delete={"Objects": [{"Key": name} for name in batch]}
                 )
             if errors := answer.get("Errors"):
-                raise StorageError(f"S3 did not delete {errors[0].get('Key')}: {errors[0].get('Message')}")
+                refused = f"S3 did not delete {errors[0].get('Key')}: {errors[0].get('Message')}"
+                later = errors[0].get("Code") in {*_LATER, "InternalError", "ServiceUnavailable"}
+                raise (StorageUnavailableError if later else StorageError)(refused)
+            if len(answer.get("Deleted", [])) < len(batch):
+                raise StorageUnavailableError("S3 did not say that it deleted everything")
 
     def check(self) -> None:
         try:
@@ -192,10 +207,10 @@ def _s3_errors(key: str | None = None) -> Iterator[None]:
             raise _PresentError(str(error)) from error
         if code in _NO_CONDITIONS:
             raise _NoConditionsError(str(error)) from error
-        if status >= 500 or status == 429 or code in ("SlowDown", "RequestTimeout", "NoSuchBucket"):
+        if status >= 500 or status in (401, 403, 429) or code in _LATER:
             raise StorageUnavailableError(f"S3 does not answer as it should: {error}") from error
         raise StorageError(f"S3 refused: {error}") from error
-    except (BotoConnectionError, HTTPClientError) as error:
+    except (BotoConnectionError, HTTPClientError, IncompleteReadError, ResponseParserError) as error:
         raise StorageUnavailableError(f"S3 cannot be reached: {error}") from error
     except BotoCoreError as error:
         raise StorageError(f"S3 could not be asked: {error}") from error

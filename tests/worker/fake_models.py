@@ -29,13 +29,24 @@ class FakeModels:
         before: called with each batch before it is drawn; raises what a test wants.
         on_step: called before each step's own ``on_step``.
         batches: indices of the items in each batch that was asked for.
+        shrunk: how often less memory was asked for.
     """
 
     batch_shape: int = 2
     before: Callable[[list[int]], None] = lambda batch: None
     on_step: Callable[[], None] = lambda: None
     batches: list[list[int]] = field(default_factory=list)
-    fingerprint: str = "fake"
+    shrunk: int = 0
+
+    @property
+    def fingerprint(self) -> str:
+        return f"fake{self.batch_shape}"
+
+    def shrink(self) -> bool:
+        self.shrunk += 1
+        halved = self.batch_shape > 1
+        self.batch_shape = max(1, self.batch_shape // 2)
+        return halved
 
     def as_models(self) -> Models:
         return cast(Models, self)

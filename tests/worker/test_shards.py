@@ -76,7 +76,7 @@ def test_items_are_stored_as_the_contract_says(bench: Bench, storage: FolderStor
     assert item.image_url == f"/v1/jobs/{job_id}/items/0/image"
     assert item.mask_url == f"/v1/jobs/{job_id}/items/0/mask"
     assert item.preview_url == f"/v1/jobs/{job_id}/items/0/preview"
-    assert (item.seed, item.attempts, item.accepted, item.fingerprint) == (7, 1, True, "fake")
+    assert (item.seed, item.attempts, item.accepted, item.fingerprint) == (7, 1, True, "fake2")
     assert item.scores is not None
     assert (item.scores.quality, item.scores.background_max_abs_diff) == (0.7, 0)
     assert item.measures is not None
@@ -241,7 +241,7 @@ def test_items_in_storage_are_not_drawn_again(bench: Bench, storage: FolderStora
     storage.put(keys.item_record(TENANT, job_id, 0), item.model_dump_json().encode())
     bench.run(job_id)
     assert bench.models.batches == [[1]]
-    assert [item.fingerprint for item in bench.job(job_id).items] == ["before", "fake"]
+    assert [item.fingerprint for item in bench.job(job_id).items] == ["before", "fake2"]
 
 
 def test_a_worker_thought_dead_stores_nothing(bench: Bench, storage: FolderStorage) -> None:

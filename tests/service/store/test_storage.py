@@ -212,3 +212,20 @@ def test_folders_are_named_in_order_and_from_a_place_on(storage: Storage) -> Non
     assert list(storage.folders("")) == ["t"]
     assert list(storage.folders("nothing/")) == []
     assert list(storage.folders("t/other/d/")) == []
+
+
+def test_nothing_counts_as_missing_in_a_folder_that_is_gone(tmp_path: Path) -> None:
+    """Else a disk that is not mounted would make jobs look deleted."""
+    storage = FolderStorage(tmp_path / "root")
+    storage.put("default/a", b"")
+    assert not storage.exists("default/b")
+    (tmp_path / "root").rename(tmp_path / "elsewhere")
+    for ask in (storage.exists, storage.get, storage.size, storage.delete):
+        with pytest.raises(StorageUnavailableError, match="not mounted"):
+            ask("default/a")
+    with pytest.raises(StorageUnavailableError):
+        list(storage.list("default/"))
+    with pytest.raises(StorageUnavailableError):
+        storage.delete_prefix("default/")
+    (tmp_path / "elsewhere").rename(tmp_path / "root")
+    assert storage.exists("default/a")

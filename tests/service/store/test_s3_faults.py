@@ -1,0 +1,125 @@
+"""What S3 can say and do that says nothing about the request: all of it is "later", none of it "no"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from botocore.exceptions import ClientError, IncompleteReadError
+from botocore.parsers import ResponseParserError
+
+from service.store.opening import open_storage
+from service.store.s3 import S3Storage
+from service.store.storage import ObjectNotFoundError, StorageError, StorageUnavailableError
+from tests.faulty import FaultyProxy, running_faulty
+from tests.servers import S3Server
+from tests.service.store.conftest import s3_settings
+
+
+@pytest.fixture(scope="module")
+def faulty(s3_server: S3Server) -> Iterator[FaultyProxy]:
+    with running_faulty(s3_server.endpoint_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def storage(s3_server: S3Server, bucket: str, faulty: FaultyProxy) -> S3Storage:
+    """A storage behind the proxy that gives up soon."""
+    faulty.heal()
+    storage = open_storage(
+        s3_settings(
+            s3_server,
+            bucket,
+            s3_endpoint_url=faulty.url,
+            s3_max_attempts=1,
+            s3_read_timeout_s=0.5,
+            s3_connect_timeout_s=0.5,
+        )
+    )
+    assert isinstance(storage, S3Storage)
+    return storage
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("SlowDown", 503),
+        ("InternalError", 500),
+        ("InsufficientStorage", 507),
+        ("QuotaExceeded", 403),
+        ("XMinioStorageFull", 507),
+        ("AccessDenied", 403),
+        ("ExpiredToken", 400),
+        ("IncompleteBody", 400),
+    ],
+)
+def test_an_answer_that_means_later(storage: S3Storage, faulty: FaultyProxy, code: str, status: int) -> None:
+    storage.put("default/a", b"before")
+    faulty.answer(status, code)
+    with pytest.raises(StorageUnavailableError):
+        storage.put("default/a", b"after")
+    with pytest.raises(StorageUnavailableError):
+        storage.get("default/a")
+    with pytest.raises(StorageUnavailableError):
+        list(storage.list("default/"))
+    with pytest.raises(StorageUnavailableError):
+        storage.delete_prefix("default/")
+    faulty.heal()
+    assert storage.get("default/a") == b"before"
+
+
+def test_an_answer_that_means_no(storage: S3Storage, faulty: FaultyProxy) -> None:
+    faulty.answer(400, "EntityTooLarge")
+    with pytest.raises(StorageError) as refusal:
+        storage.put("default/a", b"")
+    assert not isinstance(refusal.value, StorageUnavailableError)
+
+
+def test_a_connection_that_is_refused_or_cut(storage: S3Storage, faulty: FaultyProxy) -> None:
+    data = bytes(300_000)
+    storage.put("default/a", data)
+    faulty.refuse()
+    with pytest.raises(StorageUnavailableError):
+        storage.get("default/a")
+    for share in (0.0, 0.5):
+        faulty.cut(share)
+        with pytest.raises(StorageUnavailableError):
+            storage.get("default/a")
+        with pytest.raises(StorageUnavailableError):
+            list(storage.list("default/"))
+    faulty.heal()
+    assert storage.get("default/a") == data
+
+
+def test_an_answer_that_comes_too_late(storage: S3Storage, faulty: FaultyProxy) -> None:
+    storage.put("default/a", b"1")
+    faulty.delay(2.0)
+    with pytest.raises(StorageUnavailableError):
+        storage.get("default/a")
+    faulty.delay(0.1)
+    assert storage.get("default/a") == b"1"
+
+
+def test_a_missing_object_stays_missing(storage: S3Storage) -> None:
+    with pytest.raises(ObjectNotFoundError):
+        storage.get("default/none")
+    assert not storage.exists("default/none")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        IncompleteReadError(actual_bytes=1, expected_bytes=2),
+        ResponseParserError("no XML"),
+        ClientError({"Error": {"Code": "SlowDown", "Message": ""}}, "GetObject"),
+    ],
+)
+def test_an_answer_that_cannot_be_read(
+    storage: S3Storage, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(**arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(storage.client, "get_object", fail)
+    with pytest.raises(StorageUnavailableError):
+        storage.get("default/a")
