@@ -229,13 +229,12 @@ class Shards:
             last_try = not self._models.shrink()
         elif len(batch) == 1:
             return [_Outcome(batch[0], _item_failure(reason, no_memory=no_memory), generator.fingerprint)]
-        size = self._models.batch_shape if no_memory else 1
-        parts = [(n, batch[n : n + size]) for n in range(0, len(batch), size)]
-        return [
-            outcome
-            for n, part in parts
-            for outcome in self._outcomes(backbone, part, steps, first + n, last_try=last_try)
-        ]
+        outcomes: list[_Outcome] = []
+        while len(outcomes) < len(batch):
+            done = len(outcomes)
+            part = batch[done : done + (self._models.batch_shape if no_memory else 1)]
+            outcomes += self._outcomes(backbone, part, steps, first + done, last_try=last_try)
+        return outcomes
 
     def _finish(self, shard: _Shard, material: _Material, outcome: _Outcome) -> None:
         self._check_held(shard.tenant, shard.job_id, shard.number, shard.state)

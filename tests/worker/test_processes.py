@@ -4,108 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, cast
 
-import numpy as np
 import pytest
 
-from flawsmith.contract.jobs import ItemStatus, Job, JobStatus
-from flawsmith.contract.manifests import RequestManifest
-from service.images.decoding import read_canonical
+from flawsmith.contract.jobs import ItemStatus, JobStatus
 from service.store import keys
-from service.store.connection import connect_redis
-from service.store.jobs import Jobs
-from service.store.opening import open_storage
 from service.store.registry import Registry
-from service.store.settings import StoreSettings
 from tests.servers import S3Server, Valkey, running_valkey
-from tests.worker.tiny_worker import (
-    TENANT,
-    TYPE,
-    accept,
-    finished,
-    photo,
-    request,
-    running_worker,
-    until,
-)
+from tests.worker.houses import PROMPTLY_S, SLOW_STEPS, House, check_result, pixels_of
+from tests.worker.tiny_worker import TENANT, TYPE, finished, request, until
 
 pytestmark = pytest.mark.slow
-
-SLOW_STEPS = 60
-"""An item of so many steps takes seconds, so that there is time to interfere."""
-PROMPTLY_S = 10.0
-
-
-class House:
-    """A Valkey, a storage, and workers that come and go."""
-
-    def __init__(self, folder: Path, valkey: Valkey, storage: dict[str, str], backbone: Path) -> None:
-        self.valkey = valkey
-        self.log = folder / "workers.log"
-        self.environment = storage | {
-            "FLAWSMITH_REDIS_URL": valkey.url,
-            "FLAWSMITH_REDIS_TIMEOUT_S": "1",
-            "FLAWSMITH_BACKBONE": str(backbone),
-            "FLAWSMITH_DEVICE": "cpu",
-            "FLAWSMITH_THREADS": "1",
-            "FLAWSMITH_WORKER_TTL_S": "2",
-            "FLAWSMITH_HEARTBEAT_INTERVAL_S": "0.4",
-            "FLAWSMITH_MAINTENANCE_INTERVAL_S": "1",
-            "OMP_NUM_THREADS": "1",
-        }
-        fields = {name.removeprefix("FLAWSMITH_").lower(): value for name, value in self.environment.items()}
-        settings = StoreSettings.model_validate(fields)
-        self.storage = open_storage(settings)
-        self.redis = connect_redis(settings)
-        self.jobs = Jobs(self.redis, self.storage, settings)
-        self._running = ExitStack()
-
-    def start_worker(self) -> subprocess.Popen[bytes]:
-        """A worker process, which may not be ready yet."""
-        return self._running.enter_context(running_worker(self.environment, self.log))
-
-    def await_workers(self, count: int) -> None:
-        until(lambda: self.jobs.workers() == count, 120)
-
-    def accept(self, manifest: RequestManifest) -> str:
-        return accept(self.jobs, manifest).id
-
-    def job(self, job_id: str) -> Job:
-        job = self.jobs.get(TENANT, job_id)
-        assert job is not None
-        return job
-
-    def await_items(self, job_id: str, count: int) -> None:
-        """Wait until so many items are done and the next is at work."""
-
-        def at_work() -> bool:
-            progress = self.job(job_id).progress
-            return progress.done >= count and 0 < progress.step < 1
-
-        until(at_work, 30)
-
-    def attempts(self, job_id: str) -> int:
-        """How often the job's first shard was begun."""
-        count: Any = self.redis.hget(f"flawsmith:{TENANT}:job:{job_id}", "attempts:0")
-        return int(count or 0)
-
-    def busy_pid(self) -> int:
-        """Process id of the worker that is at work."""
-        for key in self.redis.smembers("rq:workers"):
-            state, pid = cast("list[Any]", self.redis.hmget(key, ["state", "pid"]))
-            if state == b"busy":
-                return int(pid)
-        raise AssertionError("no worker is at work")
-
-    def close(self) -> None:
-        self._running.close()
-        self.redis.close()
 
 
 @pytest.fixture(scope="module")
@@ -123,28 +35,6 @@ def house(tmp_path_factory: pytest.TempPathFactory, backbone_folder: Path) -> It
             yield house
         finally:
             house.close()
-
-
-def check_result(house: House, job_id: str, count: int) -> None:
-    """A finished job has exactly its items, each with its files, and nothing outside the mask changed."""
-    job = finished(house.jobs, job_id)
-    assert job.status is JobStatus.SUCCEEDED
-    assert job.counts.succeeded == job.progress.done == count
-    assert [item.index for item in job.items] == list(range(count))
-    manifest = house.jobs.manifest(TENANT, job_id)
-    mask = read_canonical(house.storage.get(keys.job_mask(TENANT, job_id))).pixels > 0
-    for item in job.items:
-        image = read_canonical(house.storage.get(keys.item_image(TENANT, job_id, item.index, manifest.image)))
-        assert image.info.pixels_sha256 == item.pixels_sha256
-        assert np.array_equal(image.pixels[~mask], photo()[~mask])
-        assert item.scores is not None
-        assert item.scores.background_max_abs_diff == 0
-    files = list(house.storage.list(f"{keys.job_prefix(TENANT, job_id)}items/"))
-    assert len(files) == 4 * count
-
-
-def pixels_of(house: House, job_id: str) -> list[str | None]:
-    return [item.pixels_sha256 for item in finished(house.jobs, job_id).items]
 
 
 def test_bundled_types_are_published(house: House) -> None:
