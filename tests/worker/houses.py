@@ -97,6 +97,11 @@ class House:
                 return int(pid)
         raise AssertionError("no worker is at work")
 
+    def idle_workers(self) -> int:
+        """Workers that live and wait."""
+        states = [self.redis.hget(key, "state") for key in self.redis.smembers("rq:workers")]
+        return states.count(cast(Any, b"idle"))
+
     def close(self) -> None:
         self._running.close()
         self.redis.close()
