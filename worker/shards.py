@@ -203,7 +203,11 @@ class Shards:
         first = 0
         while first < len(requests):
             batch = requests[first : first + self._models.batch_shape]
-            for outcome in self._outcomes(material.backbone, batch, steps, first):
+            started = time.monotonic()
+            outcomes = self._outcomes(material.backbone, batch, steps, first)
+            with suppress(QueueUnavailableError):
+                self._jobs.note_pace((time.monotonic() - started) / len(batch))
+            for outcome in outcomes:
                 self._finish(shard, material, outcome)
             first += len(batch)
 

@@ -90,6 +90,7 @@ class FolderStorage:
 
     def folders(self, prefix: str, after: str = "") -> Iterator[str]:
         folder = self.root / check_prefix(prefix)
+        self._check_mounted()
         with _os_errors(), suppress(FileNotFoundError, NotADirectoryError):
             names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
             for name in names:

@@ -389,8 +389,6 @@ class Jobs:
             count = self._redis.hget(records.record_key(tenant, job_id), f"attempts:{shard}")
         return int(cast("bytes | None", count) or 0)
 
-    # How it is done
-
     def restore(self, manifest: RequestManifest) -> bool:
         """Queue a job that Redis does not know, from what storage holds of it; False if Redis knows it by now.
 

@@ -19,6 +19,7 @@ from service.store.storage import ObjectNotFoundError, Readable, StorageError, S
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
 
 _MISSING = {"NoSuchKey", "NotFound", "404"}
 _PRESENT = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
@@ -110,8 +111,7 @@ class S3Storage:
         name = self.prefix + check_prefix(prefix)
         with _s3_errors():
             for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=name):
-                if "IsTruncated" not in page:  # the answer broke off, and boto3 takes that for an empty page
-                    raise StorageUnavailableError("S3 did not say what there is")
+                _check_whole(page)
                 for entry in page.get("Contents", []):
                     if not entry["Key"].endswith("/"):  # what some servers list for a folder
                         yield entry["Key"].removeprefix(self.prefix)
@@ -127,6 +127,7 @@ class S3Storage:
         )
         with _s3_errors():
             for page in pages:
+                _check_whole(page)
                 for entry in page.get("CommonPrefixes", []):
                     name = entry["Prefix"].removeprefix(start).removesuffix("/")
                     if name > after:
@@ -191,6 +192,12 @@ class _Body:
     def read(self, size: int = -1, /) -> bytes:
         with _s3_errors():
             return self._body.read(None if size < 0 else size)
+
+
+def _check_whole(page: ListObjectsV2OutputTypeDef) -> None:
+    """Raise `StorageUnavailableError` if a page broke off; boto3 takes an answer without a body for empty."""
+    if "IsTruncated" not in page:
+        raise StorageUnavailableError("S3 did not say what there is")
 
 
 @contextmanager
