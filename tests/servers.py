@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -45,14 +46,15 @@ def free_ports(count: int) -> list[int]:
 class Valkey:
     """A Valkey server that keeps what it is told in an append-only file, so that it can die and come back."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, appendfsync: str = "always") -> None:
         port = free_ports(1)[0]
         self.url = f"redis://{HOST}:{port}/0"
+        self._folder = folder
         self._server = ValkeyServer(
             port=port,
             host=HOST,
             data_dir=folder,
-            config={"appendonly": "yes", "appendfsync": "always"},
+            config={"appendonly": "yes", "appendfsync": appendfsync},
             persist=True,
         )
 
@@ -64,11 +66,21 @@ class Valkey:
         """Stop at once, as a crash would."""
         self._server.terminate()
 
+    def written(self) -> dict[Path, int]:
+        """How long each file of the append-only file is."""
+        return {path: path.stat().st_size for path in (self._folder / "appendonlydir").iterdir()}
+
+    def lose_after(self, written: dict[Path, int]) -> None:
+        """Lose what was written since, as a power cut does to what was not yet synced. Call it between `kill` and
+        `start`."""
+        for path, size in written.items():
+            os.truncate(path, size)
+
 
 @contextmanager
-def running_valkey(folder: Path) -> Iterator[Valkey]:
+def running_valkey(folder: Path, appendfsync: str = "always") -> Iterator[Valkey]:
     """A Valkey server while the block runs."""
-    server = Valkey(folder)
+    server = Valkey(folder, appendfsync)
     server.start()
     try:
         yield server

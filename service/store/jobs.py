@@ -89,6 +89,7 @@ class Jobs:
         self._finish_item = redis.register_script(records.FINISH_ITEM)
         self._request_cancel = redis.register_script(records.REQUEST_CANCEL)
         self._finish_job = redis.register_script(records.FINISH_JOB)
+        self._note_in_record = redis.register_script(records.NOTE_IN_RECORD)
         self._note_pace = redis.register_script(records.NOTE_PACE)
 
     # What the service asks
@@ -293,13 +294,11 @@ class Jobs:
 
     def spare_attempt(self, tenant: str, job_id: str, shard: int) -> None:
         """Do not hold the present attempt against the shard: a shutdown or an outage ended it."""
-        with queue_errors():
-            self._redis.hincrby(records.record_key(tenant, job_id), f"spared:{shard}", 1)
+        self._note(tenant, job_id, "HINCRBY", f"spared:{shard}", 1)
 
     def fail_attempt(self, tenant: str, job_id: str, shard: int, reason: str) -> None:
         """Keep why the present attempt failed, for the case that it was the last."""
-        with queue_errors():
-            self._redis.hset(records.record_key(tenant, job_id), f"error:{shard}", reason)
+        self._note(tenant, job_id, "HSET", f"error:{shard}", reason)
 
     def cancel_requested(self, tenant: str, job_id: str) -> bool:
         """Whether work on the job is to stop: it was canceled, or has ended, or is gone."""
@@ -375,13 +374,11 @@ class Jobs:
 
     def try_alone(self, tenant: str, job_id: str, index: int) -> bool:
         """Note that an item of an exhausted shard is now tried alone; False if it was before."""
-        with queue_errors():
-            return bool(self._redis.hsetnx(records.record_key(tenant, job_id), f"alone:{index}", 1))
+        return bool(self._note(tenant, job_id, "HSETNX", f"alone:{index}", 1))
 
     def spare_alone(self, tenant: str, job_id: str, index: int) -> None:
         """Let an item be tried alone again: a shutdown or an outage ended the try."""
-        with queue_errors():
-            self._redis.hdel(records.record_key(tenant, job_id), f"alone:{index}")
+        self._note(tenant, job_id, "HDEL", f"alone:{index}")
 
     def attempts(self, tenant: str, job_id: str, shard: int) -> int:
         """How often a shard was begun, even if nothing else of its job can be read."""
@@ -481,6 +478,11 @@ class Jobs:
                     enqueue_shard(self._queue, tenant, job_id, shard, self._settings, pipeline)
                 pipeline.execute()
                 return True
+
+    def _note(self, tenant: str, job_id: str, command: str, *arguments: str | int) -> int:
+        """Change one field of a record; 0 if there is no record."""
+        with queue_errors():
+            return int(self._note_in_record(keys=[records.record_key(tenant, job_id)], args=[command, *arguments]))
 
     def _check_quota(self, tenant: str, quota: int | None) -> None:
         """Refuse before anything is written; the transaction looks again."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from itertools import islice
@@ -82,6 +82,7 @@ class Mender:
         self._grace = timedelta(seconds=grace_s)
         self._orphan_age = timedelta(seconds=orphan_age_s)
         self._suspects: set[str] = set()
+        self._unreadable: set[str] = set()
 
     def redis_remembers(self) -> bool:
         """Whether Redis is one that `rebuild` has filled, and not a new or an emptied one."""
@@ -134,14 +135,16 @@ class Mender:
             with queue_errors():
                 jobs = cast("set[bytes]", self._redis.smembers(records.open_key(tenant)))
             for job_id in sorted(name.decode() for name in jobs):
-                self._mend(tenant, job_id, started, suspects, mended)
+                with self._unreadable_aside(job_id):
+                    self._mend(tenant, job_id, started, suspects, mended)
         self._suspects = suspects
         return mended
 
     def _recover_all(self, tenant: str, after: str, mended: Mended) -> None:
         for batch in self._batches(tenant, after):
             for job_id in self._unlisted(tenant, batch):
-                self._recover_one(tenant, job_id, mended)
+                with self._unreadable_aside(job_id):
+                    self._recover_one(tenant, job_id, mended)
 
     def _batches(self, tenant: str, after: str) -> Iterator[list[str]]:
         """Ids of the jobs in storage, oldest first."""
@@ -224,6 +227,16 @@ class Mender:
         if not held and self._is_suspect(name, suspects) and self._requeue(tenant, job_id, shard):
             _log.warning("shard %d of %s was in no queue; it is queued again", shard, job_id)
             mended.requeued += 1
+
+    @contextmanager
+    def _unreadable_aside(self, job_id: str) -> Iterator[None]:
+        """Let one job that cannot be read not keep the others from being looked at; say so once."""
+        try:
+            yield
+        except (ValueError, KeyError) as error:  # not of this format version, or broken
+            if job_id not in self._unreadable:
+                _log.error("job %s cannot be read and is left alone: %s", job_id, error)
+            self._unreadable.add(job_id)
 
     def _is_suspect(self, name: str, suspects: set[str]) -> bool:
         """Whether the same was amiss already when `mend_open` looked last."""

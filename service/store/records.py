@@ -257,6 +257,12 @@ return 1
 """
 )
 
+NOTE_IN_RECORD = """
+-- KEYS: record; ARGV: command, then its arguments. A record that is not there is not begun by a note.
+if redis.call('HEXISTS', KEYS[1], 'status') == 0 then return 0 end
+return redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2))
+"""
+
 NOTE_PACE = """
 -- KEYS: pace; ARGV: seconds an item took. Keeps a mean in which a fifth is the newest.
 local mean = tonumber(redis.call('GET', KEYS[1]) or ARGV[1])

@@ -64,6 +64,10 @@ class House:
         """A worker process, which may not be ready yet."""
         return self._running.enter_context(running_worker(self.environment, self.log))
 
+    def start_house_worker(self) -> subprocess.Popen[bytes]:
+        """A house worker process, which may not be ready yet."""
+        return self._running.enter_context(running_worker(self.environment, self.log, "worker.house"))
+
     def await_workers(self, count: int) -> None:
         until(lambda: self.jobs.workers() == count, 120)
 

@@ -122,11 +122,13 @@ def finished(jobs: Jobs, job_id: str, timeout_s: float = 120.0) -> Job:
 
 
 @contextmanager
-def running_worker(environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running_worker(
+    environment: dict[str, str], log: Path, module: str = "worker"
+) -> Iterator[subprocess.Popen[bytes]]:
     """A worker process while the block runs; killed afterwards if it still lives."""
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "worker"],
+            [sys.executable, "-m", module],
             cwd=ROOT,
             env=os.environ | environment,
             stdout=output,

@@ -203,3 +203,31 @@ def test_a_record_without_a_request_is_removed(jobs: Jobs, redis: Redis, mender:
     assert mender.mend_open().removed == 1
     assert redis.scard(records.open_key(TENANT)) == 0
     assert jobs.page(TENANT, 10).jobs == []
+
+
+def test_a_job_that_cannot_be_read_keeps_no_other_from_being_mended(
+    jobs: Jobs, redis: Redis, mender: Mender, storage: Storage
+) -> None:
+    broken, newer, whole = (accepted(jobs) for _ in range(3))
+    storage.put(keys.job_request(TENANT, broken), b"{")
+    storage.put(
+        keys.job_request(TENANT, newer), storage.get(keys.job_request(TENANT, newer)).replace(b"1", b"9", 1)
+    )
+    redis.flushall()
+    assert mender.rebuild().restored == 1
+    assert got(jobs, whole).status is JobStatus.QUEUED
+    redis.hset(records.record_key(TENANT, whole), "format_version", 99)
+    last = accepted(jobs)
+    redis.lrem("rq:queue:flawsmith-compute", 0, f"{last}-0")
+    mender.mend_open()
+    assert mender.mend_open().requeued == 1
+
+
+def test_a_late_note_begins_no_record(jobs: Jobs, redis: Redis, mender: Mender) -> None:
+    job_id = accepted(jobs)
+    jobs.begin_shard(TENANT, job_id, 0)
+    redis.flushall()
+    jobs.spare_attempt(TENANT, job_id, 0)
+    jobs.fail_attempt(TENANT, job_id, 0, "late")
+    assert not jobs.try_alone(TENANT, job_id, 0)
+    assert mender.rebuild().restored == 1
