@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import shutil
 from dataclasses import dataclass, replace
@@ -249,6 +250,7 @@ async def _carry_out(
             mask_pixels=admitted.mask_pixels,
         )
         return await attempt.keep(200, plan.model_dump_json().encode())
+    input_sha256, mask_sha256 = await run_in_threadpool(_digests, admitted.png, admitted.mask_png)
     manifest = RequestManifest(
         format_version=FORMAT_VERSION,
         tenant=tenant,
@@ -258,6 +260,8 @@ async def _carry_out(
         augmentation=resolved,
         image=info,
         shard_size=has.settings.shard_size,
+        input_sha256=input_sha256,
+        mask_sha256=mask_sha256,
         idempotency=attempt.record,
         warnings=admitted.warnings,
     )
@@ -266,3 +270,7 @@ async def _carry_out(
     )
     attempt.kept = True
     return respond(answer_of(manifest))
+
+
+def _digests(*files: bytes) -> list[str]:
+    return [hashlib.sha256(file).hexdigest() for file in files]

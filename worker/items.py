@@ -79,6 +79,7 @@ def store_item(
         preview_url=f"{url}/preview",
         image_sha256=hashlib.sha256(image).hexdigest(),
         mask_sha256=hashlib.sha256(mask).hexdigest(),
+        preview_sha256=hashlib.sha256(preview).hexdigest(),
         pixels_sha256=pixels_sha256(result.image),
         scores=Scores(
             presence=result.scores.presence,

@@ -139,6 +139,10 @@ class Job(Answer):
     """When the job is likely to be final, judged by the pace of late; None if that cannot be told."""
     request: dict[str, JsonValue] = Field(default_factory=dict)
     """The parameters as understood, defaults filled in, the seed drawn."""
+    input_sha256: str | None = None
+    """Digest of the file at ``/v1/jobs/{id}/input``; None for jobs made before digests were kept."""
+    mask_sha256: str | None = None
+    """Digest of the file at ``/v1/jobs/{id}/mask``."""
     items: list[Item] = Field(default_factory=list)
 
 

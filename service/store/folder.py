@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from service.store.keys import InvalidKeyError, check_key, check_prefix
 from service.store.storage import ObjectNotFoundError, Readable, StorageUnavailableError
@@ -65,11 +66,15 @@ class FolderStorage:
             return self._path(key).read_bytes()
 
     @contextmanager
-    def open(self, key: str) -> Iterator[Readable]:
+    def open(self, key: str, start: int = 0, length: int | None = None) -> Iterator[Readable]:
         with self._finding(key):
-            stream = self._path(key).open("rb")
-        with stream:
-            yield stream
+            file = self._path(key).open("rb")
+        with file:
+            file.seek(start)
+            yield _Part(file, length)
+
+    def link(self, key: str, media_type: str, disposition: str) -> str | None:
+        return None
 
     def exists(self, key: str) -> bool:
         with _os_errors():
@@ -96,6 +101,13 @@ class FolderStorage:
             for name in names:
                 if name > after and not name.startswith("."):
                     yield name
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        found = {}
+        for key in self.list(prefix):
+            with suppress(ObjectNotFoundError):  # deleted meanwhile
+                found[key] = self.size(key)
+        return found
 
     def copy(self, source: str, target: str) -> None:
         self.put(target, self.get(source))
@@ -148,6 +160,23 @@ class FolderStorage:
             yield scratch
         finally:
             scratch.unlink(missing_ok=True)
+
+
+class _Part:
+    """The next ``left`` bytes of a file, or all of them, with storage errors."""
+
+    def __init__(self, file: BinaryIO, left: int | None) -> None:
+        self._file = file
+        self._left = left
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._left is not None:
+            size = self._left if size < 0 else min(size, self._left)
+        with _os_errors():
+            data = self._file.read(size)
+        if self._left is not None:
+            self._left -= len(data)
+        return data
 
 
 def _walk(folder: Path, prefix: str) -> Iterator[str]:

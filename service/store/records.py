@@ -166,6 +166,8 @@ class Record:
             finished_at=self.finished_at,
             error=self.error,
             request=self.manifest.augmentation.model_dump(mode="json", exclude={"defect_type_tenant"}),
+            input_sha256=self.manifest.input_sha256,
+            mask_sha256=self.manifest.mask_sha256,
             items=items,
         )
 

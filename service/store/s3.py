@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _MISSING = {"NoSuchKey", "NotFound", "404"}
 _PRESENT = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
+_BEYOND_END = {"InvalidRange", "RequestedRangeNotSatisfiable", "416"}
 _NO_CONDITIONS = {"NotImplemented", "501"}
 _LATER = {
     *("SlowDown", "RequestTimeout", "IncompleteBody", "NoSuchBucket", "OperationAborted"),
@@ -41,26 +43,11 @@ class S3Storage:
     def __init__(self, bucket: str, prefix: str, settings: StoreSettings) -> None:
         self.bucket = bucket
         self.prefix = check_prefix(f"{prefix}/" if prefix else "")
-        secret = settings.s3_secret_access_key
-        self.client: S3Client = boto3.session.Session().client(
-            "s3",
-            endpoint_url=settings.s3_endpoint_url,
-            region_name=settings.s3_region,
-            aws_access_key_id=settings.s3_access_key_id,
-            aws_secret_access_key=secret.get_secret_value() if secret else None,
-            verify=str(settings.s3_ca_bundle) if settings.s3_ca_bundle else None,
-            config=Config(
-                signature_version="s3v4",
-                s3={"addressing_style": settings.s3_addressing},
-                connect_timeout=settings.s3_connect_timeout_s,
-                read_timeout=settings.s3_read_timeout_s,
-                retries={"mode": "standard", "total_max_attempts": settings.s3_max_attempts},
-                max_pool_connections=16,
-                # Other servers do not all know the newer checksums that AWS offers.
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
-        )
+        self.client = _client(settings, settings.s3_endpoint_url)
+        self.link_ttl_s = settings.s3_presign_ttl_s
+        public = settings.s3_public_url
+        self.signer = _client(settings, public) if public else None
+        """Signs addresses for clients, who reach the store under another name than we; it connects to nothing."""
 
     def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
         with _s3_errors():
@@ -90,11 +77,43 @@ class S3Storage:
             return stream.read()
 
     @contextmanager
-    def open(self, key: str) -> Iterator[Readable]:
-        with _s3_errors(key):
-            body = self.client.get_object(Bucket=self.bucket, Key=self._name(key))["Body"]
-        with closing(body):
+    def open(self, key: str, start: int = 0, length: int | None = None) -> Iterator[Readable]:
+        whole = start == 0 and length is None
+        if length == 0:
+            self.size(key)
+            yield io.BytesIO()
+            return
+        try:
+            with _s3_errors(key):
+                if whole:
+                    answer = self.client.get_object(Bucket=self.bucket, Key=self._name(key))
+                else:
+                    last = "" if length is None else start + length - 1
+                    answer = self.client.get_object(
+                        Bucket=self.bucket, Key=self._name(key), Range=f"bytes={start}-{last}"
+                    )
+        except _BeyondEndError:
+            yield io.BytesIO()
+            return
+        with closing(answer["Body"]) as body:
+            if not whole and "ContentRange" not in answer:
+                raise StorageError(f"S3 answered the whole of {key}, although a part of it was asked for")
             yield _Body(body)
+
+    def link(self, key: str, media_type: str, disposition: str) -> str | None:
+        if self.signer is None:
+            return None
+        with _s3_errors():
+            return self.signer.generate_presigned_url(
+                "get_object",
+                Params={
+                    "Bucket": self.bucket,
+                    "Key": self._name(key),
+                    "ResponseContentType": media_type,
+                    "ResponseContentDisposition": disposition,
+                },
+                ExpiresIn=self.link_ttl_s,
+            )
 
     def exists(self, key: str) -> bool:
         try:
@@ -108,13 +127,10 @@ class S3Storage:
             return self.client.head_object(Bucket=self.bucket, Key=self._name(key))["ContentLength"]
 
     def list(self, prefix: str) -> Iterator[str]:
-        name = self.prefix + check_prefix(prefix)
-        with _s3_errors():
-            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=name):
-                _check_whole(page)
-                for entry in page.get("Contents", []):
-                    if not entry["Key"].endswith("/"):  # what some servers list for a folder
-                        yield entry["Key"].removeprefix(self.prefix)
+        return (key for key, _ in self._entries(prefix))
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        return dict(self._entries(prefix))
 
     def folders(self, prefix: str, after: str = "") -> Iterator[str]:
         start = self.prefix + check_prefix(prefix)
@@ -171,12 +187,51 @@ class S3Storage:
         except StorageError as error:
             raise StorageUnavailableError(f"bucket {self.bucket!r} cannot be used: {error}") from error
 
+    def _entries(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Keys below ``prefix`` with their sizes."""
+        name = self.prefix + check_prefix(prefix)
+        with _s3_errors():
+            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=name):
+                _check_whole(page)
+                for entry in page.get("Contents", []):
+                    if not entry["Key"].endswith("/"):  # what some servers list for a folder
+                        yield entry["Key"].removeprefix(self.prefix), entry["Size"]
+
     def _name(self, key: str) -> str:
         return self.prefix + check_key(key)
 
 
+def _client(settings: StoreSettings, endpoint_url: str | None) -> S3Client:
+    """A client that believes the store to be at ``endpoint_url``; it connects when it is used."""
+    secret = settings.s3_secret_access_key
+    client: S3Client = boto3.session.Session().client(
+        "s3",
+        endpoint_url=endpoint_url,
+        region_name=settings.s3_region,
+        aws_access_key_id=settings.s3_access_key_id,
+        aws_secret_access_key=secret.get_secret_value() if secret else None,
+        verify=str(settings.s3_ca_bundle) if settings.s3_ca_bundle else None,
+        config=Config(
+            signature_version="s3v4",
+            s3={"addressing_style": settings.s3_addressing},
+            connect_timeout=settings.s3_connect_timeout_s,
+            read_timeout=settings.s3_read_timeout_s,
+            retries={"mode": "standard", "total_max_attempts": settings.s3_max_attempts},
+            max_pool_connections=16,
+            # Other servers do not all know the newer checksums that AWS offers.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
+    return client
+
+
 class _PresentError(StorageError):
     """An object was there, so the condition did not hold."""
+
+
+class _BeyondEndError(StorageError):
+    """The object ends before the range that was asked for begins."""
 
 
 class _NoConditionsError(StorageError):
@@ -212,6 +267,8 @@ def _s3_errors(key: str | None = None) -> Iterator[None]:
             raise ObjectNotFoundError(key) from error
         if code in _PRESENT:
             raise _PresentError(str(error)) from error
+        if code in _BEYOND_END:
+            raise _BeyondEndError(str(error)) from error
         if code in _NO_CONDITIONS:
             raise _NoConditionsError(str(error)) from error
         if status >= 500 or status in (401, 403, 429) or code in _LATER:

@@ -34,6 +34,11 @@ class StoreSettings(BaseSettings):
     s3_connect_timeout_s: Annotated[float, Field(gt=0)] = 5.0
     s3_read_timeout_s: Annotated[float, Field(gt=0)] = 30.0
     s3_max_attempts: Annotated[int, Field(ge=1, le=20)] = 4
+    s3_public_url: str | None = None
+    """Where clients reach the store. If set, downloads are redirected there under signed addresses; absent, every
+    file goes through the API."""
+    s3_presign_ttl_s: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 300
+    """How long a signed address holds."""
 
     shard_size: Annotated[int, Field(ge=1, le=64)] = 4
     """Items in one shard."""

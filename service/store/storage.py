@@ -42,11 +42,20 @@ class Storage(Protocol):
             ObjectNotFoundError: there is none.
         """
 
-    def open(self, key: str) -> AbstractContextManager[Readable]:
-        """The object's bytes as a stream.
+    def open(self, key: str, start: int = 0, length: int | None = None) -> AbstractContextManager[Readable]:
+        """The object's bytes as a stream: ``length`` of them from ``start``, or all that follow.
+
+        It ends early where the object does. Reading raises `StorageError` when storage fails on the way.
 
         Raises:
             ObjectNotFoundError: there is none; raised here or on entering.
+        """
+
+    def link(self, key: str, media_type: str, disposition: str) -> str | None:
+        """An address that gives the object to whoever asks for it within the next minutes.
+
+        None where the store has no address that clients can reach. ``media_type`` and ``disposition`` are what it
+        answers as ``Content-Type`` and ``Content-Disposition``. Whether there is such an object is not asked.
         """
 
     def exists(self, key: str) -> bool: ...
@@ -66,6 +75,9 @@ class Storage(Protocol):
 
         Of what was emptied some servers still give the name.
         """
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """Key → bytes of the objects below ``prefix``."""
 
     def copy(self, source: str, target: str) -> None:
         """Write the object at ``source`` to ``target`` as well.

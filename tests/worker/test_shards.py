@@ -92,7 +92,9 @@ def test_items_are_stored_as_the_contract_says(bench: Bench, storage: FolderStor
     assert set(np.unique(labelled)) == {0, 255}
     assert np.array_equal(pixels[labelled == 0], photo()[labelled == 0])
     assert np.all(pixels[labelled > 0] == 255 - photo()[labelled > 0])
-    preview = read_canonical(storage.get(keys.item_preview(TENANT, job_id, 0)))
+    stored_preview = storage.get(keys.item_preview(TENANT, job_id, 0))
+    assert hashlib.sha256(stored_preview).hexdigest() == item.preview_sha256
+    preview = read_canonical(stored_preview)
     assert preview.info.mode == "rgb"
     record = Item.model_validate_json(storage.get(keys.item_record(TENANT, job_id, 0)))
     assert record == item

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from botocore.exceptions import ClientError
 
@@ -127,6 +129,36 @@ def test_client_is_made_as_the_settings_say(tmp_path: Path) -> None:
 
 def _names(storage: Storage) -> list[str]:
     return list(storage.list(""))
+
+
+def test_links_are_for_the_public_address_and_hold_for_a_while(s3_server: S3Server, bucket: str) -> None:
+    public = s3_server.endpoint_url.replace(HOST, "localhost")
+    settings = s3_settings(s3_server, bucket, s3_public_url=public, s3_presign_ttl_s=2)
+    storage = open_storage(settings)
+    storage.put("default/a.png", b"0123456789")
+    link = storage.link("default/a.png", "image/x-test", 'inline; filename="b.png"')
+    assert link is not None
+    assert link.startswith(f"{public}/{bucket}/some/prefix/default/a.png?")
+
+    answer = httpx.get(link, headers={"Range": "bytes=2-4"})
+    assert (answer.status_code, answer.content) == (206, b"234")
+    assert answer.headers["content-type"] == "image/x-test"
+    assert answer.headers["content-disposition"] == 'inline; filename="b.png"'
+    assert httpx.get(link.replace("a.png", "b.png")).status_code == 403
+    time.sleep(3)
+    assert httpx.get(link).status_code == 403
+
+
+def test_a_server_that_ignores_ranges_is_not_believed(
+    s3_server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = open_storage(s3_settings(s3_server, bucket))
+    assert isinstance(storage, S3Storage)
+    storage.put("default/a", b"0123456789")
+    get_object = storage.client.get_object
+    monkeypatch.setattr(storage.client, "get_object", lambda Range="", **arguments: get_object(**arguments))
+    with pytest.raises(StorageError, match="part"), storage.open("default/a", 3):
+        pass
 
 
 def test_prefixes_keep_stores_apart(s3_server: S3Server, bucket: str) -> None:

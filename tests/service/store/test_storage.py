@@ -40,6 +40,29 @@ def test_open_reads_in_pieces(storage: Storage) -> None:
     assert len(head) == 1000
 
 
+@pytest.mark.parametrize(
+    ("start", "length", "part"),
+    [
+        (0, None, b"0123456789"),
+        (0, 3, b"012"),
+        (4, 3, b"456"),
+        (7, None, b"789"),
+        (7, 100, b"789"),
+        (9, 1, b"9"),
+        (3, 0, b""),
+        (10, None, b""),
+        (50, 5, b""),
+    ],
+)
+def test_open_reads_a_part(storage: Storage, start: int, length: int | None, part: bytes) -> None:
+    storage.put("default/digits", b"0123456789")
+    with storage.open("default/digits", start, length) as stream:
+        assert stream.read() == part
+        assert stream.read() == b""
+    with storage.open("default/digits", start, length) as stream:
+        assert b"".join(iter(lambda: stream.read(2), b"")) == part
+
+
 def test_missing_objects(storage: Storage) -> None:
     assert not storage.exists("default/none")
     with pytest.raises(ObjectNotFoundError):
@@ -48,8 +71,9 @@ def test_missing_objects(storage: Storage) -> None:
         storage.size("default/none")
     with pytest.raises(ObjectNotFoundError):
         storage.copy("default/none", "default/copy")
-    with pytest.raises(ObjectNotFoundError), storage.open("default/none"):
-        pass
+    for arguments in ((), (5,), (5, 5), (0, 0)):
+        with pytest.raises(ObjectNotFoundError), storage.open("default/none", *arguments):
+            pass
     storage.delete("default/none")
     storage.delete_prefix("default/none/")
 
@@ -111,6 +135,17 @@ def test_list_gives_what_is_below_the_prefix(storage: Storage) -> None:
     assert sorted(storage.list("default/jobs/b/")) == ["default/jobs/b/10", "default/jobs/b/2"]
     assert sorted(storage.list("")) == sorted(names)
     assert list(storage.list("none/")) == []
+
+
+def test_sizes_of_what_is_below_the_prefix(storage: Storage) -> None:
+    for name in ("default/jobs/b/2", "default/jobs/b-c/1", "default/jobs/b/10"):
+        storage.put(name, name.encode())
+    assert storage.sizes("default/jobs/b/") == {"default/jobs/b/2": 16, "default/jobs/b/10": 17}
+    assert storage.sizes("default/none/") == {}
+
+
+def test_no_link_without_an_address_for_clients(storage: Storage) -> None:
+    assert storage.link("default/a", "image/png", "inline") is None
 
 
 def test_copy(storage: Storage) -> None:

@@ -1,0 +1,25 @@
+"""What the files of a job are called, wherever they are written: in a folder, in an archive, by a browser."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+ItemPart = Literal["image", "mask", "preview"]
+
+ITEM_PARTS: tuple[ItemPart, ...] = ("image", "mask", "preview")
+JOB_FILE = "job.json"
+INPUT_FILE = "input.png"
+MASK_FILE = "mask.png"
+
+
+def item_file(index: int, part: ItemPart, *, tiff: bool = False) -> str:
+    """``item-03.png``, ``item-03-mask.png``, …; ``tiff`` says that the image is one."""
+    stem = f"item-{index:02d}"
+    if part == "image":
+        return f"{stem}.tif" if tiff else f"{stem}.png"
+    return f"{stem}-{part}.png"
+
+
+def archive_member(index: int, part: ItemPart, *, tiff: bool = False) -> str:
+    """The same file in an archive: images, masks and previews in a folder each."""
+    return f"{part}s/{item_file(index, part, tiff=tiff)}"
