@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import uvicorn
+import sys
+from contextlib import suppress
 
-from service.app import create_app
+from uvicorn.config import STARTUP_FAILURE
+
+from service.server import create_server
 from service.settings import ServiceSettings
 
 
 def main() -> None:
     """Serve until stopped."""
-    settings = ServiceSettings()
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        server_header=False,
-        timeout_graceful_shutdown=30,
-    )
+    server = create_server(ServiceSettings())
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
 
 
 if __name__ == "__main__":

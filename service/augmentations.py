@@ -64,7 +64,7 @@ class Sent:
     status_code=202,
     response_model=None,
     openapi_extra={"requestBody": augmentation_body(), "parameters": [idempotency.PARAMETER]},
-    responses=ANSWERS | problem(400, 409, 413, 415, 429),
+    responses=ANSWERS | problem(400, 408, 409, 413, 415, 429),
 )
 async def create_augmentation(request: Request, tenant: Tenant, has: Has) -> Response:
     """Draw `count` synthetic images of one normal image with one defect type.

@@ -5,18 +5,24 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
+import anyio
 from fastapi.concurrency import run_in_threadpool
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
 from flawsmith.contract import problems
+from service.connections import MIN_RATE
 from service.problems import ProblemError
+
+if TYPE_CHECKING:
+    from service.resources import Resources
 
 MEGABYTE = 1_000_000
 MAX_JSON_BYTES = MEGABYTE
@@ -61,16 +67,36 @@ async def chunks(request: Request, limit: int, field: str | None = None) -> Asyn
     """The body as it arrives.
 
     Raises:
-        ProblemError: it says that it is over ``limit`` bytes, or proves to be while it is read.
+        ProblemError: it says that it is over ``limit`` bytes, or proves to be, or comes too slowly.
     """
     if int(request.headers.get("content-length", 0)) > limit:
         raise too_large(limit, field)
+    resources: Resources = request.app.state.resources
+    patience_s = resources.settings.body_timeout_s
     received = 0
-    async for chunk in request.stream():
+    waited_s = 0.0
+    stream = request.stream()
+    while True:
+        began = time.monotonic()
+        try:
+            with anyio.fail_after(patience_s):
+                chunk = await anext(stream, None)
+        except TimeoutError:
+            raise _too_slow(f"nothing of the body came for {patience_s:g} s") from None
+        if chunk is None:
+            return
+        # Only what the client took counts, not what its chunks took here.
+        waited_s += time.monotonic() - began
         received += len(chunk)
         if received > limit:
             raise too_large(limit, field)
+        if waited_s > patience_s and received < MIN_RATE * waited_s:
+            raise _too_slow(f"the body comes slower than {MIN_RATE} bytes a second")
         yield chunk
+
+
+def _too_slow(what: str) -> ProblemError:
+    return ProblemError(problems.REQUEST_TIMEOUT, f"{what}; send it again over a faster connection")
 
 
 async def read(request: Request, limit: int) -> bytes:

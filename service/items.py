@@ -8,11 +8,12 @@ from fastapi import APIRouter, Depends, Path
 from starlette.responses import Response
 
 from flawsmith.contract import problems
+from flawsmith.contract.files import ItemPart, item_file
 from flawsmith.contract.jobs import Item, ItemStatus
 from service.fields import no_query
-from service.files import StoredFile
+from service.files import StoredFile, file_route
 from service.jobs import JobPath, find
-from service.openapi import file, problem
+from service.openapi import FILE_HEADERS, file, problem
 from service.problems import ProblemError, not_found
 from service.resources import Has, Resources, Tenant
 from service.store import keys
@@ -26,47 +27,63 @@ router = APIRouter(
 Index = Annotated[int, Path(description="Index of the item in its job, from 0.", ge=0, examples=[0])]
 
 
-@router.get(
+@file_route(
+    router,
     "/image",
     operation_id="getItemImage",
     summary="Download an item's image",
-    response_class=Response,
-    responses=file("image/png", "image/tiff") | problem(404, 409),
+    openapi_extra={"parameters": FILE_HEADERS},
+    responses=file("image/png", "image/tiff") | problem(404, 409, 412, 416),
 )
 def get_image(job_id: JobPath, n: Index, tenant: Tenant, has: Has) -> Response:
     """The synthetic image as PNG, or as TIFF if the input was one."""
     item = _finished(has, tenant, job_id, n)
     source = has.jobs.manifest(tenant, job_id).image
-    media_type = "image/tiff" if source.source_format == "tiff" else "image/png"
+    tiff = source.source_format == "tiff"
     key = keys.item_image(tenant, job_id, n, source)
-    return StoredFile(has.storage, key, media_type, str(item.image_sha256))
+    return _file(has, key, job_id, item, "image", item.image_sha256, tiff=tiff)
 
 
-@router.get(
+@file_route(
+    router,
     "/mask",
     operation_id="getItemMask",
     summary="Download an item's refined mask",
-    response_class=Response,
-    responses=file("image/png") | problem(404, 409),
+    openapi_extra={"parameters": FILE_HEADERS},
+    responses=file("image/png") | problem(404, 409, 412, 416),
 )
 def get_mask(job_id: JobPath, n: Index, tenant: Tenant, has: Has) -> Response:
     """The refined mask, the label to train on: 8-bit grey PNG, 255 where a pixel became defect, else 0."""
     item = _finished(has, tenant, job_id, n)
-    return StoredFile(has.storage, keys.item_mask(tenant, job_id, n), "image/png", str(item.mask_sha256))
+    return _file(has, keys.item_mask(tenant, job_id, n), job_id, item, "mask", item.mask_sha256)
 
 
-@router.get(
+@file_route(
+    router,
     "/preview",
     operation_id="getItemPreview",
     summary="Download an item's preview",
-    response_class=Response,
-    responses=file("image/png") | problem(404, 409),
+    openapi_extra={"parameters": FILE_HEADERS},
+    responses=file("image/png") | problem(404, 409, 412, 416),
 )
 def get_preview(job_id: JobPath, n: Index, tenant: Tenant, has: Has) -> Response:
     """A small 8-bit PNG to look at."""
     item = _finished(has, tenant, job_id, n)
-    key = keys.item_preview(tenant, job_id, n)
-    return StoredFile(has.storage, key, "image/png", f"{item.image_sha256}-preview")
+    return _file(has, keys.item_preview(tenant, job_id, n), job_id, item, "preview", item.preview_sha256)
+
+
+def _file(
+    has: Resources, key: str, job_id: str, item: Item, part: ItemPart, sha256: str | None, *, tiff: bool = False
+) -> StoredFile:
+    return StoredFile(
+        has.storage,
+        key,
+        "image/tiff" if tiff else "image/png",
+        etag=sha256
+        or f"{item.image_sha256}-{part}",  # of previews that were made before digests of them were kept
+        name=f"{job_id}-{item_file(item.index, part, tiff=tiff)}",
+        sha256=sha256,
+    )
 
 
 def _finished(has: Resources, tenant: str, job_id: str, n: int) -> Item:

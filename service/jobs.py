@@ -11,12 +11,14 @@ from pydantic import Field
 
 from flawsmith.contract import problems
 from flawsmith.contract.base import Schema
+from flawsmith.contract.files import INPUT_FILE, ITEM_PARTS, MASK_FILE
 from flawsmith.contract.ids import JobId
 from flawsmith.contract.jobs import ItemStatus, Job, JobPage, JobStatus
 from service import idempotency
+from service.archives import Archive
 from service.fields import no_query, query, query_parameters
-from service.files import StoredFile
-from service.openapi import Responses, file, problem
+from service.files import StoredFile, file_route
+from service.openapi import CONDITION_HEADERS, FILE_HEADERS, Responses, file, problem, whole_file
 from service.problems import ProblemError, not_found
 from service.resources import Has, Resources, Tenant
 from service.store import keys
@@ -24,8 +26,6 @@ from service.store.index import InvalidCursorError
 from service.store.jobs import JobNotFinalError
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
-
-ITEM_PARTS = ("image", "mask", "preview")
 
 CANCELED: Responses = {200: {"model": Job, "description": "The job as it is now."}}
 
@@ -139,35 +139,67 @@ def delete_job(job_id: JobPath, tenant: Tenant, has: Has) -> Response:
     return Response(status_code=204)
 
 
-@router.get(
+@file_route(
+    router,
     "/{job_id}/input",
     operation_id="getJobInput",
     summary="Download a job's input",
-    response_class=Response,
     dependencies=[Depends(no_query)],
-    responses=file("image/png") | problem(404),
+    openapi_extra={"parameters": FILE_HEADERS},
+    responses=file("image/png") | problem(404, 412, 416),
 )
 def get_input(job_id: JobPath, tenant: Tenant, has: Has) -> Response:
     """The canonical input as PNG: the image sent, decoded once, its EXIF orientation applied.
 
     Outside the requested mask every item equals it, bit for bit.
     """
-    find(has, tenant, job_id)
-    return StoredFile(has.storage, keys.job_input(tenant, job_id), "image/png", f"{job_id}-input")
+    job = find(has, tenant, job_id)
+    return _file(has, keys.job_input(tenant, job_id), job_id, INPUT_FILE, job.input_sha256)
 
 
-@router.get(
+@file_route(
+    router,
     "/{job_id}/mask",
     operation_id="getJobMask",
     summary="Download a job's requested mask",
-    response_class=Response,
     dependencies=[Depends(no_query)],
-    responses=file("image/png") | problem(404),
+    openapi_extra={"parameters": FILE_HEADERS},
+    responses=file("image/png") | problem(404, 412, 416),
 )
 def get_mask(job_id: JobPath, tenant: Tenant, has: Has) -> Response:
     """The requested mask as understood: 8-bit grey PNG, 255 where the defect may appear, else 0."""
-    find(has, tenant, job_id)
-    return StoredFile(has.storage, keys.job_mask(tenant, job_id), "image/png", f"{job_id}-mask")
+    job = find(has, tenant, job_id)
+    return _file(has, keys.job_mask(tenant, job_id), job_id, MASK_FILE, job.mask_sha256)
+
+
+@file_route(
+    router,
+    "/{job_id}/archive",
+    operation_id="getJobArchive",
+    summary="Download all results of a job",
+    dependencies=[Depends(no_query)],
+    openapi_extra={"parameters": CONDITION_HEADERS},
+    responses=whole_file("application/zip") | problem(404, 409, 412),
+)
+def get_archive(job_id: JobPath, tenant: Tenant, has: Has) -> Response:
+    """A ZIP of a final job: `job.json`, `input.png`, `mask.png`, and of every item that succeeded its files in
+    `images/`, `masks/` and `previews/`.
+
+    The same job gives the same bytes. It is made while it is sent and offers no ranges.
+    """
+    job = find(has, tenant, job_id)
+    if not job.status.is_final:
+        raise ProblemError(
+            problems.NOT_FINISHED,
+            f"{job_id} is {job.status}; ask again when GET /v1/jobs/{job_id} says that it is final",
+        )
+    return Archive(has.storage, has.jobs.manifest(tenant, job_id), job)
+
+
+def _file(has: Resources, key: str, job_id: str, name: str, sha256: str | None) -> StoredFile:
+    """A PNG of the job; without a digest (jobs made before they were kept) its name tells it from all others."""
+    etag = sha256 or f"{job_id}-{name.removesuffix('.png')}"
+    return StoredFile(has.storage, key, "image/png", etag=etag, name=f"{job_id}-{name}", sha256=sha256)
 
 
 def find(has: Resources, tenant: str, job_id: str) -> Job:

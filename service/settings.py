@@ -17,6 +17,13 @@ class ServiceSettings(StoreSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
 
+    header_timeout_s: Annotated[float, Field(gt=0)] = 10.0
+    """Longest wait for the headers of a request to be complete."""
+    body_timeout_s: Annotated[float, Field(gt=0)] = 20.0
+    """Longest pause of a client that sends a body or takes an answer; after it, 1 kB/s is the least on average."""
+    max_connections: Annotated[int, Field(ge=1)] = 512
+    """Connections served at once; further ones are answered 503."""
+
     max_upload_bytes: Annotated[int, Field(ge=1)] = 128_000_000
     """Largest file; a form of two may be twice this and one megabyte."""
     max_image_side: Annotated[int, Field(ge=1)] = 16_384

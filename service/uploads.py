@@ -41,7 +41,7 @@ ANSWERS: Responses = {
     status_code=201,
     response_model=None,
     openapi_extra={"requestBody": upload_body(), "parameters": [idempotency.PARAMETER]},
-    responses=ANSWERS | problem(400, 409, 413, 415),
+    responses=ANSWERS | problem(400, 408, 409, 413, 415),
 )
 async def create_upload(request: Request, tenant: Tenant, has: Has) -> Response:
     """Keep an image, to name it as `image` or `mask` in later requests; the same bytes give the same id."""

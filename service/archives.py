@@ -1,0 +1,130 @@
+"""All results of a job as one ZIP, made while it is sent: no copy on disk, no more in memory than a block."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+from zipstream import ZipStream
+
+from flawsmith.contract.files import INPUT_FILE, ITEM_PARTS, JOB_FILE, MASK_FILE, archive_member
+from flawsmith.contract.jobs import ItemStatus, Job
+from flawsmith.contract.manifests import RequestManifest
+from service.files import Kept
+from service.problems import not_found
+from service.store import keys
+from service.store.storage import Storage
+from service.streams import BLOCK_BYTES, Blocks, send_stream, stored
+
+MEDIA_TYPE = "application/zip"
+_LAYOUT = 1
+"""Changes whenever the same job would give other bytes."""
+_LOCAL_TIME = slice(10, 14)  # of a file's header: time and date as MS-DOS had them
+
+
+@dataclass(frozen=True)
+class _Member:
+    name: str
+    key: str
+    size: int
+
+
+class Archive(Kept):
+    """``job.json``, the inputs, and the files of every succeeded item of a final job.
+
+    The same job gives the same bytes: files are stored uncompressed (images are compressed already), in a fixed
+    order and with the time at which the job ended.
+    """
+
+    def __init__(self, storage: Storage, manifest: RequestManifest, job: Job) -> None:
+        """List what goes in.
+
+        Raises:
+            ProblemError: a file is gone.
+            StorageError: storage cannot say.
+        """
+        assert job.finished_at is not None
+        self._storage = storage
+        self._moment = job.finished_at
+        self._record = (job.model_dump_json(indent=2) + "\n").encode()
+        self._members = _members(storage, manifest, job)
+        contents = [_LAYOUT, self._record.decode(), [(member.name, member.size) for member in self._members]]
+        etag = hashlib.sha256(json.dumps(contents).encode()).hexdigest()
+        super().__init__(MEDIA_TYPE, etag, f'attachment; filename="{job.id}.zip"')
+        self.headers["Accept-Ranges"] = "none"
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        archive = _Zip(self._moment)
+        archive.add(self._record, JOB_FILE)
+        for member in self._members:
+            archive.add(stored(self._storage, member.key, 0, member.size), member.name, size=member.size)
+        self.headers["Content-Length"] = str(len(archive))
+        head = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        if scope["method"] == "HEAD":
+            await send(head)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        await send_stream(head, _in_blocks(iter(archive)), receive, send)
+
+
+class _Zip(ZipStream):  # type: ignore[misc]
+    """A ZIP of known length whose files all bear one time, where the library would write the present one."""
+
+    def __init__(self, moment: datetime) -> None:
+        super().__init__(sized=True)
+        self._moment = moment.astimezone(UTC)
+
+    def _gen_file_entry(self, **entry: Any) -> Iterator[bytes]:
+        chunks = super()._gen_file_entry(**entry)
+        header = bytearray(next(chunks))
+        moment = self._moment
+        header[_LOCAL_TIME] = struct.pack(
+            "<HH",
+            moment.hour << 11 | moment.minute << 5 | moment.second // 2,
+            (moment.year - 1980) << 9 | moment.month << 5 | moment.day,
+        )
+        yield bytes(header)
+        yield from chunks
+        self._filelist[-1].date_time = moment.timetuple()[:6]
+
+
+def _members(storage: Storage, manifest: RequestManifest, job: Job) -> list[_Member]:
+    tenant, tiff = manifest.tenant, manifest.image.source_format == "tiff"
+    names = {INPUT_FILE: keys.job_input(tenant, job.id), MASK_FILE: keys.job_mask(tenant, job.id)}
+    for item in job.items:
+        if item.status is ItemStatus.SUCCEEDED:
+            parts = zip(ITEM_PARTS, _keys(manifest, item.index), strict=True)
+            names |= {archive_member(item.index, part, tiff=tiff): key for part, key in parts}
+    sizes = storage.sizes(keys.job_prefix(tenant, job.id))
+    try:
+        return [_Member(name, key, sizes[key]) for name, key in names.items()]
+    except KeyError as error:
+        raise not_found("files of this job are gone: it was deleted") from error
+
+
+def _keys(manifest: RequestManifest, index: int) -> tuple[str, str, str]:
+    """Where image, mask and preview of an item are."""
+    tenant, job_id = manifest.tenant, manifest.job_id
+    return (
+        keys.item_image(tenant, job_id, index, manifest.image),
+        keys.item_mask(tenant, job_id, index),
+        keys.item_preview(tenant, job_id, index),
+    )
+
+
+def _in_blocks(chunks: Iterator[bytes]) -> Blocks:
+    """The same bytes in pieces that are worth a step each."""
+    waiting = bytearray()
+    for chunk in chunks:
+        waiting += chunk
+        if len(waiting) >= BLOCK_BYTES:
+            yield bytes(waiting)
+            waiting.clear()
+    if waiting:
+        yield bytes(waiting)
