@@ -17,6 +17,9 @@ if TYPE_CHECKING:
         AsyncFlawsmith as AsyncFlawsmith,
     )
     from flawsmith.client import (
+        CorruptDownloadError as CorruptDownloadError,
+    )
+    from flawsmith.client import (
         Download as Download,
     )
     from flawsmith.client import (
@@ -45,6 +48,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AsyncFlawsmith",
+    "CorruptDownloadError",
     "Download",
     "DownloadedItem",
     "Flawsmith",

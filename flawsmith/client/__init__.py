@@ -7,6 +7,7 @@ from flawsmith.client.calls import AugmentOptions
 from flawsmith.client.connection import DEFAULT_URL
 from flawsmith.client.downloads import Download, DownloadedItem
 from flawsmith.client.errors import (
+    CorruptDownloadError,
     FlawsmithError,
     InvalidParameterError,
     JobFailedError,
@@ -20,6 +21,7 @@ __all__ = [
     "DEFAULT_URL",
     "AsyncFlawsmith",
     "AugmentOptions",
+    "CorruptDownloadError",
     "Download",
     "DownloadedItem",
     "Flawsmith",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
@@ -19,9 +21,11 @@ from flawsmith.client.downloads import Download
 from flawsmith.client.images import ImageSource
 from flawsmith.client.listening import Listener
 from flawsmith.client.retries import PATIENT, Retries
+from flawsmith.client.transfers import Transfer, partial_file
 from flawsmith.client.waiting import ProgressCallback, Watch
 from flawsmith.contract.defect_types import DefectType
 from flawsmith.contract.events import JobEvent
+from flawsmith.contract.files import ItemPart
 from flawsmith.contract.health import Readiness
 from flawsmith.contract.jobs import AugmentationPlan, Job, JobStatus
 from flawsmith.contract.uploads import Upload
@@ -156,38 +160,95 @@ class AsyncFlawsmith:
 
     async def job_input(self, job: Job | str) -> bytes:
         """See `Flawsmith.job_input`."""
-        return await self._send(calls.job_input(calls.job_id_of(job)))
+        return await self._fetch(calls.job_input(calls.job_id_of(job)), downloads.input_sha256(job))
 
     async def job_mask(self, job: Job | str) -> bytes:
         """See `Flawsmith.job_mask`."""
-        return await self._send(calls.job_mask(calls.job_id_of(job)))
+        return await self._fetch(calls.job_mask(calls.job_id_of(job)), downloads.mask_sha256(job))
 
     async def item_image(self, job: Job | str, index: int) -> bytes:
         """See `Flawsmith.item_image`."""
-        return await self._send(calls.item_part(calls.job_id_of(job), index, "image"))
+        return await self._fetch_part(job, index, "image")
 
     async def item_mask(self, job: Job | str, index: int) -> bytes:
         """See `Flawsmith.item_mask`."""
-        return await self._send(calls.item_part(calls.job_id_of(job), index, "mask"))
+        return await self._fetch_part(job, index, "mask")
 
     async def item_preview(self, job: Job | str, index: int) -> bytes:
         """See `Flawsmith.item_preview`."""
-        return await self._send(calls.item_part(calls.job_id_of(job), index, "preview"))
+        return await self._fetch_part(job, index, "preview")
 
     async def download(self, job: Job | str, out_dir: str | os.PathLike[str]) -> Download:
         """See `Flawsmith.download`.
 
         Raises:
+            CorruptDownloadError: what came is not what the job says.
             OSError: the folder cannot be written.
         """
         final = await self.job(job)
         download = await asyncio.to_thread(downloads.begin, final, out_dir)
         for item in downloads.finished_items(final):
-            parts = {
-                part: await self._send(calls.item_part(final.id, item.index, part)) for part in downloads.PARTS
-            }
-            await asyncio.to_thread(downloads.save_item, download, item, parts)
+            paths = downloads.targets(download, item)
+            for part, path in paths.items():
+                sha256 = downloads.part_sha256(final, item.index, part)
+                with partial_file(path) as file:
+                    await self._transfer(Transfer(calls.item_part(final.id, item.index, part), file, sha256))
+            downloads.end_item(download, item, paths)
         return download
+
+    async def archive(self, job: Job | str, path: str | os.PathLike[str]) -> Path:
+        """See `Flawsmith.archive`.
+
+        Raises:
+            CorruptDownloadError: what came is not what the job says.
+            OSError: the file cannot be written.
+        """
+        final, target = await self.job(job), Path(path)
+        with partial_file(target) as file:
+            await self._transfer(Transfer(calls.archive(final.id), file, None))
+            file.flush()
+            await asyncio.to_thread(downloads.check_archive, final, Path(file.name))
+        return target
+
+    async def _fetch_part(self, job: Job | str, index: int, part: ItemPart) -> bytes:
+        call = calls.item_part(calls.job_id_of(job), index, part)
+        return await self._fetch(call, downloads.part_sha256(job, index, part))
+
+    async def _fetch(self, call: Call[None], sha256: str | None) -> bytes:
+        """A file as bytes."""
+        target = io.BytesIO()
+        await self._transfer(Transfer(call, target, sha256))
+        return target.getvalue()
+
+    async def _transfer(self, transfer: Transfer) -> None:
+        """Bring a file here, going on after breaks for as long as each attempt brings something."""
+        attempt = 0
+        while True:
+            before = transfer.received
+            outcome = await self._attempt_transfer(transfer)
+            if outcome is None:
+                return
+            attempt = 0 if transfer.received > before else attempt
+            pause = self._connection.retries.pause(transfer.call, attempt, outcome)
+            if pause is None:
+                self._connection.result(transfer.call, outcome)
+                return
+            await asyncio.sleep(pause)
+            attempt += 1
+
+    async def _attempt_transfer(self, transfer: Transfer) -> httpx.Response | httpx.RequestError | None:
+        """None if the file is here."""
+        arguments = transfer.call.arguments() | {"headers": transfer.request(), "follow_redirects": True}
+        try:
+            async with self._http.stream(**arguments) as answer:
+                if not transfer.begin(answer):
+                    await answer.aread()
+                    return answer
+                async for chunk in answer.aiter_bytes():
+                    await asyncio.to_thread(transfer.feed, chunk)
+        except httpx.RequestError as error:
+            return error
+        return None if transfer.is_whole() else httpx.ReadError("the file changed between two parts of it")
 
     async def _send(self, call: Call[T], retries: Retries | None = None) -> T:
         for attempt in itertools.count():

@@ -16,6 +16,7 @@ from flawsmith.client.errors import FlawsmithError, InvalidParameterError
 from flawsmith.client.images import ImageFile, ImageSource, image_file, upload_id
 from flawsmith.contract.augmentations import AugmentationParameters
 from flawsmith.contract.defect_types import DefectType, DefectTypeList
+from flawsmith.contract.files import ItemPart
 from flawsmith.contract.health import Readiness
 from flawsmith.contract.jobs import AugmentationPlan, Job, JobPage, JobStatus
 from flawsmith.contract.uploads import Upload
@@ -24,8 +25,6 @@ T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
-
-ItemPart = Literal["image", "mask", "preview"]
 
 
 @dataclass(frozen=True)
@@ -140,16 +139,20 @@ def delete(job_id: str) -> Call[None]:
     return Call("DELETE", f"/v1/jobs/{quote(job_id, safe='')}", _nothing)
 
 
-def job_input(job_id: str) -> Call[bytes]:
-    return Call("GET", f"/v1/jobs/{quote(job_id, safe='')}/input", _bytes, repeatable=True)
+def job_input(job_id: str) -> Call[None]:
+    return _file(job_id, "input")
 
 
-def job_mask(job_id: str) -> Call[bytes]:
-    return Call("GET", f"/v1/jobs/{quote(job_id, safe='')}/mask", _bytes, repeatable=True)
+def job_mask(job_id: str) -> Call[None]:
+    return _file(job_id, "mask")
 
 
-def item_part(job_id: str, index: int, part: ItemPart) -> Call[bytes]:
-    return Call("GET", f"/v1/jobs/{quote(job_id, safe='')}/items/{index}/{part}", _bytes, repeatable=True)
+def item_part(job_id: str, index: int, part: ItemPart) -> Call[None]:
+    return _file(job_id, f"items/{index}/{part}")
+
+
+def archive(job_id: str) -> Call[None]:
+    return _file(job_id, "archive")
 
 
 def defect_types() -> Call[list[DefectType]]:
@@ -223,8 +226,22 @@ def _model(model: type[M]) -> Callable[[httpx.Response], M]:
     return lambda answer: model.model_validate_json(answer.content)
 
 
-def _bytes(answer: httpx.Response) -> bytes:
-    return answer.content
+def _file(job_id: str, path: str) -> Call[None]:
+    """A file of a job; its bytes are not read as an answer but as a `Transfer`."""
+    return Call("GET", f"/v1/jobs/{quote(job_id, safe='')}/{path}", _no_file, repeatable=True)
+
+
+def _no_file(answer: httpx.Response) -> None:
+    """Refuse a success without a file in it.
+
+    Raises:
+        FlawsmithError: always.
+    """
+    raise FlawsmithError(
+        f"{answer.request.url.copy_with(query=None)} answered {answer.status_code} where a file was expected; "
+        "check the address and the version",
+        status=answer.status_code,
+    )
 
 
 def _nothing(answer: httpx.Response) -> None:

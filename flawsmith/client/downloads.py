@@ -1,18 +1,29 @@
-"""A job's results as files in a folder."""
+"""A job's results as files: in a folder, or in one archive."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flawsmith.client.calls import ItemPart
+from flawsmith.client.errors import CorruptDownloadError
+from flawsmith.client.transfers import partial_file
+from flawsmith.contract.files import (
+    INPUT_FILE,
+    ITEM_PARTS,
+    JOB_FILE,
+    MASK_FILE,
+    ItemPart,
+    archive_member,
+    item_file,
+)
 from flawsmith.contract.jobs import Item, ItemStatus, Job
 
-JOB_FILE = "job.json"
-
-PARTS: tuple[ItemPart, ...] = ("image", "mask", "preview")
+_CHUNK_BYTES = 1 << 20
+_TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 @dataclass(frozen=True)
@@ -44,29 +55,67 @@ def begin(job: Job, out_dir: str | os.PathLike[str]) -> Download:
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
     job_file = folder / JOB_FILE
-    write(job_file, (job.model_dump_json(indent=2) + "\n").encode())
+    with partial_file(job_file) as file:
+        file.write((job.model_dump_json(indent=2) + "\n").encode())
     return Download(folder, job_file)
 
 
-def save_item(download: Download, item: Item, files: dict[ItemPart, bytes]) -> None:
-    """Write the files of ``item`` and note where they are."""
-    paths = {part: download.folder / f"{_stem(item, part)}{_suffix(data)}" for part, data in files.items()}
-    for part, data in files.items():
-        write(paths[part], data)
-    download.items.append(DownloadedItem(item.index, paths["image"], paths["mask"], paths["preview"]))
+def targets(download: Download, item: Item) -> dict[ItemPart, Path]:
+    """Where the files of ``item`` go."""
+    return {part: download.folder / item_file(item.index, part) for part in ITEM_PARTS}
 
 
-def write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_bytes(data)
-    partial.replace(path)
+def end_item(download: Download, item: Item, files: dict[ItemPart, Path]) -> None:
+    """Note that the files of ``item`` are there; an image that proves to be a TIFF is called one."""
+    image = files["image"]
+    with image.open("rb") as file:
+        is_tiff = file.read(4) in _TIFF_BEGINNINGS
+    if is_tiff:
+        image = image.replace(download.folder / item_file(item.index, "image", tiff=True))
+    download.items.append(DownloadedItem(item.index, image, files["mask"], files["preview"]))
 
 
-def _stem(item: Item, part: ItemPart) -> str:
-    stem = f"item-{item.index:02d}"
-    return stem if part == "image" else f"{stem}-{part}"
+def input_sha256(job: Job | str) -> str | None:
+    return None if isinstance(job, str) else job.input_sha256
 
 
-def _suffix(data: bytes) -> str:
-    return ".tif" if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") else ".png"
+def mask_sha256(job: Job | str) -> str | None:
+    return None if isinstance(job, str) else job.mask_sha256
+
+
+def part_sha256(job: Job | str, index: int, part: ItemPart) -> str | None:
+    """What the job says about the digest of a file, if it is known here."""
+    if isinstance(job, str):
+        return None
+    digests: list[str | None] = [getattr(item, f"{part}_sha256") for item in job.items if item.index == index]
+    return digests[0] if digests else None
+
+
+def check_archive(job: Job, path: Path) -> None:
+    """Hold an archive against the digests that the job names.
+
+    Raises:
+        CorruptDownloadError: it is broken, lacks a file, or a file is another one.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+            for name, sha256 in _digests(job, names).items():
+                with archive.open(name) as member:
+                    digest = hashlib.sha256()
+                    while chunk := member.read(_CHUNK_BYTES):
+                        digest.update(chunk)
+                if sha256 is not None and digest.hexdigest() != sha256:
+                    raise CorruptDownloadError(f"{name} in the archive of {job.id} is not what the job says")
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise CorruptDownloadError(f"the archive of {job.id} is broken: {error}") from error
+
+
+def _digests(job: Job, names: set[str]) -> dict[str, str | None]:
+    """Files that the archive must hold, and their digests where these are known."""
+    digests = {INPUT_FILE: job.input_sha256, MASK_FILE: job.mask_sha256}
+    for item in finished_items(job):
+        tiff = archive_member(item.index, "image", tiff=True) in names
+        for part in ITEM_PARTS:
+            digests[archive_member(item.index, part, tiff=tiff)] = part_sha256(job, item.index, part)
+    return digests

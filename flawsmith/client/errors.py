@@ -26,9 +26,8 @@ class FlawsmithError(Exception):
         except ValidationError:
             body = " ".join(response.text.split())[:200]
             said = f": {body}" if body else ""
-            return cls(
-                f"{response.request.url} answered {response.status_code}{said}", status=response.status_code
-            )
+            url = response.request.url.copy_with(query=None)  # which may hold a signature
+            return cls(f"{url} answered {response.status_code}{said}", status=response.status_code)
         at = f" (field {problem.field})" if problem.field else ""
         return cls(f"{problem.title}: {problem.detail}{at}", problem=problem, status=response.status_code)
 
@@ -55,6 +54,10 @@ class InvalidParameterError(FlawsmithError, ValueError):
     def from_validation(cls, error: ValidationError) -> InvalidParameterError:
         faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         return cls("; ".join(faults))
+
+
+class CorruptDownloadError(FlawsmithError):
+    """What arrived is not the file that the service promised; nothing of it was kept."""
 
 
 class JobFailedError(FlawsmithError):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
@@ -19,9 +21,11 @@ from flawsmith.client.downloads import Download
 from flawsmith.client.images import ImageSource
 from flawsmith.client.listening import Listener
 from flawsmith.client.retries import PATIENT, Retries
+from flawsmith.client.transfers import Transfer, partial_file
 from flawsmith.client.waiting import ProgressCallback, Watch
 from flawsmith.contract.defect_types import DefectType
 from flawsmith.contract.events import JobEvent
+from flawsmith.contract.files import ItemPart
 from flawsmith.contract.health import Readiness
 from flawsmith.contract.jobs import AugmentationPlan, Job, JobStatus
 from flawsmith.contract.uploads import Upload
@@ -33,7 +37,9 @@ class Flawsmith:
     """A Flawsmith service.
 
     Every method raises `FlawsmithError` when the service refuses, with the service's problem in it, and
-    `ServiceUnreachableError` when it does not answer. Close it, or use it as a context manager.
+    `ServiceUnreachableError` when it does not answer. Files are held against their digests, and when a connection
+    breaks, what is missing of one is asked for again; `CorruptDownloadError` says that a file is not what it should
+    be. Close it, or use it as a context manager.
 
     Args:
         url: where the service listens.
@@ -192,36 +198,95 @@ class Flawsmith:
 
     def job_input(self, job: Job | str) -> bytes:
         """The canonical input of the job, a PNG file: what its items differ from only inside the mask."""
-        return self._send(calls.job_input(calls.job_id_of(job)))
+        return self._fetch(calls.job_input(calls.job_id_of(job)), downloads.input_sha256(job))
 
     def job_mask(self, job: Job | str) -> bytes:
         """The requested mask of the job as the service understood it, a PNG file."""
-        return self._send(calls.job_mask(calls.job_id_of(job)))
+        return self._fetch(calls.job_mask(calls.job_id_of(job)), downloads.mask_sha256(job))
 
     def item_image(self, job: Job | str, index: int) -> bytes:
         """The synthetic image of an item: a PNG file, or TIFF if the input was one."""
-        return self._send(calls.item_part(calls.job_id_of(job), index, "image"))
+        return self._fetch_part(job, index, "image")
 
     def item_mask(self, job: Job | str, index: int) -> bytes:
         """The refined mask of an item, a PNG file."""
-        return self._send(calls.item_part(calls.job_id_of(job), index, "mask"))
+        return self._fetch_part(job, index, "mask")
 
     def item_preview(self, job: Job | str, index: int) -> bytes:
         """Input, item and labelled item side by side, small and in 8 bits: a PNG file to look at."""
-        return self._send(calls.item_part(calls.job_id_of(job), index, "preview"))
+        return self._fetch_part(job, index, "preview")
 
     def download(self, job: Job | str, out_dir: str | os.PathLike[str]) -> Download:
         """Write ``job.json`` and the image, mask and preview of every finished item into ``out_dir``.
 
         Raises:
+            CorruptDownloadError: what came is not what the job says.
             OSError: the folder cannot be written.
         """
         final = self.job(job)
         download = downloads.begin(final, out_dir)
         for item in downloads.finished_items(final):
-            parts = {part: self._send(calls.item_part(final.id, item.index, part)) for part in downloads.PARTS}
-            downloads.save_item(download, item, parts)
+            paths = downloads.targets(download, item)
+            for part, path in paths.items():
+                sha256 = downloads.part_sha256(final, item.index, part)
+                with partial_file(path) as file:
+                    self._transfer(Transfer(calls.item_part(final.id, item.index, part), file, sha256))
+            downloads.end_item(download, item, paths)
         return download
+
+    def archive(self, job: Job | str, path: str | os.PathLike[str]) -> Path:
+        """Write all results of a final job as one ZIP to ``path``, checked against the job's digests.
+
+        Raises:
+            CorruptDownloadError: what came is not what the job says.
+            OSError: the file cannot be written.
+        """
+        final, target = self.job(job), Path(path)
+        with partial_file(target) as file:
+            self._transfer(Transfer(calls.archive(final.id), file, None))
+            file.flush()
+            downloads.check_archive(final, Path(file.name))
+        return target
+
+    def _fetch_part(self, job: Job | str, index: int, part: ItemPart) -> bytes:
+        call = calls.item_part(calls.job_id_of(job), index, part)
+        return self._fetch(call, downloads.part_sha256(job, index, part))
+
+    def _fetch(self, call: Call[None], sha256: str | None) -> bytes:
+        """A file as bytes."""
+        target = io.BytesIO()
+        self._transfer(Transfer(call, target, sha256))
+        return target.getvalue()
+
+    def _transfer(self, transfer: Transfer) -> None:
+        """Bring a file here, going on after breaks for as long as each attempt brings something."""
+        attempt = 0
+        while True:
+            before = transfer.received
+            outcome = self._attempt_transfer(transfer)
+            if outcome is None:
+                return
+            attempt = 0 if transfer.received > before else attempt
+            pause = self._connection.retries.pause(transfer.call, attempt, outcome)
+            if pause is None:
+                self._connection.result(transfer.call, outcome)
+                return
+            time.sleep(pause)
+            attempt += 1
+
+    def _attempt_transfer(self, transfer: Transfer) -> httpx.Response | httpx.RequestError | None:
+        """None if the file is here."""
+        arguments = transfer.call.arguments() | {"headers": transfer.request(), "follow_redirects": True}
+        try:
+            with self._http.stream(**arguments) as answer:
+                if not transfer.begin(answer):
+                    answer.read()
+                    return answer
+                for chunk in answer.iter_bytes():
+                    transfer.feed(chunk)
+        except httpx.RequestError as error:
+            return error
+        return None if transfer.is_whole() else httpx.ReadError("the file changed between two parts of it")
 
     def _send(self, call: Call[T], retries: Retries | None = None) -> T:
         for attempt in itertools.count():
