@@ -30,6 +30,8 @@ defect type; get the same photo with that defect inside the mask, and a mask of 
 Work runs in the background: `POST /v1/augmentations` answers `202` with the job's address, and
 `GET /v1/jobs/{job_id}` says when its items are there.
 
+Files never change. `HEAD` is offered wherever `GET` answers a file.
+
 Every refusal is `application/problem+json` (RFC 9457) with a stable `type`, the `field` at fault and a `detail`
 that says what to do. Unknown and repeated fields are refused. Times are RFC 3339 in UTC; ids are opaque.
 """

@@ -9,6 +9,7 @@ import typer
 from flawsmith import __version__
 from flawsmith.cli import exits
 from flawsmith.cli.defects import defects
+from flawsmith.cli.download import download
 from flawsmith.cli.generate import generate
 from flawsmith.cli.jobs import cancel, delete, jobs
 from flawsmith.cli.terminal import fail, say
@@ -22,7 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Realistic, labelled defects on photos of good parts.",
 )
-for command in (up, generate, watch, defects, jobs, cancel, delete):
+for command in (up, generate, watch, defects, jobs, download, cancel, delete):
     app.command()(command)
 
 

@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 
 from flawsmith.cli import exits
-from flawsmith.cli.generation import InterruptedWaitError, Result, generate_into
+from flawsmith.cli.generation import InterruptedWaitError, as_json, generate_into, tell_result
 from flawsmith.cli.options import DEFAULT_URL, Json, Url
-from flawsmith.cli.overview import caption
-from flawsmith.cli.terminal import fail, say, say_json, tell
+from flawsmith.cli.terminal import fail, say_json
 from flawsmith.client import AugmentOptions, Flawsmith
 from flawsmith.contract.augmentations import MAX_COUNT, MAX_SEED
 from flawsmith.contract.jobs import Job, JobStatus
@@ -82,38 +81,11 @@ def generate(
         except OSError as error:
             fail(f"the results cannot be written: {error}")
     if json:
-        say_json(_as_json(result))
+        say_json(as_json(result))
     else:
-        _print(result)
+        tell_result(result)
     if result.job.status is not JobStatus.SUCCEEDED:
         fail(_why(result.job))
-
-
-def _print(result: Result) -> None:
-    for item in result.job.items:
-        if item.error is not None:
-            tell(f"item {item.index} failed: {item.error.detail}")
-        else:
-            tell(caption(result.job, item))
-    for path in result.paths():
-        say(str(path))
-
-
-def _as_json(result: Result) -> dict[str, object]:
-    return {
-        "job": result.job.model_dump(mode="json"),
-        "folder": str(result.download.folder),
-        "overview": str(result.overview) if result.overview else None,
-        "items": [
-            {
-                "index": item.index,
-                "image": str(item.image),
-                "mask": str(item.mask),
-                "preview": str(item.preview),
-            }
-            for item in result.download.items
-        ],
-    }
 
 
 def _why(job: Job) -> str:

@@ -10,10 +10,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.prompt import Confirm
 
 from flawsmith.cli.overview import Entry, caption, write_overview
-from flawsmith.cli.terminal import messages, tell
+from flawsmith.cli.terminal import messages, say, tell
 from flawsmith.client import AugmentOptions, Download, Flawsmith, FlawsmithError
 from flawsmith.contract.base import now
-from flawsmith.contract.jobs import Job
+from flawsmith.contract.jobs import ItemStatus, Job
 
 CANCEL_PATIENCE_S = 30.0
 
@@ -70,6 +70,35 @@ def collect(client: Flawsmith, job: Job, folder: Path) -> Result:
     entries = [Entry(caption(job, items[file.index]), file.preview) for file in download.items]
     sheet = write_overview(entries, folder / "overview.png") if entries else None
     return Result(job, download, entries, sheet)
+
+
+def tell_result(result: Result) -> None:
+    """What became of each item, and where the files are, for a person."""
+    for item in result.job.items:
+        if item.error is not None:
+            tell(f"item {item.index} failed: {item.error.detail}")
+        elif item.status is ItemStatus.SUCCEEDED:
+            tell(caption(result.job, item))
+    for path in result.paths():
+        say(str(path))
+
+
+def as_json(result: Result) -> dict[str, object]:
+    """The same for a program."""
+    return {
+        "job": result.job.model_dump(mode="json"),
+        "folder": str(result.download.folder),
+        "overview": str(result.overview) if result.overview else None,
+        "items": [
+            {
+                "index": item.index,
+                "image": str(item.image),
+                "mask": str(item.mask),
+                "preview": str(item.preview),
+            }
+            for item in result.download.items
+        ],
+    }
 
 
 def _watched(client: Flawsmith, job: Job) -> Job:

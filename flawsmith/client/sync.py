@@ -38,8 +38,8 @@ class Flawsmith:
 
     Every method raises `FlawsmithError` when the service refuses, with the service's problem in it, and
     `ServiceUnreachableError` when it does not answer. Files are held against their digests, and when a connection
-    breaks, what is missing of one is asked for again; `CorruptDownloadError` says that a file is not what it should
-    be. Close it, or use it as a context manager.
+    breaks, what is missing of one is asked for again; `CorruptDownloadError` says that a file is not what it
+    should be. Close it, or use it as a context manager.
 
     Args:
         url: where the service listens.

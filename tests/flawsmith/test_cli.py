@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,27 @@ def test_jobs_are_listed_canceled_and_deleted(up: Up, part: Part) -> None:
     gone = run_flawsmith("delete", job.id, "--url", up.url)
     assert gone.returncode == 1
     assert job.id in gone.stderr
+
+
+def test_an_earlier_job_is_downloaded(up: Up, part: Part, tmp_path: Path) -> None:
+    with Flawsmith(up.url) as client:
+        job = client.wait(client.augment(part.image, part.mask, "scratch", steps=4, min_quality=0.0), timeout=60)
+    out, archive = tmp_path / "out", tmp_path / "new" / "results.zip"
+
+    folder = run_flawsmith("download", job.id, "--out", out, "--url", up.url)
+    assert folder.returncode == 0, folder.stderr
+    names = ["overview.png", "item-00.png", "item-00-mask.png", "item-00-preview.png", "job.json"]
+    assert folder.stdout.splitlines() == [str(out / name) for name in names]
+
+    one = run_flawsmith("download", job.id, "--archive", archive, "--url", up.url)
+    assert (one.returncode, one.stdout) == (0, f"{archive}\n"), one.stderr
+    with zipfile.ZipFile(archive) as opened:
+        assert opened.read("images/item-00.png") == (out / "item-00.png").read_bytes()
+
+    assert run_flawsmith("download", job.id, "--out", out, "--archive", archive, "--url", up.url).returncode == 2
+    lost = run_flawsmith("download", "job_00000000000000000000000000", "--url", up.url)
+    assert lost.returncode == 1
+    assert "no job has the id" in lost.stderr
 
 
 def test_the_version_is_printed() -> None:

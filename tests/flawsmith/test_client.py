@@ -6,6 +6,7 @@ import asyncio
 import io
 import itertools
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,14 @@ from PIL import Image
 
 from flawsmith import (
     AsyncFlawsmith,
+    CorruptDownloadError,
     Flawsmith,
     FlawsmithError,
     InvalidParameterError,
     JobTimeoutError,
     ServiceUnreachableError,
 )
+from flawsmith.client.downloads import check_archive
 from flawsmith.contract import problems
 from flawsmith.contract.jobs import Job, JobStatus
 from tests.flawsmith.conftest import Part
@@ -66,6 +69,28 @@ def test_it_draws_and_downloads(up: Up, part: Part, tmp_path: Path) -> None:
     assert np.array_equal(pixels(before), pixels(part.image.read_bytes()))
     assert np.array_equal(pixels(after)[~requested], pixels(before)[~requested])
     assert not (pixels(refined) > 0)[~requested].any()
+
+
+def test_an_archive_is_one_file_with_everything(up: Up, part: Part, tmp_path: Path) -> None:
+    with Flawsmith(up.url) as client:
+        job = client.augment(part.image, part.mask, "scratch", count=2, seed=7, steps=4, min_quality=0.0)
+        job = client.wait(job, timeout=60)
+        path = client.archive(job.id, tmp_path / "results.zip")
+        download = client.download(job, tmp_path / "folder")
+        assert client.job_input(job.id) == client.job_input(job)
+    with zipfile.ZipFile(path) as archive:
+        assert Job.model_validate_json(archive.read("job.json")) == job
+        for item in download.items:
+            assert archive.read(f"images/{item.image.name}") == item.image.read_bytes()
+            assert archive.read(f"masks/{item.mask.name}") == item.mask.read_bytes()
+            assert archive.read(f"previews/{item.preview.name}") == item.preview.read_bytes()
+        damaged = tmp_path / "damaged.zip"
+        with zipfile.ZipFile(damaged, "w") as copy:
+            for name in archive.namelist():
+                copy.writestr(name, archive.read(name) + (b"x" if name.startswith("masks/") else b""))
+    check_archive(job, path)
+    with pytest.raises(CorruptDownloadError, match="masks/item-00-mask"):
+        check_archive(job, damaged)
 
 
 def test_paths_bytes_pictures_and_uploads_are_the_same_request(up: Up, part: Part) -> None:
@@ -213,6 +238,8 @@ def test_async_does_the_same(up: Up, part: Part, tmp_path: Path) -> None:
             assert download.items[0].image.read_bytes() == await client.item_image(done[0], 0)
             assert download.items[0].mask.read_bytes() == await client.item_mask(done[0], 0)
             assert download.items[0].preview.read_bytes() == await client.item_preview(done[0], 0)
+            archive = await client.archive(done[0], tmp_path / "results.zip")
+            assert zipfile.is_zipfile(archive)
             assert await client.job_input(jobs[0])
             assert await client.job_mask(jobs[0])
             assert {job.id for job in jobs} <= {job.id async for job in client.jobs(page_size=1)}

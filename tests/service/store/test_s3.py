@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,27 @@ def test_a_server_that_ignores_ranges_is_not_believed(
     monkeypatch.setattr(storage.client, "get_object", lambda Range="", **arguments: get_object(**arguments))
     with pytest.raises(StorageError, match="part"), storage.open("default/a", 3):
         pass
+
+
+def test_a_body_that_breaks_off_is_an_error(s3_server: S3Server) -> None:
+    """A server that promises a hundred bytes and hangs up after ten."""
+    with socket.create_server((HOST, 0)) as listening:
+
+        def answer_in_part() -> None:
+            opened, _ = listening.accept()
+            with opened:
+                opened.recv(65536)
+                opened.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n0123456789")
+
+        server = threading.Thread(target=answer_in_part)
+        server.start()
+        endpoint = f"http://{HOST}:{listening.getsockname()[1]}"
+        storage = open_storage(s3_settings(s3_server, "bucket", s3_endpoint_url=endpoint, s3_max_attempts=1))
+        with storage.open("default/a") as stream:
+            assert stream.read(10) == b"0123456789"
+            with pytest.raises(StorageError):
+                stream.read(10)
+        server.join()
 
 
 def test_prefixes_keep_stores_apart(s3_server: S3Server, bucket: str) -> None:
