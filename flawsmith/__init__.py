@@ -32,6 +32,9 @@ if TYPE_CHECKING:
         FlawsmithError as FlawsmithError,
     )
     from flawsmith.client import (
+        InsecureAddressWarning as InsecureAddressWarning,
+    )
+    from flawsmith.client import (
         InvalidParameterError as InvalidParameterError,
     )
     from flawsmith.client import (
@@ -53,6 +56,7 @@ __all__ = [
     "DownloadedItem",
     "Flawsmith",
     "FlawsmithError",
+    "InsecureAddressWarning",
     "InvalidParameterError",
     "JobFailedError",
     "JobTimeoutError",

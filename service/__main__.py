@@ -7,13 +7,14 @@ from contextlib import suppress
 
 from uvicorn.config import STARTUP_FAILURE
 
+from service.listening import settled
 from service.server import create_server
 from service.settings import ServiceSettings
 
 
 def main() -> None:
     """Serve until stopped."""
-    server = create_server(ServiceSettings())
+    server = create_server(settled(ServiceSettings()))
     with suppress(KeyboardInterrupt):
         server.run()
     if not server.started:

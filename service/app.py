@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 import flawsmith
 from service import augmentations, defect_types, events, health, items, jobs, openapi, problems, uploads
+from service.access import permit
+from service.limits import RateLimitHeaders
 from service.resources import open_resources
 from service.settings import ServiceSettings
 
@@ -33,8 +35,13 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     for module in (uploads, augmentations, jobs, events, items, defect_types):
-        app.include_router(module.router, responses=openapi.problem(422, 500, 503))
+        app.include_router(
+            module.router,
+            dependencies=[Depends(permit)],
+            responses=openapi.problem(401, 403, 422, 429, 500, 503),
+        )
     app.include_router(health.router)
+    app.add_middleware(RateLimitHeaders)
     problems.install(app)
     openapi.install(app)
     return app

@@ -29,7 +29,7 @@ from service.images.door import Admitted
 from service.images.errors import ImageError
 from service.openapi import Responses, augmentation_body, location, problem
 from service.problems import ProblemError
-from service.resources import Has, Resources, Tenant
+from service.resources import Has, Quota, Resources, Tenant
 from service.store import keys
 from service.store.jobs import answer_of
 from service.store.storage import ObjectNotFoundError, Storage
@@ -64,9 +64,9 @@ class Sent:
     status_code=202,
     response_model=None,
     openapi_extra={"requestBody": augmentation_body(), "parameters": [idempotency.PARAMETER]},
-    responses=ANSWERS | problem(400, 408, 409, 413, 415, 429),
+    responses=ANSWERS | problem(400, 408, 409, 413, 415),
 )
-async def create_augmentation(request: Request, tenant: Tenant, has: Has) -> Response:
+async def create_augmentation(request: Request, tenant: Tenant, quota: Quota, has: Has) -> Response:
     """Draw `count` synthetic images of one normal image with one defect type.
 
     Send the two images as files of a form, or upload them first and send their ids as JSON. The same request with
@@ -85,7 +85,7 @@ async def create_augmentation(request: Request, tenant: Tenant, has: Has) -> Res
                 return attempt.replay
             async with has.turn():
                 admitted = await _admit(has, sent)
-                return await _carry_out(has, tenant, attempt, sent.parameters.dry_run, resolved, admitted)
+                return await _carry_out(has, tenant, quota, attempt, sent.parameters.dry_run, resolved, admitted)
 
 
 async def _read_form(
@@ -227,6 +227,7 @@ async def _admit(has: Resources, sent: Sent) -> Admitted:
 async def _carry_out(
     has: Resources,
     tenant: str,
+    quota: int | None,
     attempt: Attempt,
     dry_run: bool,
     resolved: ResolvedAugmentation,
@@ -266,7 +267,12 @@ async def _carry_out(
         warnings=admitted.warnings,
     )
     await run_in_threadpool(
-        has.jobs.accept, manifest, admitted.png, admitted.mask_png, reservation=attempt.reservation
+        has.jobs.accept,
+        manifest,
+        admitted.png,
+        admitted.mask_png,
+        quota=quota,
+        reservation=attempt.reservation,
     )
     attempt.kept = True
     return respond(answer_of(manifest))

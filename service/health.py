@@ -10,7 +10,8 @@ from fastapi import APIRouter, Response
 
 import flawsmith
 from flawsmith.contract.health import Health, Readiness
-from service.resources import Has, Tenant
+from flawsmith.contract.ids import DEFAULT_TENANT
+from service.resources import Has
 
 router = APIRouter(tags=["health"])
 
@@ -33,7 +34,7 @@ async def healthz() -> Health:
     response_description="It would.",
     responses={503: {"model": Readiness, "description": "Not ready: the body says which part is missing."}},
 )
-async def readyz(response: Response, tenant: Tenant, has: Has) -> Readiness:
+async def readyz(response: Response, has: Has) -> Readiness:
     """Ready: queue and storage answer, a compute worker lives, and a defect type is there to draw."""
     found: dict[str, int | None] = {}
 
@@ -42,7 +43,7 @@ async def readyz(response: Response, tenant: Tenant, has: Has) -> Readiness:
 
     def defect_types() -> int:
         has.storage.check()
-        return len(has.registry.list(tenant))
+        return len(has.registry.list(DEFAULT_TENANT))
 
     async with anyio.create_task_group() as group:
         group.start_soon(ask, "workers", has.probe.workers)

@@ -15,6 +15,7 @@ from pydantic.json_schema import models_json_schema
 from flawsmith.contract import problems
 from flawsmith.contract.augmentations import AugmentationParameters, AugmentationRequest
 from flawsmith.contract.problems import Problem
+from service.access import scope_of
 from service.fields import shape
 from service.problems import MEDIA_TYPE
 
@@ -34,7 +35,32 @@ Files never change. `HEAD` is offered wherever `GET` answers a file.
 
 Every refusal is `application/problem+json` (RFC 9457) with a stable `type`, the `field` at fault and a `detail`
 that says what to do. Unknown and repeated fields are refused. Times are RFC 3339 in UTC; ids are opaque.
+
+Once the service has API keys every operation but `/healthz` and `/readyz` needs one with the scope that it names,
+sent as `Authorization: Bearer fsk_…`. A key sees what belongs to its tenant; to it, all else does not exist.
+Answers say in `RateLimit-Policy` and `RateLimit` how many more requests the tenant may make.
 """
+
+_HEADERS = {
+    "RateLimit-Policy": {
+        "description": "How many requests (`q`) are allowed in how many seconds (`w`), as in "
+        "draft-ietf-httpapi-ratelimit-headers. Absent where there is no limit.",
+        "required": False,
+        "schema": {"type": "string"},
+        "example": '"requests";q=3000;w=60',
+    },
+    "RateLimit": {
+        "description": "How many more requests are allowed (`r`), and in how many seconds it is more (`t`).",
+        "required": False,
+        "schema": {"type": "string"},
+        "example": '"requests";r=2999;t=60',
+    },
+}
+_NOT_COUNTED = ("401", "500")
+"""Answers to requests whose tenant is not known, or that failed outside of everything."""
+_CHALLENGE = {"WWW-Authenticate": {"description": "How to authenticate.", "schema": {"type": "string"}}}
+_RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
+_OF_PROBLEMS = {401: _CHALLENGE, 403: _CHALLENGE, 429: _RETRY_AFTER, 503: _RETRY_AFTER}
 
 _BINARY = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
 _IMAGE_FORMATS = "PNG, JPEG, TIFF, BMP or WebP; grey or RGB, with or without alpha, 8 or 16 bits"
@@ -214,8 +240,10 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
     components = document["components"]
     components["schemas"] = dict(sorted((components["schemas"] | _schemas()).items()))
     components["responses"] = {}
+    components["headers"] = _HEADERS
     for path in document["paths"].values():
-        for operation in path.values():
+        for method, operation in path.items():
+            _say_who_may(method, operation)
             responses = dict(sorted(operation["responses"].items()))
             for status, response in responses.items():
                 if MEDIA_TYPE in response.get("content", {}):
@@ -224,6 +252,19 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
             operation["responses"] = responses
     components["responses"] = dict(sorted(components["responses"].items()))
     return dict(_with_whole_numbers(document))
+
+
+def _say_who_may(method: str, operation: dict[str, Any]) -> None:
+    """Name the scope that an operation needs, and the headers that come with the count of its requests."""
+    if "security" not in operation:
+        return
+    for requirement in operation["security"]:
+        for name, scopes in requirement.items():
+            requirement[name] = scopes or [scope_of(method).value]
+    for status, response in operation["responses"].items():
+        if status not in _NOT_COUNTED:
+            counted = {name: {"$ref": f"#/components/headers/{name}"} for name in _HEADERS}
+            response["headers"] = response.get("headers", {}) | counted
 
 
 def _with_whole_numbers(value: Any) -> Any:
@@ -247,10 +288,13 @@ def _schemas() -> dict[str, Any]:
 
 def _problem_response(status: int) -> dict[str, Any]:
     kinds = [kind for kind in problems.ALL if kind.status == status]
-    return {
+    response: dict[str, Any] = {
         "description": "; ".join(f"{kind.title} (`{kind.uri}`)" for kind in kinds),
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
+    if status in _OF_PROBLEMS:
+        response["headers"] = _OF_PROBLEMS[status]
+    return response
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from flawsmith.contract.problems import Problem, ProblemType
 from service.images.errors import DoorBusyError
 from service.store.connection import QueueUnavailableError
 from service.store.idempotency import ReservationLostError
+from service.store.jobs import TooManyOpenJobsError
 from service.store.storage import StorageUnavailableError
 
 MEDIA_TYPE = "application/problem+json"
@@ -27,13 +28,21 @@ class ProblemError(Exception):
     """Ends a request with a problem answer."""
 
     def __init__(
-        self, kind: ProblemType, detail: str, *, field: str | None = None, retry_after_s: int | None = None
+        self,
+        kind: ProblemType,
+        detail: str,
+        *,
+        field: str | None = None,
+        retry_after_s: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
         self.field = field
-        self.headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
+        self.headers = dict(headers or {})
+        if retry_after_s is not None:
+            self.headers["Retry-After"] = str(retry_after_s)
 
 
 def not_found(detail: str) -> ProblemError:
@@ -73,6 +82,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(DoorBusyError, _on_busy)
     app.add_exception_handler(StorageUnavailableError, _on_storage_unavailable)
+    app.add_exception_handler(TooManyOpenJobsError, _on_too_many_open_jobs)
     app.add_exception_handler(QueueUnavailableError, _on_queue_unavailable)
     app.add_exception_handler(ReservationLostError, _on_reservation_lost)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
@@ -118,6 +128,16 @@ async def _on_storage_unavailable(request: Request, error: Exception) -> Respons
         request,
         problems.UNAVAILABLE,
         f"the storage does not answer; try again in {RETRY_AFTER_S} s, and see /readyz",
+    )
+
+
+async def _on_too_many_open_jobs(request: Request, error: Exception) -> Response:
+    return answer(
+        request,
+        problems.QUOTA_EXCEEDED,
+        "your tenant has as many unfinished jobs as it may have; wait until some have ended, or cancel some, "
+        f"then send this again; try in {RETRY_AFTER_S} s",
+        headers={"Retry-After": str(RETRY_AFTER_S)},
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -12,7 +12,8 @@ import anyio
 from fastapi import Depends
 from starlette.requests import Request
 
-from flawsmith.contract.ids import DEFAULT_TENANT
+from service import access
+from service.access import Gate
 from service.changes import Changes
 from service.images.door import Door
 from service.problems import busy
@@ -29,7 +30,7 @@ PROBE_TIMEOUT_S = 1.0
 
 @dataclass(frozen=True)
 class Resources:
-    """Storage, queue and door of this process."""
+    """Storage, queue, gate and door of this process."""
 
     settings: ServiceSettings
     storage: Storage
@@ -38,6 +39,7 @@ class Resources:
     reservations: Reservations
     changes: Changes
     door: Door
+    gate: Gate
     turns: anyio.Semaphore
     """Requests that may hold decoded images in memory; see `turn`."""
     probe: Jobs
@@ -69,7 +71,10 @@ async def open_resources(settings: ServiceSettings) -> AsyncIterator[Resources]:
     storage = open_storage(settings)
     impatient = settings.model_copy(update={"redis_timeout_s": PROBE_TIMEOUT_S})
     changes = Changes()
-    with closing(connect_redis(settings)) as redis, closing(connect_redis(impatient)) as probe_redis:
+    async with AsyncExitStack() as held:
+        redis = held.enter_context(closing(connect_redis(settings)))
+        probe_redis = held.enter_context(closing(connect_redis(impatient)))
+        gate = await held.enter_async_context(aclosing(Gate(settings, storage)))
         listening = asyncio.create_task(changes.listen(settings))
         yield Resources(
             settings=settings,
@@ -85,6 +90,7 @@ async def open_resources(settings: ServiceSettings) -> AsyncIterator[Resources]:
                 timeout_s=settings.decode_timeout_s,
                 folder=settings.spool_dir,
             ),
+            gate=gate,
             turns=anyio.Semaphore(settings.decode_processes),
             probe=Jobs(probe_redis, storage, settings),
             probe_threads=anyio.CapacityLimiter(4),
@@ -100,10 +106,6 @@ async def resources(request: Request) -> Resources:
     return found
 
 
-async def tenant(request: Request) -> str:
-    """A dependency: whose data this request may see. One tenant, until there are keys to tell them apart."""
-    return DEFAULT_TENANT
-
-
 Has = Annotated[Resources, Depends(resources)]
-Tenant = Annotated[str, Depends(tenant)]
+Tenant = Annotated[str, Depends(access.tenant)]
+Quota = Annotated[int | None, Depends(access.quota)]

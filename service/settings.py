@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from service.images.limits import Limits
+from service.store.access import RateLimit
 from service.store.settings import StoreSettings
 
 
@@ -15,6 +16,7 @@ class ServiceSettings(StoreSettings):
     """What the API needs beside queue and storage."""
 
     host: str = "127.0.0.1"
+    """Where to listen; without API keys the loopback address is used instead of any other."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
 
     header_timeout_s: Annotated[float, Field(gt=0)] = 10.0
@@ -23,6 +25,14 @@ class ServiceSettings(StoreSettings):
     """Longest pause of a client that sends a body or takes an answer; after it, 1 kB/s is the least on average."""
     max_connections: Annotated[int, Field(ge=1)] = 512
     """Connections served at once; further ones are answered 503."""
+    key_secret: SecretStr | None = None
+    """What API keys are hashed with, 32 characters or more; needed once there are keys, the same for all."""
+    rate_limit: RateLimit = "3000/minute"
+    """Requests of a tenant, those that create something apart; `off` for no limit."""
+    create_rate_limit: RateLimit = "600/minute"
+    """Uploads and new jobs of a tenant."""
+    max_open_jobs: Annotated[int, Field(ge=1)] = 1000
+    """Unfinished jobs of a tenant."""
 
     max_upload_bytes: Annotated[int, Field(ge=1)] = 128_000_000
     """Largest file; a form of two may be twice this and one megabyte."""

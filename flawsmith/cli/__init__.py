@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import warnings
+from typing import Annotated, TextIO
 
 import typer
 
@@ -12,10 +13,11 @@ from flawsmith.cli.defects import defects
 from flawsmith.cli.download import download
 from flawsmith.cli.generate import generate
 from flawsmith.cli.jobs import cancel, delete, jobs
-from flawsmith.cli.terminal import fail, say
+from flawsmith.cli.keys import keys
+from flawsmith.cli.terminal import fail, say, tell
 from flawsmith.cli.up import up
 from flawsmith.cli.watch import watch
-from flawsmith.client import FlawsmithError
+from flawsmith.client import FlawsmithError, InsecureAddressWarning
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,6 +27,7 @@ app = typer.Typer(
 )
 for command in (up, generate, watch, defects, jobs, download, cancel, delete):
     app.command()(command)
+app.add_typer(keys, name="keys")
 
 
 def _version(wanted: bool) -> None:
@@ -42,8 +45,21 @@ def options(
     """Realistic, labelled defects on photos of good parts."""
 
 
+def _on_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    tell(f"Warning: {message}")
+
+
 def main() -> None:
     """Run the command; errors of the service become messages and exit statuses."""
+    warnings.showwarning = _on_warning
+    warnings.simplefilter("once", InsecureAddressWarning)
     try:
         app(prog_name="flawsmith")
     except FlawsmithError as error:

@@ -9,7 +9,7 @@ import typer
 
 from flawsmith.cli import exits
 from flawsmith.cli.generation import InterruptedWaitError, as_json, generate_into, tell_result
-from flawsmith.cli.options import DEFAULT_URL, Json, Url
+from flawsmith.cli.options import DEFAULT_URL, ApiKey, Json, Url
 from flawsmith.cli.terminal import fail, say_json
 from flawsmith.client import AugmentOptions, Flawsmith
 from flawsmith.contract.augmentations import MAX_COUNT, MAX_SEED
@@ -57,6 +57,7 @@ def generate(
         typer.Option(file_okay=False, help="Folder for the files.", show_default="flawsmith-out/JOB"),
     ] = None,
     url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
     json: Json = False,
 ) -> None:
     """Draw defects on a photo and download images, masks, previews and one overview."""
@@ -73,7 +74,7 @@ def generate(
         "pixel_size_um": pixel_size_um,
         "control": control,
     }
-    with Flawsmith(url) as client:
+    with Flawsmith(url, api_key=api_key) as client:
         try:
             result = generate_into(client, image, mask, defect, options, out)
         except InterruptedWaitError:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from flawsmith.cli.options import DEFAULT_URL, JobId, Json, Url
+from flawsmith.cli.options import DEFAULT_URL, ApiKey, JobId, Json, Url
 from flawsmith.cli.terminal import say, say_json, show
 from flawsmith.client import Flawsmith
 from flawsmith.contract.jobs import JobPage, JobStatus
@@ -18,10 +18,11 @@ def jobs(
     status: Annotated[JobStatus | None, typer.Option(help="Only jobs in this status.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most, newest first.")] = 20,
     url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
     json: Json = False,
 ) -> None:
     """List the service's jobs."""
-    with Flawsmith(url) as client:
+    with Flawsmith(url, api_key=api_key) as client:
         found = list(itertools.islice(client.jobs(status=status, page_size=min(limit, 100)), limit))
     if json:
         say_json(JobPage(jobs=found))
@@ -38,9 +39,9 @@ def jobs(
     show(table)
 
 
-def cancel(job: JobId, url: Url = DEFAULT_URL, json: Json = False) -> None:
+def cancel(job: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None, json: Json = False) -> None:
     """Cancel a job; its finished items stay."""
-    with Flawsmith(url) as client:
+    with Flawsmith(url, api_key=api_key) as client:
         seen = client.cancel(job)
     if json:
         say_json(seen)
@@ -50,8 +51,8 @@ def cancel(job: JobId, url: Url = DEFAULT_URL, json: Json = False) -> None:
         say(f"{seen.id} is {seen.status} and ends with its present step")
 
 
-def delete(job: JobId, url: Url = DEFAULT_URL) -> None:
+def delete(job: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None) -> None:
     """Delete a finished job and its results from the service."""
-    with Flawsmith(url) as client:
+    with Flawsmith(url, api_key=api_key) as client:
         client.delete(job)
     say(f"{job} is deleted")

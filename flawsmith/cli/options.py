@@ -11,7 +11,13 @@ from flawsmith.client import DEFAULT_URL
 Url: TypeAlias = Annotated[
     str, typer.Option("--url", envvar="FLAWSMITH_URL", help="Where the service listens.", show_default=True)
 ]
+ApiKey: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--api-key", envvar="FLAWSMITH_API_KEY", help="Key that the service asks for.", show_default=False
+    ),
+]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON for programs to read.")]
 JobId: TypeAlias = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.", show_default=False)]
 
-__all__ = ["DEFAULT_URL", "JobId", "Json", "Url"]
+__all__ = ["DEFAULT_URL", "ApiKey", "JobId", "Json", "Url"]

@@ -16,7 +16,7 @@ from flawsmith.cli.terminal import fail, say, tell
 from flawsmith.contract.health import Readiness
 from flawsmith.stack.data_dir import default_data_dir
 from flawsmith.stack.errors import StackError
-from flawsmith.stack.stack import Stack
+from flawsmith.stack.stack import Place, Stack
 
 LOOK_EVERY_S = 0.25
 SAY_EVERY_S = 20.0
@@ -46,6 +46,7 @@ def up(
         place = stack.place
         say(f"Flawsmith {__version__}")
         say(f"  listens  {place.url}")
+        say(f"  access   {_access(place, host)}")
         say(f"  docs     {place.url}/docs")
         say(f"  data     {place.data.root}")
         say(f"  logs     {place.data.logs}")
@@ -58,6 +59,16 @@ def up(
     tell("Stopping; Ctrl-C again stops at once")
     stack.stop(hurry=lambda: signals.count > 1)
     say("Stopped")
+
+
+def _access(place: Place, host: str) -> str:
+    """Who may use the service."""
+    if place.keyed:
+        return "with an API key; `flawsmith keys` makes and lists them"
+    said = "no API keys, so it listens for this computer only"
+    if host != place.host:
+        said += f" and not on {host}; to open it, run `flawsmith keys create`, then start again"
+    return said
 
 
 class _Signals:

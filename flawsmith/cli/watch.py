@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from flawsmith.cli import exits
 from flawsmith.cli.generation import state_of
-from flawsmith.cli.options import DEFAULT_URL, JobId, Json, Url
+from flawsmith.cli.options import DEFAULT_URL, ApiKey, JobId, Json, Url
 from flawsmith.cli.terminal import fail, say, say_json_line
 from flawsmith.client import Flawsmith
 from flawsmith.contract.events import JobEvent
 from flawsmith.contract.jobs import Item, JobStatus
 
 
-def watch(job: JobId, url: Url = DEFAULT_URL, json: Json = False) -> None:
+def watch(job: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None, json: Json = False) -> None:
     """Tell what happens to a job until it is final; with --json, one event a line."""
     status = None
-    with Flawsmith(url) as client:
+    with Flawsmith(url, api_key=api_key) as client:
         for event in client.events(job):
             if json:
                 say_json_line(event)

@@ -9,6 +9,7 @@ from flawsmith.client.downloads import Download, DownloadedItem
 from flawsmith.client.errors import (
     CorruptDownloadError,
     FlawsmithError,
+    InsecureAddressWarning,
     InvalidParameterError,
     JobFailedError,
     JobTimeoutError,
@@ -27,6 +28,7 @@ __all__ = [
     "Flawsmith",
     "FlawsmithError",
     "ImageSource",
+    "InsecureAddressWarning",
     "InvalidParameterError",
     "JobFailedError",
     "JobTimeoutError",

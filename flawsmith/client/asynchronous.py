@@ -37,11 +37,13 @@ class AsyncFlawsmith:
     """A Flawsmith service, awaited; arguments, answers and errors are those of `Flawsmith`.
 
     Raises:
-        InvalidParameterError: ``url`` is not an address.
+        InvalidParameterError: ``url`` is not an address, or ``api_key`` is mistyped.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, *, timeout: float = 60.0, retries: int = 3) -> None:
-        self._connection = Connection(url, timeout, Retries(retries))
+    def __init__(
+        self, url: str = DEFAULT_URL, *, api_key: str | None = None, timeout: float = 60.0, retries: int = 3
+    ) -> None:
+        self._connection = Connection(url, timeout, Retries(retries), api_key)
         self._http = httpx.AsyncClient(**self._connection.client_arguments())
 
     @property

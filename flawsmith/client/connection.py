@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import warnings
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -11,12 +13,14 @@ import httpx
 import flawsmith
 from flawsmith.client import calls
 from flawsmith.client.calls import Call
-from flawsmith.client.errors import InvalidParameterError, ServiceUnreachableError
+from flawsmith.client.errors import InsecureAddressWarning, InvalidParameterError, ServiceUnreachableError
 from flawsmith.client.retries import Retries
+from flawsmith.contract.access import PREFIX, parse_key
 
 T = TypeVar("T")
 
 DEFAULT_URL = "http://127.0.0.1:8080"
+API_KEY_VARIABLE = "FLAWSMITH_API_KEY"
 CONNECT_TIMEOUT_S = 5.0
 
 
@@ -27,12 +31,14 @@ class Connection:
     url: str = DEFAULT_URL
     timeout: float = 60.0
     retries: Retries = field(default_factory=Retries)
+    api_key: str | None = field(default=None, repr=False)
+    """None: the one in the environment, if any; empty: none at all."""
 
     def __post_init__(self) -> None:
-        """Refuse an address that cannot be one.
+        """Refuse an address or a key that cannot be one.
 
         Raises:
-            InvalidParameterError: the URL is not http(s) or names no host.
+            InvalidParameterError: the URL is not http(s) or names no host, or the key is mistyped.
         """
         try:
             url = httpx.URL(self.url)
@@ -40,6 +46,22 @@ class Connection:
             raise InvalidParameterError(f"{self.url!r} is not a URL ({error})") from error
         if url.scheme not in ("http", "https") or not url.host:
             raise InvalidParameterError(f"{self.url!r} is not an address; give one like {DEFAULT_URL}")
+        if self._key and parse_key(self._key) is None:
+            raise InvalidParameterError(
+                f"the API key (api_key, or {API_KEY_VARIABLE}) is mistyped or cut off; "
+                f"copy it again, whole, from {PREFIX} on"
+            )
+        if self._key and url.scheme == "http" and not _is_loopback(url.host):
+            warnings.warn(
+                f"the API key goes over the network in clear text to {self.url}; use https",
+                InsecureAddressWarning,
+                stacklevel=4,
+            )
+
+    @property
+    def _key(self) -> str:
+        given = os.environ.get(API_KEY_VARIABLE, "") if self.api_key is None else self.api_key
+        return given.strip()
 
     @property
     def connect_timeout(self) -> float:
@@ -50,7 +72,10 @@ class Connection:
         return {
             "base_url": self.url,
             "timeout": httpx.Timeout(self.timeout, connect=self.connect_timeout),
-            "headers": {"User-Agent": f"flawsmith/{flawsmith.__version__}"},
+            "headers": {
+                "User-Agent": f"flawsmith/{flawsmith.__version__}",
+                **({"Authorization": f"Bearer {self._key}"} if self._key else {}),
+            },
             # A proxy from the environment cannot know this computer's own loopback address.
             "trust_env": not _is_loopback(httpx.URL(self.url).host),
         }

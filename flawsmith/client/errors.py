@@ -77,5 +77,9 @@ class JobTimeoutError(FlawsmithError, TimeoutError):
         self.job = job
 
 
+class InsecureAddressWarning(UserWarning):
+    """An API key is sent where others may read it."""
+
+
 def _reason(cause: Exception) -> str:
     return str(cause) or type(cause).__name__

@@ -43,15 +43,18 @@ class Flawsmith:
 
     Args:
         url: where the service listens.
+        api_key: sent with every request; that in ``FLAWSMITH_API_KEY`` if absent, none if empty.
         timeout: seconds to wait for an answer.
         retries: how often a request is sent again when the service is busy or not there yet.
 
     Raises:
-        InvalidParameterError: ``url`` is not an address.
+        InvalidParameterError: ``url`` is not an address, or ``api_key`` is mistyped.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, *, timeout: float = 60.0, retries: int = 3) -> None:
-        self._connection = Connection(url, timeout, Retries(retries))
+    def __init__(
+        self, url: str = DEFAULT_URL, *, api_key: str | None = None, timeout: float = 60.0, retries: int = 3
+    ) -> None:
+        self._connection = Connection(url, timeout, Retries(retries), api_key)
         self._http = httpx.Client(**self._connection.client_arguments())
 
     @property

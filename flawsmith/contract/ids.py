@@ -9,7 +9,8 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base 32: no i, l, o, u
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+"""Crockford's base 32: no i, l, o, u."""
 
 DEFAULT_TENANT = "default"
 BUILTIN_TENANT = "builtin"
@@ -38,12 +39,12 @@ def job_time(job_id: str) -> datetime:
     """When a job's id was made, whole milliseconds in UTC."""
     number = 0
     for letter in job_id.removeprefix("job_"):
-        number = number << 5 | _ALPHABET.index(letter)
+        number = number << 5 | ALPHABET.index(letter)
     return datetime.fromtimestamp((number >> 80) / 1000, UTC)
 
 
 def _job_id(number: int) -> str:
-    return "job_" + "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+    return "job_" + "".join(ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
 
 
 def split_defect_type(reference: str) -> tuple[str, int | None]:

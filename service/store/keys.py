@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
+from flawsmith.contract.ids import SYSTEM_TENANT
 from flawsmith.contract.uploads import ImageInfo
 
 _TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _JOB_ID = re.compile(r"job_[0-9a-hjkmnp-tv-z]{26}")
+_KEY_ID = re.compile(r"[0-9a-hjkmnp-tv-z]{12}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
@@ -163,3 +165,15 @@ def defect_type_prefix(tenant: str, name: str) -> str:
 
 def defect_type(tenant: str, name: str, version: int) -> str:
     return f"{defect_type_prefix(tenant, name)}{version}.json"
+
+
+API_KEYS_PREFIX = f"{SYSTEM_TENANT}/keys/"
+"""Records of API keys, all tenants'."""
+
+
+def api_key(key_id: str) -> str:
+    return f"{API_KEYS_PREFIX}{_checked(_KEY_ID, key_id, 'key id')}.json"
+
+
+def tenant_record(tenant: str) -> str:
+    return f"{SYSTEM_TENANT}/tenants/{check_tenant(tenant)}.json"

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +64,9 @@ class Up:
 
 
 @contextmanager
-def running_up(data_dir: Path, backbone: Path, port: int | None = None) -> Iterator[Up]:
+def running_up(
+    data_dir: Path, backbone: Path, port: int | None = None, arguments: Sequence[str] = ()
+) -> Iterator[Up]:
     """`flawsmith up` while the block runs; ended like any program afterwards, unless it has ended."""
     port = port or free_ports(1)[0]
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -78,7 +80,7 @@ def running_up(data_dir: Path, backbone: Path, port: int | None = None) -> Itera
     }
     with said.open("a") as output:
         process = subprocess.Popen(
-            [*FLAWSMITH, "up", "--port", str(port), "--data-dir", str(data_dir)],
+            [*FLAWSMITH, "up", "--port", str(port), "--data-dir", str(data_dir), *arguments],
             env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,

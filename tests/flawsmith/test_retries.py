@@ -18,6 +18,7 @@ from tests.flawsmith.conftest import Part
 
 BUSY = (503, {"Retry-After": "1"}, {"type": "x", "title": "Busy", "status": 503, "detail": "come back"})
 AT_WORK = (409, {"Retry-After": "1"}, {"type": "x", "title": "At work", "status": 409, "detail": "again"})
+LIMITED = (429, {"Retry-After": "1"}, {"type": "x", "title": "Too many", "status": 429, "detail": "come back"})
 HANG_UP = None
 JOB = Job(
     id="job_00000000000000000000000000",
@@ -85,6 +86,14 @@ def test_a_busy_service_is_asked_to_draw_again(part: Part) -> None:
     with server(BUSY, GOOD) as (url, asked), Flawsmith(url) as client:
         assert client.augment(part.image, part.mask, "scratch").id == JOB.id
     assert asked == ["POST", "POST"]
+
+
+def test_a_request_over_the_limit_is_sent_again_after_the_time_that_is_named(part: Part) -> None:
+    began = time.monotonic()
+    with server(LIMITED, GOOD) as (url, asked), Flawsmith(url) as client:
+        assert client.augment(part.image, part.mask, "scratch").id == JOB.id
+    assert asked == ["POST", "POST"]
+    assert time.monotonic() - began >= 1
 
 
 def test_a_request_that_may_have_arrived_is_sent_again_under_the_same_key(part: Part) -> None:

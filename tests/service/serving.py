@@ -64,7 +64,7 @@ def check_answer(document: dict[str, Any], response: httpx.Response) -> None:
         documented = _resolved(document, documented)
         content = documented.get("content", {})
         for name, header in documented.get("headers", {}).items():
-            assert name in response.headers or not header.get("required", False)
+            assert name in response.headers or not _resolved(document, header).get("required", False)
     if not content:
         assert response.content == b""
         return

@@ -1,0 +1,175 @@
+"""What belongs to another tenant does not exist: on every route of the OpenAPI document."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from redis import Redis
+
+from flawsmith.contract import problems
+from flawsmith.contract.access import Scope
+from flawsmith.contract.ids import DEFAULT_TENANT, new_job_id
+from service.settings import ServiceSettings
+from service.store.registry import Registry
+from tests.service.conftest import SCRATCH
+from tests.service.keyed import KeyedApi, keyed_api
+from tests.service.pictures import encoded, mask, part
+from tests.service.serving import openapi_document
+from tests.service.test_api_jobs import accepted, finish
+from tests.service.test_api_refusals import assert_problem
+
+IMAGE, MASK = encoded(part()), encoded(mask())
+UNKNOWN = {
+    "job_id": new_job_id(),
+    "upload_id": "sha256:" + 64 * "0",
+    "name": "unknown",
+    "n": "0",
+}
+
+
+@dataclass
+class Owned:
+    """Two tenants: what the one has, and a client of the other."""
+
+    api: KeyedApi
+    stranger: httpx.Client
+    ids: dict[str, str]
+    """By the names that path parameters have."""
+    mask_id: str
+
+
+@pytest.fixture(scope="module")
+def owned(settings: ServiceSettings) -> Iterator[Owned]:
+    with Redis.from_url(settings.redis_url) as redis:
+        redis.flushall()
+    with keyed_api(settings) as api, api.client_for("acme") as stranger:
+        uploads = [api.client.post("/v1/uploads", files={"file": data}).json()["id"] for data in (IMAGE, MASK)]
+        Registry(api.storage).publish(SCRATCH.model_copy(update={"tenant": DEFAULT_TENANT, "name": "mine"}))
+        job_id = accepted(api)
+        finish(api, job_id)
+        ids = {"job_id": job_id, "upload_id": uploads[0], "name": "mine", "n": "0"}
+        yield Owned(api, stranger, ids, uploads[1])
+
+
+def operations(with_parameters: bool) -> list[tuple[str, str, str]]:
+    """Method, path and id of those operations that have, or have not, parameters in their path."""
+    return [
+        (method.upper(), path, operation["operationId"])
+        for path, methods in openapi_document()["paths"].items()
+        for method, operation in methods.items()
+        if ("{" in path) is with_parameters
+    ]
+
+
+def filled(path: str, ids: dict[str, str]) -> str:
+    """The path with ids; a parameter that this test does not know fails it."""
+    return re.sub(r"\{(\w+)\}", lambda match: ids[match[1]], path)
+
+
+@pytest.mark.parametrize(("method", "path", "operation"), operations(with_parameters=True))
+def test_an_id_of_another_tenant_is_as_unknown_as_one_that_nobody_has(
+    owned: Owned, method: str, path: str, operation: str
+) -> None:
+    theirs = owned.stranger.request(method, filled(path, owned.ids))
+    nobodys = owned.stranger.request(method, filled(path, UNKNOWN))
+
+    assert_problem(theirs, problems.NOT_FOUND, None)
+    text = theirs.text
+    for name, value in owned.ids.items():
+        text = text if name == "n" else text.replace(value, UNKNOWN[name])
+    assert text == nobodys.text
+    if method == "GET":
+        with owned.api.client.stream("GET", filled(path, owned.ids)) as seen:
+            assert seen.status_code == 200, "the owner sees it"
+
+
+def check_upload(owned: Owned) -> None:
+    """The same bytes are new to another tenant."""
+    assert owned.api.client.post("/v1/uploads", files={"file": IMAGE}).status_code == 200
+    sent = owned.stranger.post("/v1/uploads", files={"file": IMAGE})
+    assert sent.status_code == 201
+    owned.api.storage.delete_prefix("acme/uploads/")
+
+
+def check_augmentation(owned: Owned) -> None:
+    """Uploads and types of another tenant cannot be named in a request."""
+
+    def asked(client: httpx.Client, **changes: str) -> httpx.Response:
+        good = {"image": owned.ids["upload_id"], "mask": owned.mask_id, "defect_type": "scratch"}
+        return client.post("/v1/augmentations", json=good | {"dry_run": True} | changes)
+
+    assert asked(owned.api.client, defect_type="mine").status_code == 200
+    theirs = asked(owned.stranger)
+    assert_problem(theirs, problems.UNKNOWN_UPLOAD, "image", owned.ids["upload_id"])
+    nobodys = asked(owned.stranger, image=UNKNOWN["upload_id"])
+    assert theirs.text.replace(owned.ids["upload_id"], UNKNOWN["upload_id"]) == nobodys.text
+    mine = owned.stranger.post("/v1/uploads", files={"file": IMAGE}).json()["id"]
+    assert_problem(asked(owned.stranger, image=mine), problems.UNKNOWN_UPLOAD, "mask", owned.mask_id)
+    owned.api.storage.delete_prefix("acme/uploads/")
+
+    for name in ("mine", "mine@1"):
+        theirs = asked(owned.stranger, defect_type=name)
+        assert_problem(theirs, problems.UNKNOWN_DEFECT_TYPE, "defect_type", name)
+        nobodys = asked(owned.stranger, defect_type=name.replace("mine", "none"))
+        assert theirs.text.replace("mine", "none") == nobodys.text
+
+
+def check_list(path: str, mine: str) -> Callable[[Owned], None]:
+    def check(owned: Owned) -> None:
+        assert owned.ids[mine] in owned.api.client.get(path).text
+        seen = owned.stranger.get(path)
+        assert seen.status_code == 200
+        assert owned.ids[mine] not in seen.text
+
+    return check
+
+
+def check_nothing(owned: Owned) -> None:
+    """Says nothing of any tenant."""
+
+
+CHECKS: dict[str, Callable[[Owned], None]] = {
+    "createUpload": check_upload,
+    "createAugmentation": check_augmentation,
+    "listJobs": check_list("/v1/jobs", "job_id"),
+    "listDefectTypes": check_list("/v1/defect-types", "name"),
+    "getHealth": check_nothing,
+    "getReadiness": check_nothing,
+}
+"""A new operation without parameters in its path fails the test below until it is told here what to check."""
+
+
+@pytest.mark.parametrize("operation", [operation for _, _, operation in operations(with_parameters=False)])
+def test_an_operation_without_an_id_shows_nothing_of_another_tenant(owned: Owned, operation: str) -> None:
+    CHECKS[operation](owned)
+
+
+def test_a_cursor_of_another_tenant_shows_nothing_of_its_jobs(owned: Owned) -> None:
+    accepted(owned.api)
+    cursor = owned.api.client.get("/v1/jobs", params={"limit": 1}).json()["next_cursor"]
+
+    assert owned.stranger.get("/v1/jobs", params={"cursor": cursor}).json() == {"jobs": [], "next_cursor": None}
+
+
+def test_everyone_draws_with_what_comes_with_flawsmith(owned: Owned) -> None:
+    assert owned.stranger.get("/v1/defect-types/scratch").json()["builtin"] is True
+
+
+def test_jobs_of_two_tenants_stay_apart(owned: Owned) -> None:
+    files: Any = {"image": IMAGE, "mask": MASK}
+    with owned.api.client_for("beta", Scope.READ, Scope.GENERATE) as beta:
+        mine = owned.stranger.post("/v1/augmentations", files=files, data={"defect_type": "scratch"}).json()["id"]
+        theirs = beta.post("/v1/augmentations", files=files, data={"defect_type": "scratch"}).json()["id"]
+        for client, own, other in ((owned.stranger, mine, theirs), (beta, theirs, mine)):
+            assert client.get(f"/v1/jobs/{own}").status_code == 200
+            assert client.get(f"/v1/jobs/{other}").status_code == 404
+            assert [job["id"] for job in client.get("/v1/jobs").json()["jobs"]] == [own]
+            assert client.post(f"/v1/jobs/{other}/cancel").status_code == 404
+        assert beta.get(f"/v1/jobs/{theirs}").json()["status"] == "queued"
+        assert beta.post(f"/v1/jobs/{theirs}/cancel").json()["status"] == "canceled"
+        assert owned.stranger.get(f"/v1/jobs/{mine}").json()["status"] == "queued"
