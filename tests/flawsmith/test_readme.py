@@ -33,7 +33,10 @@ def test_every_link_leads_somewhere(path: str) -> None:
     assert (ROOT / path).exists()
 
 
-@pytest.mark.parametrize("command", ["up", "generate", "defects", "jobs", "download", "cancel", "delete"])
+COMMANDS = ["up", "generate", "watch", "defects", "jobs", "download", "cancel", "delete", "keys"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command: str) -> None:
     done = run_flawsmith(command, "--help")
     assert done.returncode == 0
