@@ -10,6 +10,7 @@ import typer
 from flawsmith import __version__
 from flawsmith.cli import exits
 from flawsmith.cli.defects import defects
+from flawsmith.cli.doctor import doctor
 from flawsmith.cli.download import download
 from flawsmith.cli.generate import generate
 from flawsmith.cli.jobs import cancel, delete, jobs
@@ -25,7 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Realistic, labelled defects on photos of good parts.",
 )
-for command in (up, generate, watch, defects, jobs, download, cancel, delete):
+for command in (up, generate, watch, defects, jobs, download, cancel, delete, doctor):
     app.command()(command)
 app.add_typer(keys, name="keys")
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flawsmith.cli.generation import as_json, collect, tell_result
-from flawsmith.cli.options import DEFAULT_URL, JobId, Json, Url
+from flawsmith.cli.options import DEFAULT_URL, ApiKey, JobId, Json, Url
 from flawsmith.cli.terminal import fail, say, say_json, tell
 from flawsmith.client import Flawsmith
 
@@ -24,12 +24,13 @@ def download(
         typer.Option(dir_okay=False, help="Write one ZIP of everything instead of a folder.", show_default=False),
     ] = None,
     url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
     json: Json = False,
 ) -> None:
     """Download what a job made: images, masks, previews and one overview, or one archive of a finished job."""
     if archive is not None and out is not None:
         raise typer.BadParameter("give --out for a folder or --archive for one file, not both")
-    with Flawsmith(url) as client:
+    with Flawsmith(url, api_key=api_key) as client:
         found = client.job(job)
         try:
             if archive is not None:

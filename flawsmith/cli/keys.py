@@ -5,36 +5,18 @@ The application does the work, as a child process, on the storage of `flawsmith 
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
 
+from flawsmith.cli.application import Folder, run_application
 from flawsmith.cli.options import Json
-from flawsmith.cli.terminal import fail
 from flawsmith.contract.access import Scope
 from flawsmith.contract.ids import DEFAULT_TENANT
-from flawsmith.stack.application import application_path, find_application
-from flawsmith.stack.data_dir import DataDir, default_data_dir
-from flawsmith.stack.errors import StackError
-
-STORAGE_SETTING = "FLAWSMITH_STORAGE_URL"
 
 keys = typer.Typer(no_args_is_help=True, help="Make, list, rotate and revoke API keys.")
 
-Folder: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--data-dir",
-        file_okay=False,
-        envvar="FLAWSMITH_DATA_DIR",
-        help=f"Data folder of `flawsmith up`. Without it, and with {STORAGE_SETTING} set: that deployment's keys.",
-        show_default="the one of `flawsmith up`",
-    ),
-]
 KeyId: TypeAlias = Annotated[
     str, typer.Argument(metavar="KEY", help="Id of the key, as `list` shows it.", show_default=False)
 ]
@@ -114,16 +96,4 @@ def limit(
 
 
 def _run(context: typer.Context, data_dir: Path | None, json: bool, command: str, *arguments: str) -> None:
-    """Have the application do it, and end with its exit status."""
-    source = context.get_parameter_source("data_dir")
-    typed = source is not None and source.name == "COMMANDLINE"
-    try:
-        application = find_application(extras=["api"])
-        environment = {**os.environ, "PYTHONPATH": application_path(application)}
-        if typed or not os.environ.get(STORAGE_SETTING):
-            data = DataDir.prepare(data_dir or default_data_dir())
-            environment |= {STORAGE_SETTING: data.storage.as_uri(), "FLAWSMITH_KEY_SECRET": data.key_secret()}
-    except StackError as error:
-        fail(str(error))
-    program = [sys.executable, "-m", "service.keys", command, *(["--json"] if json else []), *arguments]
-    raise typer.Exit(subprocess.run(program, env=environment, cwd=application, check=False).returncode)
+    run_application(context, data_dir, "service.keys", command, *(["--json"] if json else []), *arguments)

@@ -9,6 +9,7 @@ import pytest
 
 from service.settings import ServiceSettings
 from tests.flawsmith.running import ROOT, run_flawsmith
+from worker.house.settings import HouseSettings
 from worker.settings import WorkerSettings
 
 README = (ROOT / "README.md").read_text()
@@ -17,7 +18,8 @@ README = (ROOT / "README.md").read_text()
 def test_every_setting_is_in_the_table() -> None:
     table = README.partition("## Settings")[2].partition("The command itself")[0]
     listed = re.findall(r"`FLAWSMITH_(\w+)`", table)
-    known = {name.upper() for name in ServiceSettings.model_fields | WorkerSettings.model_fields}
+    settings = ServiceSettings.model_fields | WorkerSettings.model_fields | HouseSettings.model_fields
+    known = {name.upper() for name in settings}
     assert sorted(listed) == sorted(known)
 
 
@@ -33,7 +35,7 @@ def test_every_link_leads_somewhere(path: str) -> None:
     assert (ROOT / path).exists()
 
 
-COMMANDS = ["up", "generate", "watch", "defects", "jobs", "download", "cancel", "delete", "keys"]
+COMMANDS = ["up", "generate", "watch", "defects", "jobs", "download", "cancel", "delete", "keys", "doctor"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

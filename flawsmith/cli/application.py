@@ -1,0 +1,50 @@
+"""Commands that the application carries out, as a child process, for `flawsmith up` or for a deployment."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn, TypeAlias
+
+import typer
+
+from flawsmith.cli.terminal import fail
+from flawsmith.stack import valkey
+from flawsmith.stack.application import application_path, find_application
+from flawsmith.stack.data_dir import DataDir, default_data_dir
+from flawsmith.stack.errors import StackError
+
+STORAGE_SETTING = "FLAWSMITH_STORAGE_URL"
+
+Folder: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        file_okay=False,
+        envvar="FLAWSMITH_DATA_DIR",
+        help=f"Data folder of `flawsmith up`. Without it, and with {STORAGE_SETTING} set: that deployment.",
+        show_default="the one of `flawsmith up`",
+    ),
+]
+
+
+def run_application(context: typer.Context, data_dir: Path | None, module: str, *arguments: str) -> NoReturn:
+    """Run a module of the application with the settings of the place that is meant, and end as it ends."""
+    source = context.get_parameter_source("data_dir")
+    typed = source is not None and source.name == "COMMANDLINE"
+    try:
+        application = find_application(extras=["api"])
+        environment = {**os.environ, "PYTHONPATH": application_path(application)}
+        if typed or not os.environ.get(STORAGE_SETTING):
+            data = DataDir.prepare(data_dir or default_data_dir())
+            environment |= {
+                STORAGE_SETTING: data.storage.as_uri(),
+                "FLAWSMITH_REDIS_URL": valkey.url(data.socket),
+                "FLAWSMITH_KEY_SECRET": data.key_secret(),
+            }
+    except StackError as error:
+        fail(str(error))
+    program = [sys.executable, "-m", module, *arguments]
+    raise typer.Exit(subprocess.run(program, env=environment, cwd=application, check=False).returncode)
