@@ -70,5 +70,16 @@ def living(redis: Redis) -> int:
         return len(names) - len(dead)
 
 
+def lives_on(redis: Redis, host: str) -> bool:
+    """Whether a house worker on ``host`` is alive; the name of one begins with its host's.
+
+    Raises:
+        QueueUnavailableError: Redis cannot be reached.
+    """
+    with queue_errors():
+        names = [name.decode() for name in cast("set[bytes]", redis.smembers(_NAMES))]
+        return any(name.startswith(f"{host}-") and redis.exists(_key(name)) for name in names)
+
+
 def _key(name: str) -> str:
     return f"flawsmith:house:{name}"
