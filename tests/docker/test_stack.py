@@ -131,7 +131,6 @@ def test_a_job_is_drawn_for_who_has_a_key(project: Project, client: Flawsmith) -
 def test_the_queue_keeps_its_jobs_when_it_is_started_again(project: Project, client: Flawsmith) -> None:
     valkey = project.services["valkey"]
     with Redis(port=valkey.ports[6379], password=PASSWORD) as redis:
-        redis.config_set("appendfsync", "always")
         redis.set("kept", "yes")
     assert valkey.stop() == 0
     assert not valkey.healthy()
