@@ -1,0 +1,115 @@
+"""Retention: what is too old goes, everything else stays."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from flawsmith.contract.base import FORMAT_VERSION, now
+from flawsmith.contract.ids import BUILTIN_TENANT, job_id_before
+from flawsmith.contract.uploads import UploadRecord
+from service.store import keys
+from service.store.folder import FolderStorage
+from service.store.jobs import Jobs
+from tests.service.store.test_jobs import TENANT, finish, manifest
+from worker.house.retention import Retention
+from worker.house.settings import HouseSettings
+
+OTHER = "other"
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> FolderStorage:
+    return FolderStorage(tmp_path)
+
+
+@pytest.fixture
+def jobs(redis: Redis, storage: FolderStorage) -> Jobs:
+    return Jobs(redis, storage, HouseSettings())
+
+
+def retention(jobs: Jobs, storage: FolderStorage, **settings: float) -> Retention:
+    return Retention(jobs, storage, HouseSettings.model_validate(settings), lambda: False)
+
+
+def made(jobs: Jobs, days: float, *, ended: datetime | None, tenant: str = TENANT) -> str:
+    """A job of some days ago, which ended then or has not."""
+    moment = now() - timedelta(days=days)
+    request = manifest(count=1, tenant=tenant, age_s=days * 86400)
+    request = request.model_copy(update={"job_id": job_id_before(moment)})
+    jobs.accept(request, b"image", b"mask")
+    if ended is not None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("service.store.jobs.now", lambda: ended)
+            jobs.cancel(tenant, request.job_id)
+    return request.job_id
+
+
+def upload(storage: FolderStorage, digit: str, days: float) -> str:
+    digest = 64 * digit
+    storage.put(keys.upload_canonical(TENANT, digest), b"image")
+    record = UploadRecord(
+        format_version=FORMAT_VERSION,
+        tenant=TENANT,
+        id=f"sha256:{digest}",
+        size=5,
+        created_at=now() - timedelta(days=days),
+        image=manifest().image,
+    )
+    storage.put(keys.upload_record(TENANT, digest), record.model_dump_json().encode())
+    return digest
+
+
+def test_jobs_that_ended_too_long_ago_go_with_all_they_made(jobs: Jobs, storage: FolderStorage) -> None:
+    old = made(jobs, 10, ended=now() - timedelta(days=9))
+    elsewhere = made(jobs, 11, ended=now() - timedelta(days=9), tenant=OTHER)
+    late = made(jobs, 9.5, ended=now() - timedelta(days=1))
+    unfinished = made(jobs, 12, ended=None)
+    new = made(jobs, 1, ended=now())
+
+    assert retention(jobs, storage, keep_jobs_days=7).sweep() == 2
+
+    assert jobs.get(TENANT, old) is None
+    assert jobs.get(OTHER, elsewhere) is None
+    assert list(storage.list(keys.job_prefix(TENANT, old))) == []
+    assert {job.id for job in jobs.page(TENANT, 10).jobs} == {late, unfinished, new}
+
+
+def test_uploads_that_are_too_old_go_and_jobs_keep_their_copies(jobs: Jobs, storage: FolderStorage) -> None:
+    old, new = upload(storage, "a", 8), upload(storage, "b", 1)
+    job_id = made(jobs, 8, ended=None)
+    assert retention(jobs, storage, keep_uploads_days=7).sweep() == 1
+    assert list(storage.list(keys.upload_prefix(TENANT, old))) == []
+    assert storage.exists(keys.upload_record(TENANT, new))
+    assert storage.exists(keys.job_input(TENANT, job_id))
+
+
+def test_without_a_setting_everything_is_kept(jobs: Jobs, storage: FolderStorage) -> None:
+    made(jobs, 1000, ended=now() - timedelta(days=999))
+    upload(storage, "a", 1000)
+    before = list(storage.list(""))
+    assert retention(jobs, storage).sweep() == 0
+    assert list(storage.list("")) == before
+
+
+def test_what_comes_with_flawsmith_is_never_too_old(jobs: Jobs, storage: FolderStorage) -> None:
+    key = keys.defect_type(BUILTIN_TENANT, "scratch", 1)
+    storage.put(key, b"{}")
+    retention(jobs, storage, keep_jobs_days=0.001, keep_uploads_days=0.001).sweep()
+    assert storage.exists(key)
+
+
+def test_a_job_that_fails_to_end_in_redis_is_left_for_next_time(jobs: Jobs, storage: FolderStorage) -> None:
+    request = manifest(count=1, age_s=10 * 86400)
+    request = request.model_copy(update={"job_id": job_id_before(now() - timedelta(days=10))})
+    jobs.accept(request, b"image", b"mask")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("service.store.jobs.now", lambda: now() - timedelta(days=9))
+        patch.setattr(jobs, "_finish_job", lambda **arguments: 0)  # Redis went away just then
+        finish(jobs, request.job_id, 0)
+    assert storage.exists(keys.job_result(TENANT, request.job_id))
+    assert retention(jobs, storage, keep_jobs_days=7).sweep() == 0
+    assert jobs.get(TENANT, request.job_id) is not None
