@@ -19,9 +19,11 @@ from bench import (
     sheets,
     types,
 )
+from bench.chaos import run as chaos
 from bench.promises import run as promises
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
+    "chaos": chaos.main,
     "context": context.main,
     "first-item": first_item.main,
     "inversion": inversion.main,
