@@ -20,6 +20,8 @@ from tests.worker.tiny_worker import TYPE, image_info, photo
 _TIMEOUT_S = 6.0
 _SEEDS = 3  # so few that many jobs ask for the same pixels
 _STEPS = (4, 12, 30)
+_TRIES = 3  # in a row; what is not answered then is asked again later
+_PATIENCE_S = 20.0  # for the last answers, after the faults; longer than a dead request holds its key
 _LATER = (0, 409, 429, 500, 502, 503, 504)
 """Answers after which a client asks again; 0 stands for none."""
 
@@ -47,6 +49,7 @@ class Client:
         """Ask until the time is over."""
         with httpx.Client(base_url=self.url, timeout=_TIMEOUT_S) as http:
             mine: list[Submission] = []
+            unheard: list[Submission] = []
             while time.monotonic() < self.stop_at:
                 choice = self.random.random()
                 old = self.random.choice(mine) if mine else None
@@ -54,8 +57,8 @@ class Client:
                     submission = self._wish()
                     self.ledger.add(submission)
                     self._submit(http, submission)
-                    if submission.accepted:
-                        mine.append(submission)
+                    mine += [submission] if submission.accepted else []
+                    unheard += [submission] if submission.key and not submission.accepted else []
                 elif choice < 0.7:
                     self._cancel(http, old)
                 elif choice < 0.8:
@@ -63,9 +66,16 @@ class Client:
                     mine.remove(old)
                 elif choice < 0.9 and old.key is not None:
                     self._submit(http, old)  # again, although it was answered
+                elif unheard:
+                    self._submit(http, unheard[0])
+                    mine += unheard[:1] if unheard[0].accepted else []
+                    unheard = unheard[1:] + ([] if unheard[0].accepted else unheard[:1])
                 else:
                     self._ask(http, "GET", f"/v1/jobs/{old.job_id}")
-                time.sleep(self.random.uniform(0.0, 0.4))
+                time.sleep(self.random.uniform(0.0, 0.3))
+            for wish in unheard:
+                while not wish.accepted and time.monotonic() < self.stop_at + _PATIENCE_S:
+                    self._submit(http, wish)
 
     def _wish(self) -> Submission:
         keyed = self.random.random() < 0.6
@@ -78,7 +88,7 @@ class Client:
         )
 
     def _submit(self, http: httpx.Client, wish: Submission) -> None:
-        """Send a wish; one with a key again and again, until it is answered."""
+        """Send a wish; one with a key some times, until it is answered."""
         form = {
             "defect_type": TYPE,
             "count": str(wish.count),
@@ -88,7 +98,7 @@ class Client:
             "metadata": json.dumps({TOKEN: wish.token}),
         }
         headers = {"Idempotency-Key": wish.key} if wish.key else {}
-        while True:
+        for _ in range(_TRIES if wish.key else 1):
             wish.sent += 1
             answer = self._ask(
                 http,
@@ -102,7 +112,7 @@ class Client:
             if answer is not None and status == 202:
                 wish.accepted.append(answer.json()["id"])
             wish.refused = status not in (0, 202)
-            if wish.key is None or status not in _LATER or time.monotonic() > self.stop_at + _TIMEOUT_S:
+            if status not in _LATER:
                 return
             time.sleep(self.random.uniform(0.1, 0.6))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -17,7 +18,7 @@ from bench.chaos.load import running_clients
 from bench.chaos.oracle import Oracle
 from bench.chaos.stack import Stack, running_stack
 
-CLIENTS = 3
+CLIENTS = 4
 ROUND_S = 10.0
 SETTLE_S = 60.0
 PRODUCTION_ROUND_S = 60.0
@@ -120,6 +121,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="keep data and logs here")
     parser.add_argument("--out", type=Path, help="write the numbers here, as JSON")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # and end what was started
     seeds = range(arguments.seed, arguments.seed + arguments.rounds)
     began = time.monotonic()
     if arguments.folder is not None:

@@ -5,19 +5,25 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
+from bench.chaos.load import files
 from flawsmith.contract.jobs import JobStatus
 from service.store import keys
+from service.store.mending import Mender
 from service.store.queue import QUEUE_NAME
+from service.store.settings import StoreSettings
 from tests.faulty import Fault, running_faulty
-from tests.servers import S3Server, Valkey, running_valkey
+from tests.servers import HOST, S3Server, Valkey, free_ports, running_valkey
 from tests.worker.houses import PROMPTLY_S, SLOW_STEPS, House, check_result
-from tests.worker.tiny_worker import TENANT, finished, request, until
+from tests.worker.tiny_worker import TENANT, TYPE, finished, request, running_module, until
 
 pytestmark = pytest.mark.slow
 
@@ -164,6 +170,57 @@ def test_a_folder_that_takes_nothing_delays_a_job_and_fails_none(house: House) -
     until(lambda: house.log.read_text().count("goes back to the queue") >= 2)
     (root / ".away").rename(root / ".scratch")
     check_result(house, job_id, 4)
+
+
+def test_an_api_killed_between_storage_and_queue_leaves_no_half_job(house: House) -> None:
+    """Its client heard nothing; the job that is in storage is queued by the house worker, and finishes."""
+    (port,) = free_ports(1)
+    url = f"http://{HOST}:{port}"
+    environment = house.environment | {"FLAWSMITH_PORT": str(port), "FLAWSMITH_REDIS_TIMEOUT_S": "20"}
+    before = set(house.storage.list(f"{TENANT}/jobs/"))
+
+    def new_requests() -> list[str]:
+        keys_now = set(house.storage.list(f"{TENANT}/jobs/")) - before
+        return [key for key in keys_now if key.endswith("/request.json")]
+
+    def answers() -> bool:
+        try:
+            return httpx.get(f"{url}/healthz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def send() -> None:
+        image, mask = files()
+        with suppress(httpx.TransportError):
+            heard.append(
+                httpx.post(
+                    f"{url}/v1/augmentations",
+                    data={"defect_type": TYPE, "count": "2", "steps": "4"},
+                    files={"image": ("image.png", image), "mask": ("mask.png", mask)},
+                    timeout=60,
+                ).status_code
+            )
+
+    heard: list[int] = []
+    sender = threading.Thread(target=send)
+    with running_module("service", environment, house.log) as api:
+        until(answers)
+        house.redis.client_pause(20_000, all=False)  # writes alone
+        try:
+            sender.start()
+            until(lambda: len(new_requests()) == 1)
+            time.sleep(0.3)
+            api.kill()
+            sender.join()
+        finally:
+            house.redis.client_unpause()
+    assert heard == []
+    job_id = new_requests()[0].split("/")[2]
+    if house.redis.exists(f"flawsmith:{TENANT}:job:{job_id}") == 0:
+        assert house.jobs.queued_shards() == 0
+    mender = Mender(house.redis, house.storage, StoreSettings(), grace_s=0, orphan_age_s=3600)
+    mender.recover_recent(3600)
+    check_result(house, job_id, 2)
 
 
 @pytest.mark.parametrize("busy", [True, False], ids=["at work", "idle"])

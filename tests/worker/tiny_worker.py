@@ -126,6 +126,13 @@ def running_worker(
     environment: dict[str, str], log: Path, module: str = "worker"
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A worker process while the block runs; killed afterwards if it still lives."""
+    with running_module("worker", environment, log) as process:
+        yield process
+
+
+@contextmanager
+def running_module(module: str, environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """``python -m`` one of our processes while the block runs; killed afterwards if it still lives."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", module],
