@@ -157,9 +157,11 @@ class ComputeWorker(SimpleWorker):
     def _sift(self, queue: Queue) -> None:
         """Drop what is no shard from the lists that maintenance looks at."""
         started = StartedJobRegistry(queue=queue).key
-        expired = self.connection.zrangebyscore(started, 0, now().timestamp(), start=0, num=_SIFTED)
-        for entry in cast("list[bytes]", expired):
-            if self._fetched(entry.partition(b":")[0]) is None:
+        at_work = self.connection.zrange(started, 0, _SIFTED - 1, withscores=True)
+        for entry, until in cast("list[tuple[bytes, float]]", at_work):
+            shard_id = entry.partition(b":")[0]
+            # A shard that is at work is looked at no further.
+            if (until < now().timestamp() or not is_shard_id(shard_id)) and self._fetched(shard_id) is None:
                 self.connection.zrem(started, entry)
         between = cast("list[bytes]", self.connection.lrange(queue.intermediate_queue_key, 0, _SIFTED - 1))
         for entry in between:

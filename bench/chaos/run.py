@@ -20,7 +20,7 @@ from bench.chaos.stack import Stack, running_stack
 
 CLIENTS = 4
 ROUND_S = 10.0
-SETTLE_S = 60.0
+SETTLE_S = 120.0
 PRODUCTION_ROUND_S = 60.0
 PRODUCTION_SETTLE_S = 420.0
 

@@ -44,6 +44,11 @@ def check_prefix(prefix: str) -> str:
     return prefix
 
 
+def is_tenant(tenant: str) -> bool:
+    """Whether ``tenant`` has the form of a tenant's name."""
+    return _TENANT.fullmatch(tenant) is not None
+
+
 def is_job_id(job_id: str) -> bool:
     """Whether ``job_id`` has the form of a job id."""
     return _JOB_ID.fullmatch(job_id) is not None

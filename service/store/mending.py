@@ -14,7 +14,7 @@ from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, cast
 
-from redis.exceptions import WatchError
+from redis.exceptions import ResponseError, WatchError
 from rq.job import Job as QueueJob
 from rq.registry import StartedJobRegistry
 
@@ -117,28 +117,35 @@ class Mender:
         """Look at the jobs that are not older: an append-only file may lack its last seconds."""
         mended = Mended()
         after = job_id_before(now() - timedelta(seconds=age_s))
-        with queue_errors():
-            tenants = cast("set[bytes]", self._redis.smembers(records.TENANTS_KEY))
-        for tenant in sorted(tenants):
-            self._recover_all(tenant.decode(), after, mended)
+        for tenant in self._tenants():
+            self._recover_all(tenant, after, mended)
         return mended
 
     def mend_open(self) -> Mended:
         """Look at the jobs that Redis holds for unfinished, and at where their work is."""
         mended = Mended()
         with queue_errors():
-            registry = StartedJobRegistry(queue=self._queue)
-            started = {job_id for job_id, _ in registry.get_job_and_execution_ids(cleanup=False)}
-            tenants = cast("set[bytes]", self._redis.smembers(records.TENANTS_KEY))
+            entries = cast("list[bytes]", self._redis.zrange(StartedJobRegistry(queue=self._queue).key, 0, -1))
+        started = {entry.partition(b":")[0].decode(errors="replace") for entry in entries}
         suspects: set[str] = set()
-        for tenant in sorted(name.decode() for name in tenants):
-            with queue_errors():
-                jobs = cast("set[bytes]", self._redis.smembers(records.open_key(tenant)))
-            for job_id in sorted(name.decode() for name in jobs):
+        for tenant in self._tenants():
+            for job_id in self._open(tenant):
                 with self._unreadable_aside(job_id):
                     self._mend(tenant, job_id, started, suspects, mended)
         self._suspects = suspects
         return mended
+
+    def _tenants(self) -> list[str]:
+        """Tenants that Redis knows, but nothing else that somebody may have put there."""
+        with queue_errors():
+            names = cast("set[bytes]", self._redis.smembers(records.TENANTS_KEY))
+        return sorted(filter(keys.is_tenant, (name.decode(errors="replace") for name in names)))
+
+    def _open(self, tenant: str) -> list[str]:
+        """The tenant's jobs that Redis holds for unfinished, likewise."""
+        with queue_errors():
+            names = cast("set[bytes]", self._redis.smembers(records.open_key(tenant)))
+        return sorted(filter(keys.is_job_id, (name.decode(errors="replace") for name in names)))
 
     def _recover_all(self, tenant: str, after: str, mended: Mended) -> None:
         for batch in self._batches(tenant, after):
@@ -233,9 +240,9 @@ class Mender:
         """Let one job that cannot be read not keep the others from being looked at; say so once."""
         try:
             yield
-        except (ValueError, KeyError) as error:  # not of this format version, or broken
+        except (ValueError, KeyError, ResponseError) as error:  # not of this format version, or broken
             if job_id not in self._unreadable:
-                _log.error("job %s cannot be read and is left alone: %s", job_id, error)
+                _log.error("job %s cannot be read and is left alone: %.200s", job_id, error)
             self._unreadable.add(job_id)
 
     def _is_suspect(self, name: str, suspects: set[str]) -> bool:

@@ -101,6 +101,9 @@ class House:
                 return int(pid)
         raise AssertionError("no worker is at work")
 
+    def await_final(self, job_id: str, timeout_s: float) -> None:
+        until(lambda: self.job(job_id).status.is_final, timeout_s)
+
     def idle_workers(self) -> int:
         """Workers that live and wait."""
         states = [self.redis.hget(key, "state") for key in self.redis.smembers("rq:workers")]

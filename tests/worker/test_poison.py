@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -28,6 +29,8 @@ from worker.shards import Shards
 QUEUE_KEY = f"rq:queue:{QUEUE_NAME}"
 BETWEEN_KEY = f"{QUEUE_KEY}:intermediate"
 STARTED_KEY = f"rq:wip:{QUEUE_NAME}"
+MEMORY = 12_000_000
+"""Bytes that no delivery may take, whatever was delivered."""
 OK, BAD = ItemStatus.SUCCEEDED, ItemStatus.FAILED
 
 
@@ -195,7 +198,8 @@ POISON: dict[str, dict[str, Any]] = {
     "JSON of another form": {"data": b"[1, 2]"},
     "deep JSON": {"data": b"[" * 4000},
     "a bomb": {"data": zlib.compress(bytes(3_000_000), 9)},
-    "a large field": {"data": bytes(10_000_000)},
+    "a large field": {"data": bytes(50_000_000)},
+    "a large field that is not read": {"function": "os.system", "exc_info": bytes(50_000_000)},
     "another queue": {"origin": "other"},
     "a status that is none": {"status": "asleep"},
     "a time that is none": {"created_at": "yesterday"},
@@ -223,8 +227,12 @@ def test_what_is_no_shard_is_dropped_and_the_next_one_found(
 ) -> None:
     poison = put(redis, shard_hash(**dict(POISON[kind])))
     good = accept(jobs, request(1)).id
+    tracemalloc.start()
     found, _ = worker._next_shard()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     assert found.id == f"{good}-0"
+    assert peak < MEMORY
     assert redis.lrange(BETWEEN_KEY, 0, -1) == [found.id.encode()]
     assert not redis.exists(f"rq:job:{poison}")
     assert "dropped from the queue" in caplog.text
@@ -267,7 +275,7 @@ def test_maintenance_gets_past_what_is_no_shard(
     poison = shard_hash(function="os.system")
     poison_id = poison.pop("id")
     redis.hset(f"rq:job:{poison_id}", mapping=poison)
-    redis.zadd(STARTED_KEY, {b"\xff:\xff": 1, "no-colon": 1, f"{poison_id}:x": 1, "a:b:c": 1})
+    redis.zadd(STARTED_KEY, {b"\xff:\xff": 1, "no-colon": 1, f"{poison_id}:x": 1, "a:b:c": 1, b"\xfe:\xfe": 9e12})
     redis.rpush(BETWEEN_KEY, b"\xff", "nothing", poison_id)
     good = accept(jobs, request(1)).id
     dead = ComputeWorker(client, settings)

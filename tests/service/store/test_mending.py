@@ -231,3 +231,21 @@ def test_a_late_note_begins_no_record(jobs: Jobs, redis: Redis, mender: Mender) 
     jobs.fail_attempt(TENANT, job_id, 0, "late")
     assert not jobs.try_alone(TENANT, job_id, 0)
     assert mender.rebuild().restored == 1
+
+
+def test_what_somebody_broke_does_not_keep_others_from_being_mended(
+    jobs: Jobs, redis: Redis, mender: Mender, storage: Storage
+) -> None:
+    broken, unreadable, good = sorted(accepted(jobs, manifest(count=1)) for _ in range(3))
+    redis.sadd(records.TENANTS_KEY, "../x", b"\xff")
+    redis.sadd(records.open_key(TENANT), "no-job", b"\xff")
+    redis.zadd("rq:wip:flawsmith-compute", {b"\xff:\xff": 9e12, "no-colon": 9e12})
+    redis.hset(records.record_key(TENANT, broken), "format_version", "99")
+    storage.put(keys.job_request(TENANT, unreadable), b"{")
+    redis.delete(*records.all_keys(TENANT, unreadable), *records.all_keys(TENANT, good))
+    redis.zrem(records.index_key(TENANT), unreadable, good)
+    assert mender.recover_recent(3600).restored == 1
+    redis.delete("rq:queue:flawsmith-compute")
+    mender.mend_open()
+    assert mender.mend_open().requeued == 1
+    assert queued(redis) == [f"{good}-0"]
