@@ -110,8 +110,16 @@ def _begin(stack: Stack, event: Event) -> Callable[[], None] | None:
 
             return wake
         case "restart":
+            if stack.valkey_down:  # two events that overlap are one
+                return None
             stack.valkey.kill()
-            return stack.valkey.start
+            stack.valkey_down = True
+
+            def start() -> None:
+                stack.valkey.start()
+                stack.valkey_down = False
+
+            return start
         case "spoil" if event.fault is not None:
             stack.proxy.set(event.fault)
             return stack.proxy.heal

@@ -67,8 +67,6 @@ class Part:
     log: Path
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
-    held: bool = False
-    """Stopped by a signal for a while: not to be judged."""
 
     def start(self) -> None:
         with self.log.open("ab") as output:
@@ -103,6 +101,7 @@ class Stack:
     settings: StoreSettings
     folder: Path
     orphan_age_s: float
+    valkey_down: bool = False
     _closing: threading.Event = field(default_factory=threading.Event)
     _keeper: threading.Thread | None = None
 
