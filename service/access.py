@@ -21,6 +21,7 @@ from service.problems import ProblemError
 from service.settings import ServiceSettings
 from service.store.access import AccessRegistry, KeyHasher, KeySecretError, TenantRecord
 from service.store.storage import Storage
+from service.telemetry import context
 
 _log = logging.getLogger(__name__)
 
@@ -132,7 +133,9 @@ async def authenticate(
     """
     gate: Gate = request.app.state.resources.gate
     sent_once = len(request.headers.getlist("authorization")) == 1
-    return await gate.admit(request, credentials.credentials if credentials and sent_once else None)
+    caller = await gate.admit(request, credentials.credentials if credentials and sent_once else None)
+    context.bind(tenant=caller.tenant)
+    return caller
 
 
 Authenticated = Annotated[Caller, Depends(authenticate)]

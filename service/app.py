@@ -6,13 +6,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
+from fastapi.concurrency import run_in_threadpool
+from starlette.types import ASGIApp
 
 import flawsmith
-from service import augmentations, defect_types, events, health, items, jobs, openapi, problems, uploads
+from service import augmentations, defect_types, events, health, items, jobs, metrics, openapi, problems, uploads
 from service.access import permit
 from service.limits import RateLimitHeaders
+from service.observation import Observation
 from service.resources import open_resources
 from service.settings import ServiceSettings
+from service.telemetry import traces
+
+
+class App(FastAPI):
+    """FastAPI, observed from the outside: middleware in its own list does not see the answers to failures."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return Observation(super().build_middleware_stack())
 
 
 def create_app(settings: ServiceSettings | None = None) -> FastAPI:
@@ -21,10 +32,14 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_resources(settings) as app.state.resources:
-            yield
+        traces.configure("api")
+        try:
+            async with open_resources(settings) as app.state.resources:
+                yield
+        finally:
+            await run_in_threadpool(traces.close)
 
-    app = FastAPI(
+    app = App(
         title="Flawsmith",
         version=flawsmith.__version__,
         summary="Realistic, labelled defects on photos of good parts.",
@@ -41,6 +56,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             responses=openapi.problem(401, 403, 422, 429, 500, 503),
         )
     app.include_router(health.router)
+    app.include_router(metrics.router, responses=openapi.problem(401, 403, 429, 500, 503))
     app.add_middleware(RateLimitHeaders)
     problems.install(app)
     openapi.install(app)

@@ -33,6 +33,7 @@ from service.resources import Has, Quota, Resources, Tenant
 from service.store import keys
 from service.store.jobs import answer_of
 from service.store.storage import ObjectNotFoundError, Storage
+from service.telemetry import catalog, context, traces
 
 router = APIRouter(prefix="/v1/augmentations", tags=["augmentations"], dependencies=[Depends(no_query)])
 
@@ -258,6 +259,8 @@ async def _carry_out(
         job_id=new_job_id(),
         kind=JobKind.AUGMENTATION,
         created_at=now(),
+        request_id=context.request_id(),
+        traceparent=traces.traceparent(),
         augmentation=resolved,
         image=info,
         shard_size=has.settings.shard_size,
@@ -266,14 +269,17 @@ async def _carry_out(
         idempotency=attempt.record,
         warnings=admitted.warnings,
     )
-    await run_in_threadpool(
-        has.jobs.accept,
-        manifest,
-        admitted.png,
-        admitted.mask_png,
-        quota=quota,
-        reservation=attempt.reservation,
-    )
+    context.bind(job_id=manifest.job_id)
+    with traces.span("accept", job_id=manifest.job_id):
+        await run_in_threadpool(
+            has.jobs.accept,
+            manifest,
+            admitted.png,
+            admitted.mask_png,
+            quota=quota,
+            reservation=attempt.reservation,
+        )
+    has.metrics.count(catalog.JOBS_ACCEPTED, kind=manifest.kind.value)
     attempt.kept = True
     return respond(answer_of(manifest))
 

@@ -39,7 +39,7 @@ async def readyz(response: Response, has: Has) -> Readiness:
     found: dict[str, int | None] = {}
 
     async def ask(name: str, probe: Callable[[], int]) -> None:
-        found[name] = await _within_patience(probe, has.probe_threads)
+        found[name] = await within_patience(probe, has.probe_threads)
 
     def defect_types() -> int:
         has.storage.check()
@@ -47,19 +47,21 @@ async def readyz(response: Response, has: Has) -> Readiness:
 
     async with anyio.create_task_group() as group:
         group.start_soon(ask, "workers", has.probe.workers)
+        group.start_soon(ask, "house_workers", has.readings.house_workers)
         group.start_soon(ask, "defect_types", defect_types)
     readiness = Readiness(
         ready=bool(found["workers"]) and bool(found["defect_types"]),
         queue="unreachable" if found["workers"] is None else "ok",
         storage="unreachable" if found["defect_types"] is None else "ok",
         workers=found["workers"] or 0,
+        house_workers=found["house_workers"] or 0,
         defect_types=found["defect_types"] or 0,
     )
     response.status_code = 200 if readiness.ready else 503
     return readiness
 
 
-async def _within_patience(probe: Callable[[], T], limiter: anyio.CapacityLimiter) -> T | None:
+async def within_patience(probe: Callable[[], T], limiter: anyio.CapacityLimiter) -> T | None:
     """What ``probe`` found, or None if it failed or did not come back in time.
 
     A probe that hangs keeps its thread; ``limiter`` bounds how many may.

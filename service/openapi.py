@@ -17,6 +17,7 @@ from flawsmith.contract.augmentations import AugmentationParameters, Augmentatio
 from flawsmith.contract.problems import Problem
 from service.access import scope_of
 from service.fields import shape
+from service.observation import HEADER
 from service.problems import MEDIA_TYPE
 
 Responses = dict[int | str, dict[str, Any]]
@@ -39,6 +40,8 @@ that says what to do. Unknown and repeated fields are refused. Times are RFC 333
 Once the service has API keys every operation but `/healthz` and `/readyz` needs one with the scope that it names,
 sent as `Authorization: Bearer fsk_…`. A key sees what belongs to its tenant; to it, all else does not exist.
 Answers say in `RateLimit-Policy` and `RateLimit` how many more requests the tenant may make.
+
+Every answer carries `X-Request-ID`, the request's own if it sent one, by which the service's logs can be searched.
 """
 
 _HEADERS = {
@@ -66,6 +69,11 @@ _BINARY = {"type": "string", "format": "binary", "contentMediaType": "applicatio
 _IMAGE_FORMATS = "PNG, JPEG, TIFF, BMP or WebP; grey or RGB, with or without alpha, 8 or 16 bits"
 _EXAMPLE = {"defect_type": "scratch", "count": 4, "seed": 7, "severity": 0.6}
 _EXAMPLE_IMAGE = "sha256:" + 4 * "0f1e2d3c4b5a6978"
+_REQUEST_ID = {
+    "description": "Id of the request in the service's logs: the client's own, if it sent up to 64 letters, "
+    "digits, `.`, `_`, `-`; else a new one.",
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+}
 _EXAMPLE_MASK = "sha256:" + 4 * "8796a5b4c3d2e1f0"
 
 
@@ -239,13 +247,14 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
     """The document with what operations say themselves about bodies and problems, said once each."""
     components = document["components"]
     components["schemas"] = dict(sorted((components["schemas"] | _schemas()).items()))
+    components["headers"] = {**_HEADERS, "RequestId": _REQUEST_ID}
     components["responses"] = {}
-    components["headers"] = _HEADERS
     for path in document["paths"].values():
         for method, operation in path.items():
             _say_who_may(method, operation)
             responses = dict(sorted(operation["responses"].items()))
             for status, response in responses.items():
+                response.setdefault("headers", {})[HEADER] = {"$ref": "#/components/headers/RequestId"}
                 if MEDIA_TYPE in response.get("content", {}):
                     components["responses"][f"Problem{status}"] = response
                     responses[status] = {"$ref": f"#/components/responses/Problem{status}"}

@@ -18,6 +18,7 @@ from service.store.connection import QueueUnavailableError
 from service.store.idempotency import ReservationLostError
 from service.store.jobs import TooManyOpenJobsError
 from service.store.storage import StorageUnavailableError
+from service.telemetry import context
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
@@ -68,6 +69,7 @@ def answer(
         detail=detail,
         field=field,
         instance=request.url.path,
+        request_id=context.request_id(),
     )
     headers = dict(headers or {})
     if kind.status == 503:

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import anyio
 from fastapi import Depends
+from redis import Redis
 from starlette.requests import Request
 
 from service import access
@@ -22,8 +24,11 @@ from service.store.connection import connect_redis
 from service.store.idempotency import Reservations
 from service.store.jobs import Jobs
 from service.store.opening import open_storage
+from service.store.readings import Readings
 from service.store.registry import Registry
 from service.store.storage import Storage
+from service.telemetry.jobs import count_final
+from service.telemetry.metrics import Metrics
 
 PROBE_TIMEOUT_S = 1.0
 
@@ -42,8 +47,14 @@ class Resources:
     gate: Gate
     turns: anyio.Semaphore
     """Requests that may hold decoded images in memory; see `turn`."""
+    metrics: Metrics
+    """What this process counts."""
     probe: Jobs
     """The same jobs over a connection that gives up soon."""
+    probe_redis: Redis
+    """That connection."""
+    readings: Readings
+    """What stands in Redis now, over that connection."""
     probe_threads: anyio.CapacityLimiter
     """What health probes may hold, so that hanging ones never take the threads of requests."""
 
@@ -74,12 +85,14 @@ async def open_resources(settings: ServiceSettings) -> AsyncIterator[Resources]:
     async with AsyncExitStack() as held:
         redis = held.enter_context(closing(connect_redis(settings)))
         probe_redis = held.enter_context(closing(connect_redis(impatient)))
+        metrics = held.enter_context(closing(Metrics(probe_redis)))
         gate = await held.enter_async_context(aclosing(Gate(settings, storage)))
+        metrics.start()
         listening = asyncio.create_task(changes.listen(settings))
         yield Resources(
             settings=settings,
             storage=storage,
-            jobs=Jobs(redis, storage, settings),
+            jobs=Jobs(redis, storage, settings, on_final=partial(count_final, metrics)),
             registry=Registry(storage),
             reservations=Reservations(redis),
             changes=changes,
@@ -92,7 +105,10 @@ async def open_resources(settings: ServiceSettings) -> AsyncIterator[Resources]:
             ),
             gate=gate,
             turns=anyio.Semaphore(settings.decode_processes),
+            metrics=metrics,
             probe=Jobs(probe_redis, storage, settings),
+            probe_redis=probe_redis,
+            readings=Readings(probe_redis),
             probe_threads=anyio.CapacityLimiter(4),
         )
         listening.cancel()

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 
 from transformers.utils.logging import disable_progress_bar
 
@@ -15,8 +16,12 @@ from service.store.jobs import Jobs
 from service.store.opening import open_storage
 from service.store.registry import Registry
 from service.store.storage import Storage, StorageUnavailableError
+from service.telemetry import logs, traces
+from service.telemetry.jobs import count_final
+from service.telemetry.metrics import Metrics
 from worker import shards
 from worker.compute import DEQUEUE_S, ComputeWorker
+from worker.memory import device_memory
 from worker.models import Models
 from worker.settings import WorkerSettings
 from worker.shards import Shards
@@ -28,22 +33,23 @@ _RETRY_S = 2.0
 
 def main() -> int:
     """Load the models, then work until asked to stop; the exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for chatty in ("rq.worker", "rq.job", "rq.queue"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    settings = WorkerSettings()
+    logs.configure("worker", settings)
+    traces.configure("worker")
     disable_progress_bar()  # type: ignore[no-untyped-call]
     for number in (signal.SIGTERM, signal.SIGINT):
         # Until the worker hears signals itself. Without a handler the first process of a container hears none.
         signal.signal(number, lambda number, frame: sys.exit(128 + number))
-    settings = WorkerSettings()
     storage = open_storage(settings)
     models = Models(settings)
     models.warm_up()
     _publish(models, storage)
     redis = connect_redis(settings, blocking_s=DEQUEUE_S)
+    metrics = Metrics(connect_redis(settings))
+    metrics.start()
     while True:
         try:
-            worker = ComputeWorker(redis, settings)
+            worker = ComputeWorker(redis, settings, metrics, partial(device_memory, models.device))
         except UNREACHABLE as error:
             _log.warning("the queue does not answer; trying again: %s", error)
             time.sleep(_RETRY_S)
@@ -56,9 +62,11 @@ def main() -> int:
         device_lost = True
         worker.stop()
 
-    jobs = Jobs(redis, storage, settings)
-    shards.install(Shards(jobs, storage, models, worker.stopping, on_device_lost))
+    jobs = Jobs(redis, storage, settings, on_final=partial(count_final, metrics))
+    shards.install(Shards(jobs, storage, models, worker.stopping, on_device_lost, metrics))
     worker.run()
+    metrics.close()
+    traces.close()
     if device_lost:
         _log.error("the device failed; a new process is needed")
     return 1 if device_lost else 0

@@ -11,8 +11,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from math import ceil
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, cast
@@ -30,6 +31,9 @@ from rq.worker import WorkerStatus
 
 from service.store.connection import UNREACHABLE
 from service.store.queue import ShardQueue, shard_queue
+from service.telemetry import catalog, context, gauges
+from service.telemetry.gauges import Gauge
+from service.telemetry.metrics import Metrics
 from worker.delivery import DeliveredShard, NoShardError, is_shard_id
 from worker.settings import WorkerSettings
 from worker.shards import ShardTakenError
@@ -49,14 +53,26 @@ _SIFTED = 1000  # entries of a list that one maintenance looks at
 class ComputeWorker(SimpleWorker):
     """Takes shards off the queue until it is asked to stop.
 
+    Args:
+        metrics: where waits are counted.
+        gauges_now: what is told with each heartbeat.
+
     Raises:
         redis.exceptions.ConnectionError: Redis does not answer yet.
     """
 
     queue_class = ShardQueue
 
-    def __init__(self, redis: Redis, settings: WorkerSettings) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        settings: WorkerSettings,
+        metrics: Metrics | None = None,
+        gauges_now: Callable[[], list[Gauge]] = list,
+    ) -> None:
         self._settings = settings
+        self._metrics = metrics or Metrics(None)
+        self._gauges_now = gauges_now
         queue = shard_queue(redis)
         queue.grace_s = settings.worker_ttl_s
         queue.job_class = DeliveredShard
@@ -98,14 +114,18 @@ class ComputeWorker(SimpleWorker):
                 time.sleep(_RECONNECT_S)
         try:
             self.register_death()  # type: ignore[no-untyped-call]
+            gauges.withdraw(self.connection, self.name)
         except UNREACHABLE as error:
             _log.warning("the queue did not hear that worker %s stops: %s", self.name, error)
         _log.info("worker %s stopped", self.name)
 
     def execute_job(self, job: QueueJob, queue: Queue) -> None:
         """Work on a shard in this thread, while another sends heartbeats."""
+        if job.enqueued_at is not None:
+            waited = datetime.now(UTC) - job.enqueued_at
+            self._metrics.observe(catalog.SHARD_WAIT, max(0.0, waited.total_seconds()))
         execution = self.prepare_execution(job)
-        with self._heartbeats(job, execution):
+        with context.bound(), self._heartbeats(job, execution):
             self.perform_job(job, queue, execution)
         self.set_state(WorkerStatus.IDLE)
 
@@ -128,6 +148,16 @@ class ComputeWorker(SimpleWorker):
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """Be alive for `worker_ttl_s` from now, and not for the minutes that RQ adds."""
         super().heartbeat(self._settings.worker_ttl_s, pipeline)
+        try:
+            found = self._gauges_now()
+        except Exception as error:  # a device that is lost must not look like a dead worker
+            _log.warning("the device does not tell its memory: %s", error)
+            return
+        if not found:
+            return
+        gauges.report(
+            self.connection if pipeline is None else pipeline, self.name, found, self._settings.worker_ttl_s
+        )
 
     def get_heartbeat_ttl(self, job: QueueJob, working_time: float = 0.0) -> int:
         """How long a shard stays this worker's after a heartbeat."""

@@ -29,6 +29,9 @@ from service.store.jobs import Jobs, ShardState
 from service.store.queue import RETRY, RETRY_LAST
 from service.store.registry import Registry
 from service.store.storage import Storage, StorageError, StorageUnavailableError
+from service.telemetry import catalog, context, traces
+from service.telemetry.jobs import count_item
+from service.telemetry.metrics import Metrics
 from worker.items import item_request, store_item
 from worker.models import ModelMissingError, Models, is_device_lost, is_out_of_memory
 from worker.steps import JobCanceledError, Steps, StoppingError
@@ -54,6 +57,7 @@ class Shards:
     Args:
         stopping: whether the worker is to stop; asked at each denoising step.
         device_lost: called when the device is of no more use to this process.
+        metrics: where work is counted.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class Shards:
         models: Models,
         stopping: Callable[[], bool],
         device_lost: Callable[[], None],
+        metrics: Metrics | None = None,
     ) -> None:
         self._jobs = jobs
         self._storage = storage
@@ -70,6 +75,7 @@ class Shards:
         self._models = models
         self._stopping = stopping
         self._device_lost = device_lost
+        self._metrics = metrics or Metrics(None)
         self._outages = 0
 
     def run(self, tenant: str, job_id: str, shard: int) -> Retry | None:
@@ -79,22 +85,30 @@ class Shards:
             ShardTakenError: the shard is another worker's by now.
             Exception: the attempt failed; RQ delivers the shard again.
         """
+        context.bind(request_id=None, trace_id=None, tenant=tenant, job_id=job_id, shard=shard)
         state: ShardState | None = None
+        began = time.monotonic()
+        outcome = "done"
         try:
             state = self._jobs.begin_shard(tenant, job_id, shard)
             self._run(_Shard(tenant, job_id, shard, state))
         except StoppingError:
+            outcome = "stopped"
             self._give_back(tenant, job_id, shard, state, "the worker stops")
             return RETRY
         except (StorageUnavailableError, QueueUnavailableError) as error:
+            outcome = "outage"
             self._give_back(tenant, job_id, shard, state, str(error))
             self._sit_out()
             return RETRY
         except ShardTakenError:
+            outcome = "taken_over"
             raise
         except Exception as error:
             if state is None:
+                outcome = "unreadable"
                 return self._put_off(tenant, job_id, shard, error)
+            outcome = "failed"
             with suppress(QueueUnavailableError):
                 self._check_held(tenant, job_id, shard, state)
                 self._jobs.fail_attempt(tenant, job_id, shard, _reason(error))
@@ -102,12 +116,31 @@ class Shards:
                 self._device_lost()
             self._pause(_FAILURE_PAUSE_S)
             raise
+        finally:
+            self._metrics.count(catalog.SHARDS, outcome=outcome)
+            self._metrics.observe(catalog.SHARD_RUN, time.monotonic() - began)
         self._outages = 0
         return None
 
     def _run(self, shard: _Shard) -> None:
         if shard.state.final:
             return
+        if shard.state.attempt > 1:
+            self._metrics.count(catalog.SHARD_RETRIES)
+        manifest = shard.state.manifest
+        context.bind(request_id=manifest.request_id if manifest else None)
+        with traces.span(
+            "shard",
+            kind="consumer",
+            parent=manifest.traceparent if manifest else None,
+            job_id=shard.job_id,
+            shard=shard.number,
+            attempt=shard.state.attempt,
+        ) as span:
+            context.bind(trace_id=span.trace_id)
+            self._work(shard)
+
+    def _work(self, shard: _Shard) -> None:
         started = time.monotonic()
         with suppress(JobCanceledError):
             if shard.state.exhausted:
@@ -166,7 +199,7 @@ class Shards:
         for index in indices:
             _log.error("item %d of %s is given up: %s", index, shard.job_id, detail)
             item = Item(index=index, status=ItemStatus.FAILED, seed=seed, error=Failure(code=code, detail=detail))
-            self._jobs.finish_item(shard.tenant, shard.job_id, item)
+            self._finish_item(shard, item)
 
     def _left(self, shard: _Shard, indices: Iterable[int]) -> list[int]:
         """Items without an outcome in storage; the others are counted."""
@@ -176,7 +209,7 @@ class Shards:
             if item is None:
                 left.append(index)
             else:
-                self._jobs.finish_item(shard.tenant, shard.job_id, item)
+                self._finish_item(shard, item)
         return left
 
     def _material(self, shard: _Shard) -> _Material:
@@ -199,16 +232,20 @@ class Shards:
 
     def _draw_items(self, shard: _Shard, material: _Material, indices: list[int]) -> None:
         requests = [material.request(index) for index in indices]
-        steps = Steps(self._jobs, shard.tenant, shard.job_id, self._stopping, len(requests))
+        steps = Steps(self._jobs, shard.tenant, shard.job_id, self._stopping, len(requests), self._metrics)
         first = 0
         while first < len(requests):
             batch = requests[first : first + self._models.batch_shape]
-            started = time.monotonic()
+            started, began_ns = time.monotonic(), time.time_ns()
             outcomes = self._outcomes(material.backbone, batch, steps, first)
             with suppress(QueueUnavailableError):
                 self._jobs.note_pace((time.monotonic() - started) / len(batch))
             for outcome in outcomes:
-                self._finish(shard, material, outcome)
+                index = outcome.request.index
+                with context.bound(item=index), traces.span("item", began_ns=began_ns, item=index) as span:
+                    if isinstance(outcome.result, Failure):
+                        span.fail(outcome.result.detail)
+                    self._finish(shard, material, outcome)
             first += len(batch)
 
     def _outcomes(
@@ -216,6 +253,7 @@ class Shards:
     ) -> list[_Outcome]:
         """What became of each item; an item that fails takes no other with it."""
         generator = self._models.generator(backbone)
+        self._metrics.observe(catalog.BATCH_ITEMS, len(batch))
         try:
             results = generator.generate(batch, steps.of(first, len(batch)))
             return [
@@ -226,8 +264,11 @@ class Shards:
             if _ends_shard(error):
                 raise
             reason, no_memory = _reason(error), is_out_of_memory(error)
+            if no_memory:
+                self._metrics.count(catalog.OUT_OF_MEMORY)
             if len(batch) == 1 and (last_try or not no_memory):
-                _log.exception("item %d failed", batch[0].index)
+                with context.bound(item=batch[0].index):
+                    _log.exception("item %d failed", batch[0].index)
         # Out of the handler, so that nothing holds what was drawn so far in memory.
         if no_memory and not last_try:
             last_try = not self._models.shrink()
@@ -249,7 +290,11 @@ class Shards:
             item = store_item(
                 self._storage, material.manifest, request, material.image, result, outcome.fingerprint
             )
-        self._jobs.finish_item(shard.tenant, shard.job_id, item)
+        self._finish_item(shard, item)
+
+    def _finish_item(self, shard: _Shard, item: Item) -> None:
+        if self._jobs.finish_item(shard.tenant, shard.job_id, item):
+            count_item(self._metrics, item)
 
     def _check_held(self, tenant: str, job_id: str, shard: int, state: ShardState) -> None:
         """Raise `ShardTakenError` if the shard is another worker's by now."""

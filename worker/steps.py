@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from service.store.connection import QueueUnavailableError
 from service.store.jobs import Jobs
+from service.telemetry import catalog
+from service.telemetry.metrics import Metrics
 
 _ASK_EVERY_S = 0.02
 _SHOW_EVERY_S = 0.1
@@ -27,14 +29,24 @@ class Steps:
     Args:
         stopping: whether the worker is to stop.
         items: how many items are to be drawn.
+        metrics: where the time of steps is counted.
     """
 
-    def __init__(self, jobs: Jobs, tenant: str, job_id: str, stopping: Callable[[], bool], items: int) -> None:
+    def __init__(
+        self,
+        jobs: Jobs,
+        tenant: str,
+        job_id: str,
+        stopping: Callable[[], bool],
+        items: int,
+        metrics: Metrics,
+    ) -> None:
         self._jobs = jobs
         self._tenant = tenant
         self._job_id = job_id
         self._stopping = stopping
         self._items = items
+        self._metrics = metrics
         self._ask_at = self._show_at = 0.0
 
     def of(self, first: int, count: int) -> Callable[[int, int], None]:
@@ -42,8 +54,14 @@ class Steps:
 
         It raises `StoppingError` or `JobCanceledError` to end the work.
         """
+        before: float | None = None
 
         def on_step(done: int, total: int) -> None:
+            nonlocal before
+            now = time.monotonic()
+            if before is not None:  # ahead of the first one images are prepared
+                self._metrics.observe(catalog.STEP, now - before)
+            before = now
             self._step((first + count * done / max(total, 1)) / self._items)
 
         return on_step

@@ -20,4 +20,6 @@ class Readiness(Answer):
     storage: Literal["ok", "unreachable"]
     workers: int
     """Live compute workers."""
+    house_workers: int = 0
+    """Live house workers; jobs are worked on without one."""
     defect_types: int

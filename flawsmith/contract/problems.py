@@ -22,6 +22,8 @@ class Problem(Answer):
     """The request field at fault, dotted path, if one is."""
     instance: str | None = None
     """The path that was asked for."""
+    request_id: str | None = None
+    """`X-Request-ID` of the answer: what to search the service's log for."""
 
 
 @dataclass(frozen=True)

@@ -207,6 +207,7 @@ def _environment(application: Path) -> dict[str, str]:
         "FLAWSMITH_THREADS": str(_cores()),
         # Threads that spin while they wait make the models several times slower beside other work on the cores.
         "OMP_WAIT_POLICY": "passive",
+        "FLAWSMITH_LOG_FORMAT": "text",  # its logs are for the person who started it
         **os.environ,
         "PYTHONPATH": application_path(application),
         "PYTHONUNBUFFERED": "1",

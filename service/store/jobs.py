@@ -8,6 +8,7 @@ so work that is delivered twice, or comes back late, changes nothing.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -76,9 +77,19 @@ class Jobs:
 
     Every method raises `QueueUnavailableError` when Redis cannot be reached, and storage errors; what is written
     in a newer format raises `pydantic.ValidationError` or `UnknownFormatVersionError`.
+
+    Args:
+        on_final: told the result of each job that ends by a call of this object, once a job.
     """
 
-    def __init__(self, redis: Redis, storage: Storage, settings: StoreSettings) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        storage: Storage,
+        settings: StoreSettings,
+        on_final: Callable[[ResultManifest], None] = lambda result: None,
+    ) -> None:
+        self._on_final = on_final
         self._redis = redis
         self._storage = storage
         self._settings = settings
@@ -528,7 +539,7 @@ class Jobs:
         result = self._write_result(record.manifest, items, record.started_at, canceled=record.cancel_requested)
         changed = [value for item in result.items for value in (str(item.index), item.model_dump_json())]
         with queue_errors():
-            self._finish_job(
+            was_open = self._finish_job(
                 keys=[*records.all_keys(tenant, job_id), records.open_key(tenant)],
                 args=[
                     job_id,
@@ -539,7 +550,9 @@ class Jobs:
                     *changed,
                 ],
             )
-        _log.info("job %s %s: %s", job_id, result.status, result.counts)
+        if was_open:
+            self._on_final(result)
+            _log.info("job %s %s: %s", job_id, result.status, result.counts)
 
     def _write_result(
         self, manifest: RequestManifest, items: list[Item], started_at: datetime | None, *, canceled: bool

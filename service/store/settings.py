@@ -50,3 +50,7 @@ class StoreSettings(BaseSettings):
     """Longest run of one shard."""
     finished_record_ttl_s: Annotated[int, Field(ge=1)] = 7 * 24 * 3600
     """How long Redis keeps the record of a final job; storage keeps its result."""
+
+    log_format: Literal["json", "text"] | None = None
+    """Absent: text where stderr is a terminal, else JSON."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -53,8 +53,9 @@ class Api:
         return Jobs(self.redis, self.storage, self.settings)
 
     def traces(self) -> tuple[dict[bytes, bytes | None], list[str]]:
-        """All that queue and storage hold."""
-        return {key: self.redis.dump(key) for key in self.redis.scan_iter()}, list(self.storage.list(""))
+        """All that queue and storage hold, but for what is counted of every request."""
+        keys = (key for key in self.redis.scan_iter() if not key.startswith(b"flawsmith:metrics"))
+        return {key: self.redis.dump(key) for key in keys}, list(self.storage.list(""))
 
 
 _numbers = itertools.count()

@@ -36,6 +36,7 @@ OPERATIONS = {
     "GET /v1/defect-types/{name}": "getDefectType",
     "GET /healthz": "getHealth",
     "GET /readyz": "getReadiness",
+    "GET /metrics": "getMetrics",
 }
 
 

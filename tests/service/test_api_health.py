@@ -44,7 +44,14 @@ def test_without_a_worker_the_service_is_not_ready(api: Api) -> None:
     answer = api.client.get("/readyz")
 
     assert answer.status_code == 503
-    assert answer.json() == {"ready": False, "queue": "ok", "storage": "ok", "workers": 0, "defect_types": 1}
+    assert answer.json() == {
+        "ready": False,
+        "queue": "ok",
+        "storage": "ok",
+        "workers": 0,
+        "house_workers": 0,
+        "defect_types": 1,
+    }
 
 
 def test_with_a_worker_and_a_defect_type_the_service_is_ready(api: Api) -> None:
@@ -54,7 +61,14 @@ def test_with_a_worker_and_a_defect_type_the_service_is_ready(api: Api) -> None:
     answer = api.client.get("/readyz")
 
     assert answer.status_code == 200
-    assert answer.json() == {"ready": True, "queue": "ok", "storage": "ok", "workers": 1, "defect_types": 1}
+    assert answer.json() == {
+        "ready": True,
+        "queue": "ok",
+        "storage": "ok",
+        "workers": 1,
+        "house_workers": 0,
+        "defect_types": 1,
+    }
     worker.register_death()
     assert api.client.get("/readyz").status_code == 503
 

@@ -1,0 +1,68 @@
+"""What stands in Redis at this moment, beside what `Jobs` tells: how long work waits, who works."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, cast
+
+from rq.job import Job as QueueJob
+from rq.registry import StartedJobRegistry
+from rq.serializers import JSONSerializer
+
+from service.store import records
+from service.store.connection import queue_errors
+from service.store.queue import QUEUE_NAME, shard_queue
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+HOUSES_KEY = "flawsmith:houses"
+"""A set: names of house workers, of which those live that have a key `house_key`."""
+_FRONT = 64  # shards looked at: what is given back stands before what has waited longer
+
+
+def house_key(name: str) -> str:
+    """A key that expires with the heartbeat of a house worker."""
+    return f"flawsmith:house:{name}"
+
+
+class Readings:
+    """Each raises `QueueUnavailableError` when Redis cannot be reached."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._queue = shard_queue(redis)
+        self._started = StartedJobRegistry(QUEUE_NAME, connection=redis, serializer=JSONSerializer)
+
+    def oldest_wait_s(self) -> float:
+        """How long the shard has waited that waits longest; 0 if none does."""
+        with queue_errors():
+            front = cast("list[bytes]", self._redis.lrange(self._queue.key, 0, _FRONT - 1))
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for shard_id in front:
+                    pipeline.hget(QueueJob.key_for(shard_id.decode()), "enqueued_at")
+                entered = [datetime.fromisoformat(value.decode()) for value in pipeline.execute() if value]
+        if not entered:
+            return 0.0
+        return max(0.0, (datetime.now(UTC) - min(entered)).total_seconds())
+
+    def shards_at_work(self) -> int:
+        """Shards whose worker has sent a heartbeat in time."""
+        with queue_errors():
+            return self._redis.zcount(self._started.key, time.time(), "+inf")
+
+    def house_workers(self) -> int:
+        """House workers that are alive."""
+        with queue_errors():
+            names = cast("set[bytes]", self._redis.smembers(HOUSES_KEY))
+            return self._redis.exists(*(house_key(name.decode()) for name in names)) if names else 0
+
+    def open_jobs(self) -> int:
+        """Jobs of all tenants that have not ended."""
+        with queue_errors():
+            tenants = cast("set[bytes]", self._redis.smembers(records.TENANTS_KEY))
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for tenant in tenants:
+                    pipeline.scard(f"flawsmith:{tenant.decode()}:open")
+                return sum(pipeline.execute())
