@@ -102,3 +102,15 @@ def test_a_start_that_cannot_succeed_says_why(tmp_path: Path) -> None:
     assert " does not start; the end of " in failed.stderr
     assert "redis_timeout_s" in failed.stderr
     assert not (tmp_path / "up.json").exists()
+
+
+def test_the_logs_are_for_people(up: Up) -> None:
+    httpx.get(f"{up.url}/v1/defect-types", headers={"X-Request-ID": "for-people"}).raise_for_status()
+
+    lines = (up.data_dir / "logs" / "api.log").read_text().splitlines()
+    (line,) = [line for line in lines if "for-people" in line]
+    assert re.fullmatch(
+        r"\S+Z INFO service\.access: GET /v1/defect-types 200 in [\d.]+ ms \[request_id=for-people tenant=default\]",
+        line,
+    )
+    assert "INFO worker.compute: worker" in (up.data_dir / "logs" / "worker.log").read_text()
