@@ -73,7 +73,7 @@ SHARDS = _counter("shards_total", "Runs of shards by how they ended", outcome=SH
 SHARD_RETRIES = _counter("shard_retries_total", "Shards begun that were begun before")
 SHARD_WAIT = _histogram("shard_wait_seconds", "Time from a shard's entry into the queue to its beginning")
 SHARD_RUN = _histogram("shard_run_seconds", "Time that a worker spends on a shard")
-STEP = _histogram("step_seconds", "Time of one model call of the denoiser")
+STEP = _histogram("step_seconds", "Time from one model call of the denoiser to the next of its batch")
 BATCH_ITEMS = _histogram("batch_items", "Items drawn together", (1, 2, 4, 8, 16, 32, 64))
 
 BUILD = _gauge("build_info", "Always 1; the version of the API process that answered", version=OPEN)
