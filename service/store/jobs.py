@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from redis.exceptions import WatchError
 from rq.worker_registration import get_keys as worker_keys
@@ -72,6 +72,14 @@ class ShardState:
     """What was asked for, if there is anything to do."""
 
 
+OnFinal: TypeAlias = "Callable[[ResultManifest], None]"
+"""Called with the result of a job when it ends."""
+
+
+def ignore_final(result: ResultManifest) -> None:
+    """Nobody is told."""
+
+
 class Jobs:
     """The only code that knows how a job is kept in Redis.
 
@@ -87,7 +95,7 @@ class Jobs:
         redis: Redis,
         storage: Storage,
         settings: StoreSettings,
-        on_final: Callable[[ResultManifest], None] = lambda result: None,
+        on_final: OnFinal = ignore_final,
     ) -> None:
         self._on_final = on_final
         self._redis = redis

@@ -24,7 +24,7 @@ from flawsmith.contract.manifests import RequestManifest
 from service.store import keys, records
 from service.store.connection import queue_errors
 from service.store.idempotency import ReservationLostError
-from service.store.jobs import Jobs
+from service.store.jobs import Jobs, OnFinal, ignore_final
 from service.store.queue import enqueue_shard, shard_job_id, shard_queue
 from service.store.records import Record
 from service.store.settings import StoreSettings
@@ -69,15 +69,23 @@ class Mender:
     Args:
         grace_s: how old a job must be before its absence from Redis counts, and not as an acceptance that goes on.
         orphan_age_s: how old what is left of a job without a request must be to be removed.
+        on_final: told the result of each job that is ended here.
     """
 
     def __init__(
-        self, redis: Redis, storage: Storage, settings: StoreSettings, *, grace_s: float, orphan_age_s: float
+        self,
+        redis: Redis,
+        storage: Storage,
+        settings: StoreSettings,
+        *,
+        grace_s: float,
+        orphan_age_s: float,
+        on_final: OnFinal = ignore_final,
     ) -> None:
         self._redis = redis
         self._storage = storage
         self._settings = settings
-        self._jobs = Jobs(redis, storage, settings)
+        self._jobs = Jobs(redis, storage, settings, on_final)
         self._queue = shard_queue(redis)
         self._grace = timedelta(seconds=grace_s)
         self._orphan_age = timedelta(seconds=orphan_age_s)

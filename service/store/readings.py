@@ -10,21 +10,14 @@ from rq.job import Job as QueueJob
 from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 
-from service.store import records
+from service.store import houses, records
 from service.store.connection import queue_errors
 from service.store.queue import QUEUE_NAME, shard_queue
 
 if TYPE_CHECKING:
     from redis import Redis
 
-HOUSES_KEY = "flawsmith:houses"
-"""A set: names of house workers, of which those live that have a key `house_key`."""
 _FRONT = 64  # shards looked at: what is given back stands before what has waited longer
-
-
-def house_key(name: str) -> str:
-    """A key that expires with the heartbeat of a house worker."""
-    return f"flawsmith:house:{name}"
 
 
 class Readings:
@@ -54,9 +47,7 @@ class Readings:
 
     def house_workers(self) -> int:
         """House workers that are alive."""
-        with queue_errors():
-            names = cast("set[bytes]", self._redis.smembers(HOUSES_KEY))
-            return self._redis.exists(*(house_key(name.decode()) for name in names)) if names else 0
+        return houses.living(self._redis)
 
     def open_jobs(self) -> int:
         """Jobs of all tenants that have not ended."""
@@ -64,5 +55,5 @@ class Readings:
             tenants = cast("set[bytes]", self._redis.smembers(records.TENANTS_KEY))
             with self._redis.pipeline(transaction=False) as pipeline:
                 for tenant in tenants:
-                    pipeline.scard(f"flawsmith:{tenant.decode()}:open")
+                    pipeline.scard(records.open_key(tenant.decode()))
                 return sum(pipeline.execute())

@@ -16,8 +16,8 @@ from rq import SimpleWorker
 import flawsmith
 from flawsmith.contract import problems
 from service.settings import ServiceSettings
+from service.store import houses, records
 from service.store.queue import shard_queue
-from service.store.readings import HOUSES_KEY, house_key
 from service.store.registry import Registry
 from service.telemetry import catalog, gauges
 from service.telemetry.metrics import KEY, Metrics
@@ -174,8 +174,7 @@ def test_all_that_there_is_to_know_is_there_from_the_start(api: Api) -> None:
 def test_live_workers_are_counted_and_their_memory_told(api: Api) -> None:
     worker = SimpleWorker([shard_queue(api.redis)], connection=api.redis)
     worker.register_birth()
-    api.redis.sadd(HOUSES_KEY, "one", "two")
-    api.redis.set(house_key("one"), 1, ex=60)
+    houses.beat(api.redis, "one", ttl_s=60)
     memory = ("host:1", "cuda:0", "used")
     gauges.report(api.redis, worker.name, [(catalog.DEVICE_MEMORY.name, memory, 5e9)], ttl_s=60)
 
@@ -187,11 +186,17 @@ def test_live_workers_are_counted_and_their_memory_told(api: Api) -> None:
 
 
 def test_open_jobs_are_counted_over_all_tenants(api: Api) -> None:
-    api.redis.sadd("flawsmith:tenants", "one", "two", "three")
-    api.redis.sadd("flawsmith:one:open", "job_1", "job_2")
-    api.redis.sadd("flawsmith:two:open", "job_3")
-
+    files = {"image": encoded(part()), "mask": encoded(mask())}
+    jobs = [
+        api.client.post("/v1/augmentations", files=files, data={"defect_type": "scratch"}).json()["id"]
+        for _ in range(2)
+    ]
+    api.redis.sadd(records.TENANTS_KEY, "other")
+    api.redis.sadd(records.open_key("other"), "job_1")
     assert value(scrape(api, after=0), "jobs_open") == 3
+
+    api.client.post(f"/v1/jobs/{jobs[0]}/cancel")
+    assert value(scrape(api, after=0), "jobs_open") == 2
 
 
 def test_prometheus_and_openmetrics_are_answered(api: Api) -> None:

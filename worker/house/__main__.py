@@ -6,12 +6,16 @@ import logging
 import signal
 import sys
 import time
+from functools import partial
 
 from service.store.connection import connect_redis
 from service.store.jobs import Jobs
 from service.store.mending import Mender
 from service.store.opening import open_storage
 from service.store.storage import Storage, StorageUnavailableError
+from service.telemetry import logs
+from service.telemetry.jobs import count_final
+from service.telemetry.metrics import Metrics
 from worker.house.house import Duty, House
 from worker.house.retention import Retention
 from worker.house.settings import HouseSettings
@@ -24,15 +28,24 @@ _RETRY_S = 2.0
 
 def main() -> None:
     """Keep house until asked to stop."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = HouseSettings()
+    logs.configure("house", settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         # Until the house hears signals itself. Without a handler the first process of a container hears none.
         signal.signal(number, lambda number, frame: sys.exit(128 + number))
-    settings = HouseSettings()
     storage = _opened(settings)
     redis = connect_redis(settings)
+    metrics = Metrics(redis)
+    metrics.start()
     jobs = Jobs(redis, storage, settings)
-    mender = Mender(redis, storage, settings, grace_s=settings.watch_grace_s, orphan_age_s=settings.orphan_age_s)
+    mender = Mender(
+        redis,
+        storage,
+        settings,
+        grace_s=settings.watch_grace_s,
+        orphan_age_s=settings.orphan_age_s,
+        on_final=partial(count_final, metrics),
+    )
     duties = [Duty("watchdog", settings.watch_interval_s, Watchdog(mender, settings).look)]
     house = House(redis, duties)
     if settings.keep_jobs_days is not None or settings.keep_uploads_days is not None:
@@ -41,6 +54,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: house.stop())
     house.run()
+    metrics.close()
 
 
 def _opened(settings: HouseSettings) -> Storage:
