@@ -161,6 +161,7 @@ def test_every_api_process_tells_the_same_totals(deployment: Deployment) -> None
             api.metric("jobs_finished_total", status="succeeded"),
         ]
 
+    time.sleep(2)  # what was counted before has come by then
     before = counted(one)
     augment(one, "totals-1", 4)
     augment(other, "totals-2", 1)

@@ -44,10 +44,20 @@ def value(samples: Samples, name: str, **labels: str) -> float:
     return samples.get((f"flawsmith_{name}", tuple(sorted(labels.items()))), 0.0)
 
 
-def scrape(api: Api, after: float = 1.2) -> Samples:
+def scrape(api: Api, after: float = 2.0) -> Samples:
     """The metrics, once the counts of requests before have had time to be sent."""
     time.sleep(after)
     return scraped(api.client.get("/metrics").text)
+
+
+def logged(caplog: pytest.LogCaptureFixture, logger: str, count: int) -> list[logging.LogRecord]:
+    """What was logged, which may come a moment after the answer."""
+    for _ in range(100):
+        found = [record for record in caplog.records if record.name == logger]
+        if len(found) >= count:
+            break
+        time.sleep(0.02)
+    return found
 
 
 @pytest.fixture
@@ -80,7 +90,7 @@ def test_a_problem_names_its_request(api: Api, path: str) -> None:
 
 
 def test_a_fault_is_logged_and_answered_under_the_same_id(
-    api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    api: Api, monkeypatch: pytest.MonkeyPatch, access: pytest.LogCaptureFixture
 ) -> None:
     def broken(registry: Registry, tenant: str) -> None:
         raise RuntimeError("secret")
@@ -89,7 +99,7 @@ def test_a_fault_is_logged_and_answered_under_the_same_id(
     answer = api.client.get("/v1/defect-types", headers={"X-Request-ID": "r-2"})
 
     assert answer.headers["x-request-id"] == answer.json()["request_id"] == "r-2"
-    (fault,) = [record for record in caplog.records if record.exc_info]
+    (fault,) = [record for record in logged(access, "service.access", 2) if record.exc_info]
     assert fault.getMessage() == "a fault of the service"
 
 
@@ -105,7 +115,7 @@ def test_a_request_is_a_line_and_a_probe_one_for_debugging(api: Api, access: pyt
     api.client.get("/v1/jobs/none?wait=secret", headers={"Authorization": "Bearer secret"})
     api.client.get("/healthz")
 
-    request, probe = [record for record in access.records if record.name == "service.access"]
+    request, probe = logged(access, "service.access", 2)
     assert request.levelno == logging.INFO
     assert request.getMessage().startswith("GET /v1/jobs/none 4")
     assert (request.method, request.route) == ("GET", "/v1/jobs/{job_id}")  # type: ignore[attr-defined]
@@ -239,7 +249,7 @@ def test_a_second_process_tells_the_same(api: Api, redis: Redis) -> None:
         for _ in range(5):
             client.get("/v1/defect-types")
             api.client.get("/v1/defect-types")
-        time.sleep(1.2)
+        time.sleep(2.0)
         of_one, of_other = (scraped(one.get("/metrics").text) for one in (api.client, client))
 
     labels = {"method": "GET", "route": "/v1/defect-types", "status": "200"}
