@@ -16,7 +16,7 @@ OPEN: tuple[str, ...] = ()
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
 
 ITEM_OUTCOMES = ("succeeded", "rejected", "failed", "canceled")
-SHARD_OUTCOMES = ("done", "stopped", "outage", "failed", "taken_over")
+SHARD_OUTCOMES = ("done", "stopped", "outage", "failed", "taken_over", "unreadable")
 JOB_STATUSES = ("succeeded", "failed", "canceled")
 
 
@@ -75,6 +75,7 @@ SHARD_WAIT = _histogram("shard_wait_seconds", "Time from a shard's entry into th
 SHARD_RUN = _histogram("shard_run_seconds", "Time that a worker spends on a shard")
 STEP = _histogram("step_seconds", "Time from one model call of the denoiser to the next of its batch")
 BATCH_ITEMS = _histogram("batch_items", "Items drawn together", (1, 2, 4, 8, 16, 32, 64))
+OUT_OF_MEMORY = _counter("out_of_memory_total", "Batches for which the device had too little memory")
 
 BUILD = _gauge("build_info", "Always 1; the version of the API process that answered", version=OPEN)
 QUEUE_UP = _gauge("queue_up", "1 if Redis answers; without it no metric but this one and build_info is there")
