@@ -112,7 +112,7 @@ def test_an_item_below_its_quality_is_rejected(bench: Bench, monkeypatch: pytest
 
 
 def test_attempts_and_retries_are_counted(bench: Bench) -> None:
-    """An outage, then three attempts that fail; then the shard is given up."""
+    """An outage; three attempts that fail; each of two items fails once more, alone; then the shard is done."""
     errors: list[Exception] = [StorageUnavailableError("full")]
 
     def fail(batch: list[int]) -> None:
@@ -120,17 +120,32 @@ def test_attempts_and_retries_are_counted(bench: Bench) -> None:
 
     bench.models.before = fail
     accept(bench.jobs, request(2))
-    for _ in range(5):
+    for _ in range(7):
         bench.work()
 
     counted = bench.totals()
     assert counted["shards_total outage"] == 1
-    assert counted["shards_total failed"] == 3
+    assert counted["shards_total failed"] == 5
     assert counted["shards_total done"] == 1
-    assert counted["shard_retries_total"] == 4
-    assert counted["shard_wait_seconds"] == counted["shard_run_seconds"] == 5
-    assert counted["items_total failed"] == counted["failures_total shard-failed"] == 2
+    assert counted["shard_retries_total"] == 6
+    assert counted["shard_wait_seconds"] == counted["shard_run_seconds"] == 7
+    assert counted["items_total failed"] == counted["failures_total worker-died"] == 2
     assert counted["jobs_finished_total failed"] == 1
+
+
+def test_a_batch_that_finds_too_little_memory_is_counted(bench: Bench) -> None:
+    def fail(batch: list[int]) -> None:
+        if len(batch) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    bench.models.before = fail
+    accept(bench.jobs, request(2))
+    bench.work()
+
+    counted = bench.totals()
+    assert counted["out_of_memory_total"] == 1
+    assert counted["batch_items"] == 3
+    assert counted["items_total succeeded"] == 2
 
 
 def test_canceled_items_are_counted_once(bench: Bench) -> None:
