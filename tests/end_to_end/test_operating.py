@@ -132,7 +132,7 @@ def test_one_search_follows_a_request_from_the_api_to_the_worker(deployment: Dep
     assert {line["role"] for line in found} == {"api", "worker"}
     assert {line.get("job_id") for line in found} == {job_id}
     assert {line.get("tenant") for line in found} == {"default"}
-    (access,) = [line for line in found if line["logger"] == "service.access"]
+    (access,) = [line for line in found if line["logger"] == "service.observation"]
     assert (access["method"], access["route"], access["status"]) == ("POST", "/v1/augmentations", 202)
     assert any(line.get("shard") == 0 and "took" in line["message"] for line in found)
 

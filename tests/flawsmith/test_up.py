@@ -111,7 +111,7 @@ def test_the_logs_are_for_people(up: Up) -> None:
     lines = (up.data_dir / "logs" / "api.log").read_text().splitlines()
     (line,) = [line for line in lines if "for-people" in line]
     assert re.fullmatch(
-        r"\S+Z INFO service\.access: GET /v1/defect-types 200 in [\d.]+ ms"
+        r"\S+Z INFO service\.observation: GET /v1/defect-types 200 in [\d.]+ ms"
         r" \[request_id=for-people tenant=default\]",
         line,
     )

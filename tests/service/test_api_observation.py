@@ -62,7 +62,7 @@ def logged(caplog: pytest.LogCaptureFixture, logger: str, count: int) -> list[lo
 
 @pytest.fixture
 def access(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    with caplog.at_level(logging.DEBUG, "service.access"):
+    with caplog.at_level(logging.DEBUG, "service.observation"):
         yield caplog
 
 
@@ -99,7 +99,7 @@ def test_a_fault_is_logged_and_answered_under_the_same_id(
     answer = api.client.get("/v1/defect-types", headers={"X-Request-ID": "r-2"})
 
     assert answer.headers["x-request-id"] == answer.json()["request_id"] == "r-2"
-    (fault,) = [record for record in logged(access, "service.access", 2) if record.exc_info]
+    (fault,) = [record for record in logged(access, "service.observation", 2) if record.exc_info]
     assert fault.getMessage() == "a fault of the service"
 
 
@@ -115,7 +115,7 @@ def test_a_request_is_a_line_and_a_probe_one_for_debugging(api: Api, access: pyt
     api.client.get("/v1/jobs/none?wait=secret", headers={"Authorization": "Bearer secret"})
     api.client.get("/healthz")
 
-    request, probe = logged(access, "service.access", 2)
+    request, probe = logged(access, "service.observation", 2)
     assert request.levelno == logging.INFO
     assert request.getMessage().startswith("GET /v1/jobs/none 4")
     assert (request.method, request.route) == ("GET", "/v1/jobs/{job_id}")  # type: ignore[attr-defined]
