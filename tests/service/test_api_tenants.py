@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +51,7 @@ def owned(settings: ServiceSettings) -> Iterator[Owned]:
     with keyed_api(settings) as api, api.client_for("acme") as stranger:
         uploads = [api.client.post("/v1/uploads", files={"file": data}).json()["id"] for data in (IMAGE, MASK)]
         Registry(api.storage).publish(SCRATCH.model_copy(update={"tenant": DEFAULT_TENANT, "name": "mine"}))
+        stranger.headers["X-Request-ID"] = "strange"  # answers may differ in nothing else
         job_id = accepted(api)
         finish(api, job_id)
         ids = {"job_id": job_id, "upload_id": uploads[0], "name": "mine", "n": "0"}
@@ -129,6 +131,16 @@ def check_list(path: str, mine: str) -> Callable[[Owned], None]:
     return check
 
 
+def check_metrics(owned: Owned) -> None:
+    """Totals of all, for operators alone, and no tenant, job or type is named in them."""
+    time.sleep(1.5)
+    text = owned.stranger.get("/metrics").text
+    assert 'route="/v1/jobs/{job_id}"' in text
+    assert not [word for word in (DEFAULT_TENANT, "acme", owned.ids["job_id"], "mine") if f'"{word}"' in text]
+    with owned.api.client_for("acme", Scope.READ, Scope.GENERATE) as user:
+        assert_problem(user.get("/metrics"), problems.FORBIDDEN, None, "admin")
+
+
 def check_nothing(owned: Owned) -> None:
     """Says nothing of any tenant."""
 
@@ -140,6 +152,7 @@ CHECKS: dict[str, Callable[[Owned], None]] = {
     "listDefectTypes": check_list("/v1/defect-types", "name"),
     "getHealth": check_nothing,
     "getReadiness": check_nothing,
+    "getMetrics": check_metrics,
 }
 """A new operation without parameters in its path fails the test below until it is told here what to check."""
 
