@@ -174,7 +174,8 @@ def test_head_is_get_without_the_body(api: Api, job_id: str, path: str) -> None:
     assert [answer.status_code for answer in answers] == [200, 200]
     assert answers[0].content == b""
     for answer in answers:
-        del answer.headers["date"]
+        for name in ("date", "x-request-id"):
+            del answer.headers[name]
     assert answers[0].headers == answers[1].headers
 
 
