@@ -8,6 +8,7 @@ from collections.abc import Callable
 from bench import (
     context,
     first_item,
+    fuzz,
     inversion,
     lemma,
     presence,
@@ -26,6 +27,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "chaos": chaos.main,
     "context": context.main,
     "first-item": first_item.main,
+    "fuzz": fuzz.main,
     "inversion": inversion.main,
     "lemma": lemma.main,
     "presence": presence.main,

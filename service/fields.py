@@ -50,7 +50,7 @@ def from_json(model: type[Model], body: bytes) -> Model:
         ) from error
     if not isinstance(values, dict):
         raise ProblemError(problems.MALFORMED_BODY, f"the body must be one JSON object; got {_shown(values)}")
-    return _validated(model, values, strict=True)
+    return _validated(model, {name: _whole(model, name, value) for name, value in values.items()}, strict=True)
 
 
 def from_texts(model: type[Model], texts: Mapping[str, str]) -> Model:
@@ -131,6 +131,13 @@ def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise duplicate(name)
         values[name] = value
     return values
+
+
+def _whole(model: type[BaseModel], name: str, value: Any) -> Any:
+    """``value``, or 3 for 3.0 where a whole number is meant: JSON has one kind of number, as JSON Schema sees it."""
+    if isinstance(value, float) and value.is_integer() and name in model.model_fields:
+        return int(value) if shape(model, name).get("type") == "integer" else value
+    return value
 
 
 def _reason(error: Exception) -> str:

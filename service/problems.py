@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from flawsmith.contract import problems
 from flawsmith.contract.problems import Problem, ProblemType
@@ -104,12 +105,12 @@ async def _on_invalid_path(request: Request, error: Exception) -> Response:
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
+        allowed = _methods_at(request) or (error.headers or {}).get("Allow", "")
         return answer(
             request,
             problems.METHOD_NOT_ALLOWED,
             f"{request.method} is not offered at {request.url.path}; use {allowed or 'another method'}",
-            headers=error.headers,
+            headers={"Allow": allowed},
         )
     if error.status_code == 404:
         return answer(
@@ -119,6 +120,16 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         )
     kind = problems.INTERNAL if error.status_code >= 500 else problems.MALFORMED_BODY
     return answer(request, kind, str(error.detail))
+
+
+def _methods_at(request: Request) -> str:
+    """Every method that is documented for the path; the router knows only those of the first route that fits."""
+    return ", ".join(
+        method.upper()
+        for path, operations in request.app.openapi()["paths"].items()
+        if compile_path(path)[0].match(request.scope["path"])
+        for method in operations
+    )
 
 
 async def _on_busy(request: Request, error: Exception) -> Response:

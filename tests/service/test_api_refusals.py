@@ -160,9 +160,10 @@ ONLY_TEXT = [
 
 ONLY_JSON = [
     ("count", '"3"', "whole number"),
-    ("count", "3.0", "whole number"),
+    ("count", "3.5", "whole number"),
     ("count", "true", "whole number"),
-    ("seed", "1e3", "whole number"),
+    ("seed", "1e-3", "whole number"),
+    ("seed", "1e300", "between 0 and 9007199254740991"),
     ("severity", "NaN", "greater than 0"),
     ("severity", "Infinity", "greater than 0"),
     ("severity", "1e999", "greater than 0"),

@@ -1,0 +1,154 @@
+"""What schemathesis is told about Flawsmith: real images, ids that exist, and what no schema can say.
+
+Loaded by schemathesis in its own process; see `tests.service.fuzzing`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import zlib
+from typing import Any
+
+import schemathesis
+from hypothesis import strategies as st
+from schemathesis import Case, HookContext, Response
+from schemathesis.core.failures import Failure
+from schemathesis.openapi.checks import RejectedPositiveData
+from schemathesis.transport.serialization import Binary
+
+from tests.service.fuzzing import DEEP, KNOWN, Known
+from tests.service.pictures import encoded, mask, part
+
+IMAGES = [
+    encoded(DEEP),
+    encoded(part()),
+    encoded(part(mode="L")),
+    encoded(part(mode="RGBA")),
+    encoded(mask()),
+    encoded(part(), "JPEG", quality=90),
+    encoded(part(), "BMP"),
+    encoded(part(), "WEBP", lossless=True),
+    encoded(part(), "TIFF", compression="tiff_deflate"),
+    encoded(DEEP, "TIFF"),
+]
+"""One size, so that each fits each as its mask; first the one that takes every parameter."""
+NOBODYS = "job_" + 26 * "0"
+"""Takes the place of ids that are not to be deleted, for the other operations shall find them."""
+
+DEFECT_TYPE = r"[a-z0-9][a-z0-9_-]{0,62}(@[1-9][0-9]{0,8})?"
+UPLOAD = r"sha256:[0-9a-f]{64}"
+JOB = r"job_[0-9a-hjkmnp-tv-z]{26}"
+
+BEYOND_SCHEMAS = {
+    "image": "the bytes of an image, or an upload that exists",
+    "mask": "the bytes of a mask as large as the image, or an upload that exists",
+    "file": "the bytes of an image",
+    "defect_type": "a type that exists",
+    "black_level": "a 16-bit image, and a value below white_level",
+    "white_level": "a 16-bit image",
+    "metadata": "its size and depth as JSON",
+    "cursor": "a cursor that an answer held",
+}
+"""Fields that may be refused though they fit the document, and what they would have to be."""
+
+known = Known.from_json(os.environ[KNOWN])
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    """An image of ours with a few bytes changed or its end missing."""
+    data = bytearray(draw(st.sampled_from(IMAGES)))
+    for place, value in draw(st.lists(st.tuples(st.integers(0, len(data) - 1), st.integers(0, 255)), max_size=4)):
+        data[place] = value
+    return bytes(data[: draw(st.integers(0, len(data)))])
+
+
+images = st.sampled_from(IMAGES)
+files = st.one_of(images, images, images, images, images, damaged(), st.binary(max_size=200))
+
+schemathesis.openapi.format("binary", files)
+for kind in ("png", "jpeg", "tiff", "bmp", "webp"):
+    schemathesis.openapi.media_type(f"image/{kind}", files)
+
+
+@schemathesis.hook
+def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None:
+    """Examples that exist, for the requests that are made of examples and not drawn."""
+    schemas = raw_schema["components"]["schemas"]
+    content = raw_schema["paths"]["/v1/augmentations"]["post"]["requestBody"]["content"]
+    form = content["multipart/form-data"]
+    for properties in (schemas["AugmentationRequest"]["properties"], form["schema"]["properties"]):
+        properties["defect_type"]["examples"] = known.defect_types
+    ids = {"image": known.deep_upload, "mask": known.uploads[1]}
+    for field, upload in ids.items():
+        schemas["AugmentationRequest"]["properties"][field]["examples"] = [upload]
+    for example in content["application/json"]["examples"].values():
+        example["value"] |= ids
+    for operations in raw_schema["paths"].values():
+        for method, operation in operations.items():
+            for parameter in operation.get("parameters", []):
+                if parameter["name"] == "job_id":
+                    parameter["schema"]["examples"] = [NOBODYS] if method == "delete" else known.jobs
+                if parameter["name"] == "upload_id":
+                    parameter["schema"]["examples"] = known.uploads
+
+
+@schemathesis.hook
+def map_body(context: HookContext, body: Any) -> Any:
+    """Names of types and uploads that exist, in place of most that only look right."""
+    if not isinstance(body, dict):
+        return body
+    for field, pattern, choices in (
+        ("defect_type", DEFECT_TYPE, known.defect_types),
+        ("image", UPLOAD, known.uploads),
+        ("mask", UPLOAD, known.uploads),
+    ):
+        body = body | _existing(body, field, pattern, choices)
+    return _with_sound_levels(body)
+
+
+@schemathesis.hook
+def map_path_parameters(context: HookContext, path_parameters: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Ids that exist, in place of most that only look right."""
+    if not path_parameters:
+        return path_parameters
+    if context.operation is not None and context.operation.method.upper() == "DELETE":
+        spared = path_parameters.get("job_id") in known.jobs
+        return path_parameters | {"job_id": NOBODYS} if spared else path_parameters
+    return (
+        path_parameters
+        | _existing(path_parameters, "job_id", JOB, known.jobs)
+        | _existing(path_parameters, "upload_id", UPLOAD, known.uploads)
+    )
+
+
+def _existing(values: dict[str, Any], name: str, pattern: str, choices: list[str]) -> dict[str, str]:
+    """In three of four cases one that exists for the value that ``name`` has, if that fits the pattern."""
+    value = values.get(name)
+    if not isinstance(value, str) or not re.fullmatch(pattern, value):
+        return {}
+    number = zlib.crc32(value.encode())
+    return {name: choices[number // 4 % len(choices)]} if number % 4 else {}
+
+
+def _with_sound_levels(body: dict[str, Any]) -> dict[str, Any]:
+    """Levels that each fit their schema belong to a 16-bit image, and the lower one to black."""
+    levels = [body.get("black_level"), body.get("white_level")]
+    given = [level for level in levels if type(level) is int and 1 <= level <= 65534]
+    if not given or len(given) < sum(level is not None for level in levels):
+        return body
+    names = [name for name in ("black_level", "white_level") if body.get(name) is not None]
+    body = {**body, **dict(zip(names, sorted(given), strict=True))}
+    if isinstance(body.get("image"), str) and body["image"] in known.uploads:
+        return {**body, "image": known.deep_upload}
+    return {**body, "image": IMAGES[0]} if isinstance(body.get("image"), Binary | bytes) else body
+
+
+@schemathesis.hook
+def filter_failure(context: HookContext, failure: Failure, case: Case, response: Response) -> bool:
+    """Whether a failure counts: not if a request was refused for what no schema can say."""
+    if not isinstance(failure, RejectedPositiveData) or response.status_code != 422:
+        return True
+    return json.loads(response.content).get("field") not in BEYOND_SCHEMAS

@@ -1,0 +1,153 @@
+"""Requests that schemathesis makes from ``openapi.yaml``, and answers held against it, on a live API."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from PIL import Image
+
+from tests.service.pictures import encoded, mask, part, part_16_bit
+from tests.service.process import ROOT
+
+KNOWN = "FUZZ_KNOWN"
+"""Environment variable that tells the hooks what exists."""
+DEEP = Image.fromarray(np.asarray(part_16_bit()) * 16)
+"""A part of 16 bits that reaches over half of their range, so that it is no empty mask."""
+FINAL = ("succeeded", "failed", "canceled")
+
+
+@dataclass(frozen=True)
+class Known:
+    """What exists in the service that is fuzzed."""
+
+    defect_types: list[str]
+    uploads: list[str]
+    deep_upload: str
+    """One of 16 bits, of the same size."""
+    jobs: list[str]
+
+    @classmethod
+    def from_json(cls, text: str) -> Known:
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True)
+class Fuzzed:
+    """What a run found."""
+
+    cases: int
+    failures: list[str]
+    """Each with the operations that it was found at."""
+    accepted: dict[str, int]
+    """For each operation that was tested: the cases that it answered with success."""
+    log: str
+    """What schemathesis said, with a command that reproduces each failure."""
+
+
+def prepare(address: str, key: str | None = None, timeout_s: float = 60.0) -> Known:
+    """Uploads, a finished job of two items, and a long one for others to cancel; what ran before is canceled.
+
+    Raises:
+        RuntimeError: the worker did not finish the job in time.
+    """
+    with httpx.Client(base_url=address, headers=_headers(key), timeout=30) as client:
+        _cancel_all(client)
+        (defect_type,) = {entry["name"] for entry in client.get("/v1/defect-types").json()["defect_types"]}
+        sent = {"image": encoded(part()), "mask": encoded(mask())}
+        *uploads, deep = [
+            client.post("/v1/uploads", files={"file": data}).json()["id"]
+            for data in (*sent.values(), encoded(DEEP))
+        ]
+        jobs: list[str] = []
+        for count in (2, 64):
+            fields = {"defect_type": defect_type, "count": str(count), "steps": "4", "min_quality": "0"}
+            jobs.append(client.post("/v1/augmentations", files=sent, data=fields).json()["id"])
+        deadline = time.monotonic() + timeout_s
+        while client.get(f"/v1/jobs/{jobs[0]}").json()["status"] not in FINAL:
+            if time.monotonic() > deadline:
+                raise RuntimeError("the worker did not finish a job of two items")
+            time.sleep(0.1)
+    return Known([defect_type, f"{defect_type}@1"], uploads, deep, [jobs[0], *jobs])
+
+
+def _cancel_all(client: httpx.Client) -> None:
+    """Cancel what an earlier run left in the queue."""
+    for status in ("running", "queued"):
+        cursor: dict[str, str] | None = {}
+        while cursor is not None:
+            page = client.get("/v1/jobs", params={"limit": "100", "status": status, **cursor}).json()
+            for job in page["jobs"]:
+                client.post(f"/v1/jobs/{job['id']}/cancel")
+            cursor = {"cursor": page["next_cursor"]} if page["next_cursor"] else None
+
+
+def fuzz(
+    address: str,
+    known: Known,
+    folder: Path,
+    *,
+    seed: int,
+    examples: int,
+    key: str | None = None,
+    phases: Sequence[str] = ("examples", "coverage", "fuzzing", "stateful"),
+    timeout_s: float = 3600.0,
+) -> Fuzzed:
+    """One run of schemathesis, every check on; the same seed makes the same requests.
+
+    Args:
+        address: of the API.
+        known: what exists there, so that requests get farther than the first refusal.
+        folder: for what it leaves.
+        seed: of what is drawn.
+        examples: requests that are drawn for each operation, beside those that the document itself calls for.
+        key: an API key that every request carries.
+        phases: of schemathesis.
+        timeout_s: longest run.
+
+    Raises:
+        RuntimeError: schemathesis itself failed.
+    """
+    report = folder / f"fuzz-{seed}.json"
+    command = [
+        *(sys.executable, "-m", "schemathesis.cli", "run", str(ROOT / "openapi.yaml")),
+        *("--url", address, "--checks", "all", "--phases", ",".join(phases)),
+        *("--seed", str(seed), "--max-examples", str(examples), "--generation-database", "none"),
+        *("--continue-on-failure", "--no-shrink", "--suppress-health-check", "all", "--request-timeout", "60"),
+        *("--report", "json", "--report-json-path", str(report), "--no-color"),
+    ]
+    for name, value in _headers(key).items():
+        command += ["--header", f"{name}: {value}"]
+    environment = os.environ | {
+        "SCHEMATHESIS_HOOKS": "tests.service.fuzz_hooks",
+        "PYTHONPATH": str(ROOT),
+        KNOWN: json.dumps(asdict(known)),
+    }
+    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout_s)
+    if not report.exists():
+        raise RuntimeError(f"schemathesis ended with status {run.returncode}:\n{run.stdout}\n{run.stderr}")
+    found: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+    accepted = {
+        operation: sum(phase["accepted"] for phase in by_phase.values())
+        for operation, by_phase in found["valid_rates"].items()
+    }
+    failures = [
+        f"{failure['title']} ({failure['count']}): {', '.join(map(str, failure['operations']))}"
+        for failure in [*found["failures"], *found["errors"]]
+    ]
+    if run.returncode and not failures:
+        failures = [f"schemathesis ended with status {run.returncode}"]
+    return Fuzzed(found["test_cases"]["generated"], failures, accepted, run.stdout + run.stderr)
+
+
+def _headers(key: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"} if key else {}

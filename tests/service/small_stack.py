@@ -1,0 +1,52 @@
+"""The API and a worker on a tiny backbone, as processes, over a Valkey and a folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from tests.service.process import ServiceProcess, service_process
+from tests.worker.tiny_worker import running_worker, save_backbone
+
+MAX_UPLOAD_BYTES = 2_000_000
+
+
+@contextmanager
+def small_stack(folder: Path, redis_url: str, settings: dict[str, str] | None = None) -> Iterator[ServiceProcess]:
+    """The API while the block runs, ready; ``folder`` holds storage, spool and logs.
+
+    Raises:
+        RuntimeError: it is not ready within a minute.
+    """
+    for name in ("storage", "spool"):
+        (folder / name).mkdir(parents=True)
+    save_backbone(folder / "tiny")
+    environment = {
+        "FLAWSMITH_REDIS_URL": redis_url,
+        "FLAWSMITH_STORAGE_URL": (folder / "storage").as_uri(),
+        "FLAWSMITH_SPOOL_DIR": str(folder / "spool"),
+        "FLAWSMITH_MAX_UPLOAD_BYTES": str(MAX_UPLOAD_BYTES),
+        "FLAWSMITH_BACKBONE": str(folder / "tiny"),
+        "FLAWSMITH_DEVICE": "cpu",
+        "FLAWSMITH_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        **(settings or {}),
+    }
+    with (
+        running_worker(environment, folder / "worker.log"),
+        service_process(environment, folder / "service.log") as service,
+    ):
+        _wait_until_ready(service, folder / "worker.log")
+        yield service
+
+
+def _wait_until_ready(service: ServiceProcess, log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while httpx.get(f"{service.address}/readyz", timeout=10).status_code != 200:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"no worker came: {log.read_text(errors='replace')[-2000:]}")
+        time.sleep(0.1)
