@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import httpx
 
@@ -35,8 +36,14 @@ class Stack:
 
 
 @contextmanager
-def running_stack(folder: Path, settings: dict[str, str] | None = None) -> Iterator[Stack]:
-    """A stack on S3 while the block runs; logs lie in ``folder``.
+def running_stack(
+    folder: Path,
+    settings: dict[str, str] | None = None,
+    *,
+    storage: Literal["s3", "folder"] = "s3",
+    worker_niceness: int = 0,
+) -> Iterator[Stack]:
+    """A stack while the block runs; logs lie in ``folder``, and what it stores if there is no S3.
 
     Raises:
         RuntimeError: it is not ready within three minutes.
@@ -45,20 +52,24 @@ def running_stack(folder: Path, settings: dict[str, str] | None = None) -> Itera
         for name in ("valkey", "s3"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         valkey = cleanup.enter_context(running_valkey(folder / "valkey"))
-        s3 = cleanup.enter_context(running_s3(folder / "s3"))
-        s3.make_bucket("flawsmith-bench")
+        if storage == "s3":
+            s3 = cleanup.enter_context(running_s3(folder / "s3"))
+            s3.make_bucket("flawsmith-bench")
+            stored = s3.environment("flawsmith-bench")
+        else:
+            stored = {"FLAWSMITH_STORAGE_URL": (folder / "storage").as_uri()}
         (port,) = free_ports(1)
         environment = {
             **os.environ,
-            **s3.environment("flawsmith-bench"),
+            **stored,
             "FLAWSMITH_REDIS_URL": valkey.url,
             "FLAWSMITH_HOST": HOST,
             "FLAWSMITH_PORT": str(port),
             **(settings or {}),
         }
         service, worker = (
-            cleanup.enter_context(_running(module, environment, folder / f"{module}.log"))
-            for module in ("service", "worker")
+            cleanup.enter_context(_running(module, environment, folder / f"{module}.log", niceness))
+            for module, niceness in (("service", 0), ("worker", worker_niceness))
         )
         stack = Stack(f"http://{HOST}:{port}", environment, service, worker)
         _wait_until_ready(stack)
@@ -66,10 +77,13 @@ def running_stack(folder: Path, settings: dict[str, str] | None = None) -> Itera
 
 
 @contextmanager
-def _running(module: str, environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _running(
+    module: str, environment: dict[str, str], log: Path, niceness: int
+) -> Iterator[subprocess.Popen[bytes]]:
+    launch = [sys.executable, "-m", "flawsmith.stack.launch", str(os.getpid()), str(niceness)]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", module], cwd=ROOT, env=environment, stdout=output, stderr=output
+            [*launch, sys.executable, "-m", module], cwd=ROOT, env=environment, stdout=output, stderr=output
         )
     try:
         yield process

@@ -134,7 +134,7 @@ def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _whole(model: type[BaseModel], name: str, value: Any) -> Any:
-    """``value``, or 3 for 3.0 where a whole number is meant: JSON has one kind of number, as JSON Schema sees it."""
+    """``value``, or 3 for 3.0 where a whole number is meant: to JSON Schema they are the same."""
     if isinstance(value, float) and value.is_integer() and name in model.model_fields:
         return int(value) if shape(model, name).get("type") == "integer" else value
     return value

@@ -29,6 +29,8 @@ _ASSOCIATED_ALPHA = 1
 """Kind of extra sample."""
 _REDUCED = 1
 """Bit of the subfile type: a smaller copy of another page."""
+_MAX_PREVIEWS = 32
+"""More than halving can make of the largest image."""
 _BITS, _SAMPLE_FORMAT, _ORIENTATION = 258, 339, 274
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
 _PROFILE, _DNG_VERSION = 34675, 50706
@@ -93,12 +95,14 @@ def _check_pages(file: Any) -> list[str]:
     several = ImageError("The TIFF holds several pages. Send one: save the page you mean as its own file.")
     if first.imagedepth > 1 or (file.imagej_metadata or {}).get("images", 1) > 1:
         raise several
-    previews = 0
-    for number in range(1, len(file.pages)):
-        if not file.pages[number].subfiletype & _REDUCED:
-            raise several
-        previews += 1
-    return ["smaller copies of the image in the file were left out"] if previews else []
+    for number in range(1, _MAX_PREVIEWS + 2):  # the number of pages is not asked for: they may be millions
+        try:
+            page = file.pages[number]
+        except IndexError:
+            return ["smaller copies of the image in the file were left out"] if number > 1 else []
+        if not page.subfiletype & _REDUCED:
+            break
+    raise several
 
 
 def _check_samples(page: Any) -> int:

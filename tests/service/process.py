@@ -76,8 +76,9 @@ def _wait_for_answer(address: str, process: subprocess.Popen[bytes], log: Path) 
 class MemoryWatch:
     """Peak resident memory of a process, and of its children together, while the block runs."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, every_s: float = SAMPLED_EVERY_S) -> None:
         self._pid = pid
+        self._every_s = every_s
         self._before = 0
         self._children = 0
         self._most_children = 0
@@ -115,7 +116,7 @@ class MemoryWatch:
         return self._most_children
 
     def _watch(self) -> None:
-        while not self._ended.wait(SAMPLED_EVERY_S):
+        while not self._ended.wait(self._every_s):
             found = [peak(child) for child in _children(self._pid)]
             self._children = max(self._children, sum(found))
             self._most_children = max(self._most_children, len(found))

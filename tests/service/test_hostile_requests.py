@@ -161,10 +161,10 @@ def wide_tiff() -> bytes:
 def many_pages() -> bytes:
     """A TIFF whose pages, each a small copy of the first, follow each other ninety thousand times."""
     count, pages = 3, bytearray(b"II*\0\x08\0\0\0")
-    for _ in range(90_000):
+    for page in range(90_000):
         after = len(pages) + 2 + 12 * count + 4
         pages += struct.pack("<H", count)
-        for tag, value in ((254, 1), (256, 8), (257, 8)):
+        for tag, value in ((254, int(page > 0)), (256, 8), (257, 8)):
             pages += struct.pack("<HHII", tag, 4, 1, value)
         pages += struct.pack("<I", after)
     return bytes(pages)
