@@ -36,7 +36,7 @@ def main() -> None:
             while sum(one.cases for one in found) < arguments.cases:
                 seed = arguments.seed + len(found)
                 known = prepare(service.address, timeout_s=1800)
-                found.append(fuzz(service.address, known, folder, seed=seed, examples=arguments.examples))
+                found.append(fuzz(known, folder, seed=seed, examples=arguments.examples))
                 print(f"seed {seed}: {found[-1].cases} cases, {len(found[-1].failures)} failures", flush=True)
                 if found[-1].failures:
                     print(found[-1].log)

@@ -39,11 +39,25 @@ event: status
 id: 1764106400125-0
 data: {"id": "job_…", "status": "succeeded", …}
 """
+_EVENT = {
+    "type": "object",
+    "properties": {
+        "event": {"type": "string", "enum": ["status", "progress", "item"]},
+        "id": {"type": "string"},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"oneOf": [{"$ref": f"#/components/schemas/{model}"} for model in ("Job", "Item")]},
+        },
+        "retry": {"type": "integer", "minimum": 0},
+    },
+    "required": ["event", "data"],
+}
 ANSWERS: Responses = {
     200: {
         "description": "The events, until the job is final. `status` and `progress` (which has no id) hold the "
         "job without its items, `item` holds an item that has an outcome; comments keep the connection.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}},
+        "content": {"text/event-stream": {"itemSchema": _EVENT, "example": _EXAMPLE}},
     },
     204: {"description": "The job is final, and Last-Event-ID is its last event: there is nothing more to come."},
 }

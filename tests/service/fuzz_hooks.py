@@ -11,6 +11,7 @@ import re
 import zlib
 from typing import Any
 
+import httpx
 import schemathesis
 from hypothesis import strategies as st
 from schemathesis import Case, HookContext, Response
@@ -18,7 +19,7 @@ from schemathesis.core.failures import Failure
 from schemathesis.openapi.checks import RejectedPositiveData
 from schemathesis.transport.serialization import Binary
 
-from tests.service.fuzzing import DEEP, KNOWN, Known
+from tests.service.fuzzing import DEEP, KNOWN, Known, headers
 from tests.service.pictures import encoded, mask, part
 
 IMAGES = [
@@ -50,6 +51,7 @@ BEYOND_SCHEMAS = {
     "white_level": "a 16-bit image",
     "metadata": "its size and depth as JSON",
     "cursor": "a cursor that an answer held",
+    "Idempotency-Key": "a key that came with no other request",
 }
 """Fields that may be refused though they fit the document, and what they would have to be."""
 
@@ -144,6 +146,22 @@ def _with_sound_levels(body: dict[str, Any]) -> dict[str, Any]:
     if isinstance(body.get("image"), str) and body["image"] in known.uploads:
         return {**body, "image": known.deep_upload}
     return {**body, "image": IMAGES[0]} if isinstance(body.get("image"), Binary | bytes) else body
+
+
+@schemathesis.hook
+def map_query(context: HookContext, query: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Nobody waits for long here."""
+    if query and type(query.get("wait")) in (int, float) and 1 < query["wait"] <= 60:
+        return query | {"wait": 1}
+    return query
+
+
+@schemathesis.hook
+def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> None:
+    """Whoever listens to a job hears its end: one that is not final is canceled first."""
+    job_id = (case.path_parameters or {}).get("job_id")
+    if case.path.endswith("/events") and isinstance(job_id, str) and re.fullmatch(JOB, job_id):
+        httpx.post(f"{known.address}/v1/jobs/{job_id}/cancel", headers=headers(known.key), timeout=30)
 
 
 @schemathesis.hook

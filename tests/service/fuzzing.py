@@ -28,8 +28,10 @@ FINAL = ("succeeded", "failed", "canceled")
 
 @dataclass(frozen=True)
 class Known:
-    """What exists in the service that is fuzzed."""
+    """What exists in the service that is fuzzed, and where that is."""
 
+    address: str
+    key: str | None
     defect_types: list[str]
     uploads: list[str]
     deep_upload: str
@@ -60,7 +62,7 @@ def prepare(address: str, key: str | None = None, timeout_s: float = 60.0) -> Kn
     Raises:
         RuntimeError: the worker did not finish the job in time.
     """
-    with httpx.Client(base_url=address, headers=_headers(key), timeout=30) as client:
+    with httpx.Client(base_url=address, headers=headers(key), timeout=30) as client:
         _cancel_all(client)
         (defect_type,) = {entry["name"] for entry in client.get("/v1/defect-types").json()["defect_types"]}
         sent = {"image": encoded(part()), "mask": encoded(mask())}
@@ -77,7 +79,7 @@ def prepare(address: str, key: str | None = None, timeout_s: float = 60.0) -> Kn
             if time.monotonic() > deadline:
                 raise RuntimeError("the worker did not finish a job of two items")
             time.sleep(0.1)
-    return Known([defect_type, f"{defect_type}@1"], uploads, deep, [jobs[0], *jobs])
+    return Known(address, key, [defect_type, f"{defect_type}@1"], uploads, deep, [jobs[0], *jobs])
 
 
 def _cancel_all(client: httpx.Client) -> None:
@@ -92,7 +94,6 @@ def _cancel_all(client: httpx.Client) -> None:
 
 
 def fuzz(
-    address: str,
     known: Known,
     folder: Path,
     *,
@@ -105,12 +106,11 @@ def fuzz(
     """One run of schemathesis, every check on; the same seed makes the same requests.
 
     Args:
-        address: of the API.
-        known: what exists there, so that requests get farther than the first refusal.
+        known: what exists, so that requests get farther than the first refusal.
         folder: for what it leaves.
         seed: of what is drawn.
         examples: requests that are drawn for each operation, beside those that the document itself calls for.
-        key: an API key that every request carries.
+        key: that every request carries, for one other than that of ``known``; "" for none.
         phases: of schemathesis.
         timeout_s: longest run.
 
@@ -120,12 +120,12 @@ def fuzz(
     report = folder / f"fuzz-{seed}.json"
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "run", str(ROOT / "openapi.yaml")),
-        *("--url", address, "--checks", "all", "--phases", ",".join(phases)),
+        *("--url", known.address, "--checks", "all", "--phases", ",".join(phases)),
         *("--seed", str(seed), "--max-examples", str(examples), "--generation-database", "none"),
         *("--continue-on-failure", "--no-shrink", "--suppress-health-check", "all", "--request-timeout", "60"),
         *("--report", "json", "--report-json-path", str(report), "--no-color"),
     ]
-    for name, value in _headers(key).items():
+    for name, value in headers(known.key if key is None else key).items():
         command += ["--header", f"{name}: {value}"]
     environment = os.environ | {
         "SCHEMATHESIS_HOOKS": "tests.service.fuzz_hooks",
@@ -149,5 +149,6 @@ def fuzz(
     return Fuzzed(found["test_cases"]["generated"], failures, accepted, run.stdout + run.stderr)
 
 
-def _headers(key: str | None) -> dict[str, str]:
+def headers(key: str | None) -> dict[str, str]:
+    """What a request with this API key carries."""
     return {"Authorization": f"Bearer {key}"} if key else {}
