@@ -8,11 +8,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+from pydantic import SecretStr
 
+from flawsmith.contract.access import Scope
+from flawsmith.contract.ids import DEFAULT_TENANT
+from service.store.access import AccessRegistry, KeyHasher
+from service.store.folder import FolderStorage
 from tests.service.process import ServiceProcess, service_process
 from tests.worker.tiny_worker import running_worker, save_backbone
 
 MAX_UPLOAD_BYTES = 2_000_000
+SECRET = 40 * "s"
+
+
+def make_key(folder: Path, *scopes: Scope) -> str:
+    """A new API key of the tenant ``default`` for the stack in ``folder``, which need not run yet."""
+    access = AccessRegistry(FolderStorage(folder / "storage"))
+    return access.create(KeyHasher(SecretStr(SECRET)), DEFAULT_TENANT, scopes)[0].text
 
 
 @contextmanager
@@ -23,13 +35,17 @@ def small_stack(folder: Path, redis_url: str, settings: dict[str, str] | None = 
         RuntimeError: it is not ready within a minute.
     """
     for name in ("storage", "spool"):
-        (folder / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True, exist_ok=True)
     save_backbone(folder / "tiny")
     environment = {
         "FLAWSMITH_REDIS_URL": redis_url,
         "FLAWSMITH_STORAGE_URL": (folder / "storage").as_uri(),
         "FLAWSMITH_SPOOL_DIR": str(folder / "spool"),
         "FLAWSMITH_MAX_UPLOAD_BYTES": str(MAX_UPLOAD_BYTES),
+        "FLAWSMITH_KEY_SECRET": SECRET,
+        "FLAWSMITH_RATE_LIMIT": "off",
+        "FLAWSMITH_CREATE_RATE_LIMIT": "off",
+        "FLAWSMITH_MAX_OPEN_JOBS": "1000000",
         "FLAWSMITH_BACKBONE": str(folder / "tiny"),
         "FLAWSMITH_DEVICE": "cpu",
         "FLAWSMITH_THREADS": "1",

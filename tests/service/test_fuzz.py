@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
+from flawsmith.contract.access import Scope, new_key
 from tests.service.fuzzing import Fuzzed, fuzz, prepare
 from tests.service.process import ROOT, ServiceProcess
-from tests.service.small_stack import small_stack
+from tests.service.small_stack import make_key, small_stack
 
 pytestmark = pytest.mark.slow
 
@@ -18,20 +18,36 @@ EXAMPLES = 8
 """Drawn for each operation."""
 
 
-@pytest.fixture
-def service(redis_url: str, tmp_path: Path) -> Iterator[ServiceProcess]:
-    with small_stack(tmp_path / "stack", redis_url) as running:
-        yield running
+def test_without_keys(redis_url: str, tmp_path: Path) -> None:
+    with small_stack(tmp_path / "stack", redis_url) as service:
+        found = fuzz(prepare(service.address), tmp_path, seed=4, examples=EXAMPLES, timeout_s=240)
 
-
-def test_answers_keep_to_the_document_whatever_is_sent(service: ServiceProcess, tmp_path: Path) -> None:
-    known = prepare(service.address)
-
-    found = fuzz(known, tmp_path, seed=4, examples=EXAMPLES, timeout_s=240)
-
-    assert not found.failures, found.log
+    keeps_to_the_document(found, service)
     assert found.cases >= 300
     assert reached(found) == operations(), "some operations never answered with success"
+
+
+def test_with_keys(redis_url: str, tmp_path: Path) -> None:
+    key = make_key(tmp_path / "stack", Scope.READ, Scope.GENERATE)
+    reader = make_key(tmp_path / "stack", Scope.READ)
+    nobodys = new_key().text
+    with small_stack(tmp_path / "stack", redis_url) as service:
+        known = prepare(service.address, key)
+        found = fuzz(known, tmp_path, seed=5, examples=2, timeout_s=240)
+        strangers = [
+            fuzz(known, tmp_path, seed=seed, examples=1, key=stranger, phases=["examples", "fuzzing"])
+            for seed, stranger in ((6, reader), (7, nobodys), (8, ""))
+        ]
+
+    keeps_to_the_document(found, service)
+    assert reached(found) == operations()
+    for one in strangers:
+        keeps_to_the_document(one, service)
+
+
+def keeps_to_the_document(found: Fuzzed, service: ServiceProcess) -> None:
+    """Assert that no answer was out of place, and that nothing failed or was left behind."""
+    assert not found.failures, found.log
     assert "Traceback" not in service.log.read_text(errors="replace")
     assert not list((service.log.parent / "spool").iterdir()), "a request left files behind"
 
