@@ -69,6 +69,8 @@ def service(folder: Path, valkey: Valkey) -> Iterator[ServiceProcess]:
         "FLAWSMITH_DECODE_MEMORY_BYTES": str(DECODE_BUDGET),
         "FLAWSMITH_DECODE_PROCESSES": str(PROCESSES),
         "FLAWSMITH_DECODE_TIMEOUT_S": "20",
+        "FLAWSMITH_RATE_LIMIT": "off",
+        "FLAWSMITH_CREATE_RATE_LIMIT": "off",
     }
     with service_process(environment, folder / "service.log") as running:
         sent = {"image": encoded(part()), "mask": encoded(mask())}
