@@ -174,6 +174,8 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
 @schemathesis.hook
 def filter_failure(context: HookContext, failure: Failure, case: Case, response: Response) -> bool:
     """Whether a failure counts: not if a request was refused for what no schema can say."""
-    if not isinstance(failure, RejectedPositiveData) or response.status_code != 422:
+    if not isinstance(failure, RejectedPositiveData) or response.status_code not in (416, 422):
         return True
+    if response.status_code == 416:  # a range beyond the end of the file
+        return False
     return json.loads(response.content).get("field") not in BEYOND_SCHEMAS
