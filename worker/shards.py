@@ -124,6 +124,8 @@ class Shards:
 
     def _run(self, shard: _Shard) -> None:
         if shard.state.final:
+            # An attempt before may have stored something after the end, and died.
+            self._jobs.sweep(shard.tenant, shard.job_id)
             return
         if shard.state.attempt > 1:
             self._metrics.count(catalog.SHARD_RETRIES)
@@ -295,6 +297,8 @@ class Shards:
     def _finish_item(self, shard: _Shard, item: Item) -> None:
         if self._jobs.finish_item(shard.tenant, shard.job_id, item):
             count_item(self._metrics, item)
+        else:
+            self._jobs.sweep(shard.tenant, shard.job_id)
 
     def _check_held(self, tenant: str, job_id: str, shard: int, state: ShardState) -> None:
         """Raise `ShardTakenError` if the shard is another worker's by now."""

@@ -148,8 +148,9 @@ class Oracle:
         for job_id in sorted(told | set(stored)):
             if submission.deleted and job_id in told:
                 self._judge_deleted(http, job_id, objects, verdict)
-            elif submission.delete_unheard and job_id not in objects:
+            elif submission.delete_unheard and "request.json" not in objects.get(job_id, set()):
                 verdict.counts["jobs deleted unheard"] += 1
+                self._judge_gone(http, job_id, verdict)
             else:
                 self._judge_job(http, submission, job_id, objects, verdict)
 
@@ -159,6 +160,10 @@ class Oracle:
         verdict.counts["jobs deleted"] += 1
         if job_id in objects:
             verdict.violations.append(f"{job_id} was deleted, and storage holds {sorted(objects[job_id])}")
+        self._judge_gone(http, job_id, verdict)
+
+    def _judge_gone(self, http: httpx.Client, job_id: str, verdict: Verdict) -> None:
+        """Neither API nor Redis may know the job."""
         if http.get(f"/v1/jobs/{job_id}").status_code != 404:
             verdict.violations.append(f"{job_id} was deleted, and the API shows it")
         if left := list(self._stack.redis.scan_iter(f"flawsmith:*{job_id}*", 1000)):

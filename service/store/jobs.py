@@ -232,15 +232,17 @@ class Jobs:
             promise = self.manifest(tenant, job_id).idempotency
         except ObjectNotFoundError:
             promise = None
-        # Without its request a job does not exist: what comes after may be interrupted.
-        self._storage.delete(keys.job_request(tenant, job_id))
+        # Redis first: what an interrupted deletion leaves in storage is a whole job, which can be deleted again, or
+        # one without its request, which does not exist.
         with queue_errors(), self._redis.pipeline() as pipeline:
             pipeline.delete(*records.all_keys(tenant, job_id))
             pipeline.zrem(records.index_key(tenant), job_id)
             if promise is not None:
                 idempotency.mark_deleted_in(pipeline, tenant, promise)
             pipeline.execute()
-        self._storage.delete_prefix(keys.job_prefix(tenant, job_id))
+        self.erase(tenant, job_id)
+        with queue_errors():  # somebody may have listed it again meanwhile
+            self._redis.zrem(records.index_key(tenant), job_id)
         return True
 
     def workers(self) -> int:
@@ -544,7 +546,10 @@ class Jobs:
         if found is None:
             return
         record, items, _ = found
+        if record.cancel_requested:
+            items = self._with_stored(tenant, job_id, items)
         result = self._write_result(record.manifest, items, record.started_at, canceled=record.cancel_requested)
+        self.sweep(tenant, job_id, result)
         changed = [value for item in result.items for value in (str(item.index), item.model_dump_json())]
         with queue_errors():
             was_open = self._finish_job(
@@ -561,6 +566,39 @@ class Jobs:
         if was_open:
             self._on_final(result)
             _log.info("job %s %s: %s", job_id, result.status, result.counts)
+
+    def sweep(self, tenant: str, job_id: str, result: ResultManifest | None = None) -> None:
+        """Remove what was stored too late: of items that the result does not have, or of a job that is gone."""
+        if result is None:
+            try:
+                data = self._storage.get(keys.job_result(tenant, job_id))
+            except ObjectNotFoundError:
+                if not self.exists(tenant, job_id):
+                    self.erase(tenant, job_id)
+                return
+            result = ResultManifest.model_validate_json(data)
+        canceled = {item.index for item in result.items if item.status is ItemStatus.CANCELED}
+        for index, names in self._stored_items(tenant, job_id).items() if canceled else ():
+            for name in names if index in canceled else ():
+                self._storage.delete(name)
+
+    def _with_stored(self, tenant: str, job_id: str, items: list[Item]) -> list[Item]:
+        """Items with the outcomes that storage has and Redis has not heard of."""
+        stored = self._stored_items(tenant, job_id)
+        return [
+            (self.finished_item(tenant, job_id, item.index) if item.index in stored else None) or item
+            if item.status is ItemStatus.PENDING
+            else item
+            for item in items
+        ]
+
+    def _stored_items(self, tenant: str, job_id: str) -> dict[int, list[str]]:
+        """Keys of all objects that items have, by item."""
+        found: dict[int, list[str]] = {}
+        prefix = keys.items_prefix(tenant, job_id)
+        for key in self._storage.list(prefix):
+            found.setdefault(int(key.removeprefix(prefix).partition("/")[0]), []).append(key)
+        return found
 
     def _write_result(
         self, manifest: RequestManifest, items: list[Item], started_at: datetime | None, *, canceled: bool

@@ -127,6 +127,11 @@ def job_result(tenant: str, job_id: str) -> str:
     return job_prefix(tenant, job_id) + "result.json"
 
 
+def items_prefix(tenant: str, job_id: str) -> str:
+    """Everything of all items of a job."""
+    return job_prefix(tenant, job_id) + "items/"
+
+
 def item_prefix(tenant: str, job_id: str, index: int) -> str:
     """Everything of an item.
 
@@ -135,7 +140,7 @@ def item_prefix(tenant: str, job_id: str, index: int) -> str:
     """
     if index < 0:
         raise InvalidKeyError(f"not an item index: {index}")
-    return f"{job_prefix(tenant, job_id)}items/{index}/"
+    return f"{items_prefix(tenant, job_id)}{index}/"
 
 
 def item_image(tenant: str, job_id: str, index: int, image: ImageInfo) -> str:
