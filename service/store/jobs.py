@@ -232,8 +232,8 @@ class Jobs:
             promise = self.manifest(tenant, job_id).idempotency
         except ObjectNotFoundError:
             promise = None
-        # Redis first: what an interrupted deletion leaves in storage is a whole job, which can be deleted again, or
-        # one without its request, which does not exist.
+        # Redis first: what an interrupted deletion leaves in storage is a whole job, to be deleted again, or one
+        # without its request, which does not exist.
         with queue_errors(), self._redis.pipeline() as pipeline:
             pipeline.delete(*records.all_keys(tenant, job_id))
             pipeline.zrem(records.index_key(tenant), job_id)

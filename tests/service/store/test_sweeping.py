@@ -9,7 +9,7 @@ from flawsmith.contract.jobs import ItemStatus, JobStatus
 from service.store import keys
 from service.store.jobs import Jobs
 from service.store.settings import StoreSettings
-from service.store.storage import Storage
+from service.store.storage import Storage, StorageUnavailableError
 from tests.service.store.test_jobs import TENANT, accepted, done, got, manifest
 
 OK, CANCELED = ItemStatus.SUCCEEDED, ItemStatus.CANCELED
@@ -75,3 +75,22 @@ def test_nothing_goes_of_a_job_that_has_not_ended(jobs: Jobs, storage: Storage) 
     before = set(storage.list(""))
     jobs.sweep(TENANT, job_id)
     assert set(storage.list("")) == before
+
+
+def test_an_interrupted_deletion_leaves_a_whole_job_or_none(
+    jobs: Jobs, storage: Storage, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = accepted(jobs)
+    jobs.cancel(TENANT, job_id)
+    for method, is_left in (("delete", True), ("delete_prefix", False)):
+        with monkeypatch.context() as patch:
+            patch.setattr(storage, method, _fail)
+            with pytest.raises(StorageUnavailableError):
+                jobs.delete(TENANT, job_id)
+        job = jobs.get(TENANT, job_id)
+        assert (job is not None and job.status is JobStatus.CANCELED) is is_left
+        assert list(redis.scan_iter(f"*{job_id}*")) == []
+
+
+def _fail(key: str) -> None:
+    raise StorageUnavailableError("away")
