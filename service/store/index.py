@@ -72,7 +72,7 @@ class Index:
             if not entries:
                 break
             offset += len(entries)
-            candidates = (Position(int(score), job_id.decode()) for job_id, score in entries)
+            candidates = (Position(int(score), job_id.decode(errors="replace")) for job_id, score in entries)
             found.extend(entry for entry in candidates if position is None or entry.before(position))
         return found[:limit]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from redis.exceptions import WatchError
+from redis.exceptions import ResponseError, WatchError
 from rq.worker_registration import get_keys as worker_keys
 
 from flawsmith.contract.base import FORMAT_VERSION, now
@@ -186,13 +186,21 @@ class Jobs:
             for entry in entries if status is None else self._index.with_status(tenant, entries, status):
                 if len(jobs) == limit:
                     return JobPage(jobs=jobs, next_cursor=position.as_cursor() if position else None)
-                job = self.get(tenant, entry.job_id)
+                job = self._readable(tenant, entry.job_id)
                 if job is not None and (status is None or job.status is status):
                     jobs.append(job.model_copy(update={"items": []}))
                 position = entry
             if len(entries) < _INDEX_BATCH:
                 return JobPage(jobs=jobs)
             position = entries[-1]
+
+    def _readable(self, tenant: str, job_id: str) -> Job | None:
+        """The job, or None if it cannot be read: a page of others should not fail for it."""
+        try:
+            return self.get(tenant, job_id)
+        except (ValueError, KeyError, ResponseError) as error:  # of a newer format version, or broken
+            _log.error("job %s cannot be read and is left out of its page: %.200s", job_id, error)
+            return None
 
     def cancel(self, tenant: str, job_id: str) -> Job | None:
         """End a job: at once if nothing of it was begun, else within a denoising step of its worker."""

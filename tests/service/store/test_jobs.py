@@ -614,3 +614,23 @@ def _crash(server: Valkey, jobs: Jobs) -> None:
     with pytest.raises(QueueUnavailableError):
         jobs.check()
     server.start()
+
+
+@pytest.mark.parametrize("poison", ["newer", "no fields", "no JSON", "another type", "no id"])
+def test_what_cannot_be_read_is_left_out_of_a_page(jobs: Jobs, redis: Redis, poison: str) -> None:
+    job_id, whole = accepted(jobs), accepted(jobs)
+    record = records.record_key(TENANT, job_id)
+    if poison == "newer":
+        redis.hset(record, "format_version", 99)
+    if poison == "no fields":
+        redis.delete(record)
+        redis.hset(record, "spared:0", 1)
+    if poison == "no JSON":
+        redis.hset(record, "manifest", b"\xff{")
+    if poison == "another type":
+        redis.delete(record)
+        redis.set(record, "x")
+    if poison == "no id":
+        redis.zrem(records.index_key(TENANT), job_id)
+        redis.zadd(records.index_key(TENANT), {b"\xff/../../x": 9e12})
+    assert [job.id for job in jobs.page(TENANT, 10).jobs] == [whole]
