@@ -31,7 +31,7 @@ from service.openapi import Responses, augmentation_body, location, problem
 from service.problems import ProblemError
 from service.resources import Has, Quota, Resources, Tenant
 from service.store import keys
-from service.store.jobs import answer_of
+from service.store.acceptance import answer_of
 from service.store.storage import ObjectNotFoundError, Storage
 from service.telemetry import catalog, context, traces
 

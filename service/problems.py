@@ -15,9 +15,9 @@ from starlette.routing import compile_path
 from flawsmith.contract import problems
 from flawsmith.contract.problems import Problem, ProblemType
 from service.images.errors import DoorBusyError
+from service.store.acceptance import TooManyOpenJobsError
 from service.store.connection import QueueUnavailableError
 from service.store.idempotency import ReservationLostError
-from service.store.jobs import TooManyOpenJobsError
 from service.store.storage import StorageUnavailableError
 from service.telemetry import context
 

@@ -17,18 +17,20 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from redis.exceptions import ResponseError, WatchError
 from rq.worker_registration import get_keys as worker_keys
 
-from flawsmith.contract.base import FORMAT_VERSION, now
-from flawsmith.contract.jobs import Failure, Item, ItemStatus, Job, JobPage, JobStatus
+from flawsmith.contract.base import now
+from flawsmith.contract.jobs import Item, ItemStatus, Job, JobPage, JobStatus
 from flawsmith.contract.manifests import RequestManifest, ResultManifest
 from service.store import idempotency, keys, records
-from service.store.connection import UNREACHABLE, QueueUnavailableError, queue_errors
-from service.store.events import Event, Events, tell_status
-from service.store.idempotency import Reservation, StoredAnswer
+from service.store.acceptance import Acceptance
+from service.store.connection import queue_errors
+from service.store.events import Event, Events
+from service.store.idempotency import Reservation
 from service.store.index import Index, Position
 from service.store.queue import enqueue_shard, forget_shards, shard_job_id, shard_queue
-from service.store.records import Record, RedisFields
+from service.store.records import Record
 from service.store.settings import StoreSettings
-from service.store.storage import ObjectNotFoundError, Storage, StorageError
+from service.store.storage import ObjectNotFoundError, Storage
+from service.store.stored import StoredJobs
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -37,17 +39,12 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_JSON = "application/json"
 _STEP_TTL_S = 3600
 _INDEX_BATCH = 200  # entries of the index looked at in one go
 
 
 class JobNotFinalError(Exception):
     """A job that has not ended cannot be deleted; cancel it first."""
-
-
-class TooManyOpenJobsError(Exception):
-    """The tenant has as many unfinished jobs as it may have."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +96,10 @@ class Jobs:
     ) -> None:
         self._on_final = on_final
         self._redis = redis
-        self._storage = storage
+        self._stored = StoredJobs(storage)
         self._settings = settings
         self._queue = shard_queue(redis)
+        self._acceptance = Acceptance(redis, self._stored, self._queue, settings)
         self._index = Index(redis)
         self._events = Events(redis)
         self._begin_shard = redis.register_script(records.BEGIN_SHARD)
@@ -134,23 +132,11 @@ class Jobs:
             QueueUnavailableError: nothing was accepted.
             StorageError: nothing was accepted.
         """
-        tenant, job_id = manifest.tenant, manifest.job_id
-        self._check_quota(tenant, quota)
-        try:
-            self._storage.put(keys.job_input(tenant, job_id), image_png, "image/png")
-            self._storage.put(keys.job_mask(tenant, job_id), mask_png, "image/png")
-            self._storage.put(keys.job_request(tenant, job_id), _json(manifest), _JSON)
-            self._enqueue(manifest, quota, reservation)
-        except Exception:
-            # Without its request a job does not exist, even if Redis did take the record.
-            with suppress(StorageError):
-                self.erase(tenant, job_id)
-            raise
-        return records.job_from_manifests(manifest, None)
+        return self._acceptance.accept(manifest, image_png, mask_png, quota, reservation)
 
     def exists(self, tenant: str, job_id: str) -> bool:
         """Whether there is such a job."""
-        return self._storage.exists(keys.job_request(tenant, job_id))
+        return self._stored.exists(tenant, job_id)
 
     def get(self, tenant: str, job_id: str) -> Job | None:
         """The job as it is; from storage if Redis has lost it."""
@@ -158,7 +144,7 @@ class Jobs:
             return None
         found = self._read(tenant, job_id)
         if found is None:
-            return self._get_from_storage(tenant, job_id)
+            return self._stored.job(tenant, job_id)
         record, items, fields = found
         if record.status.is_final:
             return record.job(items, 0.0)
@@ -209,11 +195,11 @@ class Jobs:
         with queue_errors():
             status = self._request_cancel(keys=[records.record_key(tenant, job_id)])
         if status is None:
-            job = self._get_from_storage(tenant, job_id)
+            job = self._stored.job(tenant, job_id)
             if job is None or job.status.is_final:
                 return job
-            self._write_result(self.manifest(tenant, job_id), job.items, None, canceled=True)
-            return self._get_from_storage(tenant, job_id)
+            self._stored.put_result(self.manifest(tenant, job_id), job.items, None, canceled=True)
+            return self._stored.job(tenant, job_id)
         if status == JobStatus.QUEUED.value.encode():
             self.finalize(tenant, job_id)
             with queue_errors(), self._redis.pipeline() as pipeline:
@@ -222,7 +208,7 @@ class Jobs:
                 pipeline.execute()
         elif status == JobStatus.RUNNING.value.encode():
             # Redis may forget the wish before the worker has heard of it.
-            self._storage.put(keys.job_cancel(tenant, job_id), b"{}", _JSON)
+            self._stored.note_cancel(tenant, job_id)
         return self.get(tenant, job_id)
 
     def delete(self, tenant: str, job_id: str) -> bool:
@@ -281,11 +267,11 @@ class Jobs:
         Raises:
             ObjectNotFoundError: there is no such job.
         """
-        return RequestManifest.model_validate_json(self._storage.get(keys.job_request(tenant, job_id)))
+        return self._stored.manifest(tenant, job_id)
 
     def begin_shard(self, tenant: str, job_id: str, shard: int) -> ShardState:
         """Mark the job running, count the attempt, and say what there is to do."""
-        if not self._storage.exists(keys.job_request(tenant, job_id)):
+        if not self.exists(tenant, job_id):
             # Its acceptance failed after Redis had taken it, or it was deleted: it does not exist.
             self.forget(tenant, job_id)
             return ShardState(attempt=0, pending=(), final=True)
@@ -343,19 +329,14 @@ class Jobs:
 
     def finished_item(self, tenant: str, job_id: str, index: int) -> Item | None:
         """The outcome of an item, if storage has it."""
-        try:
-            return Item.model_validate_json(self._storage.get(keys.item_record(tenant, job_id, index)))
-        except ObjectNotFoundError:
-            return None
+        return self._stored.item(tenant, job_id, index)
 
     def finish_item(self, tenant: str, job_id: str, item: Item) -> bool:
         """Write an item's outcome to storage, then count it; False if it had one, or the job has ended.
 
         If storage has an outcome already, that one holds.
         """
-        record = keys.item_record(tenant, job_id, item.index)
-        if not self._storage.put_if_absent(record, _json(item), _JSON):
-            item = self.finished_item(tenant, job_id, item.index) or item
+        item = self._stored.put_item(tenant, job_id, item)
         with queue_errors():
             return bool(
                 self._finish_item(
@@ -422,11 +403,8 @@ class Jobs:
             ReservationLostError: its client has asked again meanwhile, and got another job.
         """
         tenant, job_id = manifest.tenant, manifest.job_id
-        outcomes = {item.index: item for item in records.new_items(manifest)}
-        for index in outcomes:
-            outcomes[index] = self.finished_item(tenant, job_id, index) or outcomes[index]
-        cancel = self._storage.exists(keys.job_cancel(tenant, job_id))
-        created = self._create(manifest, list(outcomes.values()), cancel=cancel)
+        items = self._stored.with_outcomes(tenant, job_id, records.new_items(manifest))
+        created = self._acceptance.create(manifest, items, cancel=self._stored.cancel_noted(tenant, job_id))
         if created:
             found = self._read(tenant, job_id)
             if found is not None and found[0].shards_done == found[0].shards_queued:
@@ -435,96 +413,22 @@ class Jobs:
 
     def list_final(self, manifest: RequestManifest) -> None:
         """List a job that has ended and that Redis has forgotten."""
-        tenant = manifest.tenant
-        with queue_errors(), self._redis.pipeline() as pipeline:
-            pipeline.sadd(records.TENANTS_KEY, tenant)
-            pipeline.zadd(records.index_key(tenant), {manifest.job_id: _milliseconds(manifest.created_at)})
-            if manifest.idempotency is not None and now() - manifest.created_at < timedelta(
-                seconds=idempotency.KEPT_S
-            ):
-                idempotency.restore_in(pipeline, tenant, manifest.idempotency, answer_of(manifest))
-            pipeline.execute()
+        self._acceptance.list_final(manifest)
+
+    def sweep(self, tenant: str, job_id: str) -> None:
+        """Remove what was stored too late: of items that the result does not have, or of a job that is gone."""
+        self._stored.sweep(tenant, job_id)
+
+    def erase(self, tenant: str, job_id: str) -> None:
+        """Remove all of a job from storage; its request first, for without it there is no job."""
+        self._stored.erase(tenant, job_id)
 
     # How it is done
-
-    def _enqueue(self, manifest: RequestManifest, quota: int | None, reservation: Reservation | None) -> None:
-        try:
-            self._create(manifest, records.new_items(manifest), quota=quota, reservation=reservation)
-        except QueueUnavailableError:
-            # The answer may have been lost after the deed was done.
-            try:
-                accepted = bool(self._redis.exists(records.record_key(manifest.tenant, manifest.job_id)))
-            except UNREACHABLE:
-                accepted = False
-            if not accepted:
-                raise
-
-    def _create(
-        self,
-        manifest: RequestManifest,
-        items: list[Item],
-        *,
-        quota: int | None = None,
-        reservation: Reservation | None = None,
-        cancel: bool = False,
-    ) -> bool:
-        """Write record, index, first shards and the promise in one transaction; False if there is a record."""
-        tenant, job_id = manifest.tenant, manifest.job_id
-        count = records.shard_count(manifest)
-        done = records.leading_done(manifest, items)
-        queued = done if cancel else min(done + self._settings.shard_window, count)
-        record_key = records.record_key(tenant, job_id)
-        while True:
-            with queue_errors(), self._redis.pipeline() as pipeline, suppress(WatchError):
-                pipeline.watch(record_key)  # type: ignore[no-untyped-call]
-                if pipeline.exists(record_key):
-                    return False
-                if quota is not None:
-                    pipeline.watch(records.open_key(tenant))  # type: ignore[no-untyped-call]
-                    if pipeline.scard(records.open_key(tenant)) >= quota:
-                        raise TooManyOpenJobsError
-                promise = manifest.idempotency if reservation is None else None
-                if reservation is not None:
-                    idempotency.check_held(pipeline, reservation)
-                created_ms = _milliseconds(manifest.created_at)
-                if promise is not None and not idempotency.is_free_for(
-                    pipeline, tenant, promise, job_id, created_ms
-                ):
-                    promise = None
-                pipeline.multi()  # said openly, because RQ would say it again halfway
-                pipeline.hset(record_key, mapping=Record.fields_of_new(manifest, queued, done, cancel))
-                fields: RedisFields = {item.index: item.model_dump_json() for item in items}
-                pipeline.hset(records.items_key(tenant, job_id), mapping=fields)
-                pipeline.sadd(records.TENANTS_KEY, tenant)
-                pipeline.sadd(records.open_key(tenant), job_id)
-                pipeline.zadd(records.index_key(tenant), {job_id: created_ms})
-                if reservation is not None:
-                    idempotency.complete_in(pipeline, reservation, answer_of(manifest))
-                if promise is not None:
-                    idempotency.restore_in(pipeline, tenant, promise, answer_of(manifest))
-                tell_status(pipeline, tenant, job_id)
-                for shard in range(done, queued):
-                    enqueue_shard(self._queue, tenant, job_id, shard, self._settings, pipeline)
-                pipeline.execute()
-                return True
 
     def _note(self, tenant: str, job_id: str, command: str, *arguments: str | int) -> int:
         """Change one field of a record; 0 if there is no record."""
         with queue_errors():
             return int(self._note_in_record(keys=[records.record_key(tenant, job_id)], args=[command, *arguments]))
-
-    def _check_quota(self, tenant: str, quota: int | None) -> None:
-        """Refuse before anything is written; the transaction looks again."""
-        if quota is None:
-            return
-        with queue_errors():
-            if self._redis.scard(records.open_key(tenant)) >= quota:
-                raise TooManyOpenJobsError
-
-    def erase(self, tenant: str, job_id: str) -> None:
-        """Remove all of a job from storage; its request first, for without it there is no job."""
-        self._storage.delete(keys.job_request(tenant, job_id))
-        self._storage.delete_prefix(keys.job_prefix(tenant, job_id))
 
     def _look_ahead(
         self, record: Record, fields: dict[bytes, bytes]
@@ -555,9 +459,11 @@ class Jobs:
             return
         record, items, _ = found
         if record.cancel_requested:
-            items = self._with_stored(tenant, job_id, items)
-        result = self._write_result(record.manifest, items, record.started_at, canceled=record.cancel_requested)
-        self.sweep(tenant, job_id, result)
+            items = self._stored.with_outcomes(tenant, job_id, items)
+        result = self._stored.put_result(
+            record.manifest, items, record.started_at, canceled=record.cancel_requested
+        )
+        self._stored.sweep(tenant, job_id, result)
         changed = [value for item in result.items for value in (str(item.index), item.model_dump_json())]
         with queue_errors():
             was_open = self._finish_job(
@@ -575,75 +481,6 @@ class Jobs:
             self._on_final(result)
             _log.info("job %s %s: %s", job_id, result.status, result.counts)
 
-    def sweep(self, tenant: str, job_id: str, result: ResultManifest | None = None) -> None:
-        """Remove what was stored too late: of items that the result does not have, or of a job that is gone."""
-        if result is None:
-            try:
-                data = self._storage.get(keys.job_result(tenant, job_id))
-            except ObjectNotFoundError:
-                if not self.exists(tenant, job_id):
-                    self.erase(tenant, job_id)
-                return
-            result = ResultManifest.model_validate_json(data)
-        canceled = {item.index for item in result.items if item.status is ItemStatus.CANCELED}
-        for index, names in self._stored_items(tenant, job_id).items() if canceled else ():
-            for name in names if index in canceled else ():
-                self._storage.delete(name)
-
-    def _with_stored(self, tenant: str, job_id: str, items: list[Item]) -> list[Item]:
-        """Items with the outcomes that storage has and Redis has not heard of."""
-        stored = self._stored_items(tenant, job_id)
-        return [
-            (self.finished_item(tenant, job_id, item.index) if item.index in stored else None) or item
-            if item.status is ItemStatus.PENDING
-            else item
-            for item in items
-        ]
-
-    def _stored_items(self, tenant: str, job_id: str) -> dict[int, list[str]]:
-        """Keys of all objects that items have, by item."""
-        found: dict[int, list[str]] = {}
-        prefix = keys.items_prefix(tenant, job_id)
-        for key in self._storage.list(prefix):
-            found.setdefault(int(key.removeprefix(prefix).partition("/")[0]), []).append(key)
-        return found
-
-    def _write_result(
-        self, manifest: RequestManifest, items: list[Item], started_at: datetime | None, *, canceled: bool
-    ) -> ResultManifest:
-        """The result, written now unless it was before."""
-        left = [item for item in items if item.status is ItemStatus.PENDING]
-        for item in left:
-            item.status = ItemStatus.CANCELED
-        counts = records.count(items)
-        error = None
-        if canceled and left:
-            status = JobStatus.CANCELED
-        elif counts.failed == len(items):
-            status = JobStatus.FAILED
-            first = next(item.error for item in items)
-            error = first or Failure(code="all-items-failed", detail="every item of the job failed")
-        else:
-            status = JobStatus.SUCCEEDED
-        result = ResultManifest(
-            format_version=FORMAT_VERSION,
-            tenant=manifest.tenant,
-            job_id=manifest.job_id,
-            kind=manifest.kind,
-            status=status,
-            counts=counts,
-            created_at=manifest.created_at,
-            started_at=started_at,
-            finished_at=now(),
-            error=error,
-            warnings=manifest.warnings,
-            items=items,
-        )
-        key = keys.job_result(manifest.tenant, manifest.job_id)
-        if self._storage.put_if_absent(key, _json(result), _JSON):
-            return result
-        return ResultManifest.model_validate_json(self._storage.get(key))
-
     def _read(self, tenant: str, job_id: str) -> tuple[Record, list[Item], dict[bytes, bytes]] | None:
         """A job's record, items and raw fields as of one moment."""
         with queue_errors(), self._redis.pipeline() as pipeline:
@@ -655,17 +492,6 @@ class Jobs:
         found = sorted((Item.model_validate_json(item) for item in items.values()), key=lambda item: item.index)
         return Record.from_hash(fields), found, fields
 
-    def _get_from_storage(self, tenant: str, job_id: str) -> Job | None:
-        try:
-            request = self.manifest(tenant, job_id)
-        except ObjectNotFoundError:
-            return None
-        try:
-            data = self._storage.get(keys.job_result(tenant, job_id))
-        except ObjectNotFoundError:
-            return records.job_from_manifests(request, None)
-        return records.job_from_manifests(request, ResultManifest.model_validate_json(data))
-
     def forget(self, tenant: str, job_id: str) -> None:
         """Remove all that Redis holds of a job that does not exist."""
         with queue_errors():
@@ -674,17 +500,3 @@ class Jobs:
             pipeline.zrem(records.index_key(tenant), job_id)
             pipeline.srem(records.open_key(tenant), job_id)
             pipeline.execute()
-
-
-def answer_of(manifest: RequestManifest) -> StoredAnswer:
-    """What the client that made the job is told, now and whenever it asks again under the same key."""
-    job = records.job_from_manifests(manifest, None)
-    return StoredAnswer(202, job.model_dump_json().encode(), f"/v1/jobs/{job.id}", job.id)
-
-
-def _json(model: RequestManifest | ResultManifest | Item) -> bytes:
-    return model.model_dump_json(indent=2).encode()
-
-
-def _milliseconds(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)

@@ -10,6 +10,7 @@ from redis import Redis
 
 from flawsmith.contract.manifests import IdempotencyRecord, RequestManifest
 from service.store import idempotency, records
+from service.store.acceptance import TooManyOpenJobsError, answer_of
 from service.store.connection import connect_redis
 from service.store.folder import FolderStorage
 from service.store.idempotency import (
@@ -20,7 +21,7 @@ from service.store.idempotency import (
     Reservations,
     StoredAnswer,
 )
-from service.store.jobs import Jobs, TooManyOpenJobsError, answer_of
+from service.store.jobs import Jobs
 from service.store.settings import StoreSettings
 from tests.service.store.test_jobs import TENANT, finish, got, manifest
 

@@ -332,12 +332,12 @@ def test_a_zombie_changes_nothing(jobs: Jobs, storage: FolderStorage) -> None:
     assert jobs.finished_item(TENANT, job_id, 0) == done(0)
 
 
-def test_the_outcome_in_storage_holds(jobs: Jobs) -> None:
+def test_the_outcome_in_storage_holds(jobs: Jobs, storage: FolderStorage) -> None:
     """A worker died between writing an item's record and counting it; the next one drew it differently."""
     job_id = accepted(jobs, manifest(count=1))
     first = done(0).model_copy(update={"fingerprint": "first"})
     record = keys.item_record(TENANT, job_id, 0)
-    jobs._storage.put(record, first.model_dump_json().encode())
+    storage.put(record, first.model_dump_json().encode())
     assert jobs.finish_item(TENANT, job_id, done(0).model_copy(update={"fingerprint": "second"}))
     assert got(jobs, job_id).items == [first]
 

@@ -11,9 +11,10 @@ from rq.job import Job as QueueJob
 from flawsmith.contract.jobs import ItemStatus, JobStatus
 from flawsmith.contract.manifests import IdempotencyRecord, RequestManifest
 from service.store import idempotency, keys, records
+from service.store.acceptance import answer_of
 from service.store.connection import connect_redis
 from service.store.idempotency import Reservation, Reservations
-from service.store.jobs import Jobs, answer_of
+from service.store.jobs import Jobs
 from service.store.mending import Mender
 from service.store.settings import StoreSettings
 from service.store.storage import Storage

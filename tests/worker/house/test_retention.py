@@ -43,7 +43,7 @@ def made(jobs: Jobs, days: float, *, ended: datetime | None, tenant: str = TENAN
     jobs.accept(request, b"image", b"mask")
     if ended is not None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("service.store.jobs.now", lambda: ended)
+            patch.setattr("service.store.stored.now", lambda: ended)
             jobs.cancel(tenant, request.job_id)
     return request.job_id
 
@@ -107,7 +107,7 @@ def test_a_job_that_fails_to_end_in_redis_is_left_for_next_time(jobs: Jobs, stor
     request = request.model_copy(update={"job_id": job_id_before(now() - timedelta(days=10))})
     jobs.accept(request, b"image", b"mask")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("service.store.jobs.now", lambda: now() - timedelta(days=9))
+        patch.setattr("service.store.stored.now", lambda: now() - timedelta(days=9))
         patch.setattr(jobs, "_finish_job", lambda **arguments: 0)  # Redis went away just then
         finish(jobs, request.job_id, 0)
     assert storage.exists(keys.job_result(TENANT, request.job_id))

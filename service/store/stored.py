@@ -1,0 +1,158 @@
+"""Jobs as storage holds them: the truth, from which everything in Redis can be rebuilt."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from flawsmith.contract.base import FORMAT_VERSION, now
+from flawsmith.contract.jobs import Failure, Item, ItemStatus, Job, JobStatus
+from flawsmith.contract.manifests import RequestManifest, ResultManifest
+from service.store import keys, records
+from service.store.storage import ObjectNotFoundError, Storage
+
+_JSON = "application/json"
+
+
+class StoredJobs:
+    """Every method raises storage errors; what is written in a newer format raises `pydantic.ValidationError`."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def put(self, manifest: RequestManifest, image_png: bytes, mask_png: bytes) -> None:
+        """Write what was asked for; the manifest last, for with it the job exists."""
+        tenant, job_id = manifest.tenant, manifest.job_id
+        self._storage.put(keys.job_input(tenant, job_id), image_png, "image/png")
+        self._storage.put(keys.job_mask(tenant, job_id), mask_png, "image/png")
+        self._storage.put(keys.job_request(tenant, job_id), _json(manifest), _JSON)
+
+    def erase(self, tenant: str, job_id: str) -> None:
+        """Remove all of a job; its request first, for without it there is no job."""
+        self._storage.delete(keys.job_request(tenant, job_id))
+        self._storage.delete_prefix(keys.job_prefix(tenant, job_id))
+
+    def exists(self, tenant: str, job_id: str) -> bool:
+        """Whether there is such a job."""
+        return self._storage.exists(keys.job_request(tenant, job_id))
+
+    def manifest(self, tenant: str, job_id: str) -> RequestManifest:
+        """What was asked for.
+
+        Raises:
+            ObjectNotFoundError: there is no such job.
+        """
+        return RequestManifest.model_validate_json(self._storage.get(keys.job_request(tenant, job_id)))
+
+    def job(self, tenant: str, job_id: str) -> Job | None:
+        """The job as far as storage knows it: without a result it counts as queued."""
+        try:
+            request = self.manifest(tenant, job_id)
+        except ObjectNotFoundError:
+            return None
+        return records.job_from_manifests(request, self.result(tenant, job_id))
+
+    def note_cancel(self, tenant: str, job_id: str) -> None:
+        """Keep the wish to end a job, which Redis may lose before the worker has heard of it."""
+        self._storage.put(keys.job_cancel(tenant, job_id), b"{}", _JSON)
+
+    def cancel_noted(self, tenant: str, job_id: str) -> bool:
+        return self._storage.exists(keys.job_cancel(tenant, job_id))
+
+    def item(self, tenant: str, job_id: str, index: int) -> Item | None:
+        """The outcome of an item, if there is one."""
+        try:
+            return Item.model_validate_json(self._storage.get(keys.item_record(tenant, job_id, index)))
+        except ObjectNotFoundError:
+            return None
+
+    def put_item(self, tenant: str, job_id: str, item: Item) -> Item:
+        """Write an item's outcome unless it has one; the one that holds."""
+        if self._storage.put_if_absent(keys.item_record(tenant, job_id, item.index), _json(item), _JSON):
+            return item
+        return self.item(tenant, job_id, item.index) or item
+
+    def with_outcomes(self, tenant: str, job_id: str, items: list[Item]) -> list[Item]:
+        """Items with the outcomes that Redis has not heard of."""
+        stored = self._item_keys(tenant, job_id)
+        return [
+            (self.item(tenant, job_id, item.index) if item.index in stored else None) or item
+            if item.status is ItemStatus.PENDING
+            else item
+            for item in items
+        ]
+
+    def result(self, tenant: str, job_id: str) -> ResultManifest | None:
+        """How the job ended, if it has."""
+        try:
+            data = self._storage.get(keys.job_result(tenant, job_id))
+        except ObjectNotFoundError:
+            return None
+        return ResultManifest.model_validate_json(data)
+
+    def put_result(
+        self, manifest: RequestManifest, items: list[Item], started_at: datetime | None, *, canceled: bool
+    ) -> ResultManifest:
+        """Write how the job ended unless that was written before; the result that holds."""
+        result = _result(manifest, items, started_at, canceled=canceled)
+        key = keys.job_result(manifest.tenant, manifest.job_id)
+        if self._storage.put_if_absent(key, _json(result), _JSON):
+            return result
+        return self.result(manifest.tenant, manifest.job_id) or result
+
+    def sweep(self, tenant: str, job_id: str, result: ResultManifest | None = None) -> None:
+        """Remove what was stored too late: of items that the result does not have, or of a job that is gone."""
+        result = result or self.result(tenant, job_id)
+        if result is None:
+            if not self.exists(tenant, job_id):
+                self.erase(tenant, job_id)
+            return
+        canceled = {item.index for item in result.items if item.status is ItemStatus.CANCELED}
+        if not canceled:
+            return
+        for index, names in self._item_keys(tenant, job_id).items():
+            for name in names if index in canceled else ():
+                self._storage.delete(name)
+
+    def _item_keys(self, tenant: str, job_id: str) -> dict[int, list[str]]:
+        """Keys of all objects that items have, by item."""
+        found: dict[int, list[str]] = {}
+        prefix = keys.items_prefix(tenant, job_id)
+        for key in self._storage.list(prefix):
+            found.setdefault(int(key.removeprefix(prefix).partition("/")[0]), []).append(key)
+        return found
+
+
+def _result(
+    manifest: RequestManifest, items: list[Item], started_at: datetime | None, *, canceled: bool
+) -> ResultManifest:
+    left = [item for item in items if item.status is ItemStatus.PENDING]
+    for item in left:
+        item.status = ItemStatus.CANCELED
+    counts = records.count(items)
+    error = None
+    if canceled and left:
+        status = JobStatus.CANCELED
+    elif counts.failed == len(items):
+        status = JobStatus.FAILED
+        first = next(item.error for item in items)
+        error = first or Failure(code="all-items-failed", detail="every item of the job failed")
+    else:
+        status = JobStatus.SUCCEEDED
+    return ResultManifest(
+        format_version=FORMAT_VERSION,
+        tenant=manifest.tenant,
+        job_id=manifest.job_id,
+        kind=manifest.kind,
+        status=status,
+        counts=counts,
+        created_at=manifest.created_at,
+        started_at=started_at,
+        finished_at=now(),
+        error=error,
+        warnings=manifest.warnings,
+        items=items,
+    )
+
+
+def _json(model: RequestManifest | ResultManifest | Item) -> bytes:
+    return model.model_dump_json(indent=2).encode()
