@@ -51,6 +51,10 @@ class ShardTakenError(Exception):
     """Another worker has begun this shard anew: this one was thought dead, and stops."""
 
 
+class ShardForgottenError(Exception):
+    """Redis has lost what was done of this shard, or that it was; it is to be delivered again."""
+
+
 class Shards:
     """Works on shards, one at a time.
 
@@ -101,6 +105,10 @@ class Shards:
             self._give_back(tenant, job_id, shard, state, str(error))
             self._sit_out()
             return RETRY
+        except ShardForgottenError:
+            outcome = "outage"
+            self._give_back(tenant, job_id, shard, state, "Redis has forgotten what was done of it")
+            return RETRY
         except ShardTakenError:
             outcome = "taken_over"
             raise
@@ -150,7 +158,8 @@ class Shards:
             elif not shard.state.canceled:
                 self._draw(shard)
                 _log.info("shard %d of %s took %.1f s", shard.number, shard.job_id, time.monotonic() - started)
-        self._jobs.finish_shard(shard.tenant, shard.job_id, shard.number)
+        if not self._jobs.finish_shard(shard.tenant, shard.job_id, shard.number):
+            raise ShardForgottenError
 
     def _draw(self, shard: _Shard) -> None:
         """Draw the items that storage does not have yet."""

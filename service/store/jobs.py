@@ -354,21 +354,30 @@ class Jobs:
         with queue_errors():
             self._note_pace(keys=[records.PACE_KEY], args=[item_s])
 
-    def finish_shard(self, tenant: str, job_id: str, shard: int) -> None:
-        """Count a shard as done, once, and feed the next one; the last one ends the job."""
-        record_key = records.record_key(tenant, job_id)
+    def finish_shard(self, tenant: str, job_id: str, shard: int) -> bool:
+        """Count a shard as done, once, and feed the next one; the last one ends the job.
+
+        False if items of it have no outcome although nobody asked for the job's end: Redis has forgotten something
+        while the shard was at work, and it is to be delivered again.
+        """
+        record_key, items_key = records.record_key(tenant, job_id), records.items_key(tenant, job_id)
         done = f"done:{shard}"
         while True:
             with queue_errors(), self._redis.pipeline() as pipeline, suppress(WatchError):
-                pipeline.watch(record_key)  # type: ignore[no-untyped-call]
+                pipeline.watch(record_key, items_key)  # type: ignore[no-untyped-call]
                 fields = cast("dict[bytes, bytes]", pipeline.hgetall(record_key))
                 if not fields:
-                    return
+                    return True
                 record = Record.from_hash(fields)
                 if record.status.is_final:
-                    return
+                    return True
                 queued, finished = record.shards_queued, record.shards_done
                 if done.encode() not in fields:
+                    items = cast("dict[bytes, bytes]", pipeline.hgetall(items_key))
+                    if not record.cancel_requested and records.pending_in(record.manifest, shard, items):
+                        if not self._recall(record.manifest, shard):
+                            return False
+                        continue
                     pipeline.multi()
                     pipeline.hset(record_key, done, 1)
                     finished = finished + 1
@@ -381,6 +390,23 @@ class Jobs:
                 break
         if finished == queued:
             self.finalize(tenant, job_id)
+        return True
+
+    def _recall(self, manifest: RequestManifest, shard: int) -> bool:
+        """Tell Redis what storage knows of a shard; False if that does not account for all of its items."""
+        tenant, job_id = manifest.tenant, manifest.job_id
+        if self._stored.cancel_noted(tenant, job_id):
+            with queue_errors():
+                self._request_cancel(keys=[records.record_key(tenant, job_id)])
+            return True
+        known = True
+        for index in records.shard_items(manifest, shard):
+            item = self._stored.item(tenant, job_id, index)
+            if item is None:
+                known = False
+            else:
+                self.finish_item(tenant, job_id, item)
+        return known
 
     def try_alone(self, tenant: str, job_id: str, index: int) -> bool:
         """Note that an item of an exhausted shard is now tried alone; False if it was before."""
@@ -458,11 +484,13 @@ class Jobs:
         if found is None:
             return
         record, items, _ = found
-        if record.cancel_requested:
-            items = self._stored.with_outcomes(tenant, job_id, items)
-        result = self._stored.put_result(
-            record.manifest, items, record.started_at, canceled=record.cancel_requested
-        )
+        items = self._stored.with_outcomes(tenant, job_id, items)
+        left = [item.index for item in items if item.status is ItemStatus.PENDING]
+        canceled = record.cancel_requested or (bool(left) and self._stored.cancel_noted(tenant, job_id))
+        if left and not canceled:
+            self._reopen(record, left)
+            return
+        result = self._stored.put_result(record.manifest, items, record.started_at, canceled=canceled)
         self._stored.sweep(tenant, job_id, result)
         changed = [value for item in result.items for value in (str(item.index), item.model_dump_json())]
         with queue_errors():
@@ -480,6 +508,23 @@ class Jobs:
         if was_open:
             self._on_final(result)
             _log.info("job %s %s: %s", job_id, result.status, result.counts)
+
+    def _reopen(self, record: Record, left: list[int]) -> None:
+        """Queue shards again that count as done and are not: Redis has forgotten more than it remembers."""
+        tenant, job_id = record.manifest.tenant, record.manifest.job_id
+        record_key = records.record_key(tenant, job_id)
+        shards = sorted({index // record.manifest.shard_size for index in left})
+        _log.error("items %s of %s have no outcome; their shards are queued again", left, job_id)
+        with queue_errors(), self._redis.pipeline() as pipeline, suppress(WatchError):
+            pipeline.watch(record_key)  # type: ignore[no-untyped-call]
+            if self._redis.hget(record_key, "shards_done") != str(record.shards_done).encode():
+                return
+            pipeline.multi()
+            for shard in shards:
+                pipeline.hdel(record_key, f"done:{shard}")
+                enqueue_shard(self._queue, tenant, job_id, shard, self._settings, pipeline)
+            pipeline.hincrby(record_key, "shards_done", -len(shards))
+            pipeline.execute()
 
     def _read(self, tenant: str, job_id: str) -> tuple[Record, list[Item], dict[bytes, bytes]] | None:
         """A job's record, items and raw fields as of one moment."""

@@ -82,6 +82,14 @@ def new_items(manifest: RequestManifest) -> list[Item]:
     return [Item(index=index, seed=manifest.augmentation.seed) for index in range(manifest.augmentation.count)]
 
 
+def pending_in(manifest: RequestManifest, shard: int, items: dict[bytes, bytes]) -> bool:
+    """Whether an item of a shard has no outcome in the hash of the job's items."""
+    return any(
+        Item.model_validate_json(items[str(index).encode()]).status is ItemStatus.PENDING
+        for index in shard_items(manifest, shard)
+    )
+
+
 def leading_done(manifest: RequestManifest, items: list[Item]) -> int:
     """How many shards, from the first on, have no item left to do."""
     pending = [item.index for item in items if item.status is ItemStatus.PENDING]

@@ -73,6 +73,8 @@ class StoredJobs:
 
     def with_outcomes(self, tenant: str, job_id: str, items: list[Item]) -> list[Item]:
         """Items with the outcomes that Redis has not heard of."""
+        if all(item.status is not ItemStatus.PENDING for item in items):
+            return items
         stored = self._item_keys(tenant, job_id)
         return [
             (self.item(tenant, job_id, item.index) if item.index in stored else None) or item

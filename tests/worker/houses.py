@@ -18,7 +18,7 @@ from service.store.jobs import Jobs
 from service.store.opening import open_storage
 from service.store.settings import StoreSettings
 from tests.servers import Valkey
-from tests.worker.tiny_worker import TENANT, accept, finished, photo, running_worker, until
+from tests.worker.tiny_worker import TENANT, accept, finished, photo, running_module, running_worker, until
 
 SLOW_STEPS = 60
 """An item of so many steps takes seconds, so that there is time to interfere."""
@@ -66,7 +66,7 @@ class House:
 
     def start_house_worker(self) -> subprocess.Popen[bytes]:
         """A house worker process, which may not be ready yet."""
-        return self._running.enter_context(running_worker(self.environment, self.log, "worker.house"))
+        return self._running.enter_context(running_module("worker.house", self.environment, self.log))
 
     def await_workers(self, count: int) -> None:
         until(lambda: self.jobs.workers() == count, 120)
@@ -118,7 +118,7 @@ def check_result(house: House, job_id: str, count: int) -> None:
     """A finished job has exactly its items, each with its files, and nothing outside the mask changed."""
     job = finished(house.jobs, job_id)
     assert job.status is JobStatus.SUCCEEDED
-    assert job.counts.succeeded == job.progress.done == count
+    assert job.counts.succeeded == job.progress.done == count, job
     assert [item.index for item in job.items] == list(range(count))
     manifest = house.jobs.manifest(TENANT, job_id)
     mask = read_canonical(house.storage.get(keys.job_mask(TENANT, job_id))).pixels > 0

@@ -122,9 +122,7 @@ def finished(jobs: Jobs, job_id: str, timeout_s: float = 120.0) -> Job:
 
 
 @contextmanager
-def running_worker(
-    environment: dict[str, str], log: Path, module: str = "worker"
-) -> Iterator[subprocess.Popen[bytes]]:
+def running_worker(environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A worker process while the block runs; killed afterwards if it still lives."""
     with running_module("worker", environment, log) as process:
         yield process

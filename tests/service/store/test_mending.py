@@ -250,3 +250,53 @@ def test_what_somebody_broke_does_not_keep_others_from_being_mended(
     mender.mend_open()
     assert mender.mend_open().requeued == 1
     assert queued(redis) == [f"{good}-0"]
+
+
+def test_a_shard_whose_items_redis_has_forgotten_does_not_count_as_done(
+    jobs: Jobs, redis: Redis, mender: Mender, storage: Storage
+) -> None:
+    """Redis lost what a worker told it, and is told that the shard is done."""
+    job_id = accepted(jobs, manifest(count=2))
+    jobs.begin_shard(TENANT, job_id, 0)
+    jobs.finish_item(TENANT, job_id, done(0))
+    redis.flushall()
+    storage.delete(keys.item_record(TENANT, job_id, 0))
+    mender.rebuild()
+    assert not jobs.finish_shard(TENANT, job_id, 0)
+    assert got(jobs, job_id).status is JobStatus.QUEUED
+    finish(jobs, job_id, 0)
+    assert got(jobs, job_id).counts.succeeded == 2
+
+
+def test_what_storage_knows_of_a_shard_is_recalled_when_it_is_done(jobs: Jobs, redis: Redis) -> None:
+    """A cut append-only file: Redis has lost an item, but not the job."""
+    job_id = accepted(jobs, manifest(count=2))
+    jobs.begin_shard(TENANT, job_id, 0)
+    before = redis.dump(records.items_key(TENANT, job_id))
+    jobs.finish_item(TENANT, job_id, done(0))
+    redis.restore(records.items_key(TENANT, job_id), 0, before, replace=True)
+    jobs.finish_item(TENANT, job_id, done(1))
+    assert jobs.finish_shard(TENANT, job_id, 0)
+    job = got(jobs, job_id)
+    assert (job.status, job.counts.succeeded) == (JobStatus.SUCCEEDED, 2)
+
+
+def test_a_canceled_shard_is_done_though_redis_forgot_the_wish(jobs: Jobs, redis: Redis) -> None:
+    job_id = accepted(jobs, manifest(count=2))
+    jobs.begin_shard(TENANT, job_id, 0)
+    jobs.finish_item(TENANT, job_id, done(0))
+    jobs.cancel(TENANT, job_id)
+    redis.hdel(records.record_key(TENANT, job_id), "cancel")
+    assert jobs.finish_shard(TENANT, job_id, 0)
+    job = got(jobs, job_id)
+    assert (job.status, job.counts.succeeded, job.counts.canceled) == (JobStatus.CANCELED, 1, 1)
+
+
+def test_a_job_is_never_ended_with_items_that_nobody_drew_or_canceled(jobs: Jobs, redis: Redis) -> None:
+    job_id = accepted(jobs, manifest(count=4))
+    finish(jobs, job_id, 0)
+    redis.hset(records.record_key(TENANT, job_id), mapping={"done:1": 1, "shards_done": 2})
+    jobs.finalize(TENANT, job_id)
+    assert got(jobs, job_id).status is JobStatus.RUNNING
+    finish(jobs, job_id, 1)
+    assert got(jobs, job_id).counts.succeeded == 4
