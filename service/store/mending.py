@@ -100,9 +100,8 @@ class Mender:
     def rebuild(self) -> Mended:
         """Look at all jobs that storage holds."""
         mended = Mended()
-        for tenant in self._storage.folders(""):
-            if tenant not in RESERVED_TENANTS:
-                self._recover_all(tenant, "", mended)
+        for tenant in self._stored_tenants():
+            self._recover_all(tenant, "", mended)
         with queue_errors():
             self._redis.set(_REMEMBERS, now().isoformat())
         return mended
@@ -110,9 +109,7 @@ class Mender:
     def missing(self) -> int:
         """How many unfinished jobs storage holds that Redis does not know; changes nothing."""
         missing = 0
-        for tenant in self._storage.folders(""):
-            if tenant in RESERVED_TENANTS:
-                continue
+        for tenant in self._stored_tenants():
             for batch in self._batches(tenant, ""):
                 for job_id in self._unlisted(tenant, batch):
                     unfinished = self._jobs.exists(tenant, job_id) and not self._storage.exists(
@@ -125,7 +122,7 @@ class Mender:
         """Look at the jobs that are not older: an append-only file may lack its last seconds."""
         mended = Mended()
         after = job_id_before(now() - timedelta(seconds=age_s))
-        for tenant in self._tenants():
+        for tenant in self._stored_tenants():
             self._recover_all(tenant, after, mended)
         return mended
 
@@ -142,6 +139,12 @@ class Mender:
                     self._mend(tenant, job_id, started, suspects, mended)
         self._suspects = suspects
         return mended
+
+    def _stored_tenants(self) -> Iterator[str]:
+        """Tenants that storage knows: Redis may have forgotten one whose only job is still too young to be missed."""
+        return (
+            name for name in self._storage.folders("") if keys.is_tenant(name) and name not in RESERVED_TENANTS
+        )
 
     def _tenants(self) -> list[str]:
         """Tenants that Redis knows, but nothing else that somebody may have put there."""

@@ -300,3 +300,15 @@ def test_a_job_is_never_ended_with_items_that_nobody_drew_or_canceled(jobs: Jobs
     assert got(jobs, job_id).status is JobStatus.RUNNING
     finish(jobs, job_id, 1)
     assert got(jobs, job_id).counts.succeeded == 4
+
+
+def test_a_job_that_was_too_young_when_redis_was_filled_is_found_later(
+    jobs: Jobs, redis: Redis, storage: Storage, settings: StoreSettings, mender: Mender
+) -> None:
+    job_id = accepted(jobs)
+    redis.flushall()
+    patient = Mender(redis, storage, settings, grace_s=60, orphan_age_s=60)
+    assert not patient.rebuild()
+    assert mender.redis_remembers()
+    assert mender.recover_recent(3600).restored == 1
+    assert got(jobs, job_id).queue_position == 0
