@@ -141,10 +141,9 @@ class Mender:
         return mended
 
     def _stored_tenants(self) -> Iterator[str]:
-        """Tenants that storage knows: Redis may have forgotten one whose only job is still too young to be missed."""
-        return (
-            name for name in self._storage.folders("") if keys.is_tenant(name) and name not in RESERVED_TENANTS
-        )
+        """Tenants that storage knows; Redis may have forgotten one whose only job was too young to be missed."""
+        names = self._storage.folders("")
+        return (name for name in names if keys.is_tenant(name) and name not in RESERVED_TENANTS)
 
     def _tenants(self) -> list[str]:
         """Tenants that Redis knows, but nothing else that somebody may have put there."""
