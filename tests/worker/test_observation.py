@@ -183,12 +183,13 @@ def test_lines_of_a_shard_carry_its_ids_and_no_line_after_it(bench: Bench) -> No
     manifest = request(1)
     manifest.request_id = "r-1"
     accept(bench.jobs, manifest)
+    before = context.fields()
     bench.work()
     logging.getLogger("worker.shards").removeHandler(handler)
 
     ids = {"request_id": "r-1", "tenant": TENANT, "job_id": manifest.job_id, "shard": 0}
     assert seen == [ids, ids | {"item": 0}]
-    assert context.fields() == {}
+    assert context.fields() == before
 
 
 def test_memory_is_told_while_the_worker_lives(bench: Bench, redis: Redis) -> None:
