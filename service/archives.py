@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from zipstream import ZipStream
 
 from flawsmith.contract.files import INPUT_FILE, ITEM_PARTS, JOB_FILE, MASK_FILE, archive_member
-from flawsmith.contract.jobs import ItemStatus, Job
+from flawsmith.contract.jobs import Item, ItemStatus, Job
 from flawsmith.contract.manifests import RequestManifest
 from service.files import Kept
 from service.problems import not_found
@@ -99,7 +99,7 @@ def _members(storage: Storage, manifest: RequestManifest, job: Job) -> list[_Mem
     names = {INPUT_FILE: keys.job_input(tenant, job.id), MASK_FILE: keys.job_mask(tenant, job.id)}
     for item in job.items:
         if item.status is ItemStatus.SUCCEEDED:
-            parts = zip(ITEM_PARTS, _keys(manifest, item.index), strict=True)
+            parts = zip(ITEM_PARTS, _keys(manifest, item), strict=True)
             names |= {archive_member(item.index, part, tiff=tiff): key for part, key in parts}
     sizes = storage.sizes(keys.job_prefix(tenant, job.id))
     try:
@@ -108,13 +108,13 @@ def _members(storage: Storage, manifest: RequestManifest, job: Job) -> list[_Mem
         raise not_found("files of this job are gone: it was deleted") from error
 
 
-def _keys(manifest: RequestManifest, index: int) -> tuple[str, str, str]:
+def _keys(manifest: RequestManifest, item: Item) -> tuple[str, str, str]:
     """Where image, mask and preview of an item are."""
     tenant, job_id = manifest.tenant, manifest.job_id
     return (
-        keys.item_image(tenant, job_id, index, manifest.image),
-        keys.item_mask(tenant, job_id, index),
-        keys.item_preview(tenant, job_id, index),
+        keys.item_image(tenant, job_id, item, manifest.image),
+        keys.item_mask(tenant, job_id, item),
+        keys.item_preview(tenant, job_id, item),
     )
 
 

@@ -40,7 +40,7 @@ def get_image(job_id: JobPath, n: Index, tenant: Tenant, has: Has) -> Response:
     item = _finished(has, tenant, job_id, n)
     source = has.jobs.manifest(tenant, job_id).image
     tiff = source.source_format == "tiff"
-    key = keys.item_image(tenant, job_id, n, source)
+    key = keys.item_image(tenant, job_id, item, source)
     return _file(has, key, job_id, item, "image", item.image_sha256, tiff=tiff)
 
 
@@ -55,7 +55,7 @@ def get_image(job_id: JobPath, n: Index, tenant: Tenant, has: Has) -> Response:
 def get_mask(job_id: JobPath, n: Index, tenant: Tenant, has: Has) -> Response:
     """The refined mask, the label to train on: 8-bit grey PNG, 255 where a pixel became defect, else 0."""
     item = _finished(has, tenant, job_id, n)
-    return _file(has, keys.item_mask(tenant, job_id, n), job_id, item, "mask", item.mask_sha256)
+    return _file(has, keys.item_mask(tenant, job_id, item), job_id, item, "mask", item.mask_sha256)
 
 
 @file_route(
@@ -69,7 +69,7 @@ def get_mask(job_id: JobPath, n: Index, tenant: Tenant, has: Has) -> Response:
 def get_preview(job_id: JobPath, n: Index, tenant: Tenant, has: Has) -> Response:
     """A small 8-bit PNG to look at."""
     item = _finished(has, tenant, job_id, n)
-    return _file(has, keys.item_preview(tenant, job_id, n), job_id, item, "preview", item.preview_sha256)
+    return _file(has, keys.item_preview(tenant, job_id, item), job_id, item, "preview", item.preview_sha256)
 
 
 def _file(

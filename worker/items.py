@@ -62,13 +62,8 @@ def store_item(
     image = encode_tiff(drawn) if is_tiff else encode_png(drawn)
     mask = encode_mask_png(result.refined_mask)
     preview = preview_png(source.pixels, request.mask, result.image, result.refined_mask)
-    storage.put(
-        keys.item_image(tenant, job_id, index, manifest.image), image, "image/tiff" if is_tiff else "image/png"
-    )
-    storage.put(keys.item_mask(tenant, job_id, index), mask, "image/png")
-    storage.put(keys.item_preview(tenant, job_id, index), preview, "image/png")
     url = f"/v1/jobs/{job_id}/items/{index}"
-    return Item(
+    item = Item(
         index=index,
         status=ItemStatus.SUCCEEDED,
         accepted=result.accepted,
@@ -96,6 +91,11 @@ def store_item(
         ),
         fingerprint=fingerprint,
     )
+    kind = "image/tiff" if is_tiff else "image/png"
+    storage.put(keys.item_image(tenant, job_id, item, manifest.image), image, kind)
+    storage.put(keys.item_mask(tenant, job_id, item), mask, "image/png")
+    storage.put(keys.item_preview(tenant, job_id, item), preview, "image/png")
+    return item
 
 
 def _region(region: ModelRegion, pixel_size_um: float | None) -> RegionMeasures:

@@ -25,7 +25,6 @@ from service.store.queue import QUEUE_NAME
 _TENANT = "default"
 _JOBS = f"{_TENANT}/jobs/"
 _BESIDES = {"input.png", "mask.png", "request.json", "result.json", "cancel.json"}
-_ITEM_FILES = {"image.png", "mask.png", "preview.png", "item.json"}
 
 
 @dataclass
@@ -225,10 +224,9 @@ class Oracle:
         wrong = []
         accounted = {name for name in names if name in _BESIDES}
         for item in result.items:
-            mine = {f"items/{item.index}/{name}" for name in _ITEM_FILES}
             if item.status is ItemStatus.SUCCEEDED:
-                accounted |= mine
-                wrong += self._wrong_item(submission, result.job_id, item, names & mine)
+                accounted |= set(_files(item).values())
+                wrong += self._wrong_item(submission, result.job_id, item, names)
             elif item.status is ItemStatus.FAILED:
                 accounted.add(f"items/{item.index}/item.json")
         if left := names - accounted:
@@ -236,11 +234,11 @@ class Oracle:
         return wrong
 
     def _wrong_item(self, submission: Submission, job_id: str, item: Item, names: set[str]) -> list[str]:
-        prefix = f"items/{item.index}/"
-        if missing := {prefix + name for name in _ITEM_FILES} - names:
+        files = _files(item)
+        if missing := set(files.values()) - names:
             return [f"item {item.index} lacks {sorted(missing)}"]
-        storage, folder = self._stack.storage, f"{_JOBS}{job_id}/{prefix}"
-        image, mask = storage.get(f"{folder}image.png"), storage.get(f"{folder}mask.png")
+        storage, folder = self._stack.storage, f"{_JOBS}{job_id}/"
+        image, mask = storage.get(folder + files["image"]), storage.get(folder + files["mask"])
         wrong = []
         if hashlib.sha256(image).hexdigest() != item.image_sha256:
             wrong.append(f"item {item.index}: the image is not the one recorded")
@@ -252,7 +250,7 @@ class Oracle:
         asked = (submission.seed, submission.steps, item.index)
         if self._pixels.setdefault(asked, pixels) != pixels:
             wrong.append(f"item {item.index}: the same request gave other pixels before")
-        recorded = Item.model_validate_json(storage.get(f"{folder}item.json"))
+        recorded = Item.model_validate_json(storage.get(folder + files["record"]))
         if recorded != item:
             wrong.append(f"item {item.index}: its record is not the result's")
         return wrong
@@ -290,3 +288,14 @@ class Oracle:
     def leavings(self) -> list[str]:
         """Prefixes of jobs that do not exist; none once they are old enough and the house has looked."""
         return [job_id for job_id, names in self._objects().items() if "request.json" not in names]
+
+
+def _files(item: Item) -> dict[str, str]:
+    """Names of an item's objects below its job's prefix."""
+    folder = f"items/{item.index}"
+    return {
+        "record": f"{folder}/item.json",
+        "image": f"{folder}/image-{str(item.image_sha256)[:16]}.png",
+        "mask": f"{folder}/mask-{str(item.mask_sha256)[:16]}.png",
+        "preview": f"{folder}/preview-{str(item.preview_sha256)[:16]}.png",
+    }

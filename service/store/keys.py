@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from flawsmith.contract.ids import SYSTEM_TENANT
+from flawsmith.contract.jobs import Item
 from flawsmith.contract.uploads import ImageInfo
 
 _TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -13,6 +14,7 @@ _KEY_ID = re.compile(r"[0-9a-hjkmnp-tv-z]{12}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_SHOWN = 16  # hex digits of a digest in a name
 _MAX_LENGTH = 900  # S3 allows 1,024 bytes, a bucket prefix included
 
 
@@ -143,17 +145,33 @@ def item_prefix(tenant: str, job_id: str, index: int) -> str:
     return f"{items_prefix(tenant, job_id)}{index}/"
 
 
-def item_image(tenant: str, job_id: str, index: int, image: ImageInfo) -> str:
-    """The synthetic image: TIFF where the source was one, else PNG."""
-    return item_prefix(tenant, job_id, index) + f"image.{'tif' if image.source_format == 'tiff' else 'png'}"
+def item_image(tenant: str, job_id: str, item: Item, image: ImageInfo) -> str:
+    """The synthetic image: TIFF where the source was one, else PNG.
+
+    Files of items are named by their content: whoever draws the same item otherwise, and late, overwrites nothing.
+    """
+    suffix = "tif" if image.source_format == "tiff" else "png"
+    return _item_file(tenant, job_id, item.index, "image", item.image_sha256, suffix)
 
 
-def item_mask(tenant: str, job_id: str, index: int) -> str:
-    return item_prefix(tenant, job_id, index) + "mask.png"
+def item_mask(tenant: str, job_id: str, item: Item) -> str:
+    return _item_file(tenant, job_id, item.index, "mask", item.mask_sha256, "png")
 
 
-def item_preview(tenant: str, job_id: str, index: int) -> str:
-    return item_prefix(tenant, job_id, index) + "preview.png"
+def item_preview(tenant: str, job_id: str, item: Item) -> str:
+    return _item_file(tenant, job_id, item.index, "preview", item.preview_sha256, "png")
+
+
+def is_file_of(key: str, item: Item) -> bool:
+    """Whether a key below an item's prefix is of its record, or of a file that the record names."""
+    name, _, _ = key.rpartition("/")[2].rpartition(".")
+    digests = {"image": item.image_sha256, "mask": item.mask_sha256, "preview": item.preview_sha256}
+    return name == "item" or name in {f"{part}-{digest[:_SHOWN]}" for part, digest in digests.items() if digest}
+
+
+def _item_file(tenant: str, job_id: str, index: int, part: str, digest: str | None, suffix: str) -> str:
+    name = f"{part}-{_checked(_DIGEST, digest or '', 'digest')[:_SHOWN]}.{suffix}"
+    return item_prefix(tenant, job_id, index) + name
 
 
 def item_record(tenant: str, job_id: str, index: int) -> str:

@@ -66,10 +66,14 @@ class StoredJobs:
             return None
 
     def put_item(self, tenant: str, job_id: str, item: Item) -> Item:
-        """Write an item's outcome unless it has one; the one that holds."""
+        """Write an item's outcome unless it has one; the one that holds. Files of another go."""
         if self._storage.put_if_absent(keys.item_record(tenant, job_id, item.index), _json(item), _JSON):
             return item
-        return self.item(tenant, job_id, item.index) or item
+        holds = self.item(tenant, job_id, item.index) or item
+        for key in self._storage.list(keys.item_prefix(tenant, job_id, item.index)):
+            if not keys.is_file_of(key, holds):
+                self._storage.delete(key)
+        return holds
 
     def with_outcomes(self, tenant: str, job_id: str, items: list[Item]) -> list[Item]:
         """Items with the outcomes that Redis has not heard of."""
@@ -108,12 +112,12 @@ class StoredJobs:
             if not self.exists(tenant, job_id):
                 self.erase(tenant, job_id)
             return
-        canceled = {item.index for item in result.items if item.status is ItemStatus.CANCELED}
-        if not canceled:
-            return
-        for index, names in self._item_keys(tenant, job_id).items():
-            for name in names if index in canceled else ():
-                self._storage.delete(name)
+        stored = self._item_keys(tenant, job_id)
+        for item in result.items:
+            canceled = item.status is ItemStatus.CANCELED
+            for key in stored.get(item.index, ()):
+                if canceled or not keys.is_file_of(key, item):
+                    self._storage.delete(key)
 
     def _item_keys(self, tenant: str, job_id: str) -> dict[int, list[str]]:
         """Keys of all objects that items have, by item."""

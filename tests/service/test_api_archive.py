@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from flawsmith.contract import problems
+from flawsmith.contract.jobs import Item
 from service.store import keys
 from service.store.folder import FolderStorage
 from tests.service.conftest import Api
@@ -116,7 +117,7 @@ def test_a_canceled_job_has_an_archive_of_its_inputs(api: Api) -> None:
 def test_an_archive_with_a_file_gone_is_not_begun(api: Api) -> None:
     job_id = accepted(api)
     finish(api, job_id)
-    api.storage.delete(keys.item_mask("default", job_id, 1))
+    api.storage.delete(keys.item_mask("default", job_id, items_of(api, job_id)[1]))
 
     assert_problem(api.client.get(f"/v1/jobs/{job_id}/archive"), problems.NOT_FOUND, None, "gone")
 
@@ -126,15 +127,22 @@ def test_an_archive_that_storage_cannot_complete_breaks_off(api: Api) -> None:
         pytest.skip("removes a file behind the service's back")
     job_id = accepted(api)
     finish(api, job_id)
+    items = items_of(api, job_id)
     api.storage.put(keys.job_input("default", job_id), bytes(32 << 20))  # more than fits between server and client
 
     with httpx.stream("GET", f"{api.address}/v1/jobs/{job_id}/archive") as answer:
         chunks = answer.iter_bytes(1000)
         next(chunks)
-        api.storage.delete(keys.item_mask("default", job_id, 1))
+        api.storage.delete(keys.item_mask("default", job_id, items[1]))
         with pytest.raises(httpx.RemoteProtocolError, match="complete message body"):
             for _ in chunks:
                 pass
+
+
+def items_of(api: Api, job_id: str) -> list[Item]:
+    job = api.jobs.get("default", job_id)
+    assert job is not None
+    return job.items
 
 
 def _member(archive: bytes, name: str) -> bytes:

@@ -76,9 +76,9 @@ def finish(api: Api, job_id: str, failed: int | None = None) -> None:
         if index == failed:
             item = Item(index=index, seed=7, status=ItemStatus.FAILED, error=Failure(code="x", detail="no memory"))
         else:
-            api.storage.put(keys.item_image("default", job_id, index, image), IMAGE)
-            api.storage.put(keys.item_mask("default", job_id, index), REFINED)
-            api.storage.put(keys.item_preview("default", job_id, index), PREVIEW)
+            api.storage.put(keys.item_image("default", job_id, item, image), IMAGE)
+            api.storage.put(keys.item_mask("default", job_id, item), REFINED)
+            api.storage.put(keys.item_preview("default", job_id, item), PREVIEW)
         api.jobs.finish_item("default", job_id, item)
     api.jobs.finish_shard("default", job_id, 0)
 

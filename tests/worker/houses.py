@@ -123,7 +123,7 @@ def check_result(house: House, job_id: str, count: int) -> None:
     manifest = house.jobs.manifest(TENANT, job_id)
     mask = read_canonical(house.storage.get(keys.job_mask(TENANT, job_id))).pixels > 0
     for item in job.items:
-        image = read_canonical(house.storage.get(keys.item_image(TENANT, job_id, item.index, manifest.image)))
+        image = read_canonical(house.storage.get(keys.item_image(TENANT, job_id, item, manifest.image)))
         assert image.info.pixels_sha256 == item.pixels_sha256
         assert np.array_equal(image.pixels[~mask], photo()[~mask])
         assert item.scores is not None

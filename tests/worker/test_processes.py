@@ -63,7 +63,7 @@ def test_cancel_stops_within_a_step_and_keeps_what_is_finished(house: House) -> 
     kept = [item for item in job.items if item.status is ItemStatus.SUCCEEDED]
     assert done <= len(kept) <= done + 1
     assert job.counts.canceled == 8 - len(kept)
-    assert all(house.storage.exists(keys.item_mask(TENANT, job_id, item.index)) for item in kept)
+    assert all(house.storage.exists(keys.item_mask(TENANT, job_id, item)) for item in kept)
 
 
 def test_a_job_that_cannot_be_drawn_fails_and_others_go_on(house: House) -> None:

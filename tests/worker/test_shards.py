@@ -83,8 +83,8 @@ def test_items_are_stored_as_the_contract_says(bench: Bench, storage: FolderStor
     (region,) = item.measures.regions
     assert (region.area_um2, region.length_um, region.width_um) == (56_000, 280, 200)
 
-    image = storage.get(keys.item_image(TENANT, job_id, 0, manifest.image))
-    mask = storage.get(keys.item_mask(TENANT, job_id, 0))
+    image = storage.get(keys.item_image(TENANT, job_id, item, manifest.image))
+    mask = storage.get(keys.item_mask(TENANT, job_id, item))
     assert hashlib.sha256(image).hexdigest() == item.image_sha256
     assert hashlib.sha256(mask).hexdigest() == item.mask_sha256
     pixels, labelled = read_canonical(image).pixels, read_canonical(mask).pixels
@@ -92,7 +92,7 @@ def test_items_are_stored_as_the_contract_says(bench: Bench, storage: FolderStor
     assert set(np.unique(labelled)) == {0, 255}
     assert np.array_equal(pixels[labelled == 0], photo()[labelled == 0])
     assert np.all(pixels[labelled > 0] == 255 - photo()[labelled > 0])
-    stored_preview = storage.get(keys.item_preview(TENANT, job_id, 0))
+    stored_preview = storage.get(keys.item_preview(TENANT, job_id, item))
     assert hashlib.sha256(stored_preview).hexdigest() == item.preview_sha256
     preview = read_canonical(stored_preview)
     assert preview.info.mode == "rgb"
@@ -104,8 +104,8 @@ def test_a_tiff_gives_tiffs(bench: Bench, storage: FolderStorage) -> None:
     manifest = request(1, tiff=True)
     job_id = bench.accept(manifest)
     bench.run(job_id)
-    key = keys.item_image(TENANT, job_id, 0, manifest.image)
-    assert key.endswith("/image.tif")
+    key = keys.item_image(TENANT, job_id, bench.job(job_id).items[0], manifest.image)
+    assert key.endswith(".tif")
     image = decode(storage.get(key))
     assert image.info.source_format == "tiff"
     assert pixels_sha256(image.pixels) == bench.job(job_id).items[0].pixels_sha256

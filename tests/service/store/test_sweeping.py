@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from redis import Redis
 
-from flawsmith.contract.jobs import ItemStatus, JobStatus
+from flawsmith.contract.jobs import Item, ItemStatus, JobStatus
 from service.store import keys
 from service.store.jobs import Jobs
 from service.store.settings import StoreSettings
@@ -20,10 +20,14 @@ def jobs(redis: Redis, storage: Storage) -> Jobs:
     return Jobs(redis, storage, StoreSettings())
 
 
-def store_files(storage: Storage, job_id: str, index: int) -> None:
-    """All that an item has but its record."""
-    for name in ("image.png", "mask.png", "preview.png"):
-        storage.put(keys.item_prefix(TENANT, job_id, index) + name, b"")
+def store_files(storage: Storage, job_id: str, index: int, digit: str = "a") -> Item:
+    """All that an item has but its record, which is returned."""
+    digests = {f"{part}_sha256": 64 * digit for part in ("image", "mask", "preview")}
+    item = done(index).model_copy(update=digests)
+    storage.put(keys.item_image(TENANT, job_id, item, manifest().image), digit.encode())
+    for key in (keys.item_mask(TENANT, job_id, item), keys.item_preview(TENANT, job_id, item)):
+        storage.put(key, digit.encode())
+    return item
 
 
 def items_in(storage: Storage, job_id: str) -> set[int]:
@@ -35,9 +39,8 @@ def test_a_canceled_job_keeps_an_item_that_was_stored_and_not_counted(jobs: Jobs
     """Its worker lost the answer to its last step, or died after it."""
     job_id = accepted(jobs, manifest(count=3))
     jobs.begin_shard(TENANT, job_id, 0)
-    for index in (0, 1):
-        store_files(storage, job_id, index)
-    storage.put(keys.item_record(TENANT, job_id, 0), done(0).model_dump_json().encode())
+    item, _ = (store_files(storage, job_id, index) for index in (0, 1))
+    storage.put(keys.item_record(TENANT, job_id, 0), item.model_dump_json().encode())
     jobs.cancel(TENANT, job_id)
     jobs.finish_shard(TENANT, job_id, 0)
     jobs.finish_shard(TENANT, job_id, 1)
@@ -51,8 +54,8 @@ def test_an_item_that_comes_after_the_end_goes(jobs: Jobs, storage: Storage) -> 
     job_id = accepted(jobs, manifest(count=3))
     jobs.cancel(TENANT, job_id)
     assert got(jobs, job_id).status is JobStatus.CANCELED
-    store_files(storage, job_id, 1)
-    assert not jobs.finish_item(TENANT, job_id, done(1))
+    item = store_files(storage, job_id, 1)
+    assert not jobs.finish_item(TENANT, job_id, item)
     jobs.sweep(TENANT, job_id)
     assert items_in(storage, job_id) == set()
     assert got(jobs, job_id).items[1].status is CANCELED
@@ -62,10 +65,34 @@ def test_what_comes_after_a_job_was_deleted_goes(jobs: Jobs, storage: Storage) -
     job_id = accepted(jobs)
     jobs.cancel(TENANT, job_id)
     jobs.delete(TENANT, job_id)
-    store_files(storage, job_id, 0)
-    jobs.finish_item(TENANT, job_id, done(0))
+    item = store_files(storage, job_id, 0)
+    jobs.finish_item(TENANT, job_id, item)
     jobs.sweep(TENANT, job_id)
     assert list(storage.list(keys.job_prefix(TENANT, job_id))) == []
+
+
+def test_who_draws_an_item_otherwise_and_late_overwrites_nothing(jobs: Jobs, storage: Storage) -> None:
+    """A worker on another device was thought dead, and wrote its files after the one that took over."""
+    job_id = accepted(jobs, manifest(count=2))
+    jobs.begin_shard(TENANT, job_id, 0)
+    first = store_files(storage, job_id, 0)
+    assert jobs.finish_item(TENANT, job_id, first)
+    late = store_files(storage, job_id, 0, digit="b")
+    assert not jobs.finish_item(TENANT, job_id, late)
+    assert got(jobs, job_id).items[0] == first
+    assert storage.get(keys.item_image(TENANT, job_id, first, manifest().image)) == b"a"
+    assert len(list(storage.list(keys.item_prefix(TENANT, job_id, 0)))) == 4
+
+
+def test_files_of_one_that_died_before_it_was_heard_go_with_the_end(jobs: Jobs, storage: Storage) -> None:
+    job_id = accepted(jobs, manifest(count=1))
+    jobs.begin_shard(TENANT, job_id, 0)
+    store_files(storage, job_id, 0, digit="b")
+    item = store_files(storage, job_id, 0)
+    jobs.finish_item(TENANT, job_id, item)
+    jobs.finish_shard(TENANT, job_id, 0)
+    assert got(jobs, job_id).status is JobStatus.SUCCEEDED
+    assert len(list(storage.list(keys.item_prefix(TENANT, job_id, 0)))) == 4
 
 
 def test_nothing_goes_of_a_job_that_has_not_ended(jobs: Jobs, storage: Storage) -> None:
