@@ -136,7 +136,7 @@ class _Watch:
             _event("status", _summary(job), event.id)
             if event.item is None
             else _event("item", job.items[event.item], event.id)
-            for event in events
+            for event in _not_outdated(events)
         ]
         if events:
             self._last = events[-1].id
@@ -151,6 +151,12 @@ class _Watch:
 
     def _events(self, after: str | None) -> list[Event]:
         return self._has.jobs.events(self._tenant, self._job_id, after)
+
+
+def _not_outdated(events: list[Event]) -> list[Event]:
+    """Without changes of status that another one followed: each tells the status as it is now."""
+    last = max((place for place, event in enumerate(events) if event.item is None), default=None)
+    return [event for place, event in enumerate(events) if event.item is not None or place == last]
 
 
 def _place(job: Job) -> tuple[Progress, int | None]:

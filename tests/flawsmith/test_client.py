@@ -175,7 +175,9 @@ def test_events_tell_what_happens_until_the_end(up: Up, part: Part) -> None:
     assert events[-1].is_last
     assert events[-1].job is not None
     assert events[-1].job.status is JobStatus.SUCCEEDED
-    assert [event.id for event in again] == [event.id for event in events if event.id]
+    assert [event.item.index for event in again if event.item is not None] == [0, 1, 2]
+    assert [event.kind for event in again] == ["item", "item", "item", "status"]
+    assert again[-1].id == events[-1].id
 
 
 def test_refusals_carry_the_problem(up: Up, part: Part) -> None:
