@@ -20,7 +20,6 @@ from pydantic import ValidationError
 from redis.exceptions import ResponseError
 from rq.registry import FailedJobRegistry
 
-from flawsmith.contract.base import now
 from flawsmith.contract.ids import DEFAULT_TENANT, SYSTEM_TENANT
 from service.settings import ServiceSettings
 from service.store import houses
@@ -30,6 +29,7 @@ from service.store.jobs import Jobs
 from service.store.mending import Mender
 from service.store.opening import open_storage
 from service.store.queue import shard_queue
+from service.store.readings import Readings
 from service.store.registry import Registry
 from service.store.storage import Storage, StorageError
 
@@ -211,13 +211,12 @@ def _work(redis: Redis, storage: Storage, settings: ServiceSettings) -> Iterator
     queue = shard_queue(redis)
     with queue_errors():
         waiting = queue.count
-        oldest = queue.fetch_job(queue.job_ids[0]) if waiting else None
         failed = FailedJobRegistry(queue=queue).count
-    age = (now() - oldest.enqueued_at).total_seconds() if oldest and oldest.enqueued_at else 0.0
+    age = Readings(redis).oldest_wait_s()
     yield Finding(
         "work",
         "ok" if age < OLD_S else "note",
-        f"pieces waiting: {waiting}" + (f", the next since {age:.0f} s" if waiting else ""),
+        f"pieces waiting: {waiting}" + (f", the oldest since {age:.0f} s" if waiting else ""),
         None if age < OLD_S else "start more compute workers, or see why those there are do nothing",
     )
     if failed:

@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from redis import Redis
 
 
+def known_tenants(redis: Redis) -> list[str]:
+    """Tenants that Redis knows, but nothing else that somebody may have put there.
+
+    Raises:
+        QueueUnavailableError: Redis cannot be reached.
+    """
+    with queue_errors():
+        names = cast("set[bytes]", redis.smembers(records.TENANTS_KEY))
+    return sorted(filter(keys.is_tenant, (name.decode(errors="replace") for name in names)))
+
+
 class InvalidCursorError(ValueError):
     """A cursor that no page gave out."""
 

@@ -24,6 +24,7 @@ from flawsmith.contract.manifests import RequestManifest
 from service.store import keys, records
 from service.store.connection import queue_errors
 from service.store.idempotency import ReservationLostError
+from service.store.index import known_tenants
 from service.store.jobs import Jobs, OnFinal, ignore_final
 from service.store.queue import enqueue_shard, shard_job_id, shard_queue
 from service.store.records import Record
@@ -133,7 +134,7 @@ class Mender:
             entries = cast("list[bytes]", self._redis.zrange(StartedJobRegistry(queue=self._queue).key, 0, -1))
         started = {entry.partition(b":")[0].decode(errors="replace") for entry in entries}
         suspects: set[str] = set()
-        for tenant in self._tenants():
+        for tenant in known_tenants(self._redis):
             for job_id in self._open(tenant):
                 with self._unreadable_aside(job_id):
                     self._mend(tenant, job_id, started, suspects, mended)
@@ -145,14 +146,8 @@ class Mender:
         names = self._storage.folders("")
         return (name for name in names if keys.is_tenant(name) and name not in RESERVED_TENANTS)
 
-    def _tenants(self) -> list[str]:
-        """Tenants that Redis knows, but nothing else that somebody may have put there."""
-        with queue_errors():
-            names = cast("set[bytes]", self._redis.smembers(records.TENANTS_KEY))
-        return sorted(filter(keys.is_tenant, (name.decode(errors="replace") for name in names)))
-
     def _open(self, tenant: str) -> list[str]:
-        """The tenant's jobs that Redis holds for unfinished, likewise."""
+        """The tenant's jobs that Redis holds for unfinished, but nothing else that somebody may have put there."""
         with queue_errors():
             names = cast("set[bytes]", self._redis.smembers(records.open_key(tenant)))
         return sorted(filter(keys.is_job_id, (name.decode(errors="replace") for name in names)))

@@ -12,6 +12,7 @@ from rq.serializers import JSONSerializer
 
 from service.store import houses, records
 from service.store.connection import queue_errors
+from service.store.index import known_tenants
 from service.store.queue import QUEUE_NAME, shard_queue
 
 if TYPE_CHECKING:
@@ -51,9 +52,7 @@ class Readings:
 
     def open_jobs(self) -> int:
         """Jobs of all tenants that have not ended."""
-        with queue_errors():
-            tenants = cast("set[bytes]", self._redis.smembers(records.TENANTS_KEY))
-            with self._redis.pipeline(transaction=False) as pipeline:
-                for tenant in tenants:
-                    pipeline.scard(records.open_key(tenant.decode()))
-                return sum(pipeline.execute())
+        with queue_errors(), self._redis.pipeline(transaction=False) as pipeline:
+            for tenant in known_tenants(self._redis):
+                pipeline.scard(records.open_key(tenant))
+            return sum(pipeline.execute())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from service.store.connection import connect_redis
+from service.store.jobs import Jobs
 from service.store.opening import open_storage
 from service.store.settings import StoreSettings
 from service.store.storage import Storage
@@ -30,3 +33,16 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
         return open_storage(StoreSettings(storage_url=(tmp_path / "storage").as_uri()))
     server, bucket = request.getfixturevalue("s3_server"), request.getfixturevalue("bucket")
     return open_storage(s3_settings(server, bucket))
+
+
+@pytest.fixture
+def settings(redis_url: str) -> StoreSettings:
+    """Settings of an empty queue that is soon given up."""
+    return StoreSettings(redis_url=redis_url, redis_timeout_s=1)
+
+
+@pytest.fixture
+def jobs(settings: StoreSettings, storage: Storage) -> Iterator[Jobs]:
+    """Jobs in an empty queue, and in the storage of the module that asks."""
+    with connect_redis(settings) as client:
+        yield Jobs(client, storage, settings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from redis import Redis
 from flawsmith.contract.manifests import IdempotencyRecord, RequestManifest
 from service.store import idempotency, records
 from service.store.acceptance import TooManyOpenJobsError, answer_of
-from service.store.connection import connect_redis
 from service.store.folder import FolderStorage
 from service.store.idempotency import (
     IdempotencyInProgressError,
@@ -22,7 +20,6 @@ from service.store.idempotency import (
     StoredAnswer,
 )
 from service.store.jobs import Jobs
-from service.store.settings import StoreSettings
 from tests.service.store.test_jobs import TENANT, finish, got, manifest
 
 KEY, PAYLOAD = 64 * "a", 64 * "b"
@@ -30,19 +27,8 @@ ANSWER = StoredAnswer(201, b'{"id": 1}', "/v1/uploads/1")
 
 
 @pytest.fixture
-def settings(redis_url: str, tmp_path: Path) -> StoreSettings:
-    return StoreSettings(redis_url=redis_url, storage_url=tmp_path.as_uri(), redis_timeout_s=1)
-
-
-@pytest.fixture
 def storage(tmp_path: Path) -> FolderStorage:
     return FolderStorage(tmp_path)
-
-
-@pytest.fixture
-def jobs(settings: StoreSettings, storage: FolderStorage) -> Iterator[Jobs]:
-    with connect_redis(settings) as client:
-        yield Jobs(client, storage, settings)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -36,19 +35,8 @@ QUEUE_KEY = f"rq:queue:{QUEUE_NAME}"
 
 
 @pytest.fixture
-def settings(redis_url: str, tmp_path: Path) -> StoreSettings:
-    return StoreSettings(redis_url=redis_url, storage_url=tmp_path.as_uri(), redis_timeout_s=1)
-
-
-@pytest.fixture
 def storage(tmp_path: Path) -> FolderStorage:
     return FolderStorage(tmp_path)
-
-
-@pytest.fixture
-def jobs(settings: StoreSettings, storage: FolderStorage) -> Iterator[Jobs]:
-    with connect_redis(settings) as client:
-        yield Jobs(client, storage, settings)
 
 
 def manifest(count: int = 5, shard_size: int = 2, tenant: str = TENANT, age_s: float = 0) -> RequestManifest:

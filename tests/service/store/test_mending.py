@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from redis import Redis
 from rq.job import Job as QueueJob
@@ -12,7 +10,6 @@ from flawsmith.contract.jobs import ItemStatus, JobStatus
 from flawsmith.contract.manifests import IdempotencyRecord, RequestManifest
 from service.store import idempotency, keys, records
 from service.store.acceptance import answer_of
-from service.store.connection import connect_redis
 from service.store.idempotency import Reservation, Reservations
 from service.store.jobs import Jobs
 from service.store.mending import Mender
@@ -21,17 +18,6 @@ from service.store.storage import Storage
 from tests.service.store.test_jobs import TENANT, accepted, done, finish, got, manifest, queued
 
 KEY, PAYLOAD = 64 * "a", 64 * "b"
-
-
-@pytest.fixture
-def settings(redis_url: str) -> StoreSettings:
-    return StoreSettings(redis_url=redis_url, redis_timeout_s=1)
-
-
-@pytest.fixture
-def jobs(settings: StoreSettings, storage: Storage) -> Iterator[Jobs]:
-    with connect_redis(settings) as client:
-        yield Jobs(client, storage, settings)
 
 
 @pytest.fixture

@@ -8,16 +8,10 @@ from redis import Redis
 from flawsmith.contract.jobs import Item, ItemStatus, JobStatus
 from service.store import keys
 from service.store.jobs import Jobs
-from service.store.settings import StoreSettings
 from service.store.storage import Storage, StorageUnavailableError
 from tests.service.store.test_jobs import TENANT, accepted, done, got, manifest
 
 OK, CANCELED = ItemStatus.SUCCEEDED, ItemStatus.CANCELED
-
-
-@pytest.fixture
-def jobs(redis: Redis, storage: Storage) -> Jobs:
-    return Jobs(redis, storage, StoreSettings())
 
 
 def store_files(storage: Storage, job_id: str, index: int, digit: str = "a") -> Item:
