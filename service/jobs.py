@@ -81,9 +81,6 @@ async def get_job(
     job_id: JobPath, wanted: Annotated[JobQuery, Depends(query(JobQuery))], tenant: Tenant, has: Has
 ) -> Job:
     """Status, progress and items of a job; with `wait`, as soon as it is final."""
-    job = await run_in_threadpool(find, has, tenant, job_id)
-    if not wanted.wait or job.status.is_final:
-        return job
     deadline = time.monotonic() + wanted.wait
     async with has.changes.of(job_id) as ear:
         while True:
