@@ -108,7 +108,9 @@ def test_a_start_that_cannot_succeed_says_why(tmp_path: Path) -> None:
 def test_the_logs_are_for_people(up: Up) -> None:
     httpx.get(f"{up.url}/v1/defect-types", headers={"X-Request-ID": "for-people"}).raise_for_status()
 
-    lines = (up.data_dir / "logs" / "api.log").read_text().splitlines()
+    log = up.data_dir / "logs" / "api.log"
+    until(lambda: "for-people" in log.read_text())  # a request is logged once its answer has gone
+    lines = log.read_text().splitlines()
     (line,) = [line for line in lines if "for-people" in line]
     assert re.fullmatch(
         r"\S+Z INFO service\.observation: GET /v1/defect-types 200 in [\d.]+ ms"
