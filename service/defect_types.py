@@ -52,5 +52,8 @@ def _shown(record: DefectTypeRecord) -> DefectType:
         backbone_digest=record.backbone_digest,
         builtin=record.tenant == BUILTIN_TENANT,
         start=record.start,
+        draws_masks=record.draws_masks,
+        created_at=record.created_at,
+        card=record.card,
         defaults=record.defaults,
     )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from flawsmith.contract.base import Answer, FormatVersion, Schema
 
-Start = Literal["noise", "sketch"]
+Start = Literal["noise", "sketch", "exemplar"]
 """What the inside of a drawing begins on."""
+Verdict = Literal["good", "fair", "poor"]
+"""What a taught type says of itself, judged on samples that were held back."""
 
 
 class DefectTypeDefaults(Schema):
@@ -22,6 +25,24 @@ class DefectTypeDefaults(Schema):
     """ρ: the seed's share of the start noise."""
     min_quality: float = Field(ge=0, le=1)
     part: str
+
+
+class DefectTypeCard(Schema):
+    """What a taught version says of itself: where it comes from, how it was judged."""
+
+    samples: list[str]
+    """SHA-256 of each sample's image as it was sent."""
+    normals: list[str] = Field(default_factory=list)
+    """SHA-256 of each normal image as it was sent."""
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
+    """Of the training, defaults filled in, and what its search chose."""
+    losses: dict[str, float] = Field(default_factory=dict)
+    """Both terms at the step whose weights were kept."""
+    scores: dict[str, float] = Field(default_factory=dict)
+    """Medians over items drawn at the end, each 0–1, higher is better."""
+    verdict: Verdict
+    reasons: list[str] = Field(default_factory=list)
+    """Why the verdict is no better, with what would help."""
 
 
 class DefectTypeRecord(Schema):
@@ -37,6 +58,13 @@ class DefectTypeRecord(Schema):
     backbone_digest: str
     adapter_sha256: str
     start: Start = "noise"
+    exemplars_sha256: str | None = None
+    """Of the real defects kept beside the adapter; None where there are none."""
+    draws_masks: bool = False
+    """Whether it has a mask distribution, so that a request needs no mask."""
+    created_at: datetime | None = None
+    card: DefectTypeCard | None = None
+    """None for bundled types."""
     defaults: DefectTypeDefaults
 
 
@@ -50,8 +78,15 @@ class DefectType(Answer):
     backbone_digest: str
     builtin: bool
     start: Start = Field(
-        description="What a drawing begins on: the photo in noise, or with a sketch of the defect laid over it."
+        description=(
+            "What a drawing begins on: the photo in noise, or with a defect laid over it, sketched or a real one."
+        )
     )
+    draws_masks: bool = False
+    """Whether a request may leave the mask out."""
+    created_at: datetime | None = None
+    card: DefectTypeCard | None = None
+    """None for types that come with Flawsmith."""
     defaults: DefectTypeDefaults
 
 

@@ -195,6 +195,16 @@ def defect_type(tenant: str, name: str, version: int) -> str:
     return f"{defect_type_prefix(tenant, name)}{version}.json"
 
 
+def defect_type_adapter(tenant: str, name: str, version: int) -> str:
+    """What was taught: a safetensors file."""
+    return f"{defect_type_prefix(tenant, name)}{version}/adapter.safetensors"
+
+
+def defect_type_exemplars(tenant: str, name: str, version: int) -> str:
+    """Real defects of the type, cut out of its samples: a safetensors file."""
+    return f"{defect_type_prefix(tenant, name)}{version}/exemplars.safetensors"
+
+
 API_KEYS_PREFIX = f"{SYSTEM_TENANT}/keys/"
 """Records of API keys, all tenants'."""
 

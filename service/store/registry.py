@@ -44,6 +44,7 @@ class Registry:
             DefectTypeRecord.model_validate_json(self._storage.get(key))
             for owner in dict.fromkeys((tenant, BUILTIN_TENANT))
             for key in self._storage.list(keys.defect_types_prefix(owner))
+            if key.endswith(".json")
         ]
         return sorted(records, key=lambda record: (record.name, record.version))
 
