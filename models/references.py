@@ -161,4 +161,4 @@ def _mirrored(index: NDArray[np.int64], size: int) -> NDArray[np.int64]:
 
 
 def _unit(exemplar: Exemplar) -> NDArray[np.float32]:
-    return exemplar.image.astype(np.float32) / 255
+    return np.asarray(exemplar.image / np.float32(255), np.float32)
