@@ -1,4 +1,4 @@
-"""Teaching: from a few real pairs to a defect type, in units of about a second, and it may stop between any two."""
+"""Teaching: from a few real pairs to a defect type, in units of about a second; it may stop between any two."""
 
 from __future__ import annotations
 
