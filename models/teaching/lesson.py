@@ -42,6 +42,7 @@ class Lesson:
         held: share of the samples held back to choose the checkpoint, where there are `least_held` or more.
         checks: how often they are asked.
         places: at which each setting of the search is tried.
+        items: drawn in the end to judge the type.
         disentangled: False to go without the method's second term, for an ablation.
         seed: of everything drawn at random.
     """
@@ -69,11 +70,12 @@ class Lesson:
     least_held: int = 5
     checks: int = 8
     places: int = 4
+    items: int = 8
     disentangled: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "rank", "tokens", "defects", "crops", "checks", "places"):
+        for name in ("steps", "rank", "tokens", "defects", "crops", "checks", "places", "items"):
             if getattr(self, name) < 1:
                 raise TeachingError(name, f"{name} must be at least 1; got {getattr(self, name)}")
 

@@ -25,7 +25,7 @@ from models.teaching.examples import examples, normal_examples, rgb
 from models.teaching.learner import Learner
 from models.teaching.lesson import Lesson, Phase, Progress, Taught, TeachingError
 from models.teaching.trials import Place, Settings, best_of, drawn, places, settings_to_try, trials, worth
-from models.teaching.verdict import judged
+from models.teaching.verdict import judged, scores_of
 from models.training.pool import Pool
 from models.training.scenes import TrainingScene
 
@@ -33,8 +33,7 @@ OnStep = Callable[[int, int], None]
 
 _FORMAT_VERSION = 1
 _ENCODED = 8  # windows a unit of preparing
-_ITEMS = 8  # drawn to judge the type in the end
-_SHOWN = 4  # of them on a sheet
+_SHOWN = 4  # items on a sheet
 _SHEET_PX = 128
 _MIN_QUALITY = 0.05
 
@@ -87,7 +86,8 @@ class Teaching:
         self._kept: tuple[float, int, dict[str, Tensor], Tensor] | None = None
         self._tried: list[tuple[Settings, float]] = []
         self._trial: list[float] = []
-        self._results: list[ItemResult] = []
+        self._judged: list[dict[str, float | None]] = []
+        self._shown: list[tuple[Place, ItemResult]] = []
         self._places: list[Place] = []
         self._done = False
 
@@ -97,8 +97,8 @@ class Teaching:
         searching = trials(bool(self.exemplars)) * self.lesson.places
         before = self._units_prepared + self._step
         found = len(self._tried) * self.lesson.places + len(self._trial)
-        steps = self._prepare_units + self.lesson.steps + searching + _ITEMS
-        step = steps if self._done else before + found + len(self._results)
+        steps = self._prepare_units + self.lesson.steps + searching + self.lesson.items
+        step = steps if self._done else before + found + len(self._judged)
         return Progress(self._phase, min(step, steps), steps, dict(self._losses))
 
     def advance(self, seconds: float, on_step: OnStep | None = None) -> Progress:
@@ -125,6 +125,8 @@ class Teaching:
             "losses": self._losses,
             "kept": self._kept and list(self._kept),
             "tried": [[*asdict(settings).values(), value] for settings, value in self._tried],
+            "trial": self._trial,
+            "judged": self._judged,
             "learner": self._learner.state() if self._learner else self._restored,
         }
         written = io.BytesIO()
@@ -149,6 +151,8 @@ class Teaching:
         kept = state["kept"]
         self._kept = None if kept is None else (float(kept[0]), int(kept[1]), kept[2], kept[3])
         self._tried = [(Settings(*numbers), value) for *numbers, value in state["tried"]]
+        self._trial = list(state["trial"])
+        self._judged = list(state["judged"])
         self._restored = state["learner"]
         if self._learner is not None and self._restored is not None:
             self._learner.restore(self._restored)
@@ -156,8 +160,7 @@ class Teaching:
     def sheet(self) -> NDArray[np.uint8]:
         """What there is to see, (H, W, 3): samples above; below what was drawn of late, once something was."""
         rows = [[_tile(colour(one.image), one.mask) for one in self._samples[:_SHOWN]]]
-        drawn_so_far = list(zip(self._places, self._results, strict=False))[-_SHOWN:]
-        rows.append([_tile(colour(result.image), place.mask) for place, result in drawn_so_far])
+        rows.append([_tile(colour(result.image), place.mask) for place, result in self._shown[-_SHOWN:]])
         blank = np.full((_SHEET_PX, _SHEET_PX, 3), 255, np.uint8)
         return np.concatenate(
             [np.concatenate([*row, *[blank] * (_SHOWN - len(row))], axis=1) for row in rows if row], axis=0
@@ -176,7 +179,7 @@ class Teaching:
         chosen = best_of(self._tried)
         settings = asdict(self.lesson) | asdict(chosen)
         settings |= {"checkpoint": self._kept[1], "began_with": self._learner.began_with}
-        card = {"settings": settings, "losses": dict(self._losses)} | judged(self._results, len(self._samples))
+        card = {"settings": settings, "losses": dict(self._losses)} | judged(self._judged, len(self._samples))
         return Taught(self._adapter(chosen), exemplars_to_bytes(self.exemplars), card)
 
     @property
@@ -228,9 +231,9 @@ class Teaching:
         self.references = References.of(self.exemplars, described_exemplars(self.exemplars))
         yield
         photos = self._normals or self._samples
-        self._places = list(places(photos, self.masks, max(lesson.places, _ITEMS), lesson.seed))
+        self._places = list(places(photos, self.masks, max(lesson.places, lesson.items), lesson.seed))
         if not self._places:
-            self._places = list(places(self._samples, self.masks, max(lesson.places, _ITEMS), lesson.seed))
+            self._places = list(places(self._samples, self.masks, max(lesson.places, lesson.items), lesson.seed))
         yield
         learner = Learner(self.backbone, lesson, Pool.joined([taught, *known]), asked, self._beginnings)
         if self._restored is not None:
@@ -290,15 +293,18 @@ class Teaching:
             self._trial = []
 
     def _judge(self) -> None:
-        number = len(self._results)
+        number = len(self._judged)
         if number < len(self._places):
             place = self._places[number]
-            self._results.append(self._drawn(best_of(self._tried), place, self.lesson.seed + 1000 + number))
-        self._done = len(self._results) >= len(self._places)
+            result = self._drawn(best_of(self._tried), place, self.lesson.seed + 1000 + number)
+            self._judged.append(scores_of(result))
+        self._done = len(self._judged) >= len(self._places)
 
     def _drawn(self, settings: Settings, place: Place, seed: int) -> ItemResult:
         adapter = self._adapter(settings)
-        return drawn(self._generator, adapter, place, self.exemplars, self.references, seed)
+        result = drawn(self._generator, adapter, place, self.exemplars, self.references, seed)
+        self._shown = [*self._shown[1 - _SHOWN :], (place, result)]
+        return result
 
     def _adapter(self, settings: Settings) -> Adapter:
         """The type as far as it is learned; through its file, so that it draws as it will once it is published."""

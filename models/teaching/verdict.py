@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,11 +23,16 @@ _REMEDIES = {
 }
 
 
-def judged(results: Sequence[ItemResult], samples: int) -> dict[str, Any]:
-    """Scores (medians), verdict and reasons, as a type's card has them."""
+def scores_of(result: ItemResult) -> dict[str, float | None]:
+    """The scores of an item that a verdict looks at."""
+    return {name: getattr(result.scores, name) for name in SCORES}
+
+
+def judged(results: Sequence[Mapping[str, float | None]], samples: int) -> dict[str, Any]:
+    """Scores (medians), verdict and reasons, as a type's card has them, from `scores_of` its items."""
     medians: dict[str, float] = {}
     for name in SCORES:
-        found = [value for result in results if (value := getattr(result.scores, name)) is not None]
+        found = [value for result in results if (value := result[name]) is not None]
         if found:
             medians[name] = round(float(np.median(found)), 3)
     reasons = [
