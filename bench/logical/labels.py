@@ -26,7 +26,7 @@ _STEP = 21.0
 
 @dataclass(frozen=True)
 class Label:
-    """What is printed: the head's product, and the symbol and ink of the mark in each slot, by product, or NONE."""
+    """What is printed: the head's product, and symbol and ink of the mark in each slot, by product or NONE."""
 
     head: int
     symbols: tuple[int, ...]
