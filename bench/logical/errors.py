@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -76,8 +75,3 @@ def feature_error(item: Image, truth: Image, mask: Mask) -> float:
 def means(several: list[Errors]) -> Errors:
     """Their means."""
     return Errors(*(float(np.mean([one.of(kind) for one in several])) for kind in KINDS))
-
-
-def columns(scenes: list[Mapping[str, Errors]], row: str, kind: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """One kind of error of one row over scenes: (n,)."""
-    return np.array([scene[row].of(kind) for scene in scenes], dtype=np.float64)
