@@ -36,7 +36,7 @@ class Settings:
 
     severity: float = 1.0
     guidance: float = 1.5
-    seed_share: float = 0.8
+    seed_share: float = 1.0  # what was there tells nothing of what must come
     steps: int = 20
 
 

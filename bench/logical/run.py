@@ -160,7 +160,13 @@ def joined(several: Iterable[Measured]) -> Measured:
 def main() -> None:
     parser = shared.parser("logical", __doc__)
     parser.add_argument("--types", nargs="+", choices=TYPES, default=list(TYPES))
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument(
+        "--variants",
+        nargs="*",
+        choices=VARIANTS,
+        default=list(VARIANTS),
+        help="none teaches nothing: to look at the truth",
+    )
     parser.add_argument("--lines", type=int, default=1, help="lines a type; each is taught on its own")
     parser.add_argument("--pairs", type=int, default=24, help="to learn from")
     parser.add_argument("--normals", type=int, default=24, help="beside the pairs")
