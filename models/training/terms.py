@@ -179,6 +179,7 @@ class Terms:
             valid,
             masked_self=self.ablation.masked_self,
             masked_cross=self.ablation.masked_cross,
+            background_keys=self.ablation.background_keys,
         )
 
 
