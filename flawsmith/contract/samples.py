@@ -11,7 +11,9 @@ from flawsmith.contract.base import Answer
 SampleLayout = Literal["mvtec", "coco", "labelme", "cvat", "pairs"]
 """How the files of a set say which mask belongs to which image; ``pairs`` also for pairs of uploads."""
 
-AdviceCode = Literal["few-pairs", "small-masks", "mixed-sizes", "mixed-modes", "duplicates", "boxes", "no-normals"]
+AdviceCode = Literal[
+    "few-pairs", "no-normals", "small-masks", "large-masks", "boxes", "mixed-sizes", "mixed-modes", "duplicates"
+]
 """What to mend in a set; stable, more may come."""
 
 

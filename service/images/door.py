@@ -139,7 +139,10 @@ class Door:
                     image_info,
                     mask_lossy,
                 )
-                async with self._turn(), aclosing(self._decode([self._request(caller, folder)], folder)) as results:
+                async with (
+                    self._turn(),
+                    aclosing(self._decode([self._request(caller, folder)], folder)) as results,
+                ):
                     done = await anext(results)
             if image_info is not None:
                 png = await asyncio.to_thread(image.read_bytes) if isinstance(image, Path) else image
@@ -159,17 +162,17 @@ class Door:
     async def admit_several(
         self, callers: Sequence[Caller], folders: Sequence[Path]
     ) -> AsyncGenerator[AdmittedFiles, None]:
-        """Decode the files of several callers in one process, one after the other; masks may be empty.
+        """Decode the files of several callers in one process, one after the other; their masks may be empty.
 
         Args:
             callers: each with an image, a mask, or both.
-            folders: for what becomes of each, as many as callers; ``image.png`` and ``mask.png`` are written there.
+            folders: as many, for what becomes of each: ``image.png`` and ``mask.png``.
 
         Yields:
-            What became of each, in order; after an error the next in order is the one that it speaks of.
+            What became of each, in order.
 
         Raises:
-            ImageError: a file cannot be used; ``field`` says which of the two. None after it is admitted.
+            ImageError: a file of the next in order cannot be used, ``field`` says which; that ends the admission.
             DoorBusyError: no room came free in time.
             DoorError: the decoding process failed by a fault of ours.
         """

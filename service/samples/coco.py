@@ -42,7 +42,7 @@ def coco(documents: dict[str, dict[str, Any]], names: Names) -> Layout:
                     )
                 label = labels.get(category, str(category or ""))
                 regions[image_id].extend(_regions(annotation, label, f"{name}: {where}"))
-        except (KeyError, TypeError, AttributeError) as error:
+        except (LookupError, TypeError, AttributeError) as error:
             raise SampleError(
                 "samples", f"{name} is not as COCO wants it ({type(error).__name__}: {error}). Export it again."
             ) from error

@@ -22,7 +22,7 @@ from service.samples.errors import SampleError
 from service.samples.layouts import clipped
 from service.samples.shapes import Shape, ShapeError, drawn
 
-LOT = 24
+LOT = 64
 """Images that one decoding process lets in: starting one takes longer than decoding a photo."""
 
 Mask = NDArray[np.bool_]
