@@ -19,7 +19,7 @@ from rq.timeouts import BaseTimeoutException
 
 from flawsmith.contract.base import UnknownFormatVersionError
 from flawsmith.contract.jobs import Failure, Item, ItemStatus
-from flawsmith.contract.manifests import RequestManifest
+from flawsmith.contract.manifests import AugmentationManifest
 from models.items import ItemRequest, ItemResult
 from service.images.canonical import CanonicalImage
 from service.images.decoding import read_canonical
@@ -206,7 +206,7 @@ class Shards:
         if last_error := last_error or shard.state.last_error:
             detail += f"; the last error was: {last_error}"
         assert shard.state.manifest is not None
-        seed = shard.state.manifest.augmentation.seed
+        seed = shard.state.manifest.seed
         for index in indices:
             _log.error("item %d of %s is given up: %s", index, shard.job_id, detail)
             item = Item(index=index, status=ItemStatus.FAILED, seed=seed, error=Failure(code=code, detail=detail))
@@ -226,6 +226,7 @@ class Shards:
     def _material(self, shard: _Shard) -> _Material:
         """All that the items of a shard have in common."""
         manifest = self._jobs.manifest(shard.tenant, shard.job_id)
+        assert isinstance(manifest, AugmentationManifest)
         wanted = manifest.augmentation
         record = self._registry.get(wanted.defect_type_tenant, wanted.defect_type, wanted.defect_type_version)
         if record is None:
@@ -377,7 +378,7 @@ class _Shard:
 class _Material:
     """What the items of a shard have in common."""
 
-    manifest: RequestManifest
+    manifest: AugmentationManifest
     backbone: str
     image: CanonicalImage
     request: Callable[[int], ItemRequest]
