@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue
 from flawsmith.contract.augmentations import Metadata, Seed
 from flawsmith.contract.base import Answer, FormatVersion, Schema
 from flawsmith.contract.defect_types import Verdict
-from flawsmith.contract.ids import DefectTypeName, UploadId
+from flawsmith.contract.ids import DefectTypeName, JobId, UploadId
 from flawsmith.contract.samples import SampleReport
 from flawsmith.contract.uploads import ImageInfo
 
@@ -154,4 +154,4 @@ class VersionClaim(Schema):
     format_version: FormatVersion
     name: DefectTypeName
     version: int = Field(ge=1)
-    job_id: str | None = None
+    job_id: JobId

@@ -531,6 +531,8 @@ class Jobs:
             return
         result = self._stored.put_result(record.manifest, items, record.started_at, canceled=canceled)
         self._stored.sweep(tenant, job_id, result)
+        if result.training is not None:
+            self._note(tenant, job_id, "HSET", "training", result.training.model_dump_json())
         changed = [value for item in result.items for value in (str(item.index), item.model_dump_json())]
         with queue_errors():
             was_open = self._finish_job(

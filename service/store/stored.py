@@ -128,6 +128,8 @@ class StoredJobs:
         """Write how the job ended unless that was written before; the result that holds."""
         result = _result(manifest, items, started_at, canceled=canceled)
         result.training = self.training_state(manifest)
+        if result.training is not None and result.status is not JobStatus.SUCCEEDED:
+            result.training.defect_type = result.training.verdict = None  # the version goes, if it was there
         key = keys.job_result(manifest.tenant, manifest.job_id)
         if self._storage.put_if_absent(key, _json(result), _JSON):
             return result
