@@ -6,8 +6,8 @@ from __future__ import annotations
 class SampleError(ValueError):
     """A set cannot be taught from. ``detail`` names the file inside the set and says what to do about it.
 
-    ``field`` is the part of the request at fault: ``samples``, ``normals``, ``label``, or one of a list of uploads,
-    such as ``samples.3.mask``.
+    ``field`` is the part of the request at fault: ``samples``, ``normals``, ``label``, or one of a list of
+    uploads, such as ``samples.3.mask``.
     """
 
     def __init__(self, field: str, detail: str) -> None:

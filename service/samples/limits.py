@@ -20,4 +20,4 @@ class SampleLimits:
     max_entries: int = 20_000
     """Files and folders in a ZIP, whatever they are."""
     max_annotation_bytes: int = 32_000_000
-    """Of all annotation files of a set together: JSON and XML."""
+    """Of one annotation file, JSON or XML."""
