@@ -16,9 +16,10 @@ from flawsmith.contract import problems
 from flawsmith.contract.augmentations import MAX_SEED, AugmentationParameters, AugmentationRequest
 from flawsmith.contract.base import FORMAT_VERSION, now
 from flawsmith.contract.defect_types import DefectTypeRecord
+from flawsmith.contract.files import INPUT_FILE, MASK_FILE
 from flawsmith.contract.ids import new_job_id, split_defect_type
-from flawsmith.contract.jobs import AugmentationPlan, Job, JobKind
-from flawsmith.contract.manifests import RequestManifest, ResolvedAugmentation
+from flawsmith.contract.jobs import AugmentationPlan, Job
+from flawsmith.contract.manifests import AugmentationManifest, ResolvedAugmentation
 from flawsmith.contract.uploads import ImageInfo, UploadRecord
 from service import idempotency, uploads
 from service.body import MAX_JSON_BYTES, media_type, read, spool_folder, unsupported
@@ -253,11 +254,10 @@ async def _carry_out(
         )
         return await attempt.keep(200, plan.model_dump_json().encode())
     input_sha256, mask_sha256 = await run_in_threadpool(_digests, admitted.png, admitted.mask_png)
-    manifest = RequestManifest(
+    manifest = AugmentationManifest(
         format_version=FORMAT_VERSION,
         tenant=tenant,
         job_id=new_job_id(),
-        kind=JobKind.AUGMENTATION,
         created_at=now(),
         request_id=context.request_id(),
         traceparent=traces.traceparent(),
@@ -274,8 +274,7 @@ async def _carry_out(
         await run_in_threadpool(
             has.jobs.accept,
             manifest,
-            admitted.png,
-            admitted.mask_png,
+            {INPUT_FILE: admitted.png, MASK_FILE: admitted.mask_png},
             quota=quota,
             reservation=attempt.reservation,
         )

@@ -28,6 +28,7 @@ OPERATIONS = {
     "GET /v1/jobs/{job_id}/input": "getJobInput",
     "GET /v1/jobs/{job_id}/mask": "getJobMask",
     "GET /v1/jobs/{job_id}/events": "streamJobEvents",
+    "GET /v1/jobs/{job_id}/sheet": "getJobSheet",
     "GET /v1/jobs/{job_id}/archive": "getJobArchive",
     "GET /v1/jobs/{job_id}/items/{n}/image": "getItemImage",
     "GET /v1/jobs/{job_id}/items/{n}/mask": "getItemMask",
