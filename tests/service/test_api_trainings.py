@@ -1,4 +1,4 @@
-"""``POST /v1/defect-types``: what is accepted, what then lies in queue and storage, and what is seen of a training."""
+"""``POST /v1/defect-types``: what is accepted, what then lies in queue and storage, what is seen of a training."""
 
 from __future__ import annotations
 
