@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -159,10 +158,7 @@ class Models:
     def _read_adapter(self, record: DefectTypeRecord) -> Adapter:
         key = keys.defect_type_adapter(record.tenant, record.name, record.version)
         data = self._published(record, key, record.adapter_sha256)
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / f"{record.name}.safetensors"
-            path.write_bytes(data)
-            return Adapter.load(path)
+        return Adapter.from_bytes(data, f"{record.name}@{record.version}")
 
     def _published(self, record: DefectTypeRecord, key: str, digest: str) -> bytes:
         """A file of a version out of storage, as it was published."""
@@ -244,6 +240,8 @@ class Models:
 
 def start_of(card: Card) -> Start:
     """What drawings of a type with this card begin on."""
+    if card.exemplars > 0:
+        return "exemplar"
     return "sketch" if card.sketch else "noise"
 
 

@@ -34,14 +34,12 @@ def read_samples(storage: Storage, manifest: TrainingManifest) -> tuple[list[Sam
     """
 
     def read(kind: Literal["samples", "normals"], number: int, record: SampleRecord) -> Sample:
-        folder = keys.sample_folder(kind, number)
+        def pixels(part: Literal["image", "mask"]) -> Pixels:
+            name = keys.sample_file(kind, number, part)
+            return read_canonical(storage.get(keys.job_file(manifest.tenant, manifest.job_id, name))).pixels
 
-        def pixels(name: str) -> Pixels:
-            data = storage.get(keys.job_file(manifest.tenant, manifest.job_id, folder + name))
-            return read_canonical(data).pixels
-
-        image = pixels("image.png")
-        mask = pixels("mask.png") > 0 if kind == "samples" else np.zeros(image.shape[:2], dtype=np.bool_)
+        image = pixels("image")
+        mask = pixels("mask") > 0 if kind == "samples" else np.zeros(image.shape[:2], dtype=np.bool_)
         return Sample(image, mask, record.sha256, record.group)
 
     listed = read_listed(storage, manifest)

@@ -262,7 +262,7 @@ class Trainings:
             adapter_sha256=stored,
             exemplars_sha256=exemplars,
             start=start_of(adapter.card),
-            draws_masks=bool(getattr(adapter.card, "masks", None)),
+            draws_masks=bool(adapter.card.masks),
             created_at=now(),
             job_id=manifest.job_id,
             card=DefectTypeCard.model_validate(

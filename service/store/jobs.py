@@ -348,23 +348,20 @@ class Jobs:
         self._stored.put_training(tenant, job_id, record)
         self.show_training(tenant, job_id, record.state)
 
-    def using(self, tenant: str, name: str, version: int) -> str | None:
-        """An unfinished job of the tenant that draws with this version of a defect type, if there is one."""
+    def using(self, tenant: str, name: str) -> dict[int, str]:
+        """Versions of the tenant's own type that an unfinished job draws with, each with such a job."""
         with queue_errors():
             members = cast("set[bytes]", self._redis.smembers(records.open_key(tenant)))
-        open_jobs = sorted(filter(keys.is_job_id, (member.decode(errors="replace") for member in members)))
-        for job_id in open_jobs:
+        found: dict[int, str] = {}
+        for job_id in filter(keys.is_job_id, (member.decode(errors="replace") for member in members)):
             with queue_errors():
                 data = cast("bytes | None", self._redis.hget(records.record_key(tenant, job_id), "manifest"))
-            if data is None:
-                continue
-            manifest = read_request(data)
+            manifest = read_request(data) if data is not None else None
             if isinstance(manifest, AugmentationManifest):
                 wanted = manifest.augmentation
-                drawn_with = (wanted.defect_type_tenant, wanted.defect_type, wanted.defect_type_version)
-                if drawn_with == (tenant, name, version):
-                    return job_id
-        return None
+                if (wanted.defect_type_tenant, wanted.defect_type) == (tenant, name):
+                    found[wanted.defect_type_version] = job_id
+        return found
 
     def finished_item(self, tenant: str, job_id: str, index: int) -> Item | None:
         """The outcome of an item, if storage has it."""

@@ -136,9 +136,9 @@ def job_result(tenant: str, job_id: str) -> str:
     return job_prefix(tenant, job_id) + "result.json"
 
 
-def sample_folder(kind: Literal["samples", "normals"], number: int) -> str:
-    """The folder of one sample of a training, in that of the job."""
-    return f"{kind}/{number}/"
+def sample_file(kind: str, number: int, part: Literal["image", "mask"]) -> str:
+    """A file of one sample of a training, in the folder of the job; ``kind`` is ``samples`` or ``normals``."""
+    return f"{kind}/{number}/{part}.png"
 
 
 def training_record(tenant: str, job_id: str) -> str:

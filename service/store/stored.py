@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
@@ -15,6 +16,8 @@ from service.store import keys, records
 from service.store.storage import ObjectNotFoundError, Storage
 
 _JSON = "application/json"
+_WRITERS = 8
+"""Files of a job that are written at once: a training may have a thousand."""
 _MEDIA_TYPES = {"png": "image/png", "json": _JSON}
 
 JobFiles: TypeAlias = "Mapping[str, bytes | Path]"
@@ -30,9 +33,15 @@ class StoredJobs:
     def put(self, manifest: RequestManifest, files: JobFiles) -> None:
         """Write what was asked for; the manifest last, for with it the job exists."""
         tenant, job_id = manifest.tenant, manifest.job_id
-        for name, content in files.items():
+
+        def put(name: str) -> None:
+            content = files[name]
             data = content if isinstance(content, bytes) else content.read_bytes()
             self._storage.put(keys.job_file(tenant, job_id, name), data, _MEDIA_TYPES[name.rpartition(".")[2]])
+
+        with ThreadPoolExecutor(min(len(files), _WRITERS)) as writers:
+            for written in [writers.submit(put, name) for name in files]:
+                written.result()
         self._storage.put(keys.job_request(tenant, job_id), _json(manifest), _JSON)
 
     def erase(self, tenant: str, job_id: str) -> None:
