@@ -14,7 +14,7 @@ import pytest
 
 from flawsmith import AsyncFlawsmith, Flawsmith, FlawsmithError, InvalidParameterError
 from flawsmith.contract.jobs import JobStatus
-from tests.flawsmith.running import run_flawsmith
+from tests.flawsmith.running import Up, run_flawsmith
 from tests.flawsmith.training_server import JOB_ID, SHEET, TrainingServer, training_server
 from tests.service.images import files
 from tests.service.samples.sets import EMPTY, normals, pairs, photo, zipped
@@ -204,6 +204,16 @@ def test_train_waits_and_shows_the_card(server: TrainingServer, folder: Path, tm
     assert json.loads(done.stdout)["defect_type"]["version"] == 2
 
 
+def test_watch_tells_how_a_training_goes_on(server: TrainingServer) -> None:
+    done = run_flawsmith("watch", JOB_ID, "--url", server.url)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        f"{JOB_ID} queued, step 0 of 20",
+        f"{JOB_ID} running, learning, defect loss 0.5, step 10 of 20",
+        f"{JOB_ID} succeeded, step 20 of 20, made pitting@2 (poor)",
+    ]
+
+
 def test_a_training_that_fails_exits_with_1(server: TrainingServer, folder: Path) -> None:
     server.fails = True
     done = run_flawsmith("defects", "train", "pitting", "--samples", folder, "--wait", "--url", server.url)
@@ -234,3 +244,37 @@ def test_types_are_listed_shown_and_deleted(server: TrainingServer) -> None:
     misplaced = run_flawsmith("defects", "--url", server.url, "delete", "pitting")
     assert misplaced.returncode == 2
     assert "give options after `delete`" in misplaced.stderr
+
+
+# Against the service itself
+
+
+@pytest.mark.slow
+def test_the_service_checks_samples(up: Up, folder: Path, tmp_path: Path) -> None:
+    good = zipped(tmp_path / "good.zip", normals(2))
+    done = run_flawsmith("check", folder, "--normals", good, "--url", up.url)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "6 samples and 2 normal images (pairs of images and masks)"
+    refused = run_flawsmith("check", good, "--url", up.url)
+    assert refused.returncode == 1
+    assert "no image of the ZIP has a mask" in refused.stderr
+
+
+@pytest.mark.slow
+def test_the_service_checks_uploads(up: Up) -> None:
+    content = pairs(2)
+    with Flawsmith(up.url) as client:
+        sent = [
+            (client.upload(content[f"images/{number:03d}.png"]), client.upload(content[f"masks/{number:03d}.png"]))
+            for number in range(2)
+        ]
+        plan = client.check_samples(sent)
+    assert [sample.source for sample in plan.report.samples] == ["samples.0", "samples.1"]
+
+
+@pytest.mark.slow
+def test_types_that_come_with_the_service_stay(up: Up) -> None:
+    assert "scratch@1" in run_flawsmith("defects", "show", "scratch", "--url", up.url).stdout
+    done = run_flawsmith("defects", "delete", "scratch", "--url", up.url)
+    assert done.returncode == 1
+    assert "comes with Flawsmith" in done.stderr

@@ -162,6 +162,12 @@ def training_server() -> Iterator[TrainingServer]:
             elif path == f"/v1/jobs/{JOB_ID}":
                 state.looks += 1
                 self.answer(200, state.job().model_dump_json())
+            elif path == f"/v1/jobs/{JOB_ID}/events":
+                told = []
+                for look in range(3):
+                    state.looks = look
+                    told.append(f"event: status\nid: {look}\ndata: {state.job().model_dump_json()}\n\n")
+                self.answer(200, "".join(told), "text/event-stream")
             elif path == f"/v1/jobs/{JOB_ID}/sheet":
                 self.answer(200, SHEET)
             else:
@@ -173,11 +179,12 @@ def training_server() -> Iterator[TrainingServer]:
             state.deleted.append(f"{parts.path.rpartition('/')[2]} {version}")
             self.answer(204, b"")
 
-        def answer(self, status: int, body: str | bytes) -> None:
+        def answer(self, status: int, body: str | bytes, kind: str = "application/json") -> None:
             data = body.encode() if isinstance(body, str) else body
             self.send_response(status)
             if status == 503:
                 self.send_header("Retry-After", "0")
+            self.send_header("Content-Type", kind)
             if status != 204:
                 self.send_header("Content-Length", str(len(data)))
             self.end_headers()
