@@ -51,7 +51,7 @@ def paste(request: ItemRequest, exemplars: Sequence[Exemplar], calibration: Cali
 
     `Scores.presence` holds the change of pixels against what controls of ``calibration``'s backbone change on a
     surface as busy: a paste has no latents, and what a defect must be told from is the same, texture that was
-    replaced by other texture.
+    replaced by other texture. `Scores.novelty` is not judged: a paste is a copy of a real defect, and meant to be.
 
     Args:
         request: the item; its ``control`` must be unset, for there is nothing to paste in a control.
@@ -71,6 +71,8 @@ def paste(request: ItemRequest, exemplars: Sequence[Exemplar], calibration: Cali
         raise ValueError("a paste has no controls")
     if request.mask.shape != request.image.shape[:2] or not request.mask.any():
         raise ValueError(f"the mask is empty or {request.mask.shape}, the image {request.image.shape[:2]}")
+    if request.references is not None:
+        request = replace(request, references=replace(request.references, patterns=None))
     sites = _sites(request.mask)
     best: ItemResult | None = None
     for attempt in range(1, MAX_ATTEMPTS + 1):

@@ -15,6 +15,7 @@ from models.items import ItemRequest
 from models.levels import Pixels
 from models.masks import Mask, distance_outside
 from models.paste import MAX_ATTEMPTS, SOFT_EDGE_PX, paste
+from models.references import References
 from models.refinement import Calibration
 from models.samples import Exemplar
 
@@ -179,6 +180,15 @@ def test_below_the_wanted_quality_it_is_pasted_again_and_the_best_is_given() -> 
     assert first.attempts == 1
     assert best.scores.quality >= first.scores.quality
     assert paste(replace(wanted, min_quality=0.05), exemplars, CALIBRATION).accepted
+
+
+def test_a_paste_is_judged_for_realism_and_not_for_being_a_copy() -> None:
+    exemplars = [pit(seed) for seed in range(3)]
+    wanted = replace(request(GREY), references=References.of(exemplars))
+    result = paste(wanted, exemplars, CALIBRATION)
+    assert result.scores.realism is not None
+    assert result.scores.realism > 0.1
+    assert result.scores.novelty is None
 
 
 def test_what_cannot_be_pasted_is_refused() -> None:
