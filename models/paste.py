@@ -74,9 +74,10 @@ def paste(request: ItemRequest, exemplars: Sequence[Exemplar], calibration: Cali
     if request.references is not None:
         request = replace(request, references=replace(request.references, patterns=None))
     sites = _sites(request.mask)
+    sizes = np.log([extent(one.mask) for one in exemplars])
     best: ItemResult | None = None
     for attempt in range(1, MAX_ATTEMPTS + 1):
-        result = _pasted(request, sites, exemplars, calibration, attempt)
+        result = _pasted(request, sites, exemplars, sizes, calibration, attempt)
         if best is None or result.scores.quality > best.scores.quality:
             best = result
         best = replace(best, attempts=attempt)
@@ -105,6 +106,7 @@ def _pasted(
     request: ItemRequest,
     sites: Sequence[tuple[Place, Mask]],
     exemplars: Sequence[Exemplar],
+    sizes: NDArray[np.float64],
     calibration: Calibration,
     attempt: int,
 ) -> ItemResult:
@@ -119,7 +121,7 @@ def _pasted(
         name = f"{place[0].start + rows[0]},{place[1].start + columns[0]}/paste"
         key = noise_key(request.seed, request.index, name, attempt)
         rng = np.random.default_rng(key)
-        patch = warped(_chosen(exemplars, site, rng), site, rng)
+        patch = warped(exemplars[_chosen(sizes, site, rng)], site, rng)
         ours = _within(place, patch.place)
         own = site[patch.place]
         x = levels.to_unit(colour(request.image)[ours])
@@ -135,12 +137,11 @@ def _pasted(
     return judged(request, image, refined, outcomes, calibration, attempt)
 
 
-def _chosen(exemplars: Sequence[Exemplar], site: Mask, rng: np.random.Generator) -> Exemplar:
-    """One of them, the likelier the less it misses the site's length and width."""
-    wanted = np.log(extent(site))
-    missed = np.array([float(np.square(np.log(extent(one.mask)) - wanted).sum()) for one in exemplars])
+def _chosen(sizes: NDArray[np.float64], site: Mask, rng: np.random.Generator) -> int:
+    """Which exemplar; the likelier the less its size, (n, 2) logarithms of length and width, misses the site's."""
+    missed = np.square(sizes - np.log(extent(site))).sum(axis=1)
     weights = np.exp(-0.5 * (missed - missed.min()) / _FIT**2) + _UNLIKELY
-    return exemplars[int(np.searchsorted(np.cumsum(weights) / weights.sum(), rng.random(), side="right"))]
+    return int(np.searchsorted(np.cumsum(weights) / weights.sum(), rng.random(), side="right"))
 
 
 def _within(place: Place, inner: Place) -> Place:
