@@ -16,6 +16,7 @@ from flawsmith.contract.files import (
     ITEM_PARTS,
     JOB_FILE,
     MASK_FILE,
+    SHEET_FILE,
     ItemPart,
     archive_member,
     item_file,
@@ -113,6 +114,8 @@ def check_archive(job: Job, path: Path) -> None:
 
 def _digests(job: Job, names: set[str]) -> dict[str, str | None]:
     """Files that the archive must hold, and their digests where these are known."""
+    if job.training is not None:
+        return {SHEET_FILE: job.training.sheet_sha256} if job.training.sheet_sha256 else {}
     digests = {INPUT_FILE: job.input_sha256, MASK_FILE: job.mask_sha256}
     for item in finished_items(job):
         tiff = archive_member(item.index, "image", tiff=True) in names
