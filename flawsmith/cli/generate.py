@@ -12,7 +12,7 @@ from flawsmith.cli.generation import InterruptedWaitError, as_json, generate_int
 from flawsmith.cli.options import DEFAULT_URL, ApiKey, Json, Url
 from flawsmith.cli.terminal import fail, say_json
 from flawsmith.client import AugmentOptions, Flawsmith
-from flawsmith.contract.augmentations import MAX_COUNT, MAX_SEED
+from flawsmith.contract.augmentations import MAX_COUNT, MAX_SEED, Method
 from flawsmith.contract.jobs import Job, JobStatus
 
 
@@ -35,6 +35,9 @@ def generate(
     defect: Annotated[
         str, typer.Option(help="Defect type, or type@version; see `flawsmith defects`.", show_default=False)
     ],
+    method: Annotated[
+        Method, typer.Option(help="diffusion draws; paste blends in real defects of the type's samples.")
+    ] = "diffusion",
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=MAX_COUNT, help="How many items.")] = 1,
     seed: Annotated[
         int | None, typer.Option(min=0, max=MAX_SEED, help="The same seed gives the same items.")
@@ -62,6 +65,7 @@ def generate(
 ) -> None:
     """Draw defects on a photo and download images, masks, previews and one overview."""
     options: AugmentOptions = {
+        "method": method,
         "count": count,
         "seed": seed,
         "severity": severity,

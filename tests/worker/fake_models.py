@@ -17,6 +17,8 @@ from models.batching import OnStep
 from models.generation import Generator
 from models.items import ItemRequest, ItemResult
 from models.measures import RegionMeasures
+from models.refinement import Calibration
+from models.samples import Exemplar
 from models.scores import Scores
 from worker.models import Models
 
@@ -32,6 +34,7 @@ class FakeModels:
         on_step: called before each step's own ``on_step``.
         batches: indices of the items in each batch that was asked for.
         shrunk: how often less memory was asked for.
+        real_defects: what every type keeps of its samples.
     """
 
     batch_shape: int = 2
@@ -39,6 +42,8 @@ class FakeModels:
     on_step: Callable[[], None] = lambda: None
     batches: list[list[int]] = field(default_factory=list)
     shrunk: int = 0
+    real_defects: list[Exemplar] = field(default_factory=list)
+    calibration: Calibration = field(default_factory=Calibration)
 
     @property
     def fingerprint(self) -> str:
@@ -55,6 +60,9 @@ class FakeModels:
 
     def adapter(self, record: DefectTypeRecord) -> Adapter:
         return Adapter(record.name, record.version, record.backbone, record.backbone_digest, torch.zeros(1, 2))
+
+    def exemplars(self, record: DefectTypeRecord) -> list[Exemplar]:
+        return self.real_defects
 
     def backbone(self, name: str | None = None) -> Backbone:
         return cast(Backbone, SimpleNamespace(name=name or "tiny", digest="sha256:0", token_width=2))
