@@ -17,7 +17,7 @@ from models.teaching.lesson import Lesson
 from models.teaching.weights import attached, low_rank
 from models.training.pool import Pool
 from models.training.recipe import Ablation
-from models.training.terms import Rows, Terms
+from models.training.terms import Rows, Terms, corner, quarters
 from models.training.vae import autocast, warm_cosine
 
 _EMA = 0.99
@@ -88,8 +88,11 @@ class Learner:
         noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * warm_cosine(step, progress, 0.5)
-        first, second = self.terms(self.tokens[None], rng, noise, progress < lesson.close_up)
-        kept = self._prior(rng, noise) if lesson.prior and self.terms.rows.normals else first.new_zeros(())
+        close_up = progress < lesson.close_up
+        first, second = self.terms(self.tokens[None], rng, noise, close_up)
+        kept = (
+            self._prior(rng, noise, close_up) if lesson.prior and self.terms.rows.normals else first.new_zeros(())
+        )
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(first + lesson.lam * second + lesson.prior * kept)
         nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], _CLIP)
@@ -162,12 +165,14 @@ class Learner:
             first, _ = terms(tokens, rng, torch.Generator().manual_seed(self.lesson.seed), False)
         return first.item()
 
-    def _prior(self, rng: np.random.Generator, noise: torch.Generator) -> Tensor:
+    def _prior(self, rng: np.random.Generator, noise: torch.Generator, close_up: bool) -> Tensor:
         """How far a normal image's prediction under C2 has moved from the backbone's own."""
         backbone, device = self.backbone, self.backbone.device
         known = np.flatnonzero(self.pool.known.numpy())
         some = torch.from_numpy(rng.choice(known, self.lesson.normals))
         z_0 = self.pool.image[some].float()
+        if close_up:
+            z_0 = quarters(z_0, [corner(torch.zeros_like(z[:1]), rng) for z in z_0])
         t = torch.from_numpy(rng.integers(0, len(backbone.alphas_cumprod), len(some)))
         alpha_bar = backbone.alphas_cumprod[t].float()
         z_t = diffused(z_0, torch.randn(z_0.shape, generator=noise), alpha_bar).to(device)

@@ -92,9 +92,9 @@ class Terms:
         z_n = self._begun(scenes, starts, sketched)
         m = torch.cat([m, m[:k], *(one[None] for one in m_normals)])
         if close_up:
-            corners = [_corner(one, rng) for one in (*m[:n], *m[n + k :])]
+            corners = [corner(one, rng) for one in (*m[:n], *m[n + k :])]
             corners[n:n] = corners[:k]
-            z_0, z_n, m = _quarters(z_0, corners), _quarters(z_n, corners[:n]), _quarters(m, corners)
+            z_0, z_n, m = quarters(z_0, corners), quarters(z_n, corners[:n]), quarters(m, corners)
         m = m.to(device)
         parts = [self._prompt(int(i), rng) for i in torch.cat([scenes, scenes[:k], normals])]
         alpha_bar = self.backbone.alphas_cumprod[t].float().to(device)
@@ -183,7 +183,7 @@ class Terms:
         )
 
 
-def _corner(m: Tensor, rng: np.random.Generator) -> tuple[int, int]:
+def corner(m: Tensor, rng: np.random.Generator) -> tuple[int, int]:
     """Where a quarter of a window begins that holds a cell of its mask (1, L, L), or anything if there is none."""
     half = m.shape[-1] // 2
     cells = m[0].nonzero()
@@ -197,7 +197,7 @@ def _corner(m: Tensor, rng: np.random.Generator) -> tuple[int, int]:
     return row, column
 
 
-def _quarters(x: Tensor, corners: list[tuple[int, int]]) -> Tensor:
+def quarters(x: Tensor, corners: list[tuple[int, int]]) -> Tensor:
     """(B, C, L, L) → (B, C, L/2, L/2)."""
     half = x.shape[-1] // 2
     return torch.stack(
