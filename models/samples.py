@@ -65,7 +65,7 @@ def exemplars_of(samples: Sequence[Sample]) -> list[Exemplar]:
             continue
         levels = Levels.of(colour(sample.image))
         unit = levels.to_unit(colour(sample.image))
-        for place, own in _defects(sample.mask):
+        for place, own in defects(sample.mask):
             pixels = np.rint(unit[place].clip(0, 1) * 255).astype(np.uint8)
             found.append(Exemplar(pixels, own, number))
     step = max(1.0, len(found) / MAX_EXEMPLARS)
@@ -106,8 +106,11 @@ def exemplars_from_bytes(data: bytes) -> list[Exemplar]:
     return exemplars
 
 
-def _defects(mask: Mask) -> list[tuple[tuple[slice, slice], Mask]]:
-    """Places of a mask's defects with their surroundings, and each one's own mask there."""
+def defects(mask: Mask) -> list[tuple[tuple[slice, slice], Mask]]:
+    """Places of a mask's defects with their surroundings, and each one's own mask there.
+
+    Regions that lie close together are one defect. The mask must not be empty.
+    """
     regions, count = ndimage.label(mask, structure=np.ones((3, 3)))
     longest = max(max(side.stop - side.start for side in box) for box in ndimage.find_objects(regions))
     reach = max(2, round(_NEAR * longest))
