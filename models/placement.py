@@ -139,27 +139,23 @@ class MaskDistribution:
         told = {i: part for i, part in parts.items() if not part.all()}
         shares = [float(part[samples[i].mask].mean()) for i, part in told.items()]
         on_part = not shares or float(np.median(shares)) >= _ON_PART
-        known, counts, depths = [], [], []
+        found: list[_Defect] = []
+        counts, depths = [], []
         for i, part in parts.items():
-            box = _box(part if on_part else np.ones_like(part))
-            found = [_known(mask, corner, box, i) for corner, mask in _of_sample(samples[i].mask)]
-            known += found
-            counts.append(min(len(found), MAX_REGIONS))
+            frame = _box(part if on_part else np.ones_like(part))
+            own = [_Defect(mask, corner, frame, i) for corner, mask in _of_sample(samples[i].mask)]
+            found += own
+            counts.append(min(len(own), MAX_REGIONS))
             if i in told:
-                depth, step = _depth(part)
-                extent = _extent(_box(part))
-                centres = [_centre(one.place, box) for one in found]
-                depths += [
-                    round(float(depth[_cell(y, step, depth.shape[0]), _cell(x, step, depth.shape[1])]) / extent, 3)
-                    for y, x in centres
-                ]
+                depths += _depths_at([_centre(one.place, frame) for one in own], part)
+        known = tuple(one.known() for one in _thinned(found, MAX_SHAPES))
         return cls(
             on_part=on_part,
             turn=_turn([one.shape for one in known if not one.sides]),
             counts=tuple(_thinned(counts, MAX_PLACES)),
-            places=np.array([one.place for one in _thinned(known, MAX_PLACES)]),
+            places=np.array([one.place for one in _thinned(found, MAX_PLACES)]),
             depths=np.array(_thinned(depths, MAX_PLACES), dtype=np.float64),
-            known=tuple(_thinned(known, MAX_SHAPES)),
+            known=known,
         )
 
     @classmethod
@@ -240,20 +236,23 @@ class MaskDistribution:
         if not allowed.any():
             raise PlacementError(self._nowhere(region, exclude))
         likely = self._likely(part, allowed, frame)
+        free = int(allowed.sum())
         wanted = [self.known[i] for i in rng.integers(len(self.known), size=int(rng.choice(self.counts)))]
         drawn = np.zeros_like(allowed)
         regions: list[DrawnRegion] = []
         for known in sorted(wanted, key=lambda one: -one.shape.area):
+            if not allowed.any():
+                break
             found = self._placed(known, allowed, likely, frame, rng)
             if found is None:
                 continue
             place, mask, angle, scale = found
             drawn[place] |= mask
-            allowed[place] &= ~ndimage.binary_dilation(mask)
+            _leave_room(allowed, place, mask)
             regions.append(_region(place, mask, angle, scale, known.sample))
         if not regions:
             raise PlacementError(
-                f"no defect of this type fits into the {int(allowed.sum())} pixels where it may lie; "
+                f"no defect of this type fits into the {free} pixels where it may lie; "
                 "make the region larger, exclude less, or send a mask"
             )
         return DrawnMask(drawn, tuple(regions))
@@ -295,7 +294,7 @@ class MaskDistribution:
     ) -> tuple[tuple[slice, slice], Mask, float, float] | None:
         """A shape at a place where it fits: the place, its mask there, angle and scale; None if there is none."""
         step = _step(allowed.shape)
-        free = int(allowed.sum())
+        room, free = _box(allowed), int(allowed.sum())
         roomy = likely * ndimage.distance_transform_edt(np.pad(_any(allowed, step), 1))[1:-1, 1:-1] ** 2
         lengths = [one.length for one in self.known]
         jitter = float(np.clip(np.std(np.log(lengths)) / 2, *_SIZE_JITTER))
@@ -310,14 +309,19 @@ class MaskDistribution:
             scale *= _SHRINK ** (number // _TRIES_A_SIZE)
             angle, mirror_axis = self._turned(known, rng)
             posed = pose(angle, scale, mirror_axis)
-            centre = _drawn_from(roomy if late else likely, step, rng)
+            centre = _pushed_in(
+                known.shape.points @ posed.T, _drawn_from(roomy if late else likely, step, rng), room
+            )
+            bent = warp(rng, _WARP)
             if known.sides and not late:
                 posed, centre = _flush(known, posed, centre, frame)
+                bent[[bool(set(known.sides) & {"top", "bottom"}), bool(set(known.sides) & {"left", "right"})]] = 0
             points = np.floor(known.shape.points @ posed.T + centre).astype(np.int64)
             size = np.array(allowed.shape)
             within = ((points >= 0) & (points < size)).all(axis=1)
-            share = float(allowed[tuple(points[within].T)].sum()) / len(points)
-            bent = warp(rng, _WARP)
+            # Of what a side cuts off, what lies beyond the image is not missed.
+            counted = int(within.sum()) if known.sides and not late else len(points)
+            share = float(allowed[tuple(points[within].T)].sum()) / max(counted, 1)
             if share < _WITHIN and (share < _LEFT or (best is not None and share <= best[0])):
                 continue
             place, whole = known.shape.drawn(posed, centre, allowed.shape, bent)
@@ -351,6 +355,34 @@ _Frame = tuple[int, int, int, int]
 """Box around the part: top, left, height, width."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Defect:
+    """A defect of a sample: its mask cut to its box, the box's top left corner, the part's box, which sample."""
+
+    mask: Mask
+    corner: tuple[int, int]
+    frame: _Frame
+    sample: int
+
+    @property
+    def place(self) -> tuple[float, float]:
+        y, x = (
+            round((self.corner[i] + self.mask.shape[i] / 2 - self.frame[i]) / self.frame[i + 2], 4) for i in (0, 1)
+        )
+        return y, x
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        gaps = [self.corner[i] - self.frame[i] for i in (0, 1)]
+        gaps += [self.frame[i + 2] - gaps[i] - self.mask.shape[i] for i in (0, 1)]
+        near = 1 + _FLUSH * _extent(self.frame)
+        return tuple(side for side, gap in zip(_SIDES, gaps, strict=True) if gap < near)
+
+    def known(self) -> _Known:
+        length = round(max(self.mask.shape) / _extent(self.frame), 5)
+        return _Known(Shape.of(self.mask), length, self.place, self.sides, self.sample)
+
+
 def _of_sample(mask: Mask) -> list[tuple[tuple[int, int], Mask]]:
     """The defects of a mask, each cut to its box, with the box's top and left corner; specks are none."""
     top, left, height, width = _box(mask)
@@ -361,27 +393,6 @@ def _of_sample(mask: Mask) -> list[tuple[tuple[int, int], Mask]]:
         found.append(((top + place[0].start + own_top, left + place[1].start + own_left), inside))
     least = _SPECK * max(int(inside.sum()) for _, inside in found)
     return [one for one in found if one[1].sum() >= least]
-
-
-def _known(mask: Mask, corner: tuple[int, int], frame: _Frame, sample: int) -> _Known:
-    top, left, height, width = frame
-    near = 1 + _FLUSH * _extent(frame)
-    gaps = (
-        corner[0] - top,
-        corner[1] - left,
-        top + height - corner[0] - mask.shape[0],
-        left + width - corner[1] - mask.shape[1],
-    )
-    return _Known(
-        Shape.of(mask),
-        round(max(mask.shape) / _extent(frame), 5),
-        (
-            round((corner[0] + mask.shape[0] / 2 - top) / height, 4),
-            round((corner[1] + mask.shape[1] / 2 - left) / width, 4),
-        ),
-        tuple(side for side, gap in zip(_SIDES, gaps, strict=True) if gap < near),
-        sample,
-    )
 
 
 def _turn(shapes: Sequence[Shape]) -> float:
@@ -398,25 +409,42 @@ def _turn(shapes: Sequence[Shape]) -> float:
 def _flush(
     known: _Known, posed: Floats, centre: tuple[float, float], frame: _Frame
 ) -> tuple[Floats, tuple[float, float]]:
-    """A shape that sides of the part cut off, at those sides; one cut off by opposite ones reaches from one to the
-    other."""
+    """A shape that sides of the part cut off, at those sides; one cut off by opposite ones is a band, drawn out
+    from one to the other."""
     low, size = np.array(frame[:2], dtype=np.float64), np.array(frame[2:], dtype=np.float64)
-    box = np.array([known.shape.height, known.shape.width], dtype=np.float64)
-    for axis, opposite in enumerate((("top", "bottom"), ("left", "right"))):
-        if set(opposite) <= set(known.sides):
-            scale = math.sqrt(abs(float(np.linalg.det(posed))))
-            posed = posed * float(1.02 * size[axis] / (box[axis] * scale))
-    scale = math.sqrt(abs(float(np.linalg.det(posed))))
-    at = np.array(centre)
+    reach = np.abs(posed) @ np.array([known.shape.height, known.shape.width])
+    posed, at = posed.copy(), np.array(centre)
     for axis, (first, second) in enumerate((("top", "bottom"), ("left", "right"))):
-        half = box[axis] * scale / 2
         if first in known.sides and second in known.sides:
+            posed[axis] *= 1.03 * size[axis] / reach[axis]
             at[axis] = low[axis] + size[axis] / 2
         elif first in known.sides:
-            at[axis] = low[axis] + 0.98 * half
+            at[axis] = low[axis] + 0.48 * reach[axis]
         elif second in known.sides:
-            at[axis] = low[axis] + size[axis] - 0.98 * half
+            at[axis] = low[axis] + size[axis] - 0.48 * reach[axis]
     return posed, (float(at[0]), float(at[1]))
+
+
+def _leave_room(allowed: Mask, place: tuple[slice, slice], mask: Mask) -> None:
+    """Take a drawn defect and what touches it out of what is allowed."""
+    around = tuple(
+        slice(max(side.start - 2, 0), min(side.stop + 2, size))
+        for side, size in zip(place, allowed.shape, strict=True)
+    )
+    taken = np.zeros(allowed[around].shape, dtype=np.bool_)
+    top, left = (side.start - wide.start for side, wide in zip(place, around, strict=True))
+    taken[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
+    allowed[around] &= ~ndimage.binary_dilation(taken, np.ones((3, 3), dtype=np.bool_), iterations=2)
+
+
+def _pushed_in(points: Floats, centre: tuple[float, float], room: _Frame) -> tuple[float, float]:
+    """The nearest centre at which a shape does not reach beyond the room's box; its own if it is too large."""
+    at = list(centre)
+    for axis in (0, 1):
+        low, high = room[axis] - points[:, axis].min(), room[axis] + room[2 + axis] - points[:, axis].max()
+        if low < high:
+            at[axis] = float(np.clip(at[axis], low, high))
+    return at[0], at[1]
 
 
 def _is_copy(known: _Known, place: tuple[slice, slice], mask: Mask, frame: _Frame, size: tuple[int, ...]) -> bool:
@@ -484,6 +512,14 @@ def _depth(part: Mask) -> tuple[NDArray[np.float64], int]:
         return np.zeros(cells.shape), step
     inside, outside = ndimage.distance_transform_edt(cells), ndimage.distance_transform_edt(~cells)
     return (inside - outside) * step, step
+
+
+def _depths_at(centres: Sequence[tuple[float, float]], part: Mask) -> list[float]:
+    """How far places lie within the part, over its extent."""
+    depth, step = _depth(part)
+    extent = _extent(_box(part))
+    cells = [[_cell(at, step, count) for at, count in zip(centre, depth.shape, strict=True)] for centre in centres]
+    return [round(float(depth[row, column]) / extent, 3) for row, column in cells]
 
 
 def _drawn_from(weights: NDArray[np.float64], step: int, rng: np.random.Generator) -> tuple[float, float]:
