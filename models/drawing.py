@@ -57,7 +57,7 @@ class Drawing:
     @property
     def depth(self) -> int:
         # A control goes as deep as the item that it is one of.
-        return self.grid.depth(self.request.severity, bool(self.request.adapter.card.sketch))
+        return self.grid.depth(self.request.severity, self.request.begins_on != "noise")
 
     @property
     def passes(self) -> tuple[bool, ...]:
@@ -74,7 +74,9 @@ class Drawing:
         key = noise_key(request.seed, request.index, self.plot.name, attempt)
         noise = seeded_noise(key, tuple(z_T.shape)).to(z_T)
         alpha_bar = float(self.grid.alpha_bar[self.depth])
-        begun = None if self.exemplar is None else laid(z_0, self.exemplar, request.severity)
+        begun = self.exemplar  # a real one is as strong as it is
+        if begun is not None and request.begins_on == "sketch":
+            begun = laid(z_0, begun, request.severity)
         self.reinject(start(z_0, z_T, noise, alpha_bar, request.seed_share, begun), self.depth)
 
     def _inverted(self) -> list[Tensor]:

@@ -42,13 +42,17 @@ def finished(
     outcomes = [_plotted(image, refined, request, part, calibration, attempt) for part in decoded]
     place = _around(request.mask, GRAIN_REACH)
     levels = Levels.of(colour(request.image)[place], request.black_level, request.white_level)
-    before, after = (levels.to_unit(colour(picture)[place]).mean(axis=2) for picture in (request.image, image))
+    original, drawn = (levels.to_unit(colour(picture)[place]) for picture in (request.image, image))
+    before, after = original.mean(axis=2), drawn.mean(axis=2)
+    known = None if request.control else request.references
     judged = scores.Scores(
         presence=scores.presence(float(np.mean([outcome.salience for outcome in outcomes])), calibration.presence),
         seam=scores.seam(before, after, request.mask[place]),
         grain=scores.grain(before, after, refined[place], request.mask[place]),
         coverage=float(refined.sum() / request.mask.sum()),
         background_max_abs_diff=background_difference(request.image, image, request.mask),
+        realism=known.realism(drawn, refined[place]) if known else None,
+        novelty=known.novelty(drawn, refined[place]) if known else None,
     )
     return ItemResult(
         image=image,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from models.adapters import MAX_DEFECT_TOKENS
+from models.adapters import MAX_DEFECT_TOKENS, Adapter
 from models.attention import Region
 from models.backbone import Backbone
 from models.batching import Batcher, OnStep
@@ -26,9 +26,11 @@ from models.drawing import Drawing, Outside
 from models.exemplars import sketch
 from models.fingerprint import fingerprint
 from models.finishing import Decoded, finished
+from models.grafts import grafted
 from models.inversion import Trajectory, TrajectoryCache, deepen
 from models.items import ItemRequest, ItemResult
 from models.levels import Levels, colour
+from models.lora import worn
 from models.masks import Mask, grown_where_thin
 from models.noise import noise_key
 from models.refinement import Calibration
@@ -159,20 +161,23 @@ class Generator:
             tokens=torch.cat([trajectories[0].prompt, functional.pad(defect, (0, 0, 0, spare))]),
             tokens_valid=torch.arange(MAX_DEFECT_TOKENS, device=backbone.device) < len(defect),
             exemplar=self._exemplar(request, plot, canvas, unit, attempt),
-            outside=self.outside or ("noise" if request.adapter.card.sketch else "inversion"),
+            outside=self.outside or ("inversion" if request.begins_on == "noise" else "noise"),
         )
 
     def _exemplar(
         self, request: ItemRequest, plot: Plot, canvas: Canvas, unit: NDArray[np.float32], attempt: int
     ) -> Tensor | None:
         """The latents of what an item of this type begins on, on the plane; None is the normal image."""
-        defect_type = request.adapter.card.sketch
-        if not defect_type or request.control:
+        if request.begins_on == "noise" or request.control:
             return None
-        key = noise_key(request.seed, request.index, plot.name + "/sketch", attempt)
-        look = noise_key(request.seed, request.index, "look", 0)  # one light on all of an item
-        sketched = sketch(unit, plot, self.backbone.window_px, defect_type, key, look)
-        return canvas.merged(self._encoded(_cut(sketched, plot, self.backbone.window_px)))
+        key = noise_key(request.seed, request.index, f"{plot.name}/{request.begins_on}", attempt)
+        if request.begins_on == "exemplar":
+            requested = plot.cells(*unit.shape[:2])
+            laid_on = grafted(unit, requested, request.exemplars, np.random.default_rng(key))
+        else:
+            look = noise_key(request.seed, request.index, "look", 0)  # one light on all of an item
+            laid_on = sketch(unit, plot, self.backbone.window_px, request.adapter.card.sketch, key, look)
+        return canvas.merged(self._encoded(_cut(laid_on, plot, self.backbone.window_px)))
 
     def _encoded(self, windows: list[Tensor]) -> list[Tensor]:
         """Latents (C, L, L) of windows (3, P, P)."""
@@ -200,6 +205,14 @@ class Generator:
             deepen(group, depth, grid, self._background_noise)
         for drawing in drawings:
             drawing.begin(attempt)
+        for adapter, ours in _by_weights(drawings):
+            with worn(self.backbone.unet, adapter.weights):
+                self._denoise(ours)
+        for drawing in drawings:
+            drawing.strengthen()
+
+    def _denoise(self, drawings: list[Drawing]) -> None:
+        """All the steps of drawings whose U-Net wears the same weights."""
         slots = [
             _Slot(i, window, defect)
             for i, drawing in enumerate(drawings)
@@ -212,8 +225,6 @@ class Generator:
             noises = dict(zip(active, self._masked_noise(drawings, active, level, regions), strict=True))
             for i in sorted({slot.drawing for slot in active}):
                 self._step(drawings[i], i, noises, level)
-        for drawing in drawings:
-            drawing.strengthen()
 
     def _step(self, drawing: Drawing, i: int, noises: dict[_Slot, Tensor], level: int) -> None:
         """One DDIM step of the inside; the stored trajectory goes back outside (design §2, step 4)."""
@@ -265,6 +276,15 @@ def _cut(unit: NDArray[np.float32], plot: Plot, window_px: int) -> list[Tensor]:
     """The windows of a plot's frame (height, width, 1 or 3) as the model sees them: (3, P, P) each."""
     corners = [(window.y - plot.y, window.x - plot.x) for window in plot.windows]
     return [as_model_input(unit[y : y + plot.side, x : x + plot.side], window_px) for y, x in corners]
+
+
+def _by_weights(drawings: list[Drawing]) -> list[tuple[Adapter, list[Drawing]]]:
+    """Drawings in groups that wear the same weights: those of one adapter, and all that wear none."""
+    groups: dict[int, tuple[Adapter, list[Drawing]]] = {}
+    for drawing in drawings:
+        adapter = drawing.request.adapter
+        groups.setdefault(id(adapter) if adapter.weights else 0, (adapter, []))[1].append(drawing)
+    return list(groups.values())
 
 
 def _due(drawings: list[Drawing]) -> list[tuple[int, Grid, list[Trajectory]]]:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from models.adapters import Adapter
 from models.levels import Pixels
 from models.masks import Mask
 from models.measures import RegionMeasures
+from models.noise import noise_key
+from models.references import References
+from models.samples import Exemplar
 from models.scores import Scores
+
+Begins = Literal["noise", "sketch", "exemplar"]
+"""What the inside of a drawing begins on: the normal image in noise, or with a defect laid over it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +36,8 @@ class ItemRequest:
         control: draw under C2 alone.
         min_quality: below it the item is drawn again.
         black_level, white_level: for 16 bits; fitted on the window if None.
+        exemplars: real defects of the type, which its items may begin on.
+        references: what realism and novelty are judged against; without them an item has neither.
     """
 
     image: Pixels
@@ -44,10 +54,19 @@ class ItemRequest:
     min_quality: float = 0.0
     black_level: int | None = None
     white_level: int | None = None
+    exemplars: Sequence[Exemplar] = ()
+    references: References | None = None
 
     @classmethod
     def by_default(
-        cls, image: Pixels, mask: Mask, adapter: Adapter, seed: int = 0, control: bool = False
+        cls,
+        image: Pixels,
+        mask: Mask,
+        adapter: Adapter,
+        seed: int = 0,
+        control: bool = False,
+        exemplars: Sequence[Exemplar] = (),
+        references: References | None = None,
     ) -> ItemRequest:
         """The first item of an augmentation that asks for nothing but the type's own defaults."""
         card = adapter.card
@@ -63,7 +82,19 @@ class ItemRequest:
             seed=seed,
             index=0,
             control=control,
+            exemplars=exemplars,
+            references=references,
         )
+
+    @property
+    def begins_on(self) -> Begins:
+        """What the inside of the drawing begins on; of a type that begins on both, the seed decides."""
+        card = self.adapter.card
+        if self.exemplars and card.exemplars:
+            chance = noise_key(self.seed, self.index, "begin", 0) / 2**63
+            if chance < card.exemplars:
+                return "exemplar"
+        return "sketch" if card.sketch else "noise"
 
 
 @dataclass(frozen=True, eq=False)

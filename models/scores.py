@@ -1,4 +1,4 @@
-"""Scores of an item, each 0–1, higher is better (design §2, step 7): those that need no real examples."""
+"""Scores of an item, each 0–1, higher is better (design §2, step 7); here those that need no real examples."""
 
 from __future__ import annotations
 
@@ -16,17 +16,23 @@ Luminance = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Scores:
-    """Of one item. ``quality`` is the least of the others that are available."""
+    """Of one item. ``quality`` is the least of the others that are available.
+
+    ``realism`` and ``novelty`` (`models.references`) are None where no real examples of the type are at hand.
+    """
 
     presence: float
     seam: float
     grain: float
     coverage: float
     background_max_abs_diff: int
+    realism: float | None = None
+    novelty: float | None = None
 
     @property
     def quality(self) -> float:
-        return min(self.presence, self.seam, self.grain, self.coverage)
+        others = [score for score in (self.realism, self.novelty) if score is not None]
+        return min(self.presence, self.seam, self.grain, self.coverage, *others)
 
 
 def salience(change: NDArray[np.float32], requested: Mask) -> float:

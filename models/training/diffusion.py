@@ -12,19 +12,15 @@ import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 
-from models.attention import Region
 from models.backbone import Backbone, BackboneError
-from models.ddim import EXEMPLAR_REACH, carried, laid
-from models.losses import background_term, defect_term, diffused, diffused_background, velocity_weight
 from models.rendering import DEFECT_TYPES
 from models.training.pool import Pool
 from models.training.preview import preview
 from models.training.recipe import Ablation, Recipe
 from models.training.sheets import write_sheet
+from models.training.terms import Rows, Terms
 from models.training.text import new_text_encoder, new_tokenizer
-from models.training.vae import autocast, warm_cosine
-
-_ANY_PART = "part"
+from models.training.vae import warm_cosine
 
 
 def new_backbone(recipe: Recipe, vae: Any, device: torch.device) -> Backbone:
@@ -94,9 +90,6 @@ class DiffusionStage:
     Tokens of the rendered types begin as `tokens` (types, n, D), or random.
 
     Types of photos get tokens beside the rendered ones', which come first; nobody else uses them.
-
-    One forward pass serves both terms: rows of the first carry their mask and defect tokens; rows of the
-    second carry a full mask and no valid defect token, which is attention without a mask under C2 alone.
     """
 
     name = "unet"
@@ -111,13 +104,19 @@ class DiffusionStage:
         tokens: Tensor | None = None,
     ) -> None:
         self.recipe = recipe
-        self.ablation = ablation or Ablation()
         self.backbone = backbone
-        self.pool = pool
         self.held = held
         self.types = [*DEFECT_TYPES, *sorted(set(pool.types) - {*DEFECT_TYPES, ""})]
-        self._defective = np.flatnonzero([bool(name) for name in pool.types])
-        self._known = np.flatnonzero(pool.known.numpy())
+        rows = Rows(
+            defects=recipe.batch_defects,
+            backgrounds=recipe.batch_backgrounds,
+            normals=recipe.batch_normals,
+            gamma=recipe.gamma,
+            least_start=recipe.least_start,
+            least_sketched=recipe.least_sketched,
+            sketched=recipe.sketched,
+        )
+        self.terms = Terms(rows, backbone, pool, self.types, ablation or Ablation())
         first = torch.Generator().manual_seed(recipe.seed)
         width = backbone.token_width
         drawn = torch.randn(len(self.types), recipe.tokens_per_type, width, generator=first)
@@ -140,61 +139,14 @@ class DiffusionStage:
 
     def step(self, step: int, progress: float) -> dict[str, float]:
         """One batch: both terms, each a mean over its own rows."""
-        recipe, device = self.recipe, self.backbone.device
+        recipe = self.recipe
         rng = np.random.default_rng([recipe.seed, 2, step])
         noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * warm_cosine(step, progress, recipe.hold)
 
         close_up = progress < recipe.close_up
-        n, k, rest = (
-            rows * (2 if close_up else 1)
-            for rows in (recipe.batch_defects, recipe.batch_backgrounds, recipe.batch_normals)
-        )
-        scenes = torch.from_numpy(rng.choice(self._defective, n, replace=len(self._defective) < n))
-        normals = torch.from_numpy(rng.choice(self._known, rest))
-        m = torch.stack([self._mask(int(i), rng) for i in scenes])
-        m_normals = torch.stack(
-            [
-                self._mask(int(rng.choice(self._defective)), rng) if i % 3 == 2 else torch.zeros_like(m[0])
-                for i in range(len(normals))
-            ]
-        )
-        disentangled = self.ablation.disentangled
-        backgrounds = (self.pool.image if disentangled else self.pool.normal)[scenes[:k]]
-        z_0 = torch.cat([self.pool.image[scenes], backgrounds, self.pool.normal[normals]]).float()
-        t = torch.from_numpy(self._timesteps(rng, n + k + rest))
-        sketched = (t[:n] < self._reach) & torch.from_numpy(rng.random(n) < recipe.sketched)
-        starts = self._starts(rng, t[:n], sketched)
-        z_n = self._begun(scenes, starts, sketched)
-        m = torch.cat([m, m[:k], m_normals])
-        if close_up:
-            corners = [_corner(one, rng) for one in (*m[:n], *m[n + k :])]
-            corners[n:n] = corners[:k]
-            z_0, z_n, m = _quarters(z_0, corners), _quarters(z_n, corners[:n]), _quarters(m, corners)
-        m = m.to(device)
-        parts = [self._prompt(int(i), rng) for i in torch.cat([scenes, scenes[:k], normals])]
-        alpha_bar = self.backbone.alphas_cumprod[t].float().to(device)
-        eps = torch.randn(z_0.shape, generator=noise).to(device)
-        z_0, z_n, t = z_0.to(device), z_n.to(device), t.to(device)
-        eps[:n] = carried(eps[:n], z_0[:n], z_n, m[:n], self._alpha_bar(starts).to(device))
-
-        learned, taken = (m[:n], m[n:]) if disentangled else (torch.ones_like(m[:n]), torch.zeros_like(m[n:]))
-
-        z_t = torch.cat(
-            [
-                diffused(z_0[:n], eps[:n], alpha_bar[:n]),
-                diffused_background(z_0[n:], taken, eps[n:], alpha_bar[n:]),
-            ]
-        )
-        with autocast(device):
-            types = torch.tensor([self.types.index(self.pool.types[i]) for i in scenes.tolist()])
-            tokens = self._conditions(parts, types.to(device))
-            region = self._region(m, n)
-            predicted = self.backbone.predict_noise(z_t, t, tokens, region).float()
-        weight = velocity_weight(alpha_bar, recipe.gamma)
-        first = (weight[:n] * defect_term(eps[:n], predicted[:n], learned)).mean()
-        second = (weight[n:] * background_term(eps[n:], predicted[n:], taken)).mean()
+        first, second = self.terms(self.tokens, rng, noise, close_up)
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(first + recipe.lam * second)
         torch.nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], 1.0)
@@ -253,85 +205,3 @@ class DiffusionStage:
         with torch.no_grad():
             for key, value in self._learned():
                 self.average[key].lerp_(value, share)
-
-    def _mask(self, i: int, rng: np.random.Generator) -> Tensor:
-        """m of scene i: (1, L, L) float32."""
-        requests = self.pool.requests[i]
-        return requests[int(rng.integers(len(requests)))][None].float()
-
-    def _prompt(self, i: int, rng: np.random.Generator) -> str:
-        """C2's text: mostly the part's name; sometimes none, because requests may name none."""
-        kind = rng.random()
-        if kind < 0.2:
-            return _ANY_PART
-        return self.pool.parts[i] if kind < 0.85 else f"a photo of a {self.pool.parts[i]}"
-
-    def _timesteps(self, rng: np.random.Generator, count: int) -> Any:
-        """t, one from each of `count` equal slices of T: evenly spread within a batch."""
-        T = len(self.backbone.alphas_cumprod)
-        slices = (rng.permutation(count) + rng.random(count)) / count
-        return np.minimum((slices * T).astype(np.int64), T - 1)
-
-    @property
-    def _reach(self) -> int:
-        """The timestep below which drawings on a sketch begin."""
-        return int(EXEMPLAR_REACH * len(self.backbone.alphas_cumprod))
-
-    def _starts(self, rng: np.random.Generator, t: Tensor, sketched: Tensor) -> Tensor:
-        """The level (B,) at which the drawing began whose noise each row carries: at t or above."""
-        T = len(self.backbone.alphas_cumprod)
-        top = np.where(sketched.numpy(), self._reach, T)
-        least = np.where(sketched.numpy(), self.recipe.least_sketched, self.recipe.least_start)
-        lowest = np.maximum(t.numpy(), (least * T).astype(np.int64))
-        # Squared: the first steps after a start see the most of it, and settle the most.
-        return torch.from_numpy((lowest + rng.random(len(t)) ** 2 * (top - lowest)).astype(np.int64))
-
-    def _begun(self, scenes: Tensor, starts: Tensor, sketched: Tensor) -> Tensor:
-        """What the drawings began on (B, C, L, L): the normal image, or a sketch laid over it as a start does."""
-        normal, sketch = self.pool.normal[scenes].float(), self.pool.sketch[scenes].float()
-        severity = sketched * starts / self._reach
-        return laid(normal, sketch, severity.float()[:, None, None, None])
-
-    def _alpha_bar(self, t: Tensor) -> Tensor:
-        """ᾱ of levels (B,): (B, 1, 1, 1)."""
-        return self.backbone.alphas_cumprod[t].float()[:, None, None, None]
-
-    def _conditions(self, parts: list[str], types: Tensor) -> Tensor:
-        """C1 of the first rows, C2 (padded to C1's length) of the others: (B, N, D)."""
-        c2 = self.backbone.embed(parts)
-        padding = c2.new_zeros(len(parts) - len(types), *self.tokens.shape[1:])
-        return torch.cat([c2, torch.cat([self.tokens[types].to(c2), padding])], dim=1)
-
-    def _region(self, m: Tensor, defects: int) -> Region:
-        mask = torch.cat([m[:defects], torch.ones_like(m[defects:])])
-        valid = torch.zeros(len(m), self.recipe.tokens_per_type, dtype=torch.bool, device=m.device)
-        valid[:defects] = True
-        return Region(
-            mask,
-            self.backbone.background_tokens,
-            valid,
-            masked_self=self.ablation.masked_self,
-            masked_cross=self.ablation.masked_cross,
-        )
-
-
-def _corner(m: Tensor, rng: np.random.Generator) -> tuple[int, int]:
-    """Where a quarter of a window begins that holds a cell of its mask (1, L, L), or anything if there is none."""
-    half = m.shape[-1] // 2
-    cells = m[0].nonzero()
-    if not len(cells):
-        row, column = rng.integers(0, half + 1, 2).tolist()
-        return row, column
-    row, column = (
-        int(rng.integers(max(cell - half + 1, 0), min(cell, half) + 1))
-        for cell in cells[rng.integers(len(cells))].tolist()
-    )
-    return row, column
-
-
-def _quarters(x: Tensor, corners: list[tuple[int, int]]) -> Tensor:
-    """(B, C, L, L) → (B, C, L/2, L/2)."""
-    half = x.shape[-1] // 2
-    return torch.stack(
-        [one[:, row : row + half, column : column + half] for one, (row, column) in zip(x, corners, strict=True)]
-    )

@@ -107,7 +107,7 @@ def test_open_cross_attention_shows_valid_tokens_to_all_and_padding_to_none() ->
 
 
 def test_the_stage_asks_for_the_ablated_attention(scenes: list[TrainingScene]) -> None:
-    region = stage(scenes, Ablation(masked_self=False))._region(torch.ones(3, 1, 8, 8), 2)
+    region = stage(scenes, Ablation(masked_self=False)).terms.region(torch.ones(3, 1, 8, 8), 2, 4)
     assert (region.masked_self, region.masked_cross) == (False, True)
 
 

@@ -216,7 +216,7 @@ def test_drawings_begin_at_t_or_above_and_never_below_the_least_start() -> None:
     t = torch.arange(0, 1000, 5)
     for sketched, least, top in ((False, TINY.least_start, 1.0), (True, TINY.least_sketched, EXEMPLAR_REACH)):
         some = t[t < 1000 * top]
-        starts = stage._starts(np.random.default_rng(0), some, torch.full(some.shape, sketched))
+        starts = stage.terms._starts(np.random.default_rng(0), some, torch.full(some.shape, sketched))
         assert (starts >= some.clamp(min=int(1000 * least))).all()
         assert (starts < 1000 * top).all()
         assert len(starts[:100].unique()) > 50
@@ -225,10 +225,10 @@ def test_drawings_begin_at_t_or_above_and_never_below_the_least_start() -> None:
 def test_drawings_begin_on_sketches_as_deep_as_they_start_or_on_the_normal_image() -> None:
     scenes, starts = torch.tensor([0, 1, 2]), torch.tensor([150, 300, 590])
     stage = diffusion_stage()
-    normal, sketch = stage.pool.normal[scenes].float(), stage.pool.sketch[scenes].float()
+    normal, sketch = stage.terms.pool.normal[scenes].float(), stage.terms.pool.sketch[scenes].float()
     assert (sketch != normal).flatten(1).any(dim=1).all()
     severity = (starts / 600)[:, None, None, None]
-    on_sketches, on_normals = (stage._begun(scenes, starts, torch.full((3,), kind)) for kind in (True, False))
+    on_sketches, on_normals = (stage.terms._begun(scenes, starts, torch.full((3,), kind)) for kind in (True, False))
     torch.testing.assert_close(on_sketches, laid(normal, sketch, severity))
     torch.testing.assert_close(on_normals, normal)
 
@@ -324,7 +324,7 @@ def test_thin_masks_stay_on_the_latent_grid() -> None:
 
 
 def test_the_pool_holds_requests_around_each_mask() -> None:
-    pool = diffusion_stage().pool
+    pool = diffusion_stage().terms.pool
     for mask, requests in zip(pool.mask, pool.requests, strict=True):
         tight = torch.from_numpy(on_latent_grid(mask.numpy(), 4)) > 0
         assert ((requests | tight) == requests).all()
@@ -379,7 +379,7 @@ def test_scenes_drawn_in_processes_are_the_same() -> None:
 
 
 def test_pools_survive_their_file(tmp_path: Path) -> None:
-    pool = diffusion_stage().pool
+    pool = diffusion_stage().terms.pool
     pool.save(tmp_path / "pool.pt")
     again = Pool.load(tmp_path / "pool.pt")
     assert torch.equal(again.image, pool.image)

@@ -1,0 +1,61 @@
+"""Grafts: real defects of a type put where one is asked for, which drawings may begin on (design §2, step 3).
+
+A graft keeps what copying keeps, real pixels of real defects; to make it belong to its new background is the
+denoising's part.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from models.filling import cloned
+from models.masks import Mask
+from models.samples import Exemplar
+from models.warping import Warped, warped
+
+Field = NDArray[np.float32]
+"""(H, W, channels) in unit range."""
+
+_TRIES = 3  # exemplars of which the one that fits a region best is taken
+_REGIONS = 16  # that get a graft each, the largest first
+_EDGE = 2  # pixels by which defects reach beyond their labels
+
+
+def grafted(frame: Field, requested: Mask, exemplars: Sequence[Exemplar], rng: np.random.Generator) -> Field:
+    """A frame with a real defect in each region of the request.
+
+    Args:
+        frame: (H, W, 1 or 3) in unit range.
+        requested: (H, W) bool.
+        exemplars: not empty.
+        rng: of the choice and the shape; equal states give equal grafts.
+    """
+    labels, count = ndimage.label(requested, structure=np.ones((3, 3)))
+    boxes = ndimage.find_objects(labels)
+    order = sorted(range(count), key=lambda i: -int((labels[boxes[i]] == i + 1).sum()))
+    drawn = frame.copy()
+    for i in order[:_REGIONS]:
+        site = np.asarray(labels == i + 1)
+        some = rng.choice(len(exemplars), size=min(_TRIES, len(exemplars)), replace=False)
+        fitting = [warped(exemplars[int(j)], site, rng) for j in some]
+        best = max(fitting, key=_worth)
+        drawn[best.place] = _put(drawn[best.place], best, site[best.place])
+    return drawn
+
+
+def _worth(fit: Warped) -> float:
+    """How much of the defect is there, at how much of its own scale."""
+    return fit.kept * math.sqrt(min(fit.scale, 1 / fit.scale))
+
+
+def _put(frame: Field, fit: Warped, site: Mask) -> Field:
+    image = fit.image
+    if image.shape[2] != frame.shape[2]:
+        image = image.mean(axis=2, keepdims=True) if frame.shape[2] == 1 else np.repeat(image, 3, axis=2)
+    near = ndimage.binary_dilation(fit.mask, iterations=_EDGE) & fit.seen
+    return cloned(frame, image.astype(np.float32), np.asarray(near & (site | fit.mask)))

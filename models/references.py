@@ -1,0 +1,164 @@
+"""What a type's real examples look like, and how like them an item is: `realism`, `novelty` (design §2, step 7).
+
+Realism looks at features of ImageNet, within the defect and around it; it needs no pixels of the examples. Novelty
+looks at pixels: a copy shows the same pattern, turned or mirrored, wherever it was put.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from models.features import features
+from models.masks import Mask
+from models.samples import Exemplar
+
+Vectors = NDArray[np.float32]
+
+_SEEN = 96  # pixels a side of what the features see
+_AROUND = 0.5  # of a defect's longer side, seen around it
+_LEAST = 32  # pixels a side that are seen at least
+_PATCH = 24  # pixels a side of a pattern
+_COPY = 0.97  # correlation from which two patterns are one
+
+
+@dataclass(frozen=True, eq=False)
+class References:
+    """The real examples of a type.
+
+    Attributes:
+        features: (n, F), of each.
+        patterns: (n, P·P), of unit length; None where the examples' pixels are not at hand.
+    """
+
+    features: Vectors
+    patterns: Vectors | None = None
+
+    @classmethod
+    def of(cls, exemplars: Sequence[Exemplar], described: Tensor | None = None) -> References:
+        """Of exemplars; their features, where an adapter has them, need not be computed."""
+        if described is None:
+            described = described_exemplars(exemplars)
+        patterns = np.stack([pattern(_unit(one), one.mask) for one in exemplars]) if exemplars else None
+        return cls(np.asarray(described.numpy(), np.float32), patterns)
+
+    @cached_property
+    def spread(self) -> float:
+        """How far a real example usually lies from the nearest other one."""
+        if len(self.features) < 2:
+            return 0.0
+        distances = _distances(self.features, self.features)
+        np.fill_diagonal(distances, np.inf)
+        return float(np.median(distances.min(axis=1)))
+
+    @cached_property
+    def likeness(self) -> float:
+        """How alike two real examples' patterns may be without one being a copy: nine in ten are less alike."""
+        if self.patterns is None or len(self.patterns) < 2:
+            return 0.0
+        alike = np.stack([_alike(one, self.patterns) for one in self.patterns])
+        np.fill_diagonal(alike, -1)
+        return float(np.clip(np.quantile(alike.max(axis=1), 0.9), 0.0, _COPY - 0.05))
+
+    def realism(self, image: NDArray[np.float32], mask: Mask) -> float | None:
+        """1 where the nearest real example is as near as it usually is to another real one; s/d beyond.
+
+        Args:
+            image: (H, W, 1 or 3) in unit range. mask: (H, W), the refined one.
+
+        Returns:
+            None with fewer than two examples, or without a defect.
+        """
+        if self.spread == 0 or not mask.any():
+            return None
+        nearest = float(_distances(described(image, mask)[None], self.features).min())
+        return min(1.0, self.spread / max(nearest, 1e-9))
+
+    def novelty(self, image: NDArray[np.float32], mask: Mask) -> float | None:
+        """1 where the item's pattern is no more like a real example's than two of those are; 0 for a copy.
+
+        Returns:
+            None where no pixels of real examples are at hand, or without a defect.
+        """
+        if self.patterns is None or not mask.any():
+            return None
+        alike = float(_alike(pattern(image, mask), self.patterns).max())
+        return float(np.clip((_COPY - alike) / (_COPY - self.likeness), 0.0, 1.0))
+
+
+def described_exemplars(exemplars: Sequence[Exemplar]) -> Tensor:
+    """(n, F) features of exemplars."""
+    return torch.from_numpy(np.stack([described(_unit(one), one.mask) for one in exemplars]))
+
+
+@torch.inference_mode()
+def described(image: NDArray[np.float32], mask: Mask) -> Vectors:
+    """(F,) features within a defect, and how they differ from those around it; of unit length, level by level.
+
+    Args:
+        image: (H, W, 1 or 3) in unit range. mask: (H, W), not empty.
+    """
+    picture, inside = _square(image, mask, _SEEN)
+    parts = []
+    for plane in features().maps(picture):
+        weight = functional.adaptive_max_pool2d(inside, (plane.shape[2], plane.shape[3]))
+        rest = (1 - weight).clamp(min=0)
+        within = (plane * weight).sum(dim=(2, 3)) / weight.sum().clamp(min=1e-6)
+        beyond = (plane * rest).sum(dim=(2, 3)) / rest.sum().clamp(min=1e-6)
+        both = torch.cat([within, within - beyond], dim=1)
+        parts.append(functional.normalize(both, dim=1))
+    return np.asarray(torch.cat(parts, dim=1)[0].numpy(), np.float32)
+
+
+def pattern(image: NDArray[np.float32], mask: Mask) -> Vectors:
+    """(P·P,) luminance in the square around a defect, without its mean, of unit length."""
+    picture, _ = _square(image, mask, _PATCH, around=0.1)
+    flat = picture.mean(dim=1).flatten()
+    flat = flat - flat.mean()
+    return np.asarray((flat / flat.norm().clamp(min=1e-6)).numpy(), np.float32)
+
+
+def _alike(one: Vectors, others: Vectors) -> NDArray[np.float32]:
+    """(n,) the greatest correlation of a pattern, in its eight positions, with each of others."""
+    square = one.reshape(_PATCH, _PATCH)
+    positions = [np.rot90(side, turn).ravel() for side in (square, square[:, ::-1]) for turn in range(4)]
+    return np.asarray((np.stack(positions) @ others.T).max(axis=0), np.float32)
+
+
+def _distances(ours: Vectors, theirs: Vectors) -> NDArray[np.float64]:
+    difference = ours[:, None].astype(np.float64) - theirs[None].astype(np.float64)
+    return np.asarray(np.sqrt(np.square(difference).sum(axis=2)), np.float64)
+
+
+def _square(image: NDArray[np.float32], mask: Mask, side: int, around: float = _AROUND) -> tuple[Tensor, Tensor]:
+    """The square around a mask, mirrored beyond the picture: (1, 3, side, side) and the mask there, (1, 1, …)."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    height, width = int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
+    half = max(_LEAST // 2, int(np.ceil((0.5 + around) * max(height, width))))
+    middle = (int(rows[0]) + height // 2, int(columns[0]) + width // 2)
+    index = [_mirrored(np.arange(at - half, at + half), size) for at, size in zip(middle, mask.shape, strict=True)]
+    cut = np.ix_(*index)
+    picture = torch.from_numpy(np.ascontiguousarray(image[cut].transpose(2, 0, 1)))[None].clamp(0, 1)
+    inside = torch.from_numpy(mask[cut].astype(np.float32))[None, None]
+    size = (side, side)
+    return (
+        functional.interpolate(picture, size, mode="bilinear", antialias=True).expand(-1, 3, -1, -1),
+        (functional.adaptive_max_pool2d(inside, size) > 0).float(),
+    )
+
+
+def _mirrored(index: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    period = max(2 * (size - 1), 1)
+    index = np.abs(index) % period
+    return np.asarray(np.minimum(index, period - index) if size > 1 else np.zeros_like(index), np.int64)
+
+
+def _unit(exemplar: Exemplar) -> NDArray[np.float32]:
+    return np.asarray(exemplar.image / np.float32(255), np.float32)
