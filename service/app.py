@@ -10,7 +10,19 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
 import flawsmith
-from service import augmentations, defect_types, events, health, items, jobs, metrics, openapi, problems, uploads
+from service import (
+    augmentations,
+    defect_types,
+    events,
+    health,
+    items,
+    jobs,
+    metrics,
+    openapi,
+    problems,
+    trainings,
+    uploads,
+)
 from service.access import permit
 from service.limits import RateLimitHeaders
 from service.observation import Observation
@@ -49,7 +61,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    for module in (uploads, augmentations, jobs, events, items, defect_types):
+    for module in (uploads, augmentations, jobs, events, items, defect_types, trainings):
         app.include_router(
             module.router,
             dependencies=[Depends(permit)],

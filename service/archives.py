@@ -13,9 +13,9 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 from zipstream import ZipStream
 
-from flawsmith.contract.files import INPUT_FILE, ITEM_PARTS, JOB_FILE, MASK_FILE, archive_member
+from flawsmith.contract.files import INPUT_FILE, ITEM_PARTS, JOB_FILE, MASK_FILE, SHEET_FILE, archive_member
 from flawsmith.contract.jobs import Item, ItemStatus, Job
-from flawsmith.contract.manifests import RequestManifest
+from flawsmith.contract.manifests import AugmentationManifest, RequestManifest
 from service.files import Kept
 from service.problems import not_found
 from service.store import keys
@@ -36,7 +36,7 @@ class _Member:
 
 
 class Archive(Kept):
-    """``job.json``, the inputs, and the files of every succeeded item of a final job.
+    """``job.json``, the inputs, and the files of every succeeded item of a final job; the sheet of a training.
 
     The same job gives the same bytes: files are stored uncompressed (images are compressed already), in a fixed
     order and with the time at which the job ended.
@@ -95,20 +95,28 @@ class _Zip(ZipStream):  # type: ignore[misc]
 
 
 def _members(storage: Storage, manifest: RequestManifest, job: Job) -> list[_Member]:
-    tenant, tiff = manifest.tenant, manifest.image.source_format == "tiff"
-    names = {INPUT_FILE: keys.job_input(tenant, job.id), MASK_FILE: keys.job_mask(tenant, job.id)}
-    for item in job.items:
-        if item.status is ItemStatus.SUCCEEDED:
-            parts = zip(ITEM_PARTS, _keys(manifest, item), strict=True)
-            names |= {archive_member(item.index, part, tiff=tiff): key for part, key in parts}
-    sizes = storage.sizes(keys.job_prefix(tenant, job.id))
+    names = _files_of_augmentation(manifest, job) if isinstance(manifest, AugmentationManifest) else {}
+    if job.training is not None and job.training.sheet_sha256 is not None:
+        names[SHEET_FILE] = keys.training_sheet(manifest.tenant, job.id, job.training.sheet_sha256)
+    sizes = storage.sizes(keys.job_prefix(manifest.tenant, job.id))
     try:
         return [_Member(name, key, sizes[key]) for name, key in names.items()]
     except KeyError as error:
         raise not_found("files of this job are gone: it was deleted") from error
 
 
-def _keys(manifest: RequestManifest, item: Item) -> tuple[str, str, str]:
+def _files_of_augmentation(manifest: AugmentationManifest, job: Job) -> dict[str, str]:
+    """Key of each file by its name in the archive."""
+    tenant, tiff = manifest.tenant, manifest.image.source_format == "tiff"
+    names = {INPUT_FILE: keys.job_input(tenant, job.id), MASK_FILE: keys.job_mask(tenant, job.id)}
+    for item in job.items:
+        if item.status is ItemStatus.SUCCEEDED:
+            parts = zip(ITEM_PARTS, _keys(manifest, item), strict=True)
+            names |= {archive_member(item.index, part, tiff=tiff): key for part, key in parts}
+    return names
+
+
+def _keys(manifest: AugmentationManifest, item: Item) -> tuple[str, str, str]:
     """Where image, mask and preview of an item are."""
     tenant, job_id = manifest.tenant, manifest.job_id
     return (

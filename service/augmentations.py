@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,10 +15,11 @@ from flawsmith.contract import problems
 from flawsmith.contract.augmentations import MAX_SEED, AugmentationParameters, AugmentationRequest
 from flawsmith.contract.base import FORMAT_VERSION, now
 from flawsmith.contract.defect_types import DefectTypeRecord
+from flawsmith.contract.files import INPUT_FILE, MASK_FILE
 from flawsmith.contract.ids import new_job_id, split_defect_type
-from flawsmith.contract.jobs import AugmentationPlan, Job, JobKind
-from flawsmith.contract.manifests import RequestManifest, ResolvedAugmentation
-from flawsmith.contract.uploads import ImageInfo, UploadRecord
+from flawsmith.contract.jobs import AugmentationPlan, Job
+from flawsmith.contract.manifests import AugmentationManifest, ResolvedAugmentation
+from flawsmith.contract.uploads import ImageInfo
 from service import idempotency, uploads
 from service.body import MAX_JSON_BYTES, media_type, read, spool_folder, unsupported
 from service.fields import from_json, from_texts, no_query
@@ -30,9 +30,7 @@ from service.images.errors import ImageError
 from service.openapi import Responses, augmentation_body, location, problem
 from service.problems import ProblemError
 from service.resources import Has, Quota, Resources, Tenant
-from service.store import keys
 from service.store.acceptance import answer_of
-from service.store.storage import ObjectNotFoundError, Storage
 from service.telemetry import catalog, context, traces
 
 router = APIRouter(prefix="/v1/augmentations", tags=["augmentations"], dependencies=[Depends(no_query)])
@@ -116,11 +114,11 @@ async def _read_json(
 ) -> tuple[Sent, ResolvedAugmentation]:
     parameters = from_json(AugmentationRequest, await read(request, MAX_JSON_BYTES))
     resolved = await run_in_threadpool(_resolve, has, tenant, parameters)
-    image = await run_in_threadpool(_find_upload, has.storage, tenant, parameters.image, "image")
-    mask = await run_in_threadpool(_find_upload, has.storage, tenant, parameters.mask, "mask")
+    image = await run_in_threadpool(uploads.named, has.storage, tenant, parameters.image, "image")
+    mask = await run_in_threadpool(uploads.named, has.storage, tenant, parameters.mask, "mask")
     _check_levels(resolved, image.image)
     for name, record in (("image", image), ("mask", mask)):
-        await run_in_threadpool(_fetch, has.storage, tenant, record, folder / name)
+        await run_in_threadpool(uploads.fetch, has.storage, tenant, record, folder / name, name)
     return (
         Sent(parameters, folder / "image", folder / "mask", _sent(parameters), image.image, mask.image),
         resolved,
@@ -167,30 +165,6 @@ def _with_defaults(parameters: AugmentationParameters, record: DefectTypeRecord)
             "defect_type_version": record.version,
             "defect_type_tenant": record.tenant,
         }
-    )
-
-
-def _find_upload(storage: Storage, tenant: str, upload_id: str, field: str) -> UploadRecord:
-    record = uploads.find(storage, tenant, upload_id)
-    if record is None:
-        raise _unknown_upload(upload_id, field)
-    return record
-
-
-def _fetch(storage: Storage, tenant: str, record: UploadRecord, path: Path) -> None:
-    """Copy an upload's canonical image to ``path``."""
-    try:
-        with storage.open(keys.upload_canonical(tenant, record.id)) as source, path.open("wb") as target:
-            shutil.copyfileobj(source, target)
-    except ObjectNotFoundError as error:
-        raise _unknown_upload(record.id, path.name) from error
-
-
-def _unknown_upload(upload_id: str, field: str) -> ProblemError:
-    return ProblemError(
-        problems.UNKNOWN_UPLOAD,
-        f"{field} names no upload of yours: {upload_id}; send the file to POST /v1/uploads first",
-        field=field,
     )
 
 
@@ -253,11 +227,10 @@ async def _carry_out(
         )
         return await attempt.keep(200, plan.model_dump_json().encode())
     input_sha256, mask_sha256 = await run_in_threadpool(_digests, admitted.png, admitted.mask_png)
-    manifest = RequestManifest(
+    manifest = AugmentationManifest(
         format_version=FORMAT_VERSION,
         tenant=tenant,
         job_id=new_job_id(),
-        kind=JobKind.AUGMENTATION,
         created_at=now(),
         request_id=context.request_id(),
         traceparent=traces.traceparent(),
@@ -274,8 +247,7 @@ async def _carry_out(
         await run_in_threadpool(
             has.jobs.accept,
             manifest,
-            admitted.png,
-            admitted.mask_png,
+            {INPUT_FILE: admitted.png, MASK_FILE: admitted.mask_png},
             quota=quota,
             reservation=attempt.reservation,
         )

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from flawsmith.contract.jobs import ItemStatus, Job, Progress
+from flawsmith.contract.trainings import TrainingState
 from service.fields import no_query
 from service.jobs import JobPath, find, with_urls
 from service.openapi import Responses, problem
@@ -137,6 +138,7 @@ class _Watch:
             if event.item is None
             else _event("item", job.items[event.item], event.id)
             for event in _not_outdated(events)
+            if event.item is None or event.item < len(job.items)
         ]
         if events:
             self._last = events[-1].id
@@ -159,8 +161,8 @@ def _not_outdated(events: list[Event]) -> list[Event]:
     return [event for place, event in enumerate(events) if event.item is not None or place == last]
 
 
-def _place(job: Job) -> tuple[Progress, int | None]:
-    return job.progress, job.queue_position
+def _place(job: Job) -> tuple[Progress, int | None, TrainingState | None]:
+    return job.progress, job.queue_position, job.training
 
 
 def _summary(job: Job) -> Job:

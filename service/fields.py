@@ -31,6 +31,9 @@ _HINTS = {
     "defect_type": 'a defect type\'s name such as "scratch", or name@version; GET /v1/defect-types lists them',
     "image": 'an upload id, "sha256:" and 64 hex digits, as POST /v1/uploads answers it',
     "mask": 'an upload id, "sha256:" and 64 hex digits, as POST /v1/uploads answers it',
+    "name": 'a name such as "scratch": up to 63 lower-case letters, digits, "-" and "_", a letter or digit first',
+    "samples": 'a ZIP as a file of a form, or in JSON a list of 1 to 500 pairs of upload ids, "image" and "mask"',
+    "normals": "in JSON a list of at most 500 upload ids",
     "cursor": "the next_cursor of the page before",
 }
 """For fields whose pattern says little to a person."""

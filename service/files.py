@@ -25,16 +25,22 @@ from service.streams import send_stream, stored
 
 KEPT = {"Cache-Control": "private, max-age=31536000, immutable", "Vary": "Authorization"}
 """Files never change, and belong to one tenant."""
+_FOR_NOW = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
 
 
 class Kept(Response, ABC):
-    """Something that never changes, under a strong entity tag: conditions are judged before it is made."""
+    """Something under a strong entity tag: conditions are judged before it is made.
 
-    def __init__(self, media_type: str, etag: str, disposition: str) -> None:
+    Args:
+        lasting: it never changes; if not, a client is to ask each time whether it has.
+    """
+
+    def __init__(self, media_type: str, etag: str, disposition: str, *, lasting: bool = True) -> None:
         self.etag = f'"{etag}"'
         self.disposition = disposition
+        self._caching = KEPT if lasting else _FOR_NOW
         super().__init__(
-            headers={"ETag": self.etag, **KEPT, "Content-Disposition": disposition}, media_type=media_type
+            headers={"ETag": self.etag, **self._caching, "Content-Disposition": disposition}, media_type=media_type
         )
         del self.headers["Content-Length"]
 
@@ -47,7 +53,7 @@ class Kept(Response, ABC):
         """
         verdict = judge(Headers(scope=scope), self.etag)
         if verdict is Verdict.NOT_MODIFIED:
-            await Response(status_code=304, headers={"ETag": self.etag, **KEPT})(scope, receive, send)
+            await Response(status_code=304, headers={"ETag": self.etag, **self._caching})(scope, receive, send)
         elif verdict is Verdict.FAILED:
             refusal = answers.answer(
                 Request(scope),
@@ -74,12 +80,21 @@ class StoredFile(Kept):
         etag: its entity tag without quotes; the digest, where it is known.
         name: what it is called where it is saved.
         sha256: its digest in hex, if it is known.
+        lasting: whether this is what there will always be under the address.
     """
 
     def __init__(
-        self, storage: Storage, key: str, media_type: str, *, etag: str, name: str, sha256: str | None
+        self,
+        storage: Storage,
+        key: str,
+        media_type: str,
+        *,
+        etag: str,
+        name: str,
+        sha256: str | None,
+        lasting: bool = True,
     ) -> None:
-        super().__init__(media_type, etag, f'inline; filename="{name}"')
+        super().__init__(media_type, etag, f'inline; filename="{name}"', lasting=lasting)
         self._storage = storage
         self._key = key
         self.headers["Accept-Ranges"] = "bytes"

@@ -9,7 +9,8 @@ from starlette.responses import Response
 
 from flawsmith.contract import problems
 from flawsmith.contract.files import ItemPart, item_file
-from flawsmith.contract.jobs import Item, ItemStatus
+from flawsmith.contract.jobs import Item, ItemStatus, JobKind
+from flawsmith.contract.manifests import AugmentationManifest
 from service.fields import no_query
 from service.files import StoredFile, file_route
 from service.jobs import JobPath, find
@@ -38,7 +39,9 @@ Index = Annotated[int, Path(description="Index of the item in its job, from 0.",
 def get_image(job_id: JobPath, n: Index, tenant: Tenant, has: Has) -> Response:
     """The synthetic image as PNG, or as TIFF if the input was one."""
     item = _finished(has, tenant, job_id, n)
-    source = has.jobs.manifest(tenant, job_id).image
+    manifest = has.jobs.manifest(tenant, job_id)
+    assert isinstance(manifest, AugmentationManifest)
+    source = manifest.image
     tiff = source.source_format == "tiff"
     key = keys.item_image(tenant, job_id, item, source)
     return _file(has, key, job_id, item, "image", item.image_sha256, tiff=tiff)
@@ -92,7 +95,10 @@ def _finished(has: Resources, tenant: str, job_id: str, n: int) -> Item:
     Raises:
         ProblemError: there is no such item, or it has no result (yet).
     """
-    items = find(has, tenant, job_id).items
+    job = find(has, tenant, job_id)
+    if job.kind is not JobKind.AUGMENTATION:
+        raise not_found(f"{job_id} is a {job.kind} and has no items")
+    items = job.items
     if n >= len(items):
         raise not_found(f"{job_id} has {len(items)} items; their index runs from 0 to {len(items) - 1}")
     item = items[n]

@@ -1,4 +1,4 @@
-"""``/v1/jobs``: the work behind augmentations."""
+"""``/v1/jobs``: the work behind augmentations and trainings."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pydantic import Field
 
 from flawsmith.contract import problems
 from flawsmith.contract.base import Schema
-from flawsmith.contract.files import INPUT_FILE, ITEM_PARTS, MASK_FILE
+from flawsmith.contract.files import INPUT_FILE, ITEM_PARTS, MASK_FILE, SHEET_FILE
 from flawsmith.contract.ids import JobId
-from flawsmith.contract.jobs import ItemStatus, Job, JobPage, JobStatus
+from flawsmith.contract.jobs import ItemStatus, Job, JobKind, JobPage, JobStatus
 from service import idempotency
 from service.archives import Archive
 from service.fields import no_query, query, query_parameters
@@ -150,7 +150,7 @@ def get_input(job_id: JobPath, tenant: Tenant, has: Has) -> Response:
 
     Outside the requested mask every item equals it, bit for bit.
     """
-    job = find(has, tenant, job_id)
+    job = _augmentation(has, tenant, job_id)
     return _file(has, keys.job_input(tenant, job_id), job_id, INPUT_FILE, job.input_sha256)
 
 
@@ -165,8 +165,37 @@ def get_input(job_id: JobPath, tenant: Tenant, has: Has) -> Response:
 )
 def get_mask(job_id: JobPath, tenant: Tenant, has: Has) -> Response:
     """The requested mask as understood: 8-bit grey PNG, 255 where the defect may appear, else 0."""
-    job = find(has, tenant, job_id)
+    job = _augmentation(has, tenant, job_id)
     return _file(has, keys.job_mask(tenant, job_id), job_id, MASK_FILE, job.mask_sha256)
+
+
+@file_route(
+    router,
+    "/{job_id}/sheet",
+    operation_id="getJobSheet",
+    summary="Download a training's sheet",
+    dependencies=[Depends(no_query)],
+    openapi_extra={"parameters": FILE_HEADERS},
+    responses=file("image/png") | problem(404, 409, 412, 416),
+)
+def get_sheet(job_id: JobPath, tenant: Tenant, has: Has) -> Response:
+    """A picture of what a training draws so far; it changes while the training goes on."""
+    job = find(has, tenant, job_id)
+    if job.training is None:
+        raise not_found(f"{job_id} is no training and has no sheet")
+    digest = job.training.sheet_sha256
+    if digest is None:
+        raise ProblemError(problems.ITEM_NOT_READY, f"nothing of {job_id} is drawn yet; ask again later")
+    key = keys.training_sheet(tenant, job_id, digest)
+    return StoredFile(
+        has.storage,
+        key,
+        "image/png",
+        etag=digest,
+        name=f"{job_id}-{SHEET_FILE}",
+        sha256=digest,
+        lasting=job.status.is_final,
+    )
 
 
 @file_route(
@@ -180,7 +209,7 @@ def get_mask(job_id: JobPath, tenant: Tenant, has: Has) -> Response:
 )
 def get_archive(job_id: JobPath, tenant: Tenant, has: Has) -> Response:
     """A ZIP of a final job: `job.json`, `input.png`, `mask.png`, and of every item that succeeded its files in
-    `images/`, `masks/` and `previews/`.
+    `images/`, `masks/` and `previews/`; of a training `job.json` and `sheet.png`.
 
     The same job gives the same bytes. It is made while it is sent and offers no ranges.
     """
@@ -197,6 +226,18 @@ def _file(has: Resources, key: str, job_id: str, name: str, sha256: str | None) 
     """A PNG of the job; without a digest (jobs made before they were kept) its name tells it from all others."""
     etag = sha256 or f"{job_id}-{name.removesuffix('.png')}"
     return StoredFile(has.storage, key, "image/png", etag=etag, name=f"{job_id}-{name}", sha256=sha256)
+
+
+def _augmentation(has: Resources, tenant: str, job_id: str) -> Job:
+    """The tenant's augmentation.
+
+    Raises:
+        ProblemError: there is none.
+    """
+    job = find(has, tenant, job_id)
+    if job.kind is not JobKind.AUGMENTATION:
+        raise not_found(f"{job_id} is a {job.kind}, and has no image or mask of its own")
+    return job
 
 
 def find(has: Resources, tenant: str, job_id: str) -> Job:

@@ -15,6 +15,7 @@ from pydantic.json_schema import models_json_schema
 from flawsmith.contract import problems
 from flawsmith.contract.augmentations import AugmentationParameters, AugmentationRequest
 from flawsmith.contract.problems import Problem
+from flawsmith.contract.trainings import TrainingParameters, TrainingRequest
 from service.access import scope_of
 from service.fields import shape
 from service.observation import HEADER
@@ -30,9 +31,10 @@ Flawsmith draws realistic, labelled defects on photos of good parts. Send a phot
 defect type; get the same photo with that defect inside the mask, and a mask of what really changed.
 
 Work runs in the background: `POST /v1/augmentations` answers `202` with the job's address, and
-`GET /v1/jobs/{job_id}` says when its items are there.
+`GET /v1/jobs/{job_id}` says when its items are there. `POST /v1/defect-types` teaches a defect type of your own
+from a few real samples, the same way.
 
-Files never change. `HEAD` is offered wherever `GET` answers a file.
+Files never change, but for the sheet of a training that goes on. `HEAD` is offered wherever `GET` answers a file.
 
 Every refusal is `application/problem+json` (RFC 9457) with a stable `type`, the `field` at fault and a `detail`
 that says what to do. Unknown and repeated fields are refused. Times are RFC 3339 in UTC; ids are opaque.
@@ -95,7 +97,7 @@ def _header_parameter(name: str, description: str) -> dict[str, Any]:
 _FILE_ANSWERS = {
     "ETag": _header("Changes with the content."),
     "Content-Disposition": _header("What the file is called where it is saved."),
-    "Cache-Control": _header("Files never change."),
+    "Cache-Control": _header("Whether the file may change."),
 }
 
 CONDITION_HEADERS = [
@@ -211,6 +213,38 @@ def augmentation_body() -> dict[str, Any]:
     }
 
 
+def training_body() -> dict[str, Any]:
+    """``requestBody`` of a training: a form with ZIPs, or JSON with upload ids."""
+    files = {
+        "samples": {
+            **_BINARY,
+            "description": "One ZIP: MVTec layout, COCO, LabelMe, CVAT, or folders `images/` and `masks/`.",
+        },
+        "normals": {**_BINARY, "description": "One ZIP of photos of good parts."},
+    }
+    form = {
+        "type": "object",
+        "properties": files | {name: shape(TrainingParameters, name) for name in TrainingParameters.model_fields},
+        "required": ["samples", "name"],
+        "additionalProperties": False,
+    }
+    pairs = [{"image": _EXAMPLE_IMAGE, "mask": _EXAMPLE_MASK}]
+    example = {"name": "pitting", "part": "a ground steel spindle", "samples": pairs}
+    return {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": form, "encoding": {"metadata": {"contentType": "application/json"}}},
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/TrainingRequest"},
+                "examples": {
+                    "one pair": {"value": example},
+                    "dry run": {"value": example | {"dry_run": True}},
+                },
+            },
+        },
+    }
+
+
 def install(app: FastAPI) -> None:
     """Make ``app.openapi()`` answer the whole document."""
     generate = app.openapi
@@ -288,7 +322,7 @@ def _with_whole_numbers(value: Any) -> Any:
 def _schemas() -> dict[str, Any]:
     """Schemas that operations name in what they say themselves about bodies and problems."""
     _, definitions = models_json_schema(
-        [(AugmentationRequest, "validation"), (Problem, "serialization")],
+        [(AugmentationRequest, "validation"), (TrainingRequest, "validation"), (Problem, "serialization")],
         ref_template="#/components/schemas/{model}",
     )
     found: dict[str, Any] = definitions["$defs"]

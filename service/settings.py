@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 
 from service.images.limits import Limits
+from service.samples.limits import SampleLimits
 from service.store.access import RateLimit
 from service.store.settings import StoreSettings
 
@@ -39,6 +40,15 @@ class ServiceSettings(StoreSettings):
     max_image_side: Annotated[int, Field(ge=1)] = 16_384
     max_image_pixels: Annotated[int, Field(ge=1)] = 64_000_000
 
+    max_samples: Annotated[int, Field(ge=1)] = 500
+    """Pairs of image and mask that a defect type may be taught from; more are refused."""
+    max_normals: Annotated[int, Field(ge=0)] = 500
+    """Normal images that are taken beside them; of more, as many, evenly spread."""
+    max_samples_bytes: Annotated[int, Field(ge=1)] = 1_000_000_000
+    """Largest ZIP of samples or of normal images, packed and unpacked."""
+    max_samples_pixels: Annotated[int, Field(ge=1)] = 2_000_000_000
+    """Of all images of a training together."""
+
     spool_dir: Path | None = None
     """Where files wait while their request is checked; the system's temporary folder if absent."""
     decode_processes: Annotated[int, Field(ge=1)] = 4
@@ -53,4 +63,14 @@ class ServiceSettings(StoreSettings):
         """What a single image file may be."""
         return Limits(
             max_side=self.max_image_side, max_pixels=self.max_image_pixels, max_bytes=self.max_upload_bytes
+        )
+
+    @property
+    def sample_limits(self) -> SampleLimits:
+        """What a set of samples may be."""
+        return SampleLimits(
+            max_samples=self.max_samples,
+            max_normals=self.max_normals,
+            max_bytes=self.max_samples_bytes,
+            max_pixels=self.max_samples_pixels,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -80,6 +81,39 @@ def find(storage: Storage, tenant: str, upload_id: str) -> UploadRecord | None:
         return UploadRecord.model_validate_json(storage.get(keys.upload_record(tenant, upload_id)))
     except ObjectNotFoundError:
         return None
+
+
+def named(storage: Storage, tenant: str, upload_id: str, field: str) -> UploadRecord:
+    """The upload that a field of a request names.
+
+    Raises:
+        ProblemError: there is none.
+    """
+    record = find(storage, tenant, upload_id)
+    if record is None:
+        raise _unknown(upload_id, field)
+    return record
+
+
+def fetch(storage: Storage, tenant: str, record: UploadRecord, path: Path, field: str) -> None:
+    """Copy an upload's canonical image to ``path``.
+
+    Raises:
+        ProblemError: it was deleted meanwhile.
+    """
+    try:
+        with storage.open(keys.upload_canonical(tenant, record.id)) as source, path.open("wb") as target:
+            shutil.copyfileobj(source, target)
+    except ObjectNotFoundError as error:
+        raise _unknown(record.id, field) from error
+
+
+def _unknown(upload_id: str, field: str) -> ProblemError:
+    return ProblemError(
+        problems.UNKNOWN_UPLOAD,
+        f"{field} names no upload of yours: {upload_id}; send the file to POST /v1/uploads first",
+        field=field,
+    )
 
 
 async def _read(request: Request, folder: Path, limit: int) -> SpooledFile:

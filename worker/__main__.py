@@ -25,14 +25,19 @@ from worker.memory import device_memory
 from worker.models import Models
 from worker.settings import WorkerSettings
 from worker.shards import Shards
+from worker.trainings import Teach, Trainings
 
 _log = logging.getLogger("worker")
 
 _RETRY_S = 2.0
 
 
-def main() -> int:
-    """Load the models, then work until asked to stop; the exit status."""
+def main(teach: Teach | None = None) -> int:
+    """Load the models, then work until asked to stop; the exit status.
+
+    Args:
+        teach: begins a training; without it trainings fail.
+    """
     settings = WorkerSettings()
     logs.configure("worker", settings)
     traces.configure("worker")
@@ -41,7 +46,7 @@ def main() -> int:
         # Until the worker hears signals itself. Without a handler the first process of a container hears none.
         signal.signal(number, lambda number, frame: sys.exit(128 + number))
     storage = open_storage(settings)
-    models = Models(settings)
+    models = Models(settings, storage)
     models.warm_up()
     _publish(models, storage)
     redis = connect_redis(settings, blocking_s=DEQUEUE_S)
@@ -63,7 +68,8 @@ def main() -> int:
         worker.stop()
 
     jobs = Jobs(redis, storage, settings, on_final=partial(count_final, metrics))
-    shards.install(Shards(jobs, storage, models, worker.stopping, on_device_lost, metrics))
+    trainings = Trainings(jobs, storage, models, teach, settings.training_slice_s) if teach else None
+    shards.install(Shards(jobs, storage, models, worker.stopping, on_device_lost, metrics, trainings))
     worker.run()
     metrics.close()
     traces.close()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flawsmith.contract.jobs import Item, ItemStatus, Measures, RegionMeasures, Scores
-from flawsmith.contract.manifests import RequestManifest
+from flawsmith.contract.manifests import AugmentationManifest
 from models.adapters import Adapter
 from models.items import ItemRequest, ItemResult
 from models.measures import RegionMeasures as ModelRegion
@@ -21,7 +21,7 @@ from worker.preview import preview_png
 
 
 def item_request(
-    manifest: RequestManifest, index: int, image: CanonicalImage, mask: NDArray[np.bool_], adapter: Adapter
+    manifest: AugmentationManifest, index: int, image: CanonicalImage, mask: NDArray[np.bool_], adapter: Adapter
 ) -> ItemRequest:
     """What to ask the models for one item."""
     wanted = manifest.augmentation
@@ -45,7 +45,7 @@ def item_request(
 
 def store_item(
     storage: Storage,
-    manifest: RequestManifest,
+    manifest: AugmentationManifest,
     request: ItemRequest,
     source: CanonicalImage,
     result: ItemResult,

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import logging
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 
 from flawsmith.contract.base import FORMAT_VERSION
-from flawsmith.contract.defect_types import DefectTypeDefaults, DefectTypeRecord
+from flawsmith.contract.defect_types import DefectTypeDefaults, DefectTypeRecord, Start
 from flawsmith.contract.ids import BUILTIN_TENANT
-from models.adapters import Adapter
-from models.backbone import BUNDLED, Backbone
+from models.adapters import Adapter, Card
+from models.backbone import BUNDLED, Backbone, BackboneError
 from models.generation import Generator
 from models.items import ItemRequest
+from models.samples import Exemplar, exemplars_from_bytes
+from service.store import keys
+from service.store.settings import named_backbones
+from service.store.storage import ObjectNotFoundError, Storage
 from worker.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
 
 _WARM_STEPS = 4
+_KEPT_ADAPTERS = 32
+_KEPT_EXEMPLARS = 32
+
+Value = TypeVar("Value")
 
 _NO_MEMORY = ("out of memory", "_STATUS_ALLOC_FAILED", "can't allocate memory")
 """How CUDA, its libraries and torch's allocator of the CPU say so where the error has no class of its own."""
@@ -29,6 +41,24 @@ _NO_MEMORY = ("out of memory", "_STATUS_ALLOC_FAILED", "can't allocate memory")
 
 class ModelMissingError(Exception):
     """A job needs a defect type or a backbone that this worker does not have."""
+
+
+class Kept(Generic[Value]):
+    """The last ``size`` values that were asked for, by digest."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values: OrderedDict[str, Value] = OrderedDict()
+
+    def get(self, digest: str, read: Callable[[], Value]) -> Value:
+        """The value, read if it is not kept."""
+        if digest not in self._values:
+            value = read()
+            while len(self._values) >= self._size:
+                self._values.popitem(last=False)
+            self._values[digest] = value
+        self._values.move_to_end(digest)
+        return self._values[digest]
 
 
 class Models:
@@ -39,8 +69,11 @@ class Models:
         batch_shape: rows of every model call; it falls when memory runs out.
     """
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, storage: Storage | None = None) -> None:
         """Load the default backbone.
+
+        Args:
+            storage: holds what tenants have taught; without it there are bundled defect types alone.
 
         Raises:
             BackboneError: it cannot be loaded.
@@ -51,18 +84,36 @@ class Models:
         self.device = torch.device(_device(settings.device))
         self.batch_shape = settings.batch_shape or (8 if self.device.type == "cuda" else 1)
         self._dtype: torch.dtype = getattr(torch, settings.dtype)
+        self._storage = storage
+        bundled = {folder.name: folder.name for folder in BUNDLED.iterdir() if folder.is_dir()}
+        self._sources = bundled | named_backbones((*settings.backbones, settings.backbone))
+        self._taught: Kept[Adapter] = Kept(_KEPT_ADAPTERS)
+        self._exemplars: Kept[list[Exemplar]] = Kept(_KEPT_EXEMPLARS)
         self._generators: dict[str, Generator] = {}
         self._adapters: dict[str, dict[tuple[str, int], Adapter]] = {}
         self.default = self._load(settings.backbone)
 
+    def backbone(self, name: str | None = None) -> Backbone:
+        """A backbone, which is loaded if need be; the default one if none is named.
+
+        Raises:
+            BackboneError: there is no such backbone, or it cannot be loaded.
+        """
+        return self.generator(name or self.default).backbone
+
     def generator(self, backbone: str) -> Generator:
-        """The generator on a backbone, which is loaded if need be.
+        """The generator on a backbone, which is loaded if need be: a bundled one, or one of the settings.
 
         Raises:
             BackboneError: there is no such backbone, or it cannot be loaded.
         """
         if backbone not in self._generators:
-            self._load(backbone)
+            if backbone not in self._sources:
+                known = ", ".join(sorted(self._sources))
+                raise BackboneError(
+                    f"this worker has no backbone {backbone}, but {known}; others can be named in the settings"
+                )
+            self._load(self._sources[backbone])
         return self._generators[backbone]
 
     def adapter(self, record: DefectTypeRecord) -> Adapter:
@@ -70,9 +121,15 @@ class Models:
 
         Raises:
             BackboneError: its backbone cannot be loaded.
-            ModelMissingError: it did not come with its backbone, or is not the one that was published.
+            AdapterError: what was taught is none, or was taught on another backbone.
+            ModelMissingError: it is not there, or is not the one that was published.
+            StorageError: it cannot be read.
         """
-        self.generator(record.backbone)
+        backbone = self.backbone(record.backbone)
+        if record.tenant != BUILTIN_TENANT:
+            taught = self._taught.get(record.adapter_sha256, lambda: self._read_adapter(record))
+            taught.check(backbone)
+            return taught
         adapter = self._adapters[record.backbone].get((record.name, record.version))
         if adapter is None or adapter.sha256 != record.adapter_sha256:
             raise ModelMissingError(
@@ -80,6 +137,41 @@ class Models:
                 f"({record.adapter_sha256}); run API and workers in the same version"
             )
         return adapter
+
+    def exemplars(self, record: DefectTypeRecord) -> list[Exemplar]:
+        """Real defects that this version of a defect type keeps of its samples; none where it has none.
+
+        Raises:
+            ModelMissingError: they are not there, or are not those that were published.
+            StorageError: they cannot be read.
+        """
+        digest = record.exemplars_sha256
+        if digest is None:
+            return []
+
+        def read() -> list[Exemplar]:
+            key = keys.defect_type_exemplars(record.tenant, record.name, record.version)
+            return exemplars_from_bytes(self._published(record, key, digest))
+
+        return self._exemplars.get(digest, read)
+
+    def _read_adapter(self, record: DefectTypeRecord) -> Adapter:
+        key = keys.defect_type_adapter(record.tenant, record.name, record.version)
+        data = self._published(record, key, record.adapter_sha256)
+        return Adapter.from_bytes(data, f"{record.name}@{record.version}")
+
+    def _published(self, record: DefectTypeRecord, key: str, digest: str) -> bytes:
+        """A file of a version out of storage, as it was published."""
+        what = f"{record.name}@{record.version}"
+        if self._storage is None:
+            raise ModelMissingError(f"this worker has no storage to read {what} from")
+        try:
+            data = self._storage.get(key)
+        except ObjectNotFoundError as error:
+            raise ModelMissingError(f"a file of {what} is gone: the version was deleted") from error
+        if f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
+            raise ModelMissingError(f"a file of {what} is not what was published ({digest}); teach it again")
+        return data
 
     def bundled_types(self) -> list[DefectTypeRecord]:
         """The defect types that came with the default backbone, as the registry keeps them."""
@@ -94,15 +186,8 @@ class Models:
                 backbone=backbone.name,
                 backbone_digest=backbone.digest,
                 adapter_sha256=adapter.sha256,
-                start="sketch" if adapter.card.sketch else "noise",
-                defaults=DefectTypeDefaults(
-                    severity=adapter.card.severity,
-                    guidance=adapter.card.guidance,
-                    steps=adapter.card.steps,
-                    seed_share=adapter.card.seed_share,
-                    min_quality=adapter.card.min_quality,
-                    part=adapter.card.part,
-                ),
+                start=start_of(adapter.card),
+                defaults=defaults_of(adapter.card),
             )
             for adapter in self._adapters[self.default].values()
         ]
@@ -151,6 +236,25 @@ class Models:
         self._generators[backbone.name] = Generator(backbone, batch_shape=self.batch_shape)
         _log.info("backbone %s on %s with %d defect types", backbone.name, self.device, len(adapters))
         return backbone.name
+
+
+def start_of(card: Card) -> Start:
+    """What drawings of a type with this card begin on."""
+    if card.exemplars > 0:
+        return "exemplar"
+    return "sketch" if card.sketch else "noise"
+
+
+def defaults_of(card: Card) -> DefectTypeDefaults:
+    """What a request that names nothing else gets."""
+    return DefectTypeDefaults(
+        severity=card.severity,
+        guidance=card.guidance,
+        steps=card.steps,
+        seed_share=card.seed_share,
+        min_quality=card.min_quality,
+        part=card.part,
+    )
 
 
 def _device(wanted: str) -> str:

@@ -23,6 +23,9 @@ class WorkerSettings(StoreSettings):
     threads: Annotated[int, Field(ge=1)] | None = None
     """CPU threads of the models; as many as torch likes if absent."""
 
+    training_slice_s: Annotated[float, Field(gt=0)] = 10.0
+    """How long a training is worked on before other work has its turn."""
+
     worker_ttl_s: Annotated[int, Field(ge=2)] = 20
     """Without a heartbeat for so long a worker counts as dead, and its shard is given to another."""
     heartbeat_interval_s: Annotated[float, Field(gt=0)] = 4.0

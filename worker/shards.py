@@ -19,7 +19,7 @@ from rq.timeouts import BaseTimeoutException
 
 from flawsmith.contract.base import UnknownFormatVersionError
 from flawsmith.contract.jobs import Failure, Item, ItemStatus
-from flawsmith.contract.manifests import RequestManifest
+from flawsmith.contract.manifests import AugmentationManifest, TrainingManifest
 from models.items import ItemRequest, ItemResult
 from service.images.canonical import CanonicalImage
 from service.images.decoding import read_canonical
@@ -32,9 +32,11 @@ from service.store.storage import Storage, StorageError, StorageUnavailableError
 from service.telemetry import catalog, context, traces
 from service.telemetry.jobs import count_item
 from service.telemetry.metrics import Metrics
+from worker import trainings
 from worker.items import item_request, store_item
 from worker.models import ModelMissingError, Models, is_device_lost, is_out_of_memory
 from worker.steps import JobCanceledError, Steps, StoppingError
+from worker.trainings import Trainings, Turn
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ class Shards:
         stopping: whether the worker is to stop; asked at each denoising step.
         device_lost: called when the device is of no more use to this process.
         metrics: where work is counted.
+        trainings: works on slices of trainings; without it they fail.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Shards:
         stopping: Callable[[], bool],
         device_lost: Callable[[], None],
         metrics: Metrics | None = None,
+        trainings: Trainings | None = None,
     ) -> None:
         self._jobs = jobs
         self._storage = storage
@@ -80,10 +84,13 @@ class Shards:
         self._stopping = stopping
         self._device_lost = device_lost
         self._metrics = metrics or Metrics(None)
+        self._trainings = trainings
         self._outages = 0
 
     def run(self, tenant: str, job_id: str, shard: int) -> Retry | None:
         """Work on a shard; a `Retry` asks RQ to deliver it again without an attempt being held against it.
+
+        A slice of a training that goes on asks for the next one behind all other work.
 
         Raises:
             ShardTakenError: the shard is another worker's by now.
@@ -95,7 +102,7 @@ class Shards:
         outcome = "done"
         try:
             state = self._jobs.begin_shard(tenant, job_id, shard)
-            self._run(_Shard(tenant, job_id, shard, state))
+            again = self._run(_Shard(tenant, job_id, shard, state))
         except StoppingError:
             outcome = "stopped"
             self._give_back(tenant, job_id, shard, state, "the worker stops")
@@ -128,16 +135,16 @@ class Shards:
             self._metrics.count(catalog.SHARDS, outcome=outcome)
             self._metrics.observe(catalog.SHARD_RUN, time.monotonic() - began)
         self._outages = 0
-        return None
+        return again
 
-    def _run(self, shard: _Shard) -> None:
+    def _run(self, shard: _Shard) -> Retry | None:
         if shard.state.final:
             # An attempt before may have stored something after the end, and died.
             self._jobs.sweep(shard.tenant, shard.job_id)
-            return
-        if shard.state.attempt > 1:
-            self._metrics.count(catalog.SHARD_RETRIES)
+            return None
         manifest = shard.state.manifest
+        if shard.state.attempt > 1 and not (isinstance(manifest, TrainingManifest) and not shard.state.failures):
+            self._metrics.count(catalog.SHARD_RETRIES)
         context.bind(request_id=manifest.request_id if manifest else None)
         with traces.span(
             "shard",
@@ -148,18 +155,60 @@ class Shards:
             attempt=shard.state.attempt,
         ) as span:
             context.bind(trace_id=span.trace_id)
-            self._work(shard)
+            return self._work(shard)
 
-    def _work(self, shard: _Shard) -> None:
+    def _work(self, shard: _Shard) -> Retry | None:
         started = time.monotonic()
         with suppress(JobCanceledError):
-            if shard.state.exhausted:
+            if isinstance(shard.state.manifest, TrainingManifest):
+                if not self._teach(shard, shard.state.manifest):
+                    self._jobs.forgive_attempts(shard.tenant, shard.job_id, shard.number, shard.state.attempt)
+                    return RETRY_LAST
+            elif shard.state.exhausted:
                 self._draw_singly(shard)
             elif not shard.state.canceled:
                 self._draw(shard)
                 _log.info("shard %d of %s took %.1f s", shard.number, shard.job_id, time.monotonic() - started)
+        if self._trainings is not None:
+            self._trainings.forget(shard.job_id)
         if not self._jobs.finish_shard(shard.tenant, shard.job_id, shard.number):
             raise ShardForgottenError
+        return None
+
+    def _teach(self, shard: _Shard, manifest: TrainingManifest) -> bool:
+        """Work on a slice of a training; whether the training has an outcome now."""
+        outcome = self._jobs.finished_item(shard.tenant, shard.job_id, 0)
+        if outcome is None and self._trainings is None:
+            outcome = trainings.failed(manifest, "training-failed", "this worker cannot teach; start one that can")
+        elif outcome is None and shard.state.exhausted:
+            detail = f"the worker died or failed {shard.state.failures} times in this part of the training"
+            if shard.state.last_error:
+                detail += f"; the last error was: {shard.state.last_error}"
+            outcome = trainings.failed(manifest, "training-failed", detail)
+        elif outcome is None:
+            outcome = self._slice(shard, manifest)
+        if outcome is None:
+            return False
+        self._check_held(shard.tenant, shard.job_id, shard.number, shard.state)
+        if not self._jobs.finish_item(shard.tenant, shard.job_id, outcome):
+            self._jobs.sweep(shard.tenant, shard.job_id)
+        return True
+
+    def _slice(self, shard: _Shard, manifest: TrainingManifest) -> Item | None:
+        assert self._trainings is not None
+        steps = Steps(self._jobs, shard.tenant, shard.job_id, self._stopping, 1, self._metrics)
+
+        def check_held() -> None:
+            self._check_held(shard.tenant, shard.job_id, shard.number, shard.state)
+
+        try:
+            return self._trainings.work(Turn(manifest, steps, check_held))
+        except Exception as error:
+            if is_out_of_memory(error):
+                self._metrics.count(catalog.OUT_OF_MEMORY)
+            if not isinstance(error, (StoppingError, JobCanceledError)):
+                self._trainings.forget(shard.job_id)
+            raise
 
     def _draw(self, shard: _Shard) -> None:
         """Draw the items that storage does not have yet."""
@@ -206,7 +255,7 @@ class Shards:
         if last_error := last_error or shard.state.last_error:
             detail += f"; the last error was: {last_error}"
         assert shard.state.manifest is not None
-        seed = shard.state.manifest.augmentation.seed
+        seed = shard.state.manifest.seed
         for index in indices:
             _log.error("item %d of %s is given up: %s", index, shard.job_id, detail)
             item = Item(index=index, status=ItemStatus.FAILED, seed=seed, error=Failure(code=code, detail=detail))
@@ -226,6 +275,7 @@ class Shards:
     def _material(self, shard: _Shard) -> _Material:
         """All that the items of a shard have in common."""
         manifest = self._jobs.manifest(shard.tenant, shard.job_id)
+        assert isinstance(manifest, AugmentationManifest)
         wanted = manifest.augmentation
         record = self._registry.get(wanted.defect_type_tenant, wanted.defect_type, wanted.defect_type_version)
         if record is None:
@@ -377,7 +427,7 @@ class _Shard:
 class _Material:
     """What the items of a shard have in common."""
 
-    manifest: RequestManifest
+    manifest: AugmentationManifest
     backbone: str
     image: CanonicalImage
     request: Callable[[int], ItemRequest]

@@ -62,11 +62,17 @@ class Steps:
             if before is not None:  # ahead of the first one images are prepared
                 self._metrics.observe(catalog.STEP, now - before)
             before = now
-            self._step((first + count * done / max(total, 1)) / self._items)
+            self.take((first + count * done / max(total, 1)) / self._items)
 
         return on_step
 
-    def _step(self, share: float) -> None:
+    def take(self, share: float) -> None:
+        """Show that ``share`` of the shard is done, 0–1, and hear whether to stop.
+
+        Raises:
+            StoppingError: the worker is to stop.
+            JobCanceledError: the job was canceled, or has ended otherwise.
+        """
         if self._stopping():
             raise StoppingError
         now = time.monotonic()

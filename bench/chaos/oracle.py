@@ -17,7 +17,7 @@ import httpx
 from bench.chaos.ledger import TOKEN, Ledger, Submission
 from bench.chaos.stack import Stack
 from flawsmith.contract.jobs import Item, ItemStatus, Job, JobStatus
-from flawsmith.contract.manifests import RequestManifest, ResultManifest
+from flawsmith.contract.manifests import AugmentationManifest, ResultManifest
 from service.images.canonical import pixels_sha256
 from service.images.decoding import read_canonical
 from service.store.queue import QUEUE_NAME
@@ -120,8 +120,8 @@ class Oracle:
                 owners.setdefault(str(token), []).append(job_id)
         return owners
 
-    def _request(self, job_id: str) -> RequestManifest:
-        return RequestManifest.model_validate_json(self._stack.storage.get(f"{_JOBS}{job_id}/request.json"))
+    def _request(self, job_id: str) -> AugmentationManifest:
+        return AugmentationManifest.model_validate_json(self._stack.storage.get(f"{_JOBS}{job_id}/request.json"))
 
     # What was promised
 

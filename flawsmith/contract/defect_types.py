@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from flawsmith.contract.base import Answer, FormatVersion, Schema
+from flawsmith.contract.ids import JobId
 
 Start = Literal["noise", "sketch", "exemplar"]
 """What the inside of a drawing begins on."""
@@ -63,6 +64,8 @@ class DefectTypeRecord(Schema):
     draws_masks: bool = False
     """Whether it has a mask distribution, so that a request needs no mask."""
     created_at: datetime | None = None
+    job_id: JobId | None = None
+    """The training that made it; None for what came otherwise."""
     card: DefectTypeCard | None = None
     """None for bundled types."""
     defaults: DefectTypeDefaults

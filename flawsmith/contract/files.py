@@ -10,6 +10,8 @@ ITEM_PARTS: tuple[ItemPart, ...] = ("image", "mask", "preview")
 JOB_FILE = "job.json"
 INPUT_FILE = "input.png"
 MASK_FILE = "mask.png"
+SHEET_FILE = "sheet.png"
+SAMPLES_FILE = "samples.json"
 
 
 def item_file(index: int, part: ItemPart, *, tiff: bool = False) -> str:

@@ -9,10 +9,12 @@ from typing import Annotated
 from pydantic import Field, JsonValue
 
 from flawsmith.contract.base import Answer
+from flawsmith.contract.trainings import TrainingState
 
 
 class JobKind(StrEnum):
     AUGMENTATION = "augmentation"
+    TRAINING = "training"
 
 
 class JobStatus(StrEnum):
@@ -121,7 +123,7 @@ class Item(Answer):
 
 
 class Job(Answer):
-    """The work behind an augmentation."""
+    """The work behind an augmentation or a training."""
 
     id: str
     kind: JobKind
@@ -143,7 +145,10 @@ class Job(Answer):
     """Digest of the file at ``/v1/jobs/{id}/input``; None for jobs made before digests were kept."""
     mask_sha256: str | None = None
     """Digest of the file at ``/v1/jobs/{id}/mask``."""
+    training: TrainingState | None = None
+    """How far a training is; None for other jobs."""
     items: list[Item] = Field(default_factory=list)
+    """What an augmentation makes; a training has none."""
 
 
 class JobPage(Answer):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from datetime import datetime
+from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, TypeAdapter
 
 from flawsmith.contract.base import FormatVersion, Schema
 from flawsmith.contract.ids import JobId
 from flawsmith.contract.jobs import Counts, Failure, Item, JobKind, JobStatus
+from flawsmith.contract.trainings import ResolvedTraining, TrainingState
 from flawsmith.contract.uploads import ImageInfo
 
 
@@ -41,26 +44,94 @@ class IdempotencyRecord(Schema):
 
 
 class RequestManifest(Schema):
-    """Written to storage before the job is queued and before the 202."""
+    """Written to storage before the job is queued and before the 202; each kind of job adds what it needs."""
 
     format_version: FormatVersion
     tenant: str
     job_id: JobId
     kind: JobKind
     created_at: datetime
-    augmentation: ResolvedAugmentation
-    image: ImageInfo
-    shard_size: int = Field(ge=1)
-    """Items in one RQ job; fixed here so that a retry cuts the same shards."""
-    input_sha256: str | None = None
-    mask_sha256: str | None = None
-    """Digests of the files beside this manifest."""
     idempotency: IdempotencyRecord | None = None
     request_id: str | None = None
     """Of the HTTP request that made the job, for the logs."""
     traceparent: str | None = None
     """W3C trace context of that request, where traces are kept."""
     warnings: list[str] = Field(default_factory=list)
+    shard_size: int = Field(ge=1)
+    """Items in one RQ job; fixed here so that a retry cuts the same shards."""
+
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """How many items the job has."""
+
+    @property
+    @abstractmethod
+    def seed(self) -> int:
+        """Of all its items."""
+
+    @abstractmethod
+    def shown(self) -> dict[str, JsonValue]:
+        """The parameters as understood, as the API shows them."""
+
+
+class AugmentationManifest(RequestManifest):
+    """An augmentation; image and mask lie beside it."""
+
+    kind: Literal[JobKind.AUGMENTATION] = JobKind.AUGMENTATION
+    augmentation: ResolvedAugmentation
+    image: ImageInfo
+    input_sha256: str | None = None
+    mask_sha256: str | None = None
+    """Digests of the files beside this manifest."""
+
+    @property
+    def count(self) -> int:
+        return self.augmentation.count
+
+    @property
+    def seed(self) -> int:
+        return self.augmentation.seed
+
+    def shown(self) -> dict[str, JsonValue]:
+        return self.augmentation.model_dump(mode="json", exclude={"defect_type_tenant"})
+
+
+class TrainingManifest(RequestManifest):
+    """A training; the samples lie beside it, and what they are in ``samples.json``.
+
+    Its only item is the version that it makes, which is never shown as one. A slice of the training is a run of
+    its only shard, which goes back to the end of the queue until the version is there.
+    """
+
+    kind: Literal[JobKind.TRAINING] = JobKind.TRAINING
+    training: ResolvedTraining
+    shard_size: int = Field(default=1, ge=1)
+
+    @property
+    def count(self) -> int:
+        return 1
+
+    @property
+    def seed(self) -> int:
+        return self.training.seed
+
+    def shown(self) -> dict[str, JsonValue]:
+        return self.training.model_dump(mode="json")
+
+
+_AnyRequest = TypeAdapter[AugmentationManifest | TrainingManifest](
+    Annotated[AugmentationManifest | TrainingManifest, Field(discriminator="kind")]
+)
+
+
+def read_request(data: bytes) -> AugmentationManifest | TrainingManifest:
+    """The request manifest in ``data``, whatever the kind of its job.
+
+    Raises:
+        pydantic.ValidationError: it is of an unknown kind or format version, or broken.
+    """
+    return _AnyRequest.validate_json(data)
 
 
 class ResultManifest(Schema):
@@ -78,3 +149,5 @@ class ResultManifest(Schema):
     error: Failure | None = None
     warnings: list[str] = Field(default_factory=list)
     items: list[Item]
+    training: TrainingState | None = None
+    """How far a training came; None for other jobs."""

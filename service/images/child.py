@@ -1,9 +1,9 @@
-"""The decoding process: ``python -m service.images.child REQUEST.json``.
+"""The decoding process: ``python -m service.images.child REQUESTS.json``.
 
-It reads the headers, says on standard output how many bytes it needs, waits on standard input for leave,
-decodes, and leaves PNG files beside the request. Each line of output is a JSON object with one key: ``field``
-(the file that is looked at from here on), ``bytes_needed``, ``error`` (what is wrong with that file) or
-``done`` (the result).
+For one request after the other it reads the headers, says on standard output how many bytes it needs, waits on
+standard input for leave, decodes, and leaves PNG files in the request's folder. Each line of output is a JSON
+object with one key: ``field`` (the file that is looked at from here on), ``bytes_needed``, ``error`` (what is
+wrong with that file, which ends the process) or ``done`` (the result of one request).
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from flawsmith.contract.uploads import ImageInfo
 from service.images.decoding import decode_source, open_source
 from service.images.encoding import encode_mask_png, encode_png
-from service.images.errors import ImageError
+from service.images.errors import EmptyMaskError, ImageError
 from service.images.limits import Limits
 from service.images.masks import binarise_mask, check_mask
 from service.images.source import Source
@@ -68,9 +70,10 @@ def say(**message: Any) -> None:
     sys.stdout.flush()
 
 
-def admit(request: dict[str, Any], folder: Path) -> dict[str, Any]:
+def admit(request: dict[str, Any]) -> dict[str, Any]:
     """Decode what the request names and return the result, after leave was given."""
     limits = Limits(**request["limits"])
+    folder = Path(request["folder"])
     unbounded = replace(limits, max_bytes=2**62)  # a canonical PNG may be larger than the file that it came from
     sources: dict[str, Source] = {}
     file_bytes = 0
@@ -105,7 +108,12 @@ def admit(request: dict[str, Any], folder: Path) -> dict[str, Any]:
         upload = decode_source(sources.pop("mask"))
         if request["mask_lossy"] is not None:
             upload.info.lossy = request["mask_lossy"]
-        mask, warnings = binarise_mask(upload)
+        try:
+            mask, warnings = binarise_mask(upload)
+        except EmptyMaskError:
+            if not request["mask_may_be_empty"]:
+                raise
+            mask, warnings = np.zeros(upload.pixels.shape[:2], np.bool_), []
         if info is not None:
             check_mask(mask, info)
         (folder / MASK_PNG).write_bytes(encode_mask_png(mask))
@@ -115,12 +123,12 @@ def admit(request: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    request_path = Path(sys.argv[1])
-    request = json.loads(request_path.read_text(encoding="utf-8"))
+    requests = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     logging.disable()
-    limit_time(request["timeout_s"])
+    limit_time(sum(request["timeout_s"] for request in requests))
     try:
-        say(done=admit(request, request_path.parent))
+        for request in requests:
+            say(done=admit(request))
     except ImageError as error:
         say(error=error.detail)
     except MemoryError:

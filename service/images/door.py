@@ -12,8 +12,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 _PASSED_ON = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TEMP", "LANG")
 """Environment variables that the decoding process gets; the service's secrets are not among them."""
 _RETRY_AFTER_S = 2
+_LOOK_AGAIN_S = 0.1
+"""For memory that others give back."""
 _NICENESS = 10
 """Of the decoding process over the service's own: whoever only asks does not wait for those who send."""
 
@@ -46,6 +48,35 @@ class Admitted:
     """Number of pixels set in the mask."""
     warnings: list[str]
     """Of both files, each beginning with the file it speaks of: ``image: …`` or ``mask: …``."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """One of several that come to the door together: an image, a mask, or both, on disk."""
+
+    image: Path | None
+    """A file as it was sent."""
+    mask: Path | None
+    """A file as it was sent, or the canonical PNG of an earlier upload."""
+    image_info: ImageInfo | None = None
+    """To hold a mask against an image that was admitted before; ``image`` is then None."""
+    mask_lossy: bool | None = None
+    """Given for the canonical PNG of an earlier upload: whether that was compressed with loss."""
+
+
+@dataclass(frozen=True)
+class AdmittedFiles:
+    """What became of a `Caller`, on disk."""
+
+    image: Path | None
+    """The canonical PNG; None if only a mask was given."""
+    info: ImageInfo | None
+    mask: Path | None
+    """The mask as 8-bit grey PNG, 0 or 255."""
+    mask_pixels: int | None
+    """Number of pixels set in the mask; it may be 0."""
+    warnings: list[str]
+    """As those of `Admitted`."""
 
 
 class Door:
@@ -102,18 +133,17 @@ class Door:
         png = mask_png = None
         async with self._private_folder() as folder:
             if mask is not None or image_info is None:
-                request = {
-                    "image": None if image_info else await _as_file(image, folder / "sent-image"),
-                    "mask": await _as_file(mask, folder / "sent-mask"),
-                    "image_info": image_info.model_dump(mode="json") if image_info else None,
-                    "mask_lossy": mask_lossy,
-                    "limits": asdict(self.limits),
-                    "timeout_s": self.timeout_s,
-                }
-                request_path = folder / "request.json"
-                request_path.write_text(json.dumps(request), encoding="utf-8")
-                async with self._turn():
-                    done = await self._decode(request_path)
+                caller = Caller(
+                    None if image_info else await _as_file(image, folder / "sent-image"),
+                    await _as_file(mask, folder / "sent-mask"),
+                    image_info,
+                    mask_lossy,
+                )
+                async with (
+                    self._turn(),
+                    aclosing(self._decode([self._request(caller, folder)], folder)) as results,
+                ):
+                    done = await anext(results)
             if image_info is not None:
                 png = await asyncio.to_thread(image.read_bytes) if isinstance(image, Path) else image
             elif image is not None:
@@ -126,34 +156,101 @@ class Door:
             info=info,
             mask_png=mask_png,
             mask_pixels=done.get("mask_pixels"),
-            warnings=[f"image: {text}" for text in (info.warnings if info else [])]
-            + [f"mask: {text}" for text in done.get("mask_warnings", [])],
+            warnings=_warnings(info, done),
         )
 
-    async def _decode(self, request_path: Path) -> dict[str, Any]:
-        """Run one decoding process; its result."""
-        field: Field | None = None
-        reserved = 0
-        errors = request_path.parent / "errors.txt"
+    async def admit_several(
+        self, callers: Sequence[Caller], folders: Sequence[Path]
+    ) -> AsyncGenerator[AdmittedFiles, None]:
+        """Decode the files of several callers in one process, one after the other; their masks may be empty.
+
+        Args:
+            callers: each with an image, a mask, or both.
+            folders: as many, for what becomes of each: ``image.png`` and ``mask.png``.
+
+        Yields:
+            What became of each, in order.
+
+        Raises:
+            ImageError: a file of the next in order cannot be used, ``field`` says which; that ends the admission.
+            DoorBusyError: no room came free in time.
+            DoorError: the decoding process failed by a fault of ours.
+        """
+        if any(caller.image is None and caller.mask is None for caller in callers):
+            raise ValueError("nothing to admit: give an image, a mask or both")
+        several = [
+            self._request(caller, folder, mask_may_be_empty=True)
+            for caller, folder in zip(callers, folders, strict=True)
+        ]
+        async with (
+            self._private_folder() as private,
+            self._turn(),
+            aclosing(self._decode(several, private, patience_s=self.timeout_s)) as results,
+        ):
+            for caller, folder in zip(callers, folders, strict=True):
+                done = await anext(results)
+                info = ImageInfo.model_validate(done["info"]) if "info" in done else caller.image_info
+                yield AdmittedFiles(
+                    image=None if caller.image is None else folder / "image.png",
+                    info=info,
+                    mask=None if caller.mask is None else folder / "mask.png",
+                    mask_pixels=done.get("mask_pixels"),
+                    warnings=_warnings(info, done),
+                )
+
+    def _request(self, caller: Caller, folder: Path, *, mask_may_be_empty: bool = False) -> dict[str, Any]:
+        return {
+            "folder": str(folder.resolve()),
+            "image": None if caller.image is None else str(caller.image.resolve()),
+            "mask": None if caller.mask is None else str(caller.mask.resolve()),
+            "image_info": caller.image_info.model_dump(mode="json") if caller.image_info else None,
+            "mask_lossy": caller.mask_lossy,
+            "mask_may_be_empty": mask_may_be_empty,
+            "limits": asdict(self.limits),
+            "timeout_s": self.timeout_s,
+        }
+
+    async def _decode(
+        self, requests: list[dict[str, Any]], folder: Path, patience_s: float = 0.0
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Run one decoding process over ``requests``, with its own files in ``folder``; their results in order.
+
+        Each of them may wait ``patience_s`` for memory before the door is called busy.
+        """
+        path = folder / "requests.json"
+        await asyncio.to_thread(path.write_text, json.dumps(requests), encoding="utf-8")
+        errors = folder / "errors.txt"
         with errors.open("wb") as stderr:
             child = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "service.images.child", str(request_path)),
+                *(sys.executable, "-P", "-m", "service.images.child", str(path)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=stderr,
                 env=_environment(),
             )
         _yield_to_service(child)
+        try:
+            for _ in requests:
+                yield await self._result(child, errors, patience_s)
+        finally:
+            await _end(child)
+
+    async def _result(self, child: asyncio.subprocess.Process, errors: Path, patience_s: float) -> dict[str, Any]:
+        """What a decoding process says of its next request."""
         assert child.stdin is not None
         assert child.stdout is not None
+        field: Field | None = None
+        reserved = 0
         try:
-            async with asyncio.timeout(self.timeout_s):
+            async with asyncio.timeout(self.timeout_s) as deadline:
                 while line := await child.stdout.readline():
                     message = json.loads(line)
                     if "field" in message:
                         field = message["field"]
                     elif "bytes_needed" in message:
-                        reserved = self._reserve(message["bytes_needed"], field)
+                        deadline.reschedule(None)
+                        reserved = await self._reserve(message["bytes_needed"], field, patience_s)
+                        deadline.reschedule(asyncio.get_running_loop().time() + self.timeout_s)
                         child.stdin.write(b"go\n")
                     elif "error" in message:
                         raise ImageError(message["error"], field)
@@ -165,21 +262,23 @@ class Door:
             raise ImageError(f"Decoding took longer than {self.timeout_s:g} s. {_ANOTHER_WAY}", field) from None
         finally:
             self._reserved -= reserved
-            await _end(child)
         if status < 0:
             raise ImageError(f"Decoding the file broke the decoder (signal {-status}). {_ANOTHER_WAY}", field)
         tail = errors.read_text(encoding="utf-8", errors="replace")[-2000:]
         raise DoorError(f"the decoding process ended with status {status}: {tail}")
 
-    def _reserve(self, needed: int, field: Field | None) -> int:
+    async def _reserve(self, needed: int, field: Field | None, patience_s: float) -> int:
         if needed > self.byte_budget:
             raise ImageError(
                 f"Decoding the image would take about {needed // 10**6:,} MB of memory; this service sets aside "
                 f"{self.byte_budget // 10**6:,} MB. Crop it to the part or scale it down.",
                 field,
             )
-        if self._reserved + needed > self.byte_budget:
-            raise DoorBusyError(_RETRY_AFTER_S)
+        patience_ends = asyncio.get_running_loop().time() + patience_s
+        while self._reserved + needed > self.byte_budget:
+            if asyncio.get_running_loop().time() >= patience_ends:
+                raise DoorBusyError(_RETRY_AFTER_S)
+            await asyncio.sleep(_LOOK_AGAIN_S)
         self._reserved += needed
         return needed
 
@@ -205,12 +304,17 @@ class Door:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _as_file(content: bytes | Path | None, path: Path) -> str | None:
+async def _as_file(content: bytes | Path | None, path: Path) -> Path | None:
     """The path of a file with this content, written to ``path`` if it is not one already."""
     if isinstance(content, bytes):
         await asyncio.to_thread(path.write_bytes, content)
-        return str(path)
-    return None if content is None else str(content.resolve())
+        return path
+    return content
+
+
+def _warnings(info: ImageInfo | None, done: dict[str, Any]) -> list[str]:
+    of_image = [f"image: {text}" for text in (info.warnings if info else [])]
+    return of_image + [f"mask: {text}" for text in done.get("mask_warnings", [])]
 
 
 def _yield_to_service(child: asyncio.subprocess.Process) -> None:

@@ -19,6 +19,10 @@ class ImageError(ValueError):
         self.field: Field | None = field
 
 
+class EmptyMaskError(ImageError):
+    """Nothing is set in a mask."""
+
+
 class DoorBusyError(Exception):
     """The door has no room for another decode now; try again after ``retry_after`` seconds."""
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from flawsmith.contract.uploads import ImageInfo
 from service.images.canonical import CanonicalImage, channels
-from service.images.errors import ImageError
+from service.images.errors import EmptyMaskError, ImageError
 
 
 def binarise_mask(image: CanonicalImage) -> tuple[NDArray[np.bool_], list[str]]:
@@ -18,7 +18,7 @@ def binarise_mask(image: CanonicalImage) -> tuple[NDArray[np.bool_], list[str]]:
     loss has no exact values, so half of the range decides there too, with a warning.
 
     Raises:
-        ImageError: nothing is set.
+        EmptyMaskError: nothing is set.
     """
     level = _brightest(image)
     lowest, highest = level.min(), level.max()
@@ -26,7 +26,7 @@ def binarise_mask(image: CanonicalImage) -> tuple[NDArray[np.bool_], list[str]]:
     warnings: list[str] = []
     if highest == 0:
         alpha = " (its alpha channel is not looked at)" if image.info.mode.endswith("a") else ""
-        raise ImageError(
+        raise EmptyMaskError(
             f"The mask is empty: every pixel is black{alpha}. Paint the region where a defect may appear in white."
         )
     if image.info.lossy:
@@ -40,7 +40,7 @@ def binarise_mask(image: CanonicalImage) -> tuple[NDArray[np.bool_], list[str]]:
     else:
         mask = level >= half
     if not mask.any():
-        raise ImageError(
+        raise EmptyMaskError(
             f"The mask is empty: its brightest value is {highest}, and in a mask of more than two values "
             f"only those at or above {half} are set. Save it as black and white."
         )

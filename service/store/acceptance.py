@@ -19,7 +19,7 @@ from service.store.queue import ShardQueue, enqueue_shard
 from service.store.records import Record, RedisFields
 from service.store.settings import StoreSettings
 from service.store.storage import StorageError
-from service.store.stored import StoredJobs
+from service.store.stored import JobFiles, StoredJobs
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -41,15 +41,14 @@ class Acceptance:
     def accept(
         self,
         manifest: RequestManifest,
-        image_png: bytes,
-        mask_png: bytes,
+        files: JobFiles,
         quota: int | None,
         reservation: Reservation | None,
     ) -> Job:
         """See `service.store.jobs.Jobs.accept`."""
         self._check_quota(manifest.tenant, quota)
         try:
-            self._stored.put(manifest, image_png, mask_png)
+            self._stored.put(manifest, files)
             self._create_for_certain(manifest, quota, reservation)
         except Exception:
             # Without its request a job does not exist, even if Redis did take the record.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeAlias, cast
 
@@ -19,7 +19,8 @@ from rq.worker_registration import get_keys as worker_keys
 
 from flawsmith.contract.base import now
 from flawsmith.contract.jobs import Item, ItemStatus, Job, JobPage, JobStatus
-from flawsmith.contract.manifests import RequestManifest, ResultManifest
+from flawsmith.contract.manifests import AugmentationManifest, RequestManifest, ResultManifest, read_request
+from flawsmith.contract.trainings import TrainingRecord, TrainingState
 from service.store import idempotency, keys, records
 from service.store.acceptance import Acceptance
 from service.store.connection import queue_errors
@@ -30,7 +31,7 @@ from service.store.queue import enqueue_shard, forget_shards, shard_job_id, shar
 from service.store.records import Record
 from service.store.settings import StoreSettings
 from service.store.storage import ObjectNotFoundError, Storage
-from service.store.stored import StoredJobs
+from service.store.stored import JobFiles, StoredJobs
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -114,8 +115,7 @@ class Jobs:
     def accept(
         self,
         manifest: RequestManifest,
-        image_png: bytes,
-        mask_png: bytes,
+        files: JobFiles,
         *,
         quota: int | None = None,
         reservation: Reservation | None = None,
@@ -123,6 +123,7 @@ class Jobs:
         """Take a job: when this returns, the job will be worked on, whatever restarts.
 
         Args:
+            files: what it is made with, by name in its folder.
             quota: how many unfinished jobs the tenant may have, this one included.
             reservation: what the job was asked for under; it is done in the same moment, with `answer_of` the job.
 
@@ -132,7 +133,7 @@ class Jobs:
             QueueUnavailableError: nothing was accepted.
             StorageError: nothing was accepted.
         """
-        return self._acceptance.accept(manifest, image_png, mask_png, quota, reservation)
+        return self._acceptance.accept(manifest, files, quota, reservation)
 
     def exists(self, tenant: str, job_id: str) -> bool:
         """Whether there is such a job."""
@@ -146,12 +147,14 @@ class Jobs:
         if found is None:
             return self._stored.job(tenant, job_id)
         record, items, fields = found
+        if record.training is None:  # Redis has forgotten it, or it is the job of another kind
+            record = replace(record, training=self._stored.training_state(record.manifest))
         if record.status.is_final:
             return record.job(items, 0.0)
         step, pace, *places = self._look_ahead(record, fields)
         job = record.job(items, step)
         job.queue_position = min((place for place in places if place is not None), default=None)
-        job.eta = self._eta(job, pace)
+        job.eta = _eta_of_training(job, job.training) if job.training else self._eta(job, pace)
         return job
 
     def events(self, tenant: str, job_id: str, after: str | None = None) -> list[Event]:
@@ -315,6 +318,10 @@ class Jobs:
         """Keep why the present attempt failed, for the case that it was the last."""
         self._note(tenant, job_id, "HSET", f"error:{shard}", reason)
 
+    def forgive_attempts(self, tenant: str, job_id: str, shard: int, attempt: int) -> None:
+        """Hold nothing against a shard that ``attempt`` has brought further, though not to its end."""
+        self._note(tenant, job_id, "HSET", f"spared:{shard}", attempt)
+
     def cancel_requested(self, tenant: str, job_id: str) -> bool:
         """Whether work on the job is to stop: it was canceled, or has ended, or is gone."""
         with queue_errors():
@@ -326,6 +333,35 @@ class Jobs:
         """Show the model's progress in the shard at work, 0–1."""
         with queue_errors():
             self._redis.set(records.step_key(tenant, job_id), f"{step:.4f}", ex=_STEP_TTL_S)
+
+    def show_training(self, tenant: str, job_id: str, state: TrainingState) -> None:
+        """Show how far a training is, for now; `keep_training` is for good."""
+        self._note(tenant, job_id, "HSET", "training", state.model_dump_json())
+        self.progress(tenant, job_id, state.step / state.steps if state.steps else 0.0)
+
+    def training(self, tenant: str, job_id: str) -> TrainingRecord | None:
+        """How far a training is for good, and from where it goes on; None if nothing of it is."""
+        return self._stored.training(tenant, job_id)
+
+    def keep_training(self, tenant: str, job_id: str, record: TrainingRecord) -> None:
+        """Write how far a training is, then show it; what its checkpoints are made of is written before."""
+        self._stored.put_training(tenant, job_id, record)
+        self.show_training(tenant, job_id, record.state)
+
+    def using(self, tenant: str, name: str) -> dict[int, str]:
+        """Versions of the tenant's own type that an unfinished job draws with, each with such a job."""
+        with queue_errors():
+            members = cast("set[bytes]", self._redis.smembers(records.open_key(tenant)))
+        found: dict[int, str] = {}
+        for job_id in filter(keys.is_job_id, (member.decode(errors="replace") for member in members)):
+            with queue_errors():
+                data = cast("bytes | None", self._redis.hget(records.record_key(tenant, job_id), "manifest"))
+            manifest = read_request(data) if data is not None else None
+            if isinstance(manifest, AugmentationManifest):
+                wanted = manifest.augmentation
+                if (wanted.defect_type_tenant, wanted.defect_type) == (tenant, name):
+                    found[wanted.defect_type_version] = job_id
+        return found
 
     def finished_item(self, tenant: str, job_id: str, index: int) -> Item | None:
         """The outcome of an item, if storage has it."""
@@ -492,6 +528,8 @@ class Jobs:
             return
         result = self._stored.put_result(record.manifest, items, record.started_at, canceled=canceled)
         self._stored.sweep(tenant, job_id, result)
+        if result.training is not None:
+            self._note(tenant, job_id, "HSET", "training", result.training.model_dump_json())
         changed = [value for item in result.items for value in (str(item.index), item.model_dump_json())]
         with queue_errors():
             was_open = self._finish_job(
@@ -545,3 +583,11 @@ class Jobs:
             pipeline.zrem(records.index_key(tenant), job_id)
             pipeline.srem(records.open_key(tenant), job_id)
             pipeline.execute()
+
+
+def _eta_of_training(job: Job, state: TrainingState) -> datetime | None:
+    """When a training is likely to be final, should it go on as it went so far, waiting included."""
+    if job.started_at is None or not 0 < state.step < state.steps:
+        return None
+    took = (now() - job.started_at).total_seconds()
+    return now() + timedelta(seconds=round(took * (state.steps - state.step) / state.step, 3))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
+from flawsmith.contract.files import INPUT_FILE, MASK_FILE
 from flawsmith.contract.ids import SYSTEM_TENANT
 from flawsmith.contract.jobs import Item
 from flawsmith.contract.uploads import ImageInfo
@@ -108,12 +110,17 @@ def job_prefix(tenant: str, job_id: str) -> str:
     return f"{jobs_prefix(tenant)}{_checked(_JOB_ID, job_id, 'job id')}/"
 
 
+def job_file(tenant: str, job_id: str, name: str) -> str:
+    """A file that the job was made with."""
+    return job_prefix(tenant, job_id) + name
+
+
 def job_input(tenant: str, job_id: str) -> str:
-    return job_prefix(tenant, job_id) + "input.png"
+    return job_file(tenant, job_id, INPUT_FILE)
 
 
 def job_mask(tenant: str, job_id: str) -> str:
-    return job_prefix(tenant, job_id) + "mask.png"
+    return job_file(tenant, job_id, MASK_FILE)
 
 
 def job_request(tenant: str, job_id: str) -> str:
@@ -127,6 +134,40 @@ def job_cancel(tenant: str, job_id: str) -> str:
 
 def job_result(tenant: str, job_id: str) -> str:
     return job_prefix(tenant, job_id) + "result.json"
+
+
+def sample_file(kind: str, number: int, part: Literal["image", "mask"]) -> str:
+    """A file of one sample of a training, in the folder of the job; ``kind`` is ``samples`` or ``normals``."""
+    return f"{kind}/{number}/{part}.png"
+
+
+def training_record(tenant: str, job_id: str) -> str:
+    """How far a training is for good."""
+    return job_prefix(tenant, job_id) + "training.json"
+
+
+def job_claim(tenant: str, job_id: str) -> str:
+    """Which version a training makes, once it knows."""
+    return job_prefix(tenant, job_id) + "claim.json"
+
+
+def checkpoints_prefix(tenant: str, job_id: str) -> str:
+    """All checkpoints of a training."""
+    return job_prefix(tenant, job_id) + "checkpoints/"
+
+
+def checkpoint(tenant: str, job_id: str, number: int, digest: str) -> str:
+    """What a training goes on from; of two that were written under one number, neither overwrites the other."""
+    return f"{checkpoints_prefix(tenant, job_id)}{number}-{_checked(_DIGEST, digest, 'digest')[:_SHOWN]}"
+
+
+def training_sheet(tenant: str, job_id: str, digest: str) -> str:
+    """A picture of what a training draws."""
+    return f"{job_prefix(tenant, job_id)}sheets/{_checked(_DIGEST, digest, 'digest')[:_SHOWN]}.png"
+
+
+def sheets_prefix(tenant: str, job_id: str) -> str:
+    return job_prefix(tenant, job_id) + "sheets/"
 
 
 def items_prefix(tenant: str, job_id: str) -> str:
@@ -193,6 +234,16 @@ def defect_type_prefix(tenant: str, name: str) -> str:
 
 def defect_type(tenant: str, name: str, version: int) -> str:
     return f"{defect_type_prefix(tenant, name)}{version}.json"
+
+
+def is_defect_type(key: str) -> bool:
+    """Whether a key below `defect_types_prefix` is of a version's record, and not of what lies beside it."""
+    return re.fullmatch(r"[^/]+/defect-types/[^/]+/[0-9]+\.json", key) is not None
+
+
+def defect_type_claim(tenant: str, name: str, version: int) -> str:
+    """Whose the version's number is; it stays when the version goes."""
+    return f"{defect_type_prefix(tenant, name)}{version}/claim.json"
 
 
 def defect_type_adapter(tenant: str, name: str, version: int) -> str:

@@ -21,7 +21,14 @@ from typing import TypeAlias
 
 from flawsmith.contract.base import FORMAT_VERSION, check_format_version
 from flawsmith.contract.jobs import Counts, Failure, Item, ItemStatus, Job, JobStatus, Progress
-from flawsmith.contract.manifests import RequestManifest, ResultManifest
+from flawsmith.contract.manifests import (
+    AugmentationManifest,
+    RequestManifest,
+    ResultManifest,
+    TrainingManifest,
+    read_request,
+)
+from flawsmith.contract.trainings import TrainingState
 
 RedisFields: TypeAlias = "dict[bytes | bytearray | memoryview[int] | str | int | float, str | int]"
 """What redis-py takes as a hash."""
@@ -68,18 +75,18 @@ def all_keys(tenant: str, job_id: str) -> list[str]:
 
 def shard_count(manifest: RequestManifest) -> int:
     """Into how many shards a job is cut."""
-    return -(-manifest.augmentation.count // manifest.shard_size)
+    return -(-manifest.count // manifest.shard_size)
 
 
 def shard_items(manifest: RequestManifest, shard: int) -> range:
     """The items of a shard."""
     first = shard * manifest.shard_size
-    return range(first, min(first + manifest.shard_size, manifest.augmentation.count))
+    return range(first, min(first + manifest.shard_size, manifest.count))
 
 
 def new_items(manifest: RequestManifest) -> list[Item]:
     """The items of a job on which no work was done."""
-    return [Item(index=index, seed=manifest.augmentation.seed) for index in range(manifest.augmentation.count)]
+    return [Item(index=index, seed=manifest.seed) for index in range(manifest.count)]
 
 
 def pending_in(manifest: RequestManifest, shard: int, items: dict[bytes, bytes]) -> bool:
@@ -119,6 +126,8 @@ class Record:
     shards_queued: int
     """Shards put into the queue so far: the next one to feed."""
     shards_done: int
+    training: TrainingState | None = None
+    """How far a training is, if Redis knows."""
 
     @staticmethod
     def fields_of_new(
@@ -144,8 +153,9 @@ class Record:
         """
         check_format_version(int(fields[b"format_version"]))
         started, finished, error = (fields.get(name) for name in (b"started_at", b"finished_at", b"error"))
+        training = fields.get(b"training")
         return cls(
-            manifest=RequestManifest.model_validate_json(fields[b"manifest"]),
+            manifest=read_request(fields[b"manifest"]),
             status=JobStatus(fields[b"status"].decode()),
             started_at=datetime.fromisoformat(started.decode()) if started else None,
             finished_at=datetime.fromisoformat(finished.decode()) if finished else None,
@@ -153,34 +163,41 @@ class Record:
             cancel_requested=b"cancel" in fields,
             shards_queued=int(fields[b"shards_queued"]),
             shards_done=int(fields.get(b"shards_done", 0)),
+            training=TrainingState.model_validate_json(training) if training else None,
         )
 
     def job(self, items: list[Item], step: float) -> Job:
         """The job as the API shows it."""
-        counts = count(items)
-        return Job(
-            id=self.manifest.job_id,
-            kind=self.manifest.kind,
+        manifest, counts = self.manifest, count(items)
+        job = Job(
+            id=manifest.job_id,
+            kind=manifest.kind,
             status=self.status,
             progress=Progress(
                 done=counts.succeeded + counts.failed + counts.canceled,
-                total=self.manifest.augmentation.count,
+                total=manifest.count,
                 step=0.0 if self.status.is_final else step,
             ),
             counts=counts,
-            warnings=self.manifest.warnings,
-            created_at=self.manifest.created_at,
+            warnings=manifest.warnings,
+            created_at=manifest.created_at,
             started_at=self.started_at,
             finished_at=self.finished_at,
             error=self.error,
-            request=self.manifest.augmentation.model_dump(mode="json", exclude={"defect_type_tenant"}),
-            input_sha256=self.manifest.input_sha256,
-            mask_sha256=self.manifest.mask_sha256,
-            items=items,
+            request=manifest.shown(),
         )
+        match manifest:
+            case AugmentationManifest():
+                job.input_sha256, job.mask_sha256 = manifest.input_sha256, manifest.mask_sha256
+                job.items = items
+            case TrainingManifest():
+                job.training = self.training or TrainingState()
+        return job
 
 
-def job_from_manifests(request: RequestManifest, result: ResultManifest | None) -> Job:
+def job_from_manifests(
+    request: RequestManifest, result: ResultManifest | None, training: TrainingState | None = None
+) -> Job:
     """The job as the API shows it, from storage alone; without a result it counts as queued."""
     record = Record(
         manifest=request,
@@ -191,6 +208,7 @@ def job_from_manifests(request: RequestManifest, result: ResultManifest | None) 
         cancel_requested=False,
         shards_queued=0,
         shards_done=0,
+        training=result.training if result else training,
     )
     return record.job(result.items if result else new_items(request), step=0.0)
 

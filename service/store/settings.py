@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -40,6 +41,10 @@ class StoreSettings(BaseSettings):
     s3_presign_ttl_s: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 300
     """How long a signed address holds."""
 
+    backbones: tuple[str, ...] = ()
+    """Backbones that trainings may name beside the bundled ones: diffusers folders by absolute paths, or hub names
+    (a JSON list). A folder is called by its own name. They are loaded when they are first needed."""
+
     shard_size: Annotated[int, Field(ge=1, le=64)] = 4
     """Items in one shard."""
     shard_window: Annotated[int, Field(ge=1)] = 2
@@ -54,3 +59,8 @@ class StoreSettings(BaseSettings):
     log_format: Literal["json", "text"] | None = None
     """Absent: text where stderr is a terminal, else JSON."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+def named_backbones(sources: Iterable[str]) -> dict[str, str]:
+    """What backbones are called, with where they come from; one that is no folder is called what it is."""
+    return {Path(source).name if Path(source).is_absolute() else source: source for source in sources}

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from pathlib import Path
+from typing import TypeAlias
 
 from flawsmith.contract.base import FORMAT_VERSION, now
-from flawsmith.contract.jobs import Failure, Item, ItemStatus, Job, JobStatus
-from flawsmith.contract.manifests import RequestManifest, ResultManifest
+from flawsmith.contract.jobs import Failure, Item, ItemStatus, Job, JobKind, JobStatus
+from flawsmith.contract.manifests import RequestManifest, ResultManifest, TrainingManifest, read_request
+from flawsmith.contract.trainings import TrainingRecord, TrainingState, VersionClaim
 from service.store import keys, records
 from service.store.storage import ObjectNotFoundError, Storage
 
 _JSON = "application/json"
+_WRITERS = 8
+"""Files of a job that are written at once: a training may have a thousand."""
+_MEDIA_TYPES = {"png": "image/png", "json": _JSON}
+
+JobFiles: TypeAlias = "Mapping[str, bytes | Path]"
+"""What a job is made with, by name in its folder: PNG or JSON, in memory or on disk."""
 
 
 class StoredJobs:
@@ -19,11 +30,18 @@ class StoredJobs:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    def put(self, manifest: RequestManifest, image_png: bytes, mask_png: bytes) -> None:
+    def put(self, manifest: RequestManifest, files: JobFiles) -> None:
         """Write what was asked for; the manifest last, for with it the job exists."""
         tenant, job_id = manifest.tenant, manifest.job_id
-        self._storage.put(keys.job_input(tenant, job_id), image_png, "image/png")
-        self._storage.put(keys.job_mask(tenant, job_id), mask_png, "image/png")
+
+        def put(name: str) -> None:
+            content = files[name]
+            data = content if isinstance(content, bytes) else content.read_bytes()
+            self._storage.put(keys.job_file(tenant, job_id, name), data, _MEDIA_TYPES[name.rpartition(".")[2]])
+
+        with ThreadPoolExecutor(min(len(files), _WRITERS)) as writers:
+            for written in [writers.submit(put, name) for name in files]:
+                written.result()
         self._storage.put(keys.job_request(tenant, job_id), _json(manifest), _JSON)
 
     def erase(self, tenant: str, job_id: str) -> None:
@@ -41,7 +59,7 @@ class StoredJobs:
         Raises:
             ObjectNotFoundError: there is no such job.
         """
-        return RequestManifest.model_validate_json(self._storage.get(keys.job_request(tenant, job_id)))
+        return read_request(self._storage.get(keys.job_request(tenant, job_id)))
 
     def job(self, tenant: str, job_id: str) -> Job | None:
         """The job as far as storage knows it: without a result it counts as queued."""
@@ -49,7 +67,25 @@ class StoredJobs:
             request = self.manifest(tenant, job_id)
         except ObjectNotFoundError:
             return None
-        return records.job_from_manifests(request, self.result(tenant, job_id))
+        return records.job_from_manifests(request, self.result(tenant, job_id), self.training_state(request))
+
+    def training(self, tenant: str, job_id: str) -> TrainingRecord | None:
+        """How far a training is for good; None if nothing of it is."""
+        try:
+            return TrainingRecord.model_validate_json(self._storage.get(keys.training_record(tenant, job_id)))
+        except ObjectNotFoundError:
+            return None
+
+    def training_state(self, manifest: RequestManifest) -> TrainingState | None:
+        """How far a training is for good; None for other jobs."""
+        if not isinstance(manifest, TrainingManifest):
+            return None
+        record = self.training(manifest.tenant, manifest.job_id)
+        return record.state if record else TrainingState()
+
+    def put_training(self, tenant: str, job_id: str, record: TrainingRecord) -> None:
+        """Write how far a training is; what its checkpoints are made of is written before."""
+        self._storage.put(keys.training_record(tenant, job_id), _json(record), _JSON)
 
     def note_cancel(self, tenant: str, job_id: str) -> None:
         """Keep the wish to end a job, which Redis may lose before the worker has heard of it."""
@@ -100,6 +136,9 @@ class StoredJobs:
     ) -> ResultManifest:
         """Write how the job ended unless that was written before; the result that holds."""
         result = _result(manifest, items, started_at, canceled=canceled)
+        result.training = self.training_state(manifest)
+        if result.training is not None and result.status is not JobStatus.SUCCEEDED:
+            result.training.defect_type = result.training.verdict = None  # the version goes, if it was there
         key = keys.job_result(manifest.tenant, manifest.job_id)
         if self._storage.put_if_absent(key, _json(result), _JSON):
             return result
@@ -112,12 +151,28 @@ class StoredJobs:
             if not self.exists(tenant, job_id):
                 self.erase(tenant, job_id)
             return
+        if result.kind is JobKind.TRAINING:
+            self._sweep_training(tenant, job_id, result)
+            return
         stored = self._item_keys(tenant, job_id)
         for item in result.items:
             canceled = item.status is ItemStatus.CANCELED
             for key in stored.get(item.index, ()):
                 if canceled or not keys.is_file_of(key, item):
                     self._storage.delete(key)
+
+    def _sweep_training(self, tenant: str, job_id: str, result: ResultManifest) -> None:
+        """Remove what a training goes on from, and the version that it made but did not end with."""
+        self._storage.delete_prefix(keys.checkpoints_prefix(tenant, job_id))
+        if result.status is JobStatus.SUCCEEDED:
+            return
+        try:
+            claim = VersionClaim.model_validate_json(self._storage.get(keys.job_claim(tenant, job_id)))
+        except ObjectNotFoundError:
+            return
+        self._storage.delete(keys.defect_type(tenant, claim.name, claim.version))
+        self._storage.delete(keys.defect_type_adapter(tenant, claim.name, claim.version))
+        self._storage.delete(keys.defect_type_exemplars(tenant, claim.name, claim.version))
 
     def _item_keys(self, tenant: str, job_id: str) -> dict[int, list[str]]:
         """Keys of all objects that items have, by item."""
@@ -160,5 +215,5 @@ def _result(
     )
 
 
-def _json(model: RequestManifest | ResultManifest | Item) -> bytes:
+def _json(model: RequestManifest | ResultManifest | TrainingRecord | Item) -> bytes:
     return model.model_dump_json(indent=2).encode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flawsmith.contract.jobs import Item, ItemStatus
+from flawsmith.contract.jobs import Item, ItemStatus, JobKind
 from flawsmith.contract.manifests import ResultManifest
 from service.telemetry import catalog
 from service.telemetry.metrics import Metrics
@@ -13,7 +13,7 @@ def count_final(metrics: Metrics, result: ResultManifest) -> None:
     status = result.status.value
     metrics.count(catalog.JOBS_FINISHED, status=status)
     metrics.observe(catalog.JOB_DURATION, (result.finished_at - result.created_at).total_seconds(), status=status)
-    if result.counts.canceled:
+    if result.kind is JobKind.AUGMENTATION and result.counts.canceled:
         metrics.count(catalog.ITEMS, result.counts.canceled, outcome=ItemStatus.CANCELED.value)
 
 

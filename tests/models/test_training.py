@@ -228,7 +228,9 @@ def test_drawings_begin_on_sketches_as_deep_as_they_start_or_on_the_normal_image
     normal, sketch = stage.terms.pool.normal[scenes].float(), stage.terms.pool.sketch[scenes].float()
     assert (sketch != normal).flatten(1).any(dim=1).all()
     severity = (starts / 600)[:, None, None, None]
-    on_sketches, on_normals = (stage.terms._begun(scenes, starts, torch.full((3,), kind)) for kind in (True, False))
+    on_sketches, on_normals = (
+        stage.terms._begun(scenes, starts, torch.full((3,), kind)) for kind in (True, False)
+    )
     torch.testing.assert_close(on_sketches, laid(normal, sketch, severity))
     torch.testing.assert_close(on_normals, normal)
 

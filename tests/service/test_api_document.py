@@ -7,9 +7,11 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from flawsmith.contract import problems
 from flawsmith.contract.augmentations import AugmentationParameters, AugmentationRequest
+from flawsmith.contract.trainings import TrainingParameters, TrainingRequest
 from service.app import create_app
 from service.openapi import PATH, dump
 from service.settings import ServiceSettings
@@ -28,12 +30,15 @@ OPERATIONS = {
     "GET /v1/jobs/{job_id}/input": "getJobInput",
     "GET /v1/jobs/{job_id}/mask": "getJobMask",
     "GET /v1/jobs/{job_id}/events": "streamJobEvents",
+    "GET /v1/jobs/{job_id}/sheet": "getJobSheet",
     "GET /v1/jobs/{job_id}/archive": "getJobArchive",
     "GET /v1/jobs/{job_id}/items/{n}/image": "getItemImage",
     "GET /v1/jobs/{job_id}/items/{n}/mask": "getItemMask",
     "GET /v1/jobs/{job_id}/items/{n}/preview": "getItemPreview",
     "GET /v1/defect-types": "listDefectTypes",
     "GET /v1/defect-types/{name}": "getDefectType",
+    "POST /v1/defect-types": "createDefectType",
+    "DELETE /v1/defect-types/{name}": "deleteDefectType",
     "GET /healthz": "getHealth",
     "GET /readyz": "getReadiness",
     "GET /metrics": "getMetrics",
@@ -101,11 +106,24 @@ def test_an_augmentation_takes_a_form_or_json_with_the_same_parameters() -> None
         assert content["multipart/form-data"]["schema"]["properties"][field]["description"]
 
 
-def test_examples_are_requests_that_fit() -> None:
-    examples = operations()["POST /v1/augmentations"]["requestBody"]["content"]["application/json"]["examples"]
+def test_a_training_takes_a_form_or_json_with_the_same_parameters() -> None:
+    content = operations()["POST /v1/defect-types"]["requestBody"]["content"]
+
+    assert set(content) == {"multipart/form-data", "application/json"}
+    assert set(content["multipart/form-data"]["schema"]["properties"]) == set(TrainingRequest.model_fields)
+    for field in TrainingParameters.model_fields:
+        assert content["multipart/form-data"]["schema"]["properties"][field]["description"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "model"),
+    [("POST /v1/augmentations", AugmentationRequest), ("POST /v1/defect-types", TrainingRequest)],
+)
+def test_examples_are_requests_that_fit(operation: str, model: type[BaseModel]) -> None:
+    examples = operations()[operation]["requestBody"]["content"]["application/json"]["examples"]
 
     for example in examples.values():
-        AugmentationRequest.model_validate(example["value"], strict=True)
+        model.model_validate(example["value"], strict=True)
 
 
 def test_the_documentation_is_served(api: Api) -> None:

@@ -8,9 +8,10 @@ import pytest
 
 from flawsmith.contract import problems
 from flawsmith.contract.base import FORMAT_VERSION, now
+from flawsmith.contract.files import INPUT_FILE, MASK_FILE
 from flawsmith.contract.ids import new_job_id
-from flawsmith.contract.jobs import Failure, Item, ItemStatus, JobKind, Measures, Scores
-from flawsmith.contract.manifests import RequestManifest, ResolvedAugmentation
+from flawsmith.contract.jobs import Failure, Item, ItemStatus, Measures, Scores
+from flawsmith.contract.manifests import AugmentationManifest, ResolvedAugmentation
 from flawsmith.contract.uploads import ImageInfo
 from service.store import keys
 from tests.service.conftest import SCRATCH, Api
@@ -20,13 +21,12 @@ from tests.service.test_api_refusals import assert_problem
 IMAGE, REFINED, PREVIEW = b"an image" * 100_000, b"a mask", b"a preview"
 
 
-def manifest(job_id: str, count: int = 2, tiff: bool = False) -> RequestManifest:
+def manifest(job_id: str, count: int = 2, tiff: bool = False) -> AugmentationManifest:
     """What was asked for."""
-    return RequestManifest(
+    return AugmentationManifest(
         format_version=FORMAT_VERSION,
         tenant="default",
         job_id=job_id,
-        kind=JobKind.AUGMENTATION,
         created_at=now(),
         augmentation=ResolvedAugmentation(
             defect_type=SCRATCH.name,
@@ -57,7 +57,7 @@ def accepted(api: Api, count: int = 2, tiff: bool = False, digests: bool = True)
     if digests:
         asked.input_sha256 = hashlib.sha256(image_png).hexdigest()
         asked.mask_sha256 = hashlib.sha256(mask_png).hexdigest()
-    api.jobs.accept(asked, image_png, mask_png)
+    api.jobs.accept(asked, {INPUT_FILE: image_png, MASK_FILE: mask_png})
     return job_id
 
 

@@ -23,6 +23,7 @@ from tests.service.pictures import encoded, mask, part
 from tests.service.serving import openapi_document
 from tests.service.test_api_jobs import accepted, finish
 from tests.service.test_api_refusals import assert_problem
+from tests.service.test_api_trainings import end
 
 IMAGE, MASK = encoded(part()), encoded(mask())
 UNKNOWN = {
@@ -42,6 +43,11 @@ class Owned:
     ids: dict[str, str]
     """By the names that path parameters have."""
     mask_id: str
+    training_id: str
+
+    def ids_for(self, path: str) -> dict[str, str]:
+        """What the path is filled with: most that is under a job an augmentation has, a sheet a training."""
+        return self.ids | ({"job_id": self.training_id} if path.endswith("/sheet") else {})
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +61,10 @@ def owned(settings: ServiceSettings) -> Iterator[Owned]:
         job_id = accepted(api)
         finish(api, job_id)
         ids = {"job_id": job_id, "upload_id": uploads[0], "name": "mine", "n": "0"}
-        yield Owned(api, stranger, ids, uploads[1])
+        body = {"name": "mine", "samples": [{"image": uploads[0], "mask": uploads[1]}]}
+        training_id = api.client.post("/v1/defect-types", json=body).json()["id"]
+        end(api, training_id)
+        yield Owned(api, stranger, ids, uploads[1], training_id)
 
 
 def operations(with_parameters: bool) -> list[tuple[str, str, str]]:
@@ -77,16 +86,17 @@ def filled(path: str, ids: dict[str, str]) -> str:
 def test_an_id_of_another_tenant_is_as_unknown_as_one_that_nobody_has(
     owned: Owned, method: str, path: str, operation: str
 ) -> None:
-    theirs = owned.stranger.request(method, filled(path, owned.ids))
+    ids = owned.ids_for(path)
+    theirs = owned.stranger.request(method, filled(path, ids))
     nobodys = owned.stranger.request(method, filled(path, UNKNOWN))
 
     assert_problem(theirs, problems.NOT_FOUND, None)
     text = theirs.text
-    for name, value in owned.ids.items():
+    for name, value in ids.items():
         text = text if name == "n" else text.replace(value, UNKNOWN[name])
     assert text == nobodys.text
     if method == "GET":
-        with owned.api.client.stream("GET", filled(path, owned.ids)) as seen:
+        with owned.api.client.stream("GET", filled(path, ids)) as seen:
             assert seen.status_code == 200, "the owner sees it"
 
 
@@ -121,6 +131,21 @@ def check_augmentation(owned: Owned) -> None:
         assert theirs.text.replace("mine", "none") == nobodys.text
 
 
+def check_training(owned: Owned) -> None:
+    """Uploads of another tenant cannot be taught from."""
+
+    def asked(client: httpx.Client, image: str) -> httpx.Response:
+        pair = {"image": image, "mask": owned.mask_id}
+        body = {"name": "pitting", "samples": [pair], "dry_run": True}
+        return client.post("/v1/defect-types", json=body)
+
+    assert asked(owned.api.client, owned.ids["upload_id"]).status_code == 200
+    theirs = asked(owned.stranger, owned.ids["upload_id"])
+    assert_problem(theirs, problems.UNKNOWN_UPLOAD, "samples.0.image", owned.ids["upload_id"])
+    nobodys = asked(owned.stranger, UNKNOWN["upload_id"])
+    assert theirs.text.replace(owned.ids["upload_id"], UNKNOWN["upload_id"]) == nobodys.text
+
+
 def check_list(path: str, mine: str) -> Callable[[Owned], None]:
     def check(owned: Owned) -> None:
         assert owned.ids[mine] in owned.api.client.get(path).text
@@ -148,6 +173,7 @@ def check_nothing(owned: Owned) -> None:
 CHECKS: dict[str, Callable[[Owned], None]] = {
     "createUpload": check_upload,
     "createAugmentation": check_augmentation,
+    "createDefectType": check_training,
     "listJobs": check_list("/v1/jobs", "job_id"),
     "listDefectTypes": check_list("/v1/defect-types", "name"),
     "getHealth": check_nothing,

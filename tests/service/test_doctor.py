@@ -19,7 +19,7 @@ from service.store.jobs import Jobs
 from service.store.registry import Registry
 from tests.servers import free_ports
 from tests.service.conftest import SCRATCH
-from tests.service.store.test_jobs import TENANT, accepted, got, manifest
+from tests.service.store.test_jobs import FILES, TENANT, accepted, got, manifest
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_lost_jobs_are_found_and_rebuilt(
 ) -> None:
     old = manifest(age_s=3600)
     old = old.model_copy(update={"job_id": "job_01kq6h3v9c4m8z2x7t5r1n0p6w"})
-    jobs.accept(old, b"image", b"mask")
+    jobs.accept(old, FILES)
     jobs.forget(TENANT, old.job_id)
 
     (finding,) = bad(settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from flawsmith.contract.defect_types import DefectTypeRecord
 from models.adapters import Adapter
+from models.backbone import Backbone
 from models.batching import OnStep
 from models.generation import Generator
 from models.items import ItemRequest, ItemResult
@@ -53,6 +55,9 @@ class FakeModels:
 
     def adapter(self, record: DefectTypeRecord) -> Adapter:
         return Adapter(record.name, record.version, record.backbone, record.backbone_digest, torch.zeros(1, 2))
+
+    def backbone(self, name: str | None = None) -> Backbone:
+        return cast(Backbone, SimpleNamespace(name=name or "tiny", digest="sha256:0", token_width=2))
 
     def generator(self, backbone: str) -> Generator:
         return cast(Generator, self)

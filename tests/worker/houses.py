@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from flawsmith.contract.jobs import Job, JobStatus
-from flawsmith.contract.manifests import RequestManifest
+from flawsmith.contract.manifests import AugmentationManifest
 from service.images.decoding import read_canonical
 from service.store import keys
 from service.store.connection import connect_redis
@@ -71,7 +71,7 @@ class House:
     def await_workers(self, count: int) -> None:
         until(lambda: self.jobs.workers() == count, 120)
 
-    def accept(self, manifest: RequestManifest) -> str:
+    def accept(self, manifest: AugmentationManifest) -> str:
         return accept(self.jobs, manifest).id
 
     def job(self, job_id: str) -> Job:

@@ -12,7 +12,7 @@ from rq.job import Retry
 from rq.timeouts import JobTimeoutException
 
 from flawsmith.contract.jobs import Item, ItemStatus, Job, JobStatus
-from flawsmith.contract.manifests import RequestManifest
+from flawsmith.contract.manifests import AugmentationManifest
 from service.images.canonical import pixels_sha256
 from service.images.decoding import decode, read_canonical
 from service.store import keys
@@ -39,7 +39,7 @@ class Bench:
     def _lose_device(self) -> None:
         self.device_lost = True
 
-    def accept(self, manifest: RequestManifest) -> str:
+    def accept(self, manifest: AugmentationManifest) -> str:
         return accept(self.jobs, manifest).id
 
     def run(self, job_id: str, shard: int = 0) -> Retry | None:

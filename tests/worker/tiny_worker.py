@@ -14,9 +14,11 @@ import numpy as np
 import torch
 
 from flawsmith.contract.base import FORMAT_VERSION, now
+from flawsmith.contract.files import INPUT_FILE, MASK_FILE, SAMPLES_FILE
 from flawsmith.contract.ids import BUILTIN_TENANT, new_job_id
-from flawsmith.contract.jobs import Job, JobKind
-from flawsmith.contract.manifests import RequestManifest, ResolvedAugmentation
+from flawsmith.contract.jobs import Job
+from flawsmith.contract.manifests import AugmentationManifest, ResolvedAugmentation, TrainingManifest
+from flawsmith.contract.trainings import ResolvedTraining, SampleRecord, SamplesManifest
 from flawsmith.contract.uploads import ImageInfo
 from models.adapters import Adapter
 from models.backbone import Backbone
@@ -48,14 +50,13 @@ def photo(side: int = 64) -> Pixels:
 
 def request(
     count: int, *, steps: int = 6, shard_size: int = 2, pixels: Pixels | None = None, tiff: bool = False
-) -> RequestManifest:
+) -> AugmentationManifest:
     """A job; more steps take longer."""
     pixels = photo() if pixels is None else pixels
-    return RequestManifest(
+    return AugmentationManifest(
         format_version=FORMAT_VERSION,
         tenant=TENANT,
         job_id=new_job_id(),
-        kind=JobKind.AUGMENTATION,
         created_at=now(),
         augmentation=ResolvedAugmentation(
             defect_type=TYPE,
@@ -87,13 +88,44 @@ def image_info(pixels: Pixels, *, tiff: bool = False) -> ImageInfo:
     )
 
 
-def accept(jobs: Jobs, manifest: RequestManifest) -> Job:
+def accept(jobs: Jobs, manifest: AugmentationManifest) -> Job:
     """Send a job, with a square mask."""
     pixels = photo()
     mask = np.zeros(pixels.shape, dtype=np.bool_)
     mask[20:40, 16:44] = True
     image = CanonicalImage(pixels, manifest.image)
-    return jobs.accept(manifest, encode_png(image), encode_mask_png(mask))
+    return jobs.accept(manifest, {INPUT_FILE: encode_png(image), MASK_FILE: encode_mask_png(mask)})
+
+
+def training(name: str = "pitting", *, part: str = "part", seed: int = 7) -> TrainingManifest:
+    """A training from two pairs and a normal image."""
+    return TrainingManifest(
+        format_version=FORMAT_VERSION,
+        tenant=TENANT,
+        job_id=new_job_id(),
+        created_at=now(),
+        training=ResolvedTraining(name=name, part=part, description="pits", seed=seed, samples=2, normals=1),
+    )
+
+
+def accept_training(jobs: Jobs, manifest: TrainingManifest) -> Job:
+    """Send a training, with its samples."""
+    mask = np.zeros(photo().shape, dtype=np.bool_)
+    mask[20:30, 16:30] = True
+    files: dict[str, bytes] = {}
+    listed: dict[str, list[SampleRecord]] = {"samples": [], "normals": []}
+    for kind, count in (("samples", 2), ("normals", 1)):
+        for number in range(count):
+            pixels = photo() + np.uint8(number)
+            info, folder = image_info(pixels), f"{kind}/{number}/"
+            files[folder + "image.png"] = encode_png(CanonicalImage(pixels, info))
+            if kind == "samples":
+                files[folder + "mask.png"] = encode_mask_png(mask)
+            listed[kind].append(
+                SampleRecord(sha256=info.pixels_sha256, group=str(number), source=f"{number}.png", image=info)
+            )
+    samples = SamplesManifest(format_version=FORMAT_VERSION, **listed)
+    return jobs.accept(manifest, files | {SAMPLES_FILE: samples.model_dump_json().encode()})
 
 
 def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 from service.images.decoding import decode, read_canonical
-from service.images.door import Admitted, Door
+from service.images.door import Admitted, AdmittedFiles, Caller, Door
 from service.images.encoding import encode_png
 from service.images.errors import DoorBusyError, DoorError, ImageError
 from service.images.limits import Limits
@@ -346,3 +347,87 @@ def test_many_at_once(door: Door) -> None:
     for image, admitted in zip(images, asyncio.run(run()), strict=True):
         assert admitted.png is not None
         np.testing.assert_array_equal(read_canonical(admitted.png).pixels, image)
+
+
+# Several together
+
+
+def admit_several(
+    door: Door, folder: Path, callers: list[Caller]
+) -> tuple[list[AdmittedFiles], ImageError | None]:
+    """Who was admitted, and what ended it; the door must keep nothing of it."""
+    folders = [folder / str(number) for number in range(len(callers))]
+    for each in folders:
+        each.mkdir(parents=True)
+    admitted: list[AdmittedFiles] = []
+
+    async def run() -> ImageError | None:
+        try:
+            async with aclosing(door.admit_several(callers, folders)) as several:
+                async for one in several:
+                    admitted.append(one)
+        except ImageError as error:
+            return error
+        return None
+
+    error = asyncio.run(run())
+    assert door._folder is not None
+    assert list(door._folder.iterdir()) == []
+    assert door._reserved == 0
+    return admitted, error
+
+
+def on_disk(folder: Path, data: bytes) -> Path:
+    path = folder / f"sent-{len(list(folder.glob('sent-*')))}"
+    path.write_bytes(data)
+    return path
+
+
+def test_several_come_in_by_one_process(door: Door, tmp_path: Path) -> None:
+    images = [on_disk(tmp_path, files.png(files.noise(30, 40, 3, seed=seed))) for seed in range(3)]
+    mask, empty = on_disk(tmp_path, MASK_PNG), on_disk(tmp_path, files.png(np.zeros((30, 40), np.uint8)))
+    callers = [Caller(images[0], mask), Caller(images[1], None), Caller(images[2], empty), Caller(None, mask)]
+    admitted, error = admit_several(door, tmp_path / "in", callers)
+    assert error is None
+    assert [one.mask_pixels for one in admitted] == [MASK.sum(), None, 0, MASK.sum()]
+    for seed, one in enumerate(admitted[:3]):
+        assert one.image is not None
+        np.testing.assert_array_equal(
+            read_canonical(one.image.read_bytes()).pixels, files.noise(30, 40, 3, seed=seed)
+        )
+    assert admitted[3].image is None
+    assert admitted[3].mask is not None
+    np.testing.assert_array_equal(read_canonical(admitted[3].mask.read_bytes()).pixels > 0, MASK)
+
+
+def test_of_several_the_bad_one_is_known(door: Door, tmp_path: Path) -> None:
+    image, mask = on_disk(tmp_path, files.png(RGB)), on_disk(tmp_path, MASK_PNG)
+    small = on_disk(tmp_path, files.pil(MASK[:20], "PNG"))
+    admitted, error = admit_several(door, tmp_path / "in", [Caller(image, mask), Caller(image, small)])
+    assert len(admitted) == 1
+    assert error is not None
+    assert error.field == "mask"
+    assert "40×20" in error.detail
+
+
+def test_several_wait_for_memory_that_others_give_back(
+    tmp_path: Path, folder: Path, child: Callable[[str], None]
+) -> None:
+    child(WAITING)
+    door = Door(Limits(), byte_budget=100, max_children=4, timeout_s=60, folder=folder)
+    (tmp_path / "in").mkdir()
+
+    async def run() -> None:
+        first = asyncio.create_task(door.admit(b"x"))
+        await until(lambda: bool(list(tmp_path.glob("started-*"))))
+        several = door.admit_several([Caller(tmp_path / "x", None)], [tmp_path / "in"])
+        second = asyncio.create_task(anext(several))
+        await asyncio.sleep(0.3)
+        assert not second.done()
+        (tmp_path / "release").touch()
+        await first
+        assert (await second).image == tmp_path / "in" / "image.png"
+        await several.aclose()
+
+    asyncio.run(run())
+    assert door._reserved == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from flawsmith.contract.manifests import IdempotencyRecord, RequestManifest
+from flawsmith.contract.manifests import AugmentationManifest, IdempotencyRecord
 from service.store import idempotency, records
 from service.store.acceptance import TooManyOpenJobsError, answer_of
 from service.store.folder import FolderStorage
@@ -20,7 +20,7 @@ from service.store.idempotency import (
     StoredAnswer,
 )
 from service.store.jobs import Jobs
-from tests.service.store.test_jobs import TENANT, finish, got, manifest
+from tests.service.store.test_jobs import FILES, TENANT, finish, got, manifest
 
 KEY, PAYLOAD = 64 * "a", 64 * "b"
 ANSWER = StoredAnswer(201, b'{"id": 1}', "/v1/uploads/1")
@@ -48,7 +48,7 @@ def reserved(reservations: Reservations, tenant: str = TENANT, payload: str = PA
     return found
 
 
-def promised(reservation: Reservation) -> RequestManifest:
+def promised(reservation: Reservation) -> AugmentationManifest:
     record = IdempotencyRecord(key_sha256=reservation.key_sha256, payload_sha256=reservation.payload_sha256)
     return manifest().model_copy(update={"idempotency": record})
 
@@ -113,7 +113,7 @@ def test_a_renewed_lease_holds(reservations: Reservations, monkeypatch: pytest.M
 def test_a_job_and_its_promise_are_made_together(reservations: Reservations, jobs: Jobs) -> None:
     holder = reserved(reservations)
     request = promised(holder)
-    jobs.accept(request, b"image", b"mask", reservation=holder)
+    jobs.accept(request, FILES, reservation=holder)
     assert reservations.reserve(TENANT, KEY, PAYLOAD) == answer_of(request)
 
 
@@ -122,16 +122,16 @@ def test_a_holder_that_was_overtaken_makes_no_job(
 ) -> None:
     dead, heir = reserved(reservations), reserved(reservations)
     with pytest.raises(ReservationLostError):
-        jobs.accept(promised(dead), b"image", b"mask", reservation=dead)
+        jobs.accept(promised(dead), FILES, reservation=dead)
     assert list(storage.list("")) == []
     assert jobs.page(TENANT, 10).jobs == []
-    jobs.accept(promised(heir), b"image", b"mask", reservation=heir)
+    jobs.accept(promised(heir), FILES, reservation=heir)
 
 
 def test_a_promise_outlives_its_job_and_says_so(reservations: Reservations, jobs: Jobs) -> None:
     holder = reserved(reservations)
     request = promised(holder)
-    jobs.accept(request, b"image", b"mask", reservation=holder)
+    jobs.accept(request, FILES, reservation=holder)
     jobs.cancel(TENANT, request.job_id)
     jobs.delete(TENANT, request.job_id)
     answer = reservations.reserve(TENANT, KEY, PAYLOAD)
@@ -141,12 +141,12 @@ def test_a_promise_outlives_its_job_and_says_so(reservations: Reservations, jobs
 
 def test_no_more_jobs_are_open_than_the_quota_allows(jobs: Jobs, storage: FolderStorage) -> None:
     first, second = manifest(count=1), manifest(count=1)
-    jobs.accept(first, b"image", b"mask", quota=1)
+    jobs.accept(first, FILES, quota=1)
     with pytest.raises(TooManyOpenJobsError):
-        jobs.accept(second, b"image", b"mask", quota=1)
+        jobs.accept(second, FILES, quota=1)
     assert list(storage.folders("default/jobs/")) == [first.job_id]
     finish(jobs, first.job_id, 0)
-    jobs.accept(second, b"image", b"mask", quota=1)
+    jobs.accept(second, FILES, quota=1)
 
 
 def test_the_quota_holds_where_many_come_at_once(jobs: Jobs, redis: Redis) -> None:
@@ -154,7 +154,7 @@ def test_the_quota_holds_where_many_come_at_once(jobs: Jobs, redis: Redis) -> No
 
     def attempt(_: int) -> bool:
         try:
-            jobs.accept(manifest(count=1), b"image", b"mask", quota=3)
+            jobs.accept(manifest(count=1), FILES, quota=3)
         except TooManyOpenJobsError:
             return False
         return True
@@ -168,7 +168,7 @@ def test_the_quota_holds_where_many_come_at_once(jobs: Jobs, redis: Redis) -> No
 def test_the_place_in_the_queue_and_the_time_it_takes_are_told(jobs: Jobs, redis: Redis) -> None:
     first, second = manifest(count=4), manifest(count=2)
     for request in (first, second):
-        jobs.accept(request, b"image", b"mask")
+        jobs.accept(request, FILES)
     assert got(jobs, first.job_id).queue_position == 0
     seen = got(jobs, second.job_id)
     assert (seen.queue_position, seen.eta) == (2, None)

@@ -16,9 +16,10 @@ from rq.job import Job as QueueJob
 from rq.serializers import JSONSerializer
 
 from flawsmith.contract.base import FORMAT_VERSION, UnknownFormatVersionError, now
+from flawsmith.contract.files import INPUT_FILE, MASK_FILE
 from flawsmith.contract.ids import BUILTIN_TENANT, new_job_id
-from flawsmith.contract.jobs import Failure, Item, ItemStatus, Job, JobKind, JobStatus
-from flawsmith.contract.manifests import RequestManifest, ResolvedAugmentation, ResultManifest
+from flawsmith.contract.jobs import Failure, Item, ItemStatus, Job, JobStatus
+from flawsmith.contract.manifests import AugmentationManifest, ResolvedAugmentation, ResultManifest
 from flawsmith.contract.uploads import ImageInfo
 from service.store import keys, records
 from service.store.connection import QueueUnavailableError, connect_redis
@@ -31,6 +32,7 @@ from service.store.storage import StorageUnavailableError
 from tests.servers import Valkey, free_ports, running_valkey
 
 TENANT = "default"
+FILES = {INPUT_FILE: b"image", MASK_FILE: b"mask"}
 QUEUE_KEY = f"rq:queue:{QUEUE_NAME}"
 
 
@@ -39,12 +41,11 @@ def storage(tmp_path: Path) -> FolderStorage:
     return FolderStorage(tmp_path)
 
 
-def manifest(count: int = 5, shard_size: int = 2, tenant: str = TENANT, age_s: float = 0) -> RequestManifest:
-    return RequestManifest(
+def manifest(count: int = 5, shard_size: int = 2, tenant: str = TENANT, age_s: float = 0) -> AugmentationManifest:
+    return AugmentationManifest(
         format_version=FORMAT_VERSION,
         tenant=tenant,
         job_id=new_job_id(),
-        kind=JobKind.AUGMENTATION,
         created_at=now() - timedelta(seconds=age_s),
         augmentation=ResolvedAugmentation(
             defect_type="scratch",
@@ -68,9 +69,9 @@ def manifest(count: int = 5, shard_size: int = 2, tenant: str = TENANT, age_s: f
     )
 
 
-def accepted(jobs: Jobs, request: RequestManifest | None = None) -> str:
+def accepted(jobs: Jobs, request: AugmentationManifest | None = None) -> str:
     request = request or manifest()
-    jobs.accept(request, b"image", b"mask")
+    jobs.accept(request, FILES)
     return request.job_id
 
 
@@ -109,7 +110,7 @@ def test_accept_writes_storage_record_index_and_the_first_shards(
     jobs: Jobs, redis: Redis, storage: FolderStorage
 ) -> None:
     request = manifest()
-    job = jobs.accept(request, b"image", b"mask")
+    job = jobs.accept(request, FILES)
 
     assert storage.get(keys.job_input(TENANT, job.id)) == b"image"
     assert storage.get(keys.job_mask(TENANT, job.id)) == b"mask"
@@ -159,7 +160,7 @@ def test_everything_of_an_acceptance_is_in_one_transaction(
     with monkeypatch.context() as patch:
         patch.setattr(Pipeline, "execute", fail)
         with pytest.raises(RuntimeError, match="died here"):
-            jobs.accept(request, b"image", b"mask")
+            jobs.accept(request, FILES)
     assert redis.keys() == []
     assert jobs.get(TENANT, request.job_id) is None
 
@@ -169,7 +170,7 @@ def test_without_redis_nothing_is_accepted(storage: FolderStorage) -> None:
     with connect_redis(settings) as client:
         jobs = Jobs(client, storage, settings)
         with pytest.raises(QueueUnavailableError):
-            jobs.accept(manifest(), b"image", b"mask")
+            jobs.accept(manifest(), FILES)
         with pytest.raises(QueueUnavailableError):
             jobs.get(TENANT, new_job_id())
         with pytest.raises(QueueUnavailableError):
@@ -191,7 +192,7 @@ def test_without_storage_nothing_is_accepted(
 
     monkeypatch.setattr(storage, "put", fail_at_the_manifest)
     with pytest.raises(StorageUnavailableError):
-        jobs.accept(manifest(), b"image", b"mask")
+        jobs.accept(manifest(), FILES)
     assert redis.keys() == []
     assert list(storage.list("")) == []
 
@@ -208,7 +209,7 @@ def test_an_acceptance_whose_answer_was_lost_counts(
     request = manifest()
     with monkeypatch.context() as patch:
         patch.setattr(Pipeline, "execute", lose_the_answer)
-        job = jobs.accept(request, b"image", b"mask")
+        job = jobs.accept(request, FILES)
     assert got(jobs, job.id) == job.model_copy(update={"queue_position": 0})
     assert queued(redis) == [f"{job.id}-0", f"{job.id}-1"]
 

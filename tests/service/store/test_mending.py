@@ -7,7 +7,7 @@ from redis import Redis
 from rq.job import Job as QueueJob
 
 from flawsmith.contract.jobs import ItemStatus, JobStatus
-from flawsmith.contract.manifests import IdempotencyRecord, RequestManifest
+from flawsmith.contract.manifests import AugmentationManifest, IdempotencyRecord
 from service.store import idempotency, keys, records
 from service.store.acceptance import answer_of
 from service.store.idempotency import Reservation, Reservations
@@ -15,7 +15,7 @@ from service.store.jobs import Jobs
 from service.store.mending import Mender
 from service.store.settings import StoreSettings
 from service.store.storage import Storage
-from tests.service.store.test_jobs import TENANT, accepted, done, finish, got, manifest, queued
+from tests.service.store.test_jobs import FILES, TENANT, accepted, done, finish, got, manifest, queued
 
 KEY, PAYLOAD = 64 * "a", 64 * "b"
 
@@ -25,7 +25,7 @@ def mender(redis: Redis, storage: Storage, settings: StoreSettings) -> Mender:
     return Mender(redis, storage, settings, grace_s=0, orphan_age_s=0)
 
 
-def promised(age_s: float = 0) -> RequestManifest:
+def promised(age_s: float = 0) -> AugmentationManifest:
     record = IdempotencyRecord(key_sha256=KEY, payload_sha256=PAYLOAD)
     return manifest(age_s=age_s).model_copy(update={"idempotency": record})
 
@@ -118,7 +118,7 @@ def test_recent_jobs_are_found_without_looking_at_all(jobs: Jobs, redis: Redis, 
 
 def test_a_promise_comes_back_with_its_job(jobs: Jobs, redis: Redis, mender: Mender) -> None:
     request = promised()
-    jobs.accept(request, b"image", b"mask")
+    jobs.accept(request, FILES)
     redis.flushall()
     mender.rebuild()
     assert Reservations(redis).reserve(TENANT, KEY, PAYLOAD) == answer_of(request)
@@ -135,7 +135,7 @@ def test_a_job_that_was_given_up_for_another_is_removed(
     heir = reservations.reserve(TENANT, KEY, PAYLOAD)
     assert isinstance(heir, Reservation)
     answered = promised()
-    jobs.accept(answered, b"image", b"mask", reservation=heir)
+    jobs.accept(answered, FILES, reservation=heir)
 
     assert mender.recover_recent(3600).removed == 1
     assert [job.id for job in jobs.page(TENANT, 10).jobs] == [answered.job_id]
@@ -145,12 +145,12 @@ def test_a_job_that_was_promised_before_redis_forgot_is_kept(
     jobs: Jobs, redis: Redis, mender: Mender, storage: Storage
 ) -> None:
     first = promised(age_s=60)
-    jobs.accept(first, b"image", b"mask")
+    jobs.accept(first, FILES)
     redis.flushall()
     heir = Reservations(redis).reserve(TENANT, KEY, PAYLOAD)
     assert isinstance(heir, Reservation)
     second = promised()
-    jobs.accept(second, b"image", b"mask", reservation=heir)
+    jobs.accept(second, FILES, reservation=heir)
     mender.rebuild()
     assert {job.id for job in jobs.page(TENANT, 10).jobs} == {first.job_id, second.job_id}
     assert Reservations(redis).reserve(TENANT, KEY, PAYLOAD) == answer_of(second)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from pydantic import ValidationError
 
 from flawsmith.contract.base import FORMAT_VERSION
 from flawsmith.contract.defect_types import DefectTypeDefaults, DefectTypeRecord
-from flawsmith.contract.ids import BUILTIN_TENANT
+from flawsmith.contract.ids import BUILTIN_TENANT, new_job_id
 from service.store import keys
 from service.store.keys import InvalidKeyError
 from service.store.registry import Registry, VersionExistsError
@@ -91,3 +93,45 @@ def test_malformed_names_are_refused(registry: Registry) -> None:
         registry.get("default", "../jobs")
     with pytest.raises(InvalidKeyError):
         registry.list("../default")
+
+
+def test_versions_are_claimed_one_after_another_and_each_once(registry: Registry) -> None:
+    jobs = [new_job_id() for _ in range(3)]
+    registry.publish(record("scratch"))
+
+    assert [registry.claim("default", "scratch", job_id) for job_id in jobs] == [2, 3, 4]
+    assert registry.claim("default", "scratch", jobs[1]) == 3
+    assert registry.claim("default", "dent", jobs[0]) == 1
+    assert [one.version for one in registry.list("default")] == [1]
+    newest = registry.get("default", "scratch")
+    assert newest is not None
+    assert newest.version == 1
+
+
+def test_two_that_claim_at_once_get_two_versions(registry: Registry) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        claimed = list(threads.map(lambda _: registry.claim("default", "scratch", new_job_id()), range(8)))
+
+    assert sorted(claimed) == list(range(1, 9))
+
+
+def test_a_deleted_version_is_gone_and_its_number_stays_taken(registry: Registry, storage: Storage) -> None:
+    job_id = new_job_id()
+    version = registry.claim("default", "scratch", job_id)
+    registry.publish(record("scratch", version))
+    assert registry.made_by("default", job_id) == record("scratch", version)
+
+    assert registry.delete("default", "scratch", version)
+    assert not registry.delete("default", "scratch", version)
+    assert registry.get("default", "scratch") is None
+    assert registry.made_by("default", job_id) is None
+    assert registry.own_versions("default", "scratch") == ()
+    assert registry.claim("default", "scratch", new_job_id()) == 2
+
+
+def test_what_lies_beside_a_version_is_no_version(registry: Registry, storage: Storage) -> None:
+    registry.publish(record("scratch", 1))
+    for key in (keys.defect_type_adapter, keys.defect_type_exemplars):
+        storage.put(key("default", "scratch", 1), b"x")
+
+    assert [one.version for one in registry.list("default")] == [1]

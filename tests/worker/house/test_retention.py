@@ -14,7 +14,7 @@ from flawsmith.contract.uploads import UploadRecord
 from service.store import keys
 from service.store.folder import FolderStorage
 from service.store.jobs import Jobs
-from tests.service.store.test_jobs import TENANT, finish, manifest
+from tests.service.store.test_jobs import FILES, TENANT, finish, manifest
 from worker.house.retention import Retention
 from worker.house.settings import HouseSettings
 
@@ -40,7 +40,7 @@ def made(jobs: Jobs, days: float, *, ended: datetime | None, tenant: str = TENAN
     moment = now() - timedelta(days=days)
     request = manifest(count=1, tenant=tenant, age_s=days * 86400)
     request = request.model_copy(update={"job_id": job_id_before(moment)})
-    jobs.accept(request, b"image", b"mask")
+    jobs.accept(request, FILES)
     if ended is not None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("service.store.stored.now", lambda: ended)
@@ -105,7 +105,7 @@ def test_what_comes_with_flawsmith_is_never_too_old(jobs: Jobs, storage: FolderS
 def test_a_job_that_fails_to_end_in_redis_is_left_for_next_time(jobs: Jobs, storage: FolderStorage) -> None:
     request = manifest(count=1, age_s=10 * 86400)
     request = request.model_copy(update={"job_id": job_id_before(now() - timedelta(days=10))})
-    jobs.accept(request, b"image", b"mask")
+    jobs.accept(request, FILES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("service.store.stored.now", lambda: now() - timedelta(days=9))
         patch.setattr(jobs, "_finish_job", lambda **arguments: 0)  # Redis went away just then

@@ -1,0 +1,76 @@
+"""COCO: one JSON file that names images, categories and the outlines of what is on them."""
+
+from __future__ import annotations
+
+from typing import Any, TypeGuard
+
+from service.samples.errors import SampleError
+from service.samples.layouts import FoundImage, Layout, Names, Region, clipped, listed
+from service.samples.shapes import Outline, Runs, Shape, ShapeError, unpacked_runs
+
+
+def is_coco(document: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether a JSON file is of this kind."""
+    return (
+        isinstance(document, dict)
+        and isinstance(document.get("images"), list)
+        and isinstance(document.get("annotations"), list)
+    )
+
+
+def coco(documents: dict[str, dict[str, Any]], names: Names) -> Layout:
+    """What COCO files, by name, say of a set. Images without annotations are normal ones.
+
+    Segmentations are polygons or run lengths, packed or not; an annotation without one counts by its box.
+
+    Raises:
+        SampleError: a file is not as COCO wants it.
+    """
+    found: dict[str, tuple[Region, ...]] = {}
+    absent: list[str] = []
+    for name, document in documents.items():
+        try:
+            labels = {entry["id"]: str(entry["name"]) for entry in document.get("categories", [])}
+            images = {entry["id"]: str(entry["file_name"]) for entry in document["images"]}
+            regions: dict[Any, list[Region]] = {image_id: [] for image_id in images}
+            for number, annotation in enumerate(document["annotations"]):
+                where = f"annotation {clipped(str(annotation.get('id', number)), 40)}"
+                image_id, category = annotation["image_id"], annotation.get("category_id")
+                if image_id not in images:
+                    raise SampleError(
+                        "samples", f"{name}: {where} is of an image that is not listed; export it again"
+                    )
+                label = labels.get(category, str(category or ""))
+                regions[image_id].extend(_regions(annotation, label, f"{name}: {where}"))
+        except (LookupError, TypeError, AttributeError) as error:
+            raise SampleError(
+                "samples", f"{name} is not as COCO wants it ({type(error).__name__}: {error}). Export it again."
+            ) from error
+        for image_id, reference in images.items():
+            image = names.find(reference, name)
+            if image is None:
+                absent.append(reference)
+            else:
+                found[image] = (*found.get(image, ()), *regions[image_id])
+    notes = [f"left out, for the ZIP does not have them: {listed(absent)}"] if absent else []
+    return Layout("coco", [FoundImage(image, of_image) for image, of_image in found.items()], notes)
+
+
+def _regions(annotation: dict[str, Any], label: str, where: str) -> list[Region]:
+    segmentation = annotation.get("segmentation")
+    try:
+        if isinstance(segmentation, dict):
+            return [Region(label, shape=_runs(segmentation))]
+        if segmentation:
+            return [Region(label, shape=Outline.of(polygon)) for polygon in segmentation]
+        left, top, width, height = (float(value) for value in annotation["bbox"])
+        return [Region(label, shape=Outline.box(left, top, left + width, top + height), is_box=True)]
+    except (ShapeError, ValueError) as error:
+        raise SampleError("samples", f"{where}: {error}. Export the annotations again.") from error
+
+
+def _runs(segmentation: dict[str, Any]) -> Shape:
+    height, width = (int(side) for side in segmentation["size"])
+    counts = segmentation["counts"]
+    lengths = unpacked_runs(counts) if isinstance(counts, str) else list(counts)
+    return Runs(0, 0, width, height, lengths, columns=True)

@@ -1,0 +1,76 @@
+"""CVAT for images: an XML file that names images and the shapes on them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from xml.etree.ElementTree import Element
+
+from service.samples.errors import SampleError
+from service.samples.layouts import FoundImage, Layout, Names, Region, clipped, listed
+from service.samples.shapes import Outline, Runs, ShapeError
+
+_SHAPES = ("polygon", "mask", "box", "ellipse")
+
+
+def is_cvat(root: Element) -> bool:
+    """Whether an XML file is of this kind."""
+    return root.tag == "annotations" and root.find("image") is not None
+
+
+def cvat(documents: dict[str, Element], names: Names) -> Layout:
+    """What CVAT files, by name, say of a set. Images without shapes are normal ones.
+
+    Polygons, masks, boxes and ellipses are defects; points, lines, cuboids and skeletons are left out.
+
+    Raises:
+        SampleError: a file is not as CVAT writes it.
+    """
+    found: dict[str, tuple[Region, ...]] = {}
+    absent: list[str] = []
+    passed_over: Counter[str] = Counter()
+    for name, root in documents.items():
+        for entry in root.iter("image"):
+            reference = entry.get("name", "")
+            image = names.find(reference, name)
+            if image is None:
+                absent.append(reference)
+                continue
+            regions = []
+            others: Counter[str] = Counter()
+            for shape in entry:
+                if shape.tag not in _SHAPES:
+                    others[shape.tag] += shape.get("label") is not None
+                    continue
+                try:
+                    regions.append(_region(shape))
+                except (ShapeError, KeyError, ValueError) as error:
+                    raise SampleError(
+                        "samples",
+                        f"{name}: a {shape.tag} on {clipped(reference)} is not as CVAT writes it ({error}). "
+                        "Export the annotations again.",
+                    ) from error
+            passed_over += others
+            if regions or not others.total():
+                found[image] = (*found.get(image, ()), *regions)
+    notes = [f"left out, for the ZIP does not have them: {listed(absent)}"] if absent else []
+    notes += [
+        f"{count} shapes of the kind {clipped(kind, 20)} are left out; draw polygons or masks around defects"
+        for kind, count in sorted(passed_over.items())
+    ]
+    return Layout("cvat", [FoundImage(image, regions) for image, regions in found.items()], notes)
+
+
+def _region(shape: Element) -> Region:
+    values = shape.attrib
+    label = values["label"]
+    if shape.tag == "polygon":
+        pairs = (pair.split(",") for pair in values["points"].split(";"))
+        return Region(label, shape=Outline.of(number for pair in pairs for number in pair))
+    if shape.tag == "mask":
+        lengths = [int(length) for length in values["rle"].split(",")]
+        left, top, width, height = (int(values[side]) for side in ("left", "top", "width", "height"))
+        return Region(label, shape=Runs(left, top, width, height, lengths))
+    if shape.tag == "box":
+        corners = (values[side] for side in ("xtl", "ytl", "xbr", "ybr"))
+        return Region(label, shape=Outline.box(*corners), is_box=True)
+    return Region(label, shape=Outline.ellipse(*(values[name] for name in ("cx", "cy", "rx", "ry"))))

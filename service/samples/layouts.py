@@ -1,0 +1,134 @@
+"""What was found in a set: which images, and what says where their defects are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+
+from flawsmith.contract.samples import SampleLayout
+from service.samples.errors import SampleError
+from service.samples.shapes import Shape
+
+IMAGE_ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", ".webp"})
+ARCHIVE_ENDINGS = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"})
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Region:
+    """Where a defect is: a mask file of the set, or a shape."""
+
+    label: str
+    """Its class; empty where the layout has none."""
+    mask: str | None = None
+    shape: Shape | None = None
+    is_box: bool = False
+    """The shape is a rectangle, which no defect fills."""
+
+
+@dataclass(frozen=True)
+class FoundImage:
+    """An image of the set by name; without regions it is a normal one."""
+
+    name: str
+    regions: tuple[Region, ...] = ()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a set holds, as far as its names and annotations tell."""
+
+    kind: SampleLayout
+    images: list[FoundImage]
+    notes: list[str] = field(default_factory=list)
+    """What was left out, and why."""
+
+    def classes(self) -> dict[str, int]:
+        """Images with a defect of each class, by name; empty where the layout names none."""
+        counts = Counter(label for image in self.images for label in {region.label for region in image.regions})
+        counts.pop("", None)
+        return dict(sorted(counts.items()))
+
+    def only(self, label: str | None) -> Layout:
+        """The same with the defects of one class alone; images with defects of other classes only are left out.
+
+        Raises:
+            SampleError: there is no such class.
+        """
+        classes = self.classes()
+        if label is None:
+            if len(classes) < 2:
+                return self
+            named = ", ".join(f"{name} ({count})" for name, count in classes.items())
+            note = f"several classes are taken as one defect type: {clipped(named, 400)}; label picks one of them"
+            return replace(self, notes=[*self.notes, note])
+        if label not in classes:
+            there = f"it has {clipped(', '.join(classes), 400)}" if classes else "it names none; leave label out"
+            raise SampleError("label", f"the set has no class {clipped(label)}: {there}")
+        chosen = []
+        mixed = 0
+        for image in self.images:
+            regions = tuple(region for region in image.regions if region.label == label)
+            if regions or not image.regions:
+                chosen.append(replace(image, regions=regions))
+                mixed += 0 < len(regions) < len(image.regions)
+        notes = list(self.notes)
+        if mixed:
+            notes.append(
+                f"{mixed} images show other classes beside {clipped(label)}; to the type those are background, "
+                "so leave such images out if there are enough others"
+            )
+        return replace(self, images=chosen, notes=notes)
+
+
+class Names:
+    """Names of the files of a set, and how other files of it refer to them."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.all = list(names)
+        self._known = set(names)
+        self._by_file: dict[str, list[str]] = {}
+        for name in names:
+            self._by_file.setdefault(PurePosixPath(name).name, []).append(name)
+
+    def images(self) -> list[str]:
+        """Those that end like images that are accepted."""
+        return [name for name in self.all if ending(name) in IMAGE_ENDINGS]
+
+    def find(self, reference: str, beside: str) -> str | None:
+        """The file that an annotation file means by ``reference``, a path of the computer that it was made on.
+
+        It is looked for beside the annotation file and in a folder ``images`` there, then by the end of its path,
+        then by its file name, as long as only one is called so.
+        """
+        path = PurePosixPath(reference.replace("\\", "/"))
+        here = PurePosixPath(beside).parent
+        near = [here, here / "images", here.parent / "images", here.parent]
+        for folder in near:
+            if (name := str(folder / path)) in self._known:
+                return name
+        called = self._by_file.get(path.name, [])
+        ends = [name for name in called if name.endswith(f"/{str(path).lstrip('./')}")]
+        for found in (ends, called):
+            if len(found) == 1:
+                return found[0]
+        return None
+
+
+def ending(name: str) -> str:
+    """``.png`` of ``a/b.PNG``."""
+    return PurePosixPath(name).suffix.lower()
+
+
+def listed(names: Sequence[str]) -> str:
+    """Some of several names, for a person."""
+    shown = ", ".join(clipped(name) for name in names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
+
+
+def clipped(text: str, length: int = 120) -> str:
+    """A text as an answer may hold it: short, without what a terminal would act on."""
+    clean = "".join(letter if letter.isprintable() else "?" for letter in text[: 2 * length])
+    return clean if len(clean) <= length else clean[: length - 1] + "…"

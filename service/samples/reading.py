@@ -1,0 +1,295 @@
+"""A set of samples, read: canonical images and masks on disk, and what there is to say of them."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from flawsmith.contract.samples import Advice, SampleEntry, SampleLayout, SampleReport, SampleSize
+from flawsmith.contract.uploads import ImageInfo
+from service.images.door import Door
+from service.samples.advice import advise
+from service.samples.archive import Archive
+from service.samples.errors import SampleError
+from service.samples.intake import Intake, MaskFile, Offer, Taken
+from service.samples.layouts import FoundImage, listed
+from service.samples.limits import SampleLimits
+from service.samples.recognising import EXPECTED, recognise, recognise_normals
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class AdmittedSample:
+    """One image of a set, canonical, on disk."""
+
+    image: Path
+    """Canonical PNG."""
+    mask: Path | None
+    """8-bit grey PNG of the same size, 0 or 255, not empty; None for a normal image."""
+    info: ImageInfo
+    source: str
+    """Name of the image's file in the set."""
+    sha256: str
+    """Of the image's file as it was sent, in hex."""
+    group: str
+    """Equal for images with equal pixels, and for no others."""
+    mask_pixels: int = 0
+
+
+@dataclass(frozen=True)
+class SampleSet:
+    """A set that can be taught from: at least one sample with a mask."""
+
+    samples: list[AdmittedSample]
+    normals: list[AdmittedSample]
+    warnings: list[str]
+    advice: list[Advice]
+    report: SampleReport
+    """The same for a person: what a dry run answers."""
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """An image of an earlier upload."""
+
+    path: Path
+    """Its canonical PNG."""
+    info: ImageInfo
+    sha256: str
+    """Of the bytes sent, in hex: the upload's id without its prefix."""
+
+
+async def read_zip(
+    path: Path,
+    folder: Path,
+    door: Door,
+    limits: SampleLimits,
+    *,
+    normals: Path | None = None,
+    label: str | None = None,
+) -> SampleSet:
+    """Read a ZIP of samples: MVTec layout, COCO, LabelMe, CVAT, or folders ``images/`` and ``masks/``.
+
+    Args:
+        path: the ZIP as it was sent.
+        folder: empty, for the canonical files of the set.
+        door: lets each image and mask in.
+        limits: of the set as a whole.
+        normals: a second ZIP, of normal images alone, beside those that the first has.
+        label: the class of the set to take; all are one type if absent.
+
+    Raises:
+        SampleError: the set cannot be taught from; names the file at fault and the remedy.
+        DoorBusyError: no room now.
+        DoorError: a decoding process failed by a fault of ours.
+    """
+    sent = folder / "sent"
+    sent.mkdir()
+    intake = Intake(door, folder, limits.max_pixels)
+    with ExitStack() as opened:
+        archive = opened.enter_context(await asyncio.to_thread(_open, path, limits, "samples", door))
+        whole = await asyncio.to_thread(recognise, archive, limits)
+        layout = whole.only(label)
+        defective = [image for image in layout.images if image.regions]
+        good = [(archive, image) for image in layout.images if not image.regions]
+        warnings = list(layout.notes)
+        if normals is not None:
+            more = opened.enter_context(await asyncio.to_thread(_open, normals, limits, "normals", door))
+            names, notes = recognise_normals(more)
+            good += [(more, FoundImage(name)) for name in names]
+            warnings += [f"normals: {note}" for note in notes]
+        _check_count(len(defective), limits)
+        chosen = _thinned(good, limits.max_normals, warnings)
+        samples = await intake.take(
+            _unpacked(archive, image, sent / f"sample-{number}") for number, image in enumerate(defective)
+        )
+        others = await intake.take(
+            (_unpacked(*one, sent / f"normal-{number}") for number, one in enumerate(chosen)), may_end_early=True
+        )
+    await asyncio.to_thread(shutil.rmtree, sent)
+    if len(others) < len(chosen):
+        warnings.append(f"{len(chosen) - len(others)} normal images are left out: all images have too many pixels")
+    return _sample_set(samples, others, warnings, whole.kind, label, whole.classes())
+
+
+async def read_pairs(
+    pairs: Sequence[tuple[Uploaded, Uploaded]],
+    normals: Sequence[Uploaded],
+    folder: Path,
+    door: Door,
+    limits: SampleLimits,
+) -> SampleSet:
+    """Read pairs of earlier uploads, image and mask; arguments and errors as `read_zip`.
+
+    Sources are ``samples.0``, ``samples.1``, … and ``normals.0``, …: what the request calls them.
+    """
+    _check_count(len(pairs), limits)
+    warnings: list[str] = []
+    intake = Intake(door, folder, limits.max_pixels)
+    samples = await intake.take(_uploaded(number, *pair) for number, pair in enumerate(pairs))
+    chosen = _thinned(list(enumerate(normals)), limits.max_normals, warnings)
+    others = await intake.take((_uploaded(*one) for one in chosen), may_end_early=True)
+    if len(others) < len(chosen):
+        warnings.append(f"{len(chosen) - len(others)} normal images are left out: all images have too many pixels")
+    return _sample_set(samples, others, warnings, "pairs", None, {})
+
+
+def _open(path: Path, limits: SampleLimits, field: str, door: Door) -> Archive:
+    return Archive(path, limits, field, door.limits.max_bytes)
+
+
+def _check_count(count: int, limits: SampleLimits) -> None:
+    if count == 0:
+        raise SampleError("samples", f"no image has both a file and a defect marked on it. {EXPECTED}")
+    if count > limits.max_samples:
+        raise SampleError(
+            "samples",
+            f"there are {count} images with defects; at most {limits.max_samples} are accepted. "
+            "Choose different-looking ones: thirty teach nearly as much.",
+        )
+
+
+def _thinned(good: list[T], most: int, warnings: list[str]) -> list[T]:
+    """At most so many normal images, evenly spread."""
+    if len(good) <= most:
+        return good
+    warnings.append(f"of {len(good)} normal images {most} are taken, evenly spread: more teach nothing new")
+    return [good[i * len(good) // most] for i in range(most)]
+
+
+def _unpacked(archive: Archive, image: FoundImage, target: Path) -> Offer:
+    """An image of a ZIP with its masks, as files whose names begin with that of ``target``."""
+    masks = []
+    for number, region in enumerate(image.regions):
+        if region.mask is not None:
+            path = target.with_name(f"{target.name}-mask-{number}")
+            archive.extract(region.mask, path)
+            masks.append(MaskFile(region.mask, path))
+    return Offer(
+        image.name,
+        archive.field,
+        target,
+        archive.extract(image.name, target),
+        tuple(masks),
+        tuple(region.shape for region in image.regions if region.shape is not None),
+        any(region.is_box for region in image.regions),
+    )
+
+
+def _uploaded(number: int, image: Uploaded, mask: Uploaded | None = None) -> Offer:
+    source = f"{'normals' if mask is None else 'samples'}.{number}"
+    if mask is None:
+        return Offer(source, source, image.path, image.sha256, info=image.info)
+    file = MaskFile(f"{source}.mask", mask.path, mask.info.lossy)
+    return Offer(
+        source, f"{source}.image", image.path, image.sha256, (file,), info=image.info, mask_field=f"{source}.mask"
+    )
+
+
+def _sample_set(
+    taken: list[Taken],
+    normals: list[Taken],
+    warnings: list[str],
+    layout: SampleLayout,
+    label: str | None,
+    classes: dict[str, int],
+) -> SampleSet:
+    """The set without copies, with what there is to say of it."""
+    samples = [one for one in taken if one.mask is not None]
+    empty = [one for one in taken if one.mask is None]
+    if not samples:
+        raise SampleError(
+            "samples", "every mask of the set is empty. Paint in each what is defect in white, on black."
+        )
+    warnings = warnings + _of_images([*taken, *normals])
+    if empty:
+        warnings.append(f"taken as normal images, for nothing is set in their masks: {_sources(empty)}")
+    samples, copies = _distinct(samples, lambda one: (one.info.pixels_sha256, one.mask_sha256))
+    if copies:
+        warnings.append(f"left out, for they are copies of other samples with the same mask: {_sources(copies)}")
+    defective = {one.info.pixels_sha256 for one in samples}
+    others = [*empty, *normals]
+    known = [one for one in others if one.info.pixels_sha256 in defective]
+    if known:
+        warnings.append(f"left out of the normal images, for they are among the samples too: {_sources(known)}")
+    others, copies = _distinct(
+        (one for one in others if one.info.pixels_sha256 not in defective), lambda one: one.info.pixels_sha256
+    )
+    if copies:
+        warnings.append(f"left out, for they are copies of other normal images: {_sources(copies)}")
+    if len(samples) == 1:
+        warnings.append("one sample alone is taught, and nothing is left to judge the type by; send more")
+    advice = advise(samples, others)
+    admitted = [_admitted(one) for one in samples]
+    sizes = Counter((one.info.width, one.info.height) for one in [*samples, *others])
+    return SampleSet(
+        samples=admitted,
+        normals=[_admitted(one) for one in others],
+        warnings=warnings,
+        advice=advice,
+        report=SampleReport(
+            layout=layout,
+            label=label,
+            classes=classes,
+            samples=[
+                SampleEntry(
+                    source=one.source,
+                    sha256=one.sha256,
+                    group=one.group,
+                    width=one.info.width,
+                    height=one.info.height,
+                    mask_pixels=one.mask_pixels,
+                )
+                for one in admitted
+            ],
+            normals=len(others),
+            sizes=[
+                SampleSize(width=width, height=height, count=count)
+                for (width, height), count in sizes.most_common()
+            ],
+            warnings=warnings,
+            advice=advice,
+        ),
+    )
+
+
+def _admitted(one: Taken) -> AdmittedSample:
+    return AdmittedSample(
+        image=one.image,
+        mask=one.mask,
+        info=one.info,
+        source=one.offer.source,
+        sha256=one.offer.sha256,
+        group=one.info.pixels_sha256,
+        mask_pixels=one.mask_pixels,
+    )
+
+
+def _distinct(images: Iterable[Taken], key: Callable[[Taken], object]) -> tuple[list[Taken], list[Taken]]:
+    """The first of each key, and the others."""
+    first: dict[object, Taken] = {}
+    copies = []
+    for one in images:
+        if first.setdefault(key(one), one) is not one:
+            copies.append(one)
+    return list(first.values()), copies
+
+
+def _of_images(images: Iterable[Taken]) -> list[str]:
+    """Warnings of single files, each said once for all that it holds for."""
+    by_text: dict[str, list[Taken]] = {}
+    for one in images:
+        for text in one.warnings:
+            by_text.setdefault(text, []).append(one)
+    return [f"{_sources(of)}: {text}" for text, of in by_text.items()]
+
+
+def _sources(images: Sequence[Taken]) -> str:
+    return listed([one.offer.source for one in images])

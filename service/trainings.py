@@ -1,0 +1,230 @@
+"""``POST /v1/defect-types``: samples of a defect → a training → a version of a defect type."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from pydantic import JsonValue
+
+from flawsmith.contract import problems
+from flawsmith.contract.augmentations import MAX_SEED
+from flawsmith.contract.base import FORMAT_VERSION, now
+from flawsmith.contract.files import SAMPLES_FILE
+from flawsmith.contract.ids import BUILTIN_TENANT, new_job_id
+from flawsmith.contract.jobs import Job
+from flawsmith.contract.manifests import TrainingManifest
+from flawsmith.contract.trainings import (
+    ResolvedTraining,
+    SampleRecord,
+    SamplesManifest,
+    TrainingParameters,
+    TrainingPlan,
+    TrainingRequest,
+)
+from service import idempotency, uploads
+from service.body import MAX_JSON_BYTES, media_type, read, spool_folder, unsupported
+from service.fields import from_json, from_texts, missing, no_query
+from service.forms import read_form
+from service.idempotency import Attempt, respond
+from service.openapi import Responses, location, problem, training_body
+from service.problems import ProblemError
+from service.resources import Has, Quota, Resources, Tenant
+from service.samples.errors import SampleError
+from service.samples.reading import AdmittedSample, SampleSet, Uploaded, read_pairs, read_zip
+from service.store import keys
+from service.store.acceptance import answer_of
+from service.store.settings import named_backbones
+from service.store.stored import JobFiles
+from service.telemetry import catalog, context, traces
+
+router = APIRouter(prefix="/v1/defect-types", tags=["defect types"], dependencies=[Depends(no_query)])
+
+FILES = ("samples", "normals")
+ANSWERS: Responses = {
+    200: {"model": TrainingPlan, "description": "Answer to a dry run: nothing was stored or queued."},
+    202: {"model": Job, "description": "The training was accepted.", "headers": location("The job.")},
+}
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A request as it was read: what is wished, and samples on disk, as ZIPs or as earlier uploads."""
+
+    parameters: TrainingParameters
+    payload: dict[str, JsonValue]
+    """What tells this request from another."""
+    samples: Path | None = None
+    normals: Path | None = None
+    pairs: Sequence[tuple[Uploaded, Uploaded]] = field(default_factory=list)
+    uploaded_normals: Sequence[Uploaded] = field(default_factory=list)
+
+
+@router.post(
+    "",
+    operation_id="createDefectType",
+    summary="Teach a defect type",
+    status_code=202,
+    response_model=None,
+    openapi_extra={"requestBody": training_body(), "parameters": [idempotency.PARAMETER]},
+    responses=ANSWERS | problem(400, 408, 409, 413, 415),
+)
+async def create_defect_type(request: Request, tenant: Tenant, quota: Quota, has: Has) -> Response:
+    """Teach a defect type from a few photos of the defect with their masks.
+
+    The job makes a version of the type, with a card that says how good it is. A type that is there already gets a
+    new version; the others stay. Send the samples as one ZIP, or upload them first and send pairs of ids as JSON.
+    """
+    with spool_folder(has.settings.spool_dir) as folder:
+        kind, arguments = media_type(request)
+        if kind == "multipart/form-data":
+            sent = await _read_form(request, arguments.get("boundary"), folder, tenant, has)
+        elif kind == "application/json":
+            sent = await _read_json(request, folder, tenant, has)
+        else:
+            raise unsupported(request, "multipart/form-data or application/json")
+        async with idempotency.once(request, tenant, has, sent.payload) as attempt:
+            if attempt.replay is not None:
+                return attempt.replay
+            async with has.turn():
+                found = await _admit(has, sent, folder)
+                return await _carry_out(has, tenant, quota, attempt, sent.parameters, found)
+
+
+async def _read_form(request: Request, boundary: str | None, folder: Path, tenant: str, has: Resources) -> Sent:
+    form = await read_form(
+        request,
+        boundary,
+        folder,
+        files=FILES,
+        texts=TrainingParameters.model_fields,
+        max_file_bytes=has.settings.max_samples_bytes,
+    )
+    parameters = from_texts(TrainingParameters, form.texts)
+    if "samples" not in form.files:
+        raise missing(TrainingRequest, "samples")
+    await run_in_threadpool(_check_backbone, has, parameters.backbone)
+    digests: dict[str, JsonValue] = {name: file.sha256 for name, file in form.files.items()}
+    paths = {name: file.path for name, file in form.files.items()}
+    return Sent(parameters, digests | _sent(parameters), paths["samples"], paths.get("normals"))
+
+
+async def _read_json(request: Request, folder: Path, tenant: str, has: Resources) -> Sent:
+    parameters = from_json(TrainingRequest, await read(request, MAX_JSON_BYTES))
+    await run_in_threadpool(_check_backbone, has, parameters.backbone)
+    uploaded = folder / "uploaded"
+    uploaded.mkdir()
+
+    def fetch(upload_id: str, at: str) -> Uploaded:
+        record = uploads.named(has.storage, tenant, upload_id, at)
+        path = uploaded / at
+        uploads.fetch(has.storage, tenant, record, path, at)
+        return Uploaded(path, record.image, record.id.removeprefix("sha256:"))
+
+    def fetch_all() -> Sent:
+        pairs = [
+            (fetch(pair.image, f"samples.{number}.image"), fetch(pair.mask, f"samples.{number}.mask"))
+            for number, pair in enumerate(parameters.samples)
+        ]
+        normals = [fetch(normal, f"normals.{number}") for number, normal in enumerate(parameters.normals)]
+        return Sent(parameters, _sent(parameters), pairs=pairs, uploaded_normals=normals)
+
+    return await run_in_threadpool(fetch_all)
+
+
+def _sent(parameters: TrainingParameters) -> dict[str, JsonValue]:
+    """What the client itself said, before anything was filled in."""
+    return parameters.model_dump(mode="json", exclude_unset=True)
+
+
+def _check_backbone(has: Resources, name: str | None) -> None:
+    """Raise `ProblemError` unless workers know the backbone: bundled types have it, or the settings name it."""
+    if name is None:
+        return
+    bundled = {record.backbone for record in has.registry.list(BUILTIN_TENANT)}
+    known = sorted(bundled | set(named_backbones(has.settings.backbones)))
+    if name not in known:
+        raise ProblemError(
+            problems.INVALID_REQUEST,
+            f"backbone {name} is not known here; known are: {', '.join(known)}. Leave it out for the worker's own",
+            field="backbone",
+        )
+
+
+async def _admit(has: Resources, sent: Sent, folder: Path) -> SampleSet:
+    """Read the samples.
+
+    Raises:
+        ProblemError: nothing can be taught from them.
+    """
+    target, limits = folder / "set", has.settings.sample_limits
+    target.mkdir()
+    try:
+        if sent.samples is None:
+            return await read_pairs(sent.pairs, sent.uploaded_normals, target, has.door, limits)
+        return await read_zip(
+            sent.samples, target, has.door, limits, normals=sent.normals, label=sent.parameters.label
+        )
+    except SampleError as error:
+        raise ProblemError(problems.INVALID_SAMPLES, error.detail, field=error.field) from error
+
+
+async def _carry_out(
+    has: Resources,
+    tenant: str,
+    quota: int | None,
+    attempt: Attempt,
+    parameters: TrainingParameters,
+    found: SampleSet,
+) -> Response:
+    """Accept the job, or say what would be done."""
+    chosen = parameters.model_dump(exclude_none=True, exclude={"label", "dry_run", "samples", "normals"})
+    counts = {"samples": len(found.samples), "normals": len(found.normals)}
+    resolved = ResolvedTraining.model_validate({"seed": secrets.randbelow(MAX_SEED + 1)} | chosen | counts)
+    if parameters.dry_run:
+        plan = TrainingPlan(request=resolved.model_dump(mode="json"), report=found.report, warnings=found.warnings)
+        return await attempt.keep(200, plan.model_dump_json().encode())
+    manifest = TrainingManifest(
+        format_version=FORMAT_VERSION,
+        tenant=tenant,
+        job_id=new_job_id(),
+        created_at=now(),
+        request_id=context.request_id(),
+        traceparent=traces.traceparent(),
+        training=resolved,
+        idempotency=attempt.record,
+        warnings=[*found.warnings, *(advice.detail for advice in found.advice)],
+    )
+    context.bind(job_id=manifest.job_id)
+    with traces.span("accept", job_id=manifest.job_id):
+        await run_in_threadpool(
+            has.jobs.accept, manifest, _files(found), quota=quota, reservation=attempt.reservation
+        )
+    has.metrics.count(catalog.JOBS_ACCEPTED, kind=manifest.kind.value)
+    attempt.kept = True
+    return respond(answer_of(manifest))
+
+
+def _files(found: SampleSet) -> JobFiles:
+    """What the job is made with: a folder a sample, and what they are."""
+    files: dict[str, bytes | Path] = {}
+    for kind, samples in (("samples", found.samples), ("normals", found.normals)):
+        for number, sample in enumerate(samples):
+            files[keys.sample_file(kind, number, "image")] = sample.image
+            if sample.mask is not None:
+                files[keys.sample_file(kind, number, "mask")] = sample.mask
+    listed = SamplesManifest(
+        format_version=FORMAT_VERSION,
+        samples=[_listed(sample) for sample in found.samples],
+        normals=[_listed(sample) for sample in found.normals],
+    )
+    files[SAMPLES_FILE] = listed.model_dump_json(indent=2).encode()
+    return files
+
+
+def _listed(sample: AdmittedSample) -> SampleRecord:
+    return SampleRecord(sha256=sample.sha256, group=sample.group, source=sample.source, image=sample.info)

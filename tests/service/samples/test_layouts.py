@@ -1,0 +1,349 @@
+"""What a set holds is told by its content, whatever tool made it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.samples.errors import SampleError
+from service.samples.layouts import FoundImage, Layout, Names
+from service.samples.shapes import drawn
+from tests.service.samples.sets import layout
+from tests.service.samples.test_shapes import packed
+
+X = b"x"
+"""No layout is told by what is in an image."""
+
+
+def masks(found: Layout) -> dict[str, list[str | None]]:
+    return {image.name: [region.mask for region in image.regions] for image in found.images}
+
+
+def pixels(image: FoundImage, height: int = 10, width: int = 12) -> int:
+    shapes = [region.shape for region in image.regions if region.shape is not None]
+    return int(drawn(shapes, height, width).sum())
+
+
+def test_mvtec_layout(tmp_path: Path) -> None:
+    names = [
+        "bottle/ground_truth/crack/000_mask.png",
+        "bottle/ground_truth/stain/000_mask.png",
+        "bottle/test/crack/000.png",
+        "bottle/test/good/000.png",
+        "bottle/test/stain/000.jpg",
+        "bottle/train/good/000.png",
+        "bottle/license.txt",
+    ]
+    found = layout(tmp_path, dict.fromkeys(names, X))
+    assert found.kind == "mvtec"
+    assert masks(found) == {
+        "bottle/test/crack/000.png": ["bottle/ground_truth/crack/000_mask.png"],
+        "bottle/test/stain/000.jpg": ["bottle/ground_truth/stain/000_mask.png"],
+        "bottle/test/good/000.png": [],
+        "bottle/train/good/000.png": [],
+    }
+    assert found.classes() == {"crack": 1, "stain": 1}
+    assert found.notes == []
+
+
+def test_mvtec_layout_with_several_masks_of_an_image(tmp_path: Path) -> None:
+    names = ["ground_truth/logical/005/000.png", "ground_truth/logical/005/001.png", "test/logical/005.png"]
+    found = layout(tmp_path, dict.fromkeys(names, X))
+    assert masks(found) == {"test/logical/005.png": names[:2]}
+
+
+def test_what_has_no_partner_is_left_out_and_told(tmp_path: Path) -> None:
+    names = [
+        "ground_truth/crack/000_mask.png",
+        "ground_truth/crack/009_mask.png",
+        "test/crack/000.png",
+        "test/crack/001.png",
+        "extra/001.png",
+    ]
+    found = layout(tmp_path, dict.fromkeys(names, X))
+    assert list(masks(found)) == ["test/crack/000.png"]
+    assert [note.partition(":")[2].strip() for note in found.notes] == [
+        "test/crack/001.png",
+        "ground_truth/crack/009_mask.png",
+        "extra/001.png",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [
+        ("images/001.jpg", "masks/001.png"),
+        ("images/001.jpg", "masks/001_mask.png"),
+        ("line 3/Images/a/001.jpg", "line 3/Masks/a/001.png"),
+        ("001.jpg", "masks/001.png"),
+        ("001.jpg", "001_mask.png"),
+        ("a/001.JPG", "a/001-MASK.PNG"),
+        ("img/001.tif", "labels/001.bmp"),
+        ("images/001.png", "ground_truth/001.png"),
+    ],
+)
+def test_pairs(tmp_path: Path, image: str, mask: str) -> None:
+    found = layout(tmp_path, dict.fromkeys([mask, image, "good/002.png"], X))
+    assert found.kind == "pairs"
+    assert masks(found) == {image: [mask], "good/002.png": []}
+    assert found.classes() == {}
+
+
+def test_two_images_of_one_mask_are_refused(tmp_path: Path) -> None:
+    names = ["images/001.jpg", "images/001.png", "masks/001.png"]
+    with pytest.raises(SampleError, match=r"images/001\.jpg, images/001\.png"):
+        layout(tmp_path, dict.fromkeys(names, X))
+
+
+@pytest.mark.parametrize("names", [["a.txt"], ["images/1.png", "images/2.png"], ["masks/1.zip"]])
+def test_without_defects_the_layouts_are_explained(tmp_path: Path, names: list[str]) -> None:
+    with pytest.raises(SampleError, match="images/ and masks/") as caught:
+        layout(tmp_path, dict.fromkeys(names, X))
+    assert caught.value.field == "samples"
+
+
+def test_archives_in_the_archive_and_strange_files_are_left_out_and_told(tmp_path: Path) -> None:
+    names = ["images/1.png", "masks/1.png", "more.zip", "a/old.tar.gz", "1.heic", "notes.txt", "results.csv"]
+    found = layout(tmp_path, dict.fromkeys(names, X))
+    assert len(found.images) == 1
+    assert [note.partition(":")[2].strip() for note in found.notes] == ["more.zip, a/old.tar.gz", "1.heic"]
+
+
+def coco_file(**changes: Any) -> dict[str, Any]:
+    return {
+        "images": [{"id": 1, "file_name": "1.png"}, {"id": 2, "file_name": "2.png"}],
+        "categories": [{"id": 7, "name": "scratch"}, {"id": 8, "name": "dent"}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 7, "segmentation": [[0, 0, 4, 0, 4, 2, 0, 2]]},
+            {"id": 2, "image_id": 1, "category_id": 8, "segmentation": [[6, 6, 8, 6, 8, 8, 6, 8]]},
+        ],
+    } | changes
+
+
+@pytest.mark.parametrize("folder", ["", "images/", "data/images/"])
+def test_coco(tmp_path: Path, folder: str) -> None:
+    content = {f"{folder}1.png": X, f"{folder}2.png": X, "annotations/instances.json": coco_file()}
+    found = layout(tmp_path, content)
+    assert found.kind == "coco"
+    assert [image.name for image in found.images] == [f"{folder}1.png", f"{folder}2.png"]
+    assert [pixels(image) for image in found.images] == [12, 0]
+    assert found.classes() == {"dent": 1, "scratch": 1}
+
+
+def test_coco_by_runs_packed_runs_and_boxes(tmp_path: Path) -> None:
+    lengths = [30, 5, 85]
+    shapes: list[dict[str, Any]] = [
+        {"segmentation": {"size": [10, 12], "counts": lengths}},
+        {"segmentation": {"size": [10, 12], "counts": packed(lengths)}},
+        {"segmentation": [], "bbox": [1, 2, 5, 1]},
+        {"bbox": [1, 2, 5, 1]},
+    ]
+    for number, shape in enumerate(shapes):
+        annotation = {"image_id": 1, "category_id": 7} | shape
+        found = layout(tmp_path, {"1.png": X, "2.png": X, "a.json": coco_file(annotations=[annotation])})
+        assert pixels(found.images[0]) == 5
+        assert [region.is_box for region in found.images[0].regions] == [number >= 2]
+
+
+def test_coco_images_that_are_not_there_are_told(tmp_path: Path) -> None:
+    found = layout(tmp_path, {"1.png": X, "3.png": X, "a.json": coco_file()})
+    assert [image.name for image in found.images] == ["1.png"]
+    assert any("2.png" in note for note in found.notes)
+    assert any("3.png" in note and "no annotation" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"annotations": [{"image_id": 9, "segmentation": []}]},
+        {"annotations": [{"image_id": 1, "category_id": 7}]},
+        {"annotations": [{"image_id": 1, "category_id": 7, "segmentation": [[1, 2, 3]]}]},
+        {"annotations": [{"image_id": 1, "category_id": 7, "segmentation": {"size": [1], "counts": [1]}}]},
+        {"annotations": [{"image_id": 1, "segmentation": {"size": [4, 4], "counts": 5}}]},
+        {"annotations": [[]]},
+        {"images": [5]},
+        {"images": [{"id": [], "file_name": "1.png"}]},
+        {"categories": {"a": 1}},
+        {"categories": None},
+    ],
+)
+def test_coco_that_is_none_is_refused_by_name(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(SampleError, match=r"coco/a\.json"):
+        layout(tmp_path, {"coco/1.png": X, "coco/a.json": coco_file(**changes)})
+
+
+def labelme_file(*shapes: dict[str, Any], image: str = "1.png") -> dict[str, Any]:
+    return {"version": "5.5.0", "imagePath": image, "shapes": list(shapes), "imageData": "eA=="}
+
+
+def test_labelme(tmp_path: Path) -> None:
+    polygon = {"label": "scratch", "shape_type": "polygon", "points": [[0, 0], [4, 0], [4, 2], [0, 2]]}
+    box = {"label": "dent", "shape_type": "rectangle", "points": [[6, 6], [8, 8]]}
+    circle = {"label": "dent", "shape_type": "circle", "points": [[8, 5], [8, 3]]}
+    point = {"label": "dent", "shape_type": "point", "points": [[6, 6]]}
+    found = layout(
+        tmp_path,
+        {
+            "a/1.png": X,
+            "a/1.json": labelme_file(polygon),
+            "a/2.png": X,
+            "a/2.json": labelme_file(box, point, image="C:\\photos\\2.png"),
+            "a/3.png": X,
+            "a/3.json": labelme_file(image="..\\a\\3.png"),
+            "a/4.png": X,
+            "a/4.json": labelme_file(point, image="4.png"),
+            "a/5.png": X,
+            "a/5.json": labelme_file(circle, image="5.png"),
+        },
+    )
+    assert found.kind == "labelme"
+    assert {image.name: pixels(image) for image in found.images} == {
+        "a/1.png": 8,
+        "a/2.png": 4,
+        "a/3.png": 0,
+        "a/5.png": 12,
+    }
+    assert any("2 shapes of the kind point" in note for note in found.notes)
+    assert found.classes() == {"dent": 2, "scratch": 1}
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"shape_type": "polygon", "points": [[0, 0], [1, 1], [2, 0]]},
+        {"label": "a", "shape_type": "polygon", "points": [[0, 0], [1, 1]]},
+        {"label": "a", "shape_type": "polygon", "points": [[0], [1], [2]]},
+        {"label": "a", "shape_type": "polygon", "points": 5},
+        {"label": "a", "shape_type": "circle", "points": [[1, 1]]},
+        {"label": "a", "shape_type": "rectangle", "points": []},
+        5,
+    ],
+)
+def test_labelme_that_is_none_is_refused_by_name(tmp_path: Path, shape: Any) -> None:
+    with pytest.raises(SampleError, match=r"a/1\.json: shape 0"):
+        layout(tmp_path, {"a/1.png": X, "a/1.json": labelme_file(shape)})
+
+
+CVAT = """<?xml version="1.0" encoding="utf-8"?>
+<annotations>
+  <version>1.1</version>
+  <image id="0" name="sub/1.png" width="12" height="10">
+    <polygon label="scratch" points="0.00,0.00;4.00,0.00;4.00,2.00;0.00,2.00" z_order="0"></polygon>
+    <mask label="dent" rle="1, 2, 2, 1" left="1" top="5" width="3" height="2"></mask>
+    <tag label="seen" source="manual"></tag>
+  </image>
+  <image id="1" name="sub/2.png" width="12" height="10">
+    <box label="dent" xtl="1.0" ytl="1.0" xbr="3.0" ybr="3.0"></box>
+    <ellipse label="dent" cx="8" cy="5" rx="2" ry="2"></ellipse>
+  </image>
+  <image id="2" name="sub/3.png" width="12" height="10"></image>
+  <image id="3" name="sub/4.png" width="12" height="10"><polyline label="dent" points="1,1;2,2"></polyline></image>
+</annotations>
+"""
+
+
+def test_cvat(tmp_path: Path) -> None:
+    content: dict[str, bytes | str] = {f"images/sub/{number}.png": X for number in range(1, 5)}
+    found = layout(tmp_path, content | {"annotations.xml": CVAT})
+    assert found.kind == "cvat"
+    assert {image.name: pixels(image) for image in found.images} == {
+        "images/sub/1.png": 8 + 3,
+        "images/sub/2.png": 4 + 12,
+        "images/sub/3.png": 0,
+    }
+    assert [region.is_box for image in found.images for region in image.regions] == [False, False, True, False]
+    assert any("1 shapes of the kind polyline" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('rle="1, 2, 2, 1"', 'rle="1, x"'),
+        ('rle="1, 2, 2, 1"', ""),
+        ("4.00,2.00", "4.00"),
+        ('label="scratch"', ""),
+        ('xtl="1.0"', 'xtl="inf"'),
+    ],
+)
+def test_cvat_that_is_none_is_refused_by_name(tmp_path: Path, old: str, new: str) -> None:
+    with pytest.raises(SampleError, match=r"annotations\.xml: a \w+ on sub/\d\.png"):
+        layout(tmp_path, {"sub/1.png": X, "sub/2.png": X, "annotations.xml": CVAT.replace(old, new)})
+
+
+BOMB = """<?xml version="1.0"?>
+<!DOCTYPE annotations [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>
+<annotations><image name="&b;"/></annotations>
+"""
+
+
+@pytest.mark.parametrize(
+    "text", [BOMB, "<annotations>", "", "<annotations>\x00</annotations>", BOMB.encode("utf-16")]
+)
+def test_broken_xml_and_entities_are_refused_by_name(tmp_path: Path, text: str | bytes) -> None:
+    with pytest.raises(SampleError, match=r"a\.xml is no valid XML"):
+        layout(tmp_path, {"1.png": X, "a.xml": text})
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, '{"images": NaN', b"\xff\xfe"])
+def test_broken_json_is_refused_by_name(tmp_path: Path, text: str | bytes) -> None:
+    with pytest.raises(SampleError, match=r"a\.json is no valid JSON"):
+        layout(tmp_path, {"1.png": X, "a.json": text})
+
+
+def test_annotations_with_absurdly_many_values_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SampleError, match="more than 4,000,000 values"):
+        layout(tmp_path, {"1.png": np.random.default_rng(0).bytes(200_000), "a.json": "[" + "[],[1]," * 1_000_000})
+
+
+def test_json_of_other_tools_is_passed_over(tmp_path: Path) -> None:
+    content: dict[str, Any] = {
+        "images/1.png": X,
+        "masks/1.png": X,
+        "settings.json": {"images": 5},
+        "a.xml": "<a/>",
+    }
+    assert layout(tmp_path, content).kind == "pairs"
+
+
+def test_annotations_count_before_folders(tmp_path: Path) -> None:
+    content: dict[str, Any] = {"images/1.png": X, "masks/1.png": X, "good/2.png": X, "a.json": coco_file()}
+    found = layout(tmp_path, content)
+    assert found.kind == "coco"
+    assert [image.name for image in found.images] == ["images/1.png", "good/2.png"]
+    assert any("masks/1.png" in note for note in found.notes)
+
+
+def test_a_label_picks_one_class(tmp_path: Path) -> None:
+    found = layout(tmp_path, {"1.png": X, "2.png": X, "a.json": coco_file()})
+    scratch = found.only("scratch")
+    assert [pixels(image) for image in scratch.images] == [8, 0]
+    assert any("1 images show other classes beside scratch" in note for note in scratch.notes)
+    every = found.only(None)
+    assert [pixels(image) for image in every.images] == [12, 0]
+    assert any("dent (1), scratch (1)" in note for note in every.notes)
+
+
+def test_images_with_other_defects_alone_are_neither_samples_nor_normal(tmp_path: Path) -> None:
+    names = ["ground_truth/a/1_mask.png", "ground_truth/b/1_mask.png", "test/a/1.png", "test/b/1.png"]
+    assert [image.name for image in layout(tmp_path, dict.fromkeys(names, X)).only("b").images] == ["test/b/1.png"]
+
+
+def test_a_label_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(SampleError, match="no class hole: it has dent, scratch") as caught:
+        layout(tmp_path, {"1.png": X, "2.png": X, "a.json": coco_file()}).only("hole")
+    assert caught.value.field == "label"
+    with pytest.raises(SampleError, match="names none"):
+        layout(tmp_path, {"images/1.png": X, "masks/1.png": X}).only("hole")
+
+
+def test_references_are_found_by_the_end_of_their_path_unless_two_fit() -> None:
+    names = Names(["a/1.png", "b/1.png", "b/2.png"])
+    assert names.find("b/1.png", "x/a.json") == "b/1.png"
+    assert names.find("/home/me/photos/2.png", "a.json") == "b/2.png"
+    assert names.find("1.png", "a.json") is None
+    assert names.find("1.png", "a/a.json") == "a/1.png"
+    assert names.find("", "a.json") is None
+    assert names.find("../../1.png", "a/a.json") is None
