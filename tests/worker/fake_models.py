@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from flawsmith.contract.defect_types import DefectTypeRecord
-from models.adapters import Adapter
+from models.adapters import Adapter, Card
 from models.backbone import Backbone
 from models.batching import OnStep
 from models.generation import Generator
@@ -32,6 +32,7 @@ class FakeModels:
         on_step: called before each step's own ``on_step``.
         batches: indices of the items in each batch that was asked for.
         shrunk: how often less memory was asked for.
+        masks: of every adapter's card.
     """
 
     batch_shape: int = 2
@@ -39,6 +40,7 @@ class FakeModels:
     on_step: Callable[[], None] = lambda: None
     batches: list[list[int]] = field(default_factory=list)
     shrunk: int = 0
+    masks: dict[str, Any] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -54,7 +56,8 @@ class FakeModels:
         return cast(Models, self)
 
     def adapter(self, record: DefectTypeRecord) -> Adapter:
-        return Adapter(record.name, record.version, record.backbone, record.backbone_digest, torch.zeros(1, 2))
+        card, tokens = Card(masks=self.masks), torch.zeros(1, 2)
+        return Adapter(record.name, record.version, record.backbone, record.backbone_digest, tokens, card)
 
     def backbone(self, name: str | None = None) -> Backbone:
         return cast(Backbone, SimpleNamespace(name=name or "tiny", digest="sha256:0", token_width=2))
