@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from models.foreground import foreground
+from models.frames import Frame, box_of, cell_at, cells_of, centre_in, depth_in, extent_of, step_of
 from models.masks import Mask
 from models.samples import Sample, defects
 from models.shapes import Floats, Shape, ShapeError, pose, warp
@@ -39,7 +40,6 @@ _WARP = 0.05  # of the half length
 _SIZE_JITTER = (0.05, 0.25)  # deviation of the logarithm of the size
 _PLACE_JITTER = (0.04, 0.2)  # of the part's extent
 _DEPTH_JITTER = (0.01, 0.1)
-_SEEN = 160  # cells of the longer side on which places are chosen
 _TRIES = 60
 _TRIES_A_SIZE = 6
 _SHRINK = 0.85
@@ -142,12 +142,12 @@ class MaskDistribution:
         found: list[_Defect] = []
         counts, depths = [], []
         for i, part in parts.items():
-            frame = _box(part if on_part else np.ones_like(part))
+            frame = box_of(part if on_part else np.ones_like(part))
             own = [_Defect(mask, corner, frame, i) for corner, mask in _of_sample(samples[i].mask)]
             found += own
             counts.append(min(len(own), MAX_REGIONS))
             if i in told:
-                depths += _depths_at([_centre(one.place, frame) for one in own], part)
+                depths += _depths_at([centre_in(one.place, frame) for one in own], part)
         known = tuple(one.known() for one in _thinned(found, MAX_SHAPES))
         return cls(
             on_part=on_part,
@@ -228,7 +228,7 @@ class MaskDistribution:
         """
         rng = np.random.default_rng(key)
         allowed = part.copy() if self.on_part else np.ones_like(part)
-        frame = _box(allowed)
+        frame = box_of(allowed)
         if region is not None:
             allowed &= region
         if exclude is not None:
@@ -262,10 +262,10 @@ class MaskDistribution:
         where = f"on the part and within what {' and '.join(asked)} leave" if asked else "on the part"
         return f"there is no pixel {where}; make the region larger, exclude less, or send a mask"
 
-    def _likely(self, part: Mask, allowed: Mask, frame: _Frame) -> NDArray[np.float64]:
+    def _likely(self, part: Mask, allowed: Mask, frame: Frame) -> NDArray[np.float64]:
         """(h, w) weights of cells: where defects of the samples lay, and a little everywhere."""
-        step = _step(allowed.shape)
-        free = _any(allowed, step)
+        step = step_of(allowed.shape)
+        free = cells_of(allowed, step)
         y, x = ((np.arange(n) + 0.5) * step for n in free.shape)
         top, left, height, width = frame
         count = len(self.places)
@@ -284,18 +284,18 @@ class MaskDistribution:
         anywhere = 1 / (count + 2)
         weight = (1 - anywhere) * weight / mean + anywhere if mean > 0 else np.ones(free.shape)
         if len(self.depths) and not part.all():
-            depth, _ = _depth(part)
-            off = (depth / _extent(_box(part)))[..., None] - self.depths
+            depth, _ = depth_in(part)
+            off = (depth / extent_of(box_of(part)))[..., None] - self.depths
             weight *= np.exp(-((off / _width(self.depths, _DEPTH_JITTER)) ** 2) / 2).mean(axis=-1) + 0.01
         return np.asarray(weight * free)
 
     def _placed(
-        self, known: _Known, allowed: Mask, likely: NDArray[np.float64], frame: _Frame, rng: np.random.Generator
+        self, known: _Known, allowed: Mask, likely: NDArray[np.float64], frame: Frame, rng: np.random.Generator
     ) -> tuple[tuple[slice, slice], Mask, float, float] | None:
         """A shape at a place where it fits: the place, its mask there, angle and scale; None if there is none."""
-        step = _step(allowed.shape)
-        room, free = _box(allowed), int(allowed.sum())
-        roomy = likely * ndimage.distance_transform_edt(np.pad(_any(allowed, step), 1))[1:-1, 1:-1] ** 2
+        step = step_of(allowed.shape)
+        room, free = box_of(allowed), int(allowed.sum())
+        roomy = likely * ndimage.distance_transform_edt(np.pad(cells_of(allowed, step), 1))[1:-1, 1:-1] ** 2
         lengths = [one.length for one in self.known]
         jitter = float(np.clip(np.std(np.log(lengths)) / 2, *_SIZE_JITTER))
         best: tuple[float, tuple[tuple[slice, slice], Mask, float, float]] | None = None
@@ -304,7 +304,7 @@ class MaskDistribution:
             length = np.clip(
                 known.length * math.exp(rng.normal(0, jitter)), 0.9 * min(lengths), 1.1 * max(lengths)
             )
-            scale = float(length) * _extent(frame) / known.shape.length
+            scale = float(length) * extent_of(frame) / known.shape.length
             scale = min(scale, math.sqrt(_MOST_AREA * free / known.shape.area))
             scale *= _SHRINK ** (number // _TRIES_A_SIZE)
             angle, mirror_axis = self._turned(known, rng)
@@ -331,7 +331,7 @@ class MaskDistribution:
             ):
                 continue
             scale = math.sqrt(abs(float(np.linalg.det(posed)))) * known.shape.length
-            found = (place, mask, angle, scale / _extent(frame) / known.length)
+            found = (place, mask, angle, scale / extent_of(frame) / known.length)
             if share >= _WITHIN:
                 return found
             best = (share, found)
@@ -351,17 +351,13 @@ class MaskDistribution:
         return self.turn * chance, axis if mirrored else None
 
 
-_Frame = tuple[int, int, int, int]
-"""Box around the part: top, left, height, width."""
-
-
 @dataclass(frozen=True, eq=False)
 class _Defect:
     """A defect of a sample: its mask cut to its box, the box's top left corner, the part's box, which sample."""
 
     mask: Mask
     corner: tuple[int, int]
-    frame: _Frame
+    frame: Frame
     sample: int
 
     @property
@@ -375,20 +371,20 @@ class _Defect:
     def sides(self) -> tuple[str, ...]:
         gaps = [self.corner[i] - self.frame[i] for i in (0, 1)]
         gaps += [self.frame[i + 2] - gaps[i] - self.mask.shape[i] for i in (0, 1)]
-        near = 1 + _FLUSH * _extent(self.frame)
+        near = 1 + _FLUSH * extent_of(self.frame)
         return tuple(side for side, gap in zip(_SIDES, gaps, strict=True) if gap < near)
 
     def known(self) -> _Known:
-        length = round(max(self.mask.shape) / _extent(self.frame), 5)
+        length = round(max(self.mask.shape) / extent_of(self.frame), 5)
         return _Known(Shape.of(self.mask), length, self.place, self.sides, self.sample)
 
 
 def _of_sample(mask: Mask) -> list[tuple[tuple[int, int], Mask]]:
     """The defects of a mask, each cut to its box, with the box's top and left corner; specks are none."""
-    top, left, height, width = _box(mask)
+    top, left, height, width = box_of(mask)
     found = []
     for place, own in defects(mask[top : top + height, left : left + width]):
-        own_top, own_left, own_height, own_width = _box(own)
+        own_top, own_left, own_height, own_width = box_of(own)
         inside = own[own_top : own_top + own_height, own_left : own_left + own_width]
         found.append(((top + place[0].start + own_top, left + place[1].start + own_left), inside))
     least = _SPECK * max(int(inside.sum()) for _, inside in found)
@@ -407,7 +403,7 @@ def _turn(shapes: Sequence[Shape]) -> float:
 
 
 def _flush(
-    known: _Known, posed: Floats, centre: tuple[float, float], frame: _Frame
+    known: _Known, posed: Floats, centre: tuple[float, float], frame: Frame
 ) -> tuple[Floats, tuple[float, float]]:
     """A shape that sides of the part cut off, at those sides; one cut off by opposite ones is a band, drawn out
     from one to the other."""
@@ -437,7 +433,7 @@ def _leave_room(allowed: Mask, place: tuple[slice, slice], mask: Mask) -> None:
     allowed[around] &= ~ndimage.binary_dilation(taken, np.ones((3, 3), dtype=np.bool_), iterations=2)
 
 
-def _pushed_in(points: Floats, centre: tuple[float, float], room: _Frame) -> tuple[float, float]:
+def _pushed_in(points: Floats, centre: tuple[float, float], room: Frame) -> tuple[float, float]:
     """The nearest centre at which a shape does not reach beyond the room's box; its own if it is too large."""
     at = list(centre)
     for axis in (0, 1):
@@ -447,10 +443,10 @@ def _pushed_in(points: Floats, centre: tuple[float, float], room: _Frame) -> tup
     return at[0], at[1]
 
 
-def _is_copy(known: _Known, place: tuple[slice, slice], mask: Mask, frame: _Frame, size: tuple[int, ...]) -> bool:
+def _is_copy(known: _Known, place: tuple[slice, slice], mask: Mask, frame: Frame, size: tuple[int, ...]) -> bool:
     """Whether a drawn mask is the sample's own where it lay."""
-    scale = known.length * _extent(frame) / known.shape.length
-    there, own = known.shape.drawn(pose(0, scale, None), _centre(known.place, frame), (size[0], size[1]))
+    scale = known.length * extent_of(frame) / known.shape.length
+    there, own = known.shape.drawn(pose(0, scale, None), centre_in(known.place, frame), (size[0], size[1]))
     rows, columns = (slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(place, there, strict=True))
     if rows.start >= rows.stop or columns.start >= columns.stop:
         return False
@@ -466,7 +462,7 @@ def _is_copy(known: _Known, place: tuple[slice, slice], mask: Mask, frame: _Fram
 
 
 def _region(place: tuple[slice, slice], mask: Mask, angle: float, scale: float, sample: int) -> DrawnRegion:
-    top, left, height, width = _box(mask)
+    top, left, height, width = box_of(mask)
     return DrawnRegion(
         area=int(mask.sum()),
         box=(place[1].start + left, place[0].start + top, width, height),
@@ -476,49 +472,13 @@ def _region(place: tuple[slice, slice], mask: Mask, angle: float, scale: float, 
     )
 
 
-def _box(mask: Mask) -> _Frame:
-    """Of what is set, which must be something."""
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    return int(rows[0]), int(columns[0]), int(rows[-1] - rows[0] + 1), int(columns[-1] - columns[0] + 1)
-
-
-def _extent(frame: _Frame) -> float:
-    return math.sqrt(frame[2] * frame[3])
-
-
-def _centre(place: tuple[float, float], frame: _Frame) -> tuple[float, float]:
-    return frame[0] + place[0] * frame[2], frame[1] + place[1] * frame[3]
-
-
-def _step(size: tuple[int, ...]) -> int:
-    return -(-max(size) // _SEEN)
-
-
-def _cell(at: float, step: int, count: int) -> int:
-    return int(np.clip(at // step, 0, count - 1))
-
-
-def _any(mask: Mask, step: int) -> Mask:
-    """Cells of ``step`` pixels a side that hold a set one."""
-    rows, columns = (np.arange(0, side, step) for side in mask.shape)
-    return np.asarray(np.logical_or.reduceat(np.logical_or.reduceat(mask, rows, axis=0), columns, axis=1))
-
-
-def _depth(part: Mask) -> tuple[NDArray[np.float64], int]:
-    """How far each cell lies within the part, negative beyond it, in pixels, (h, w); and the cell's side."""
-    step = _step(part.shape)
-    cells = _any(part, step)
-    if cells.all():
-        return np.zeros(cells.shape), step
-    inside, outside = ndimage.distance_transform_edt(cells), ndimage.distance_transform_edt(~cells)
-    return (inside - outside) * step, step
-
-
 def _depths_at(centres: Sequence[tuple[float, float]], part: Mask) -> list[float]:
     """How far places lie within the part, over its extent."""
-    depth, step = _depth(part)
-    extent = _extent(_box(part))
-    cells = [[_cell(at, step, count) for at, count in zip(centre, depth.shape, strict=True)] for centre in centres]
+    depth, step = depth_in(part)
+    extent = extent_of(box_of(part))
+    cells = [
+        [cell_at(at, step, count) for at, count in zip(centre, depth.shape, strict=True)] for centre in centres
+    ]
     return [round(float(depth[row, column]) / extent, 3) for row, column in cells]
 
 
