@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.data import Entry, data_folder, entries
+from bench.data import Entry, entries
+from bench.promises.pairs import data_folder
 from models.foreground import foreground
 from models.placement import MaskDistribution
 from models.samples import Sample
