@@ -22,6 +22,7 @@ from bench import (
     types,
 )
 from bench.chaos import run as chaos
+from bench.logical import run as logical
 from bench.promises import run as promises
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
@@ -32,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "inversion": inversion.main,
     "lemma": lemma.main,
     "load": load.main,
+    "logical": logical.main,
     "presence": presence.main,
     "promises": promises.main,
     "realness": realness.main,

@@ -152,6 +152,7 @@ def measures(backbone: Backbone, tokens: Tensor, held: Held, ablation: Ablation,
         valid,
         masked_self=ablation.masked_self,
         masked_cross=ablation.masked_cross,
+        background_keys=ablation.background_keys,
     )
 
     def background(z: Tensor, t: Tensor) -> Tensor:

@@ -35,6 +35,8 @@ class Region:
         coarse: how levels coarser than 16×16 see the mask: "maxpool" (0 or 1) or "coverage" (mean).
         masked_self: False lets every query see every key: for ablations.
         masked_cross: False lets every query see the valid defect tokens: for ablations.
+        background_keys: False keeps queries inside from keys outside, so that self-attention tells the defect
+            nothing of its background: for ablations. allow(q, k) is then multiplied by 1 − c_q (1 − c_k).
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Region:
         coarse: Coarse = "coverage",
         masked_self: bool = True,
         masked_cross: bool = True,
+        background_keys: bool = True,
     ) -> None:
         if mask.ndim != 4 or mask.shape[1] != 1:
             raise ValueError(f"a region's mask is (B, 1, L, L), not {tuple(mask.shape)}")
@@ -56,6 +59,7 @@ class Region:
         self.coarse: Coarse = coarse
         self.masked_self = masked_self
         self.masked_cross = masked_cross
+        self.background_keys = background_keys
         self._cache: dict[tuple[str, int, int, torch.dtype], Tensor] = {}
 
     def coverage(self, height: int, width: int) -> Tensor:
@@ -73,6 +77,9 @@ class Region:
         if key not in self._cache:
             c = self._seen(height, width, self.masked_self)
             allow = 1 - (1 - c)[:, :, None] * c[:, None, :]
+            if not self.background_keys:
+                c = self.coverage(height, width)
+                allow = allow * (1 - c[:, :, None] * (1 - c)[:, None, :])
             self._cache[key] = allow.log().to(dtype)[:, None]
         return self._cache[key]
 

@@ -35,6 +35,7 @@ from models.masks import Mask, grown_where_thin
 from models.noise import noise_key
 from models.refinement import Calibration
 from models.resampling import as_model_input
+from models.training.recipe import Ablation
 from models.windows import Plot, plan
 
 MAX_ATTEMPTS = 3
@@ -59,6 +60,7 @@ class Generator:
         cache_bytes: budget of the trajectory cache.
         outside: where the latents outside the mask come from, for all types alike; None is by type, inversion
             unless the type begins on a sketch (decision 0020).
+        ablation: which attention a type was taught without, so that it is drawn without it, too: for benchmarks.
 
     Attributes:
         fingerprint: the execution fingerprint of everything drawn here.
@@ -70,14 +72,18 @@ class Generator:
         batch_shape: int = 1,
         cache_bytes: int = 256 << 20,
         outside: Outside | None = None,
+        ablation: Ablation | None = None,
     ) -> None:
         self.backbone = backbone
         self.cache = TrajectoryCache(cache_bytes)
         self.calibration = Calibration.of(backbone.calibration)
         self.outside = outside
+        self.ablation = ablation or Ablation()
         self.fingerprint = fingerprint(backbone, batch_shape)
         if outside:
             self.fingerprint += f"+outside={outside}"
+        if self.ablation != Ablation():
+            self.fingerprint += f"+{self.ablation}"
         self._batch = Batcher(batch_shape)
         self._plans: dict[int, tuple[Mask, tuple[Plot, ...]]] = {}
 
@@ -254,7 +260,14 @@ class Generator:
             z, t, tokens, mask, valid, number = columns
             chunk = tuple(slots[int(j)] for j in number)
             if chunk not in regions:
-                regions[chunk] = Region(mask, self.backbone.background_tokens, valid)
+                regions[chunk] = Region(
+                    mask,
+                    self.backbone.background_tokens,
+                    valid,
+                    masked_self=self.ablation.masked_self,
+                    masked_cross=self.ablation.masked_cross,
+                    background_keys=self.ablation.background_keys,
+                )
             return self.backbone.predict_noise(z, t, tokens, regions[chunk])
 
         rows = []

@@ -164,7 +164,7 @@ def _check(photo: Photo, split: Path) -> None:
 
 def _crop(photo: Photo, rng: np.random.Generator, size: int, latent_size: int) -> Crop:
     image, defect = _read(photo)
-    wanted = defect if defect.any() else _blob(rng, *image.shape[:2])
+    wanted = defect if defect.any() else blob(rng, *image.shape[:2])
     return _cut(photo, planned(wanted, rng, size, latent_size), image, defect, rng, size)
 
 
@@ -203,7 +203,7 @@ def _read_mask(photo: Photo, shape: tuple[int, ...]) -> Mask:
     return mask
 
 
-def _blob(rng: np.random.Generator, height: int, width: int) -> Mask:
+def blob(rng: np.random.Generator, height: int, width: int) -> Mask:
     """A random region such as a person may ask a defect in: an uneven ellipse of any size and place."""
     largest = max(SMALLEST_BLOB, min(height, width) / 2)
     diameter = float(np.exp(rng.uniform(np.log(SMALLEST_BLOB), np.log(largest))))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -92,6 +93,25 @@ class Pool:
             types,
             parts,
         )
+
+    @classmethod
+    def joined(cls, pools: Sequence[Pool]) -> Pool:
+        """Pools one after another, not empty."""
+        first = pools[0]
+        joined: dict[str, Any] = {}
+        for key, value in vars(first).items():
+            parts = [getattr(pool, key) for pool in pools]
+            joined[key] = (
+                torch.cat(parts) if isinstance(value, Tensor) else [one for part in parts for one in part]
+            )
+        return cls(**joined)
+
+    def only(self, rows: NDArray[np.int64]) -> Pool:
+        """The scenes of these rows."""
+        chosen: dict[str, Any] = {}
+        for key, value in vars(self).items():
+            chosen[key] = value[torch.from_numpy(rows)] if isinstance(value, Tensor) else [value[i] for i in rows]
+        return Pool(**chosen)
 
     def save(self, path: Path) -> None:
         """Write the pool, so that a later run need not render again."""

@@ -79,12 +79,10 @@ class Terms:
         scenes = torch.from_numpy(rng.choice(self._defective, n, replace=len(self._defective) < n))
         normals = torch.from_numpy(rng.choice(self._known, rest))
         m = torch.stack([self._mask(int(i), rng) for i in scenes])
-        m_normals = torch.stack(
-            [
-                self._mask(int(rng.choice(self._defective)), rng) if i % 3 == 2 else torch.zeros_like(m[0])
-                for i in range(len(normals))
-            ]
-        )
+        m_normals = [
+            self._mask(int(rng.choice(self._defective)), rng) if i % 3 == 2 else torch.zeros_like(m[0])
+            for i in range(len(normals))
+        ]
         disentangled = self.ablation.disentangled
         backgrounds = (self.pool.image if disentangled else self.pool.normal)[scenes[:k]]
         z_0 = torch.cat([self.pool.image[scenes], backgrounds, self.pool.normal[normals]]).float()
@@ -92,7 +90,7 @@ class Terms:
         sketched = (t[:n] < self._reach) & torch.from_numpy(rng.random(n) < self.rows.sketched)
         starts = self._starts(rng, t[:n], sketched)
         z_n = self._begun(scenes, starts, sketched)
-        m = torch.cat([m, m[:k], m_normals])
+        m = torch.cat([m, m[:k], *(one[None] for one in m_normals)])
         if close_up:
             corners = [_corner(one, rng) for one in (*m[:n], *m[n + k :])]
             corners[n:n] = corners[:k]
@@ -181,6 +179,7 @@ class Terms:
             valid,
             masked_self=self.ablation.masked_self,
             masked_cross=self.ablation.masked_cross,
+            background_keys=self.ablation.background_keys,
         )
 
 

@@ -108,7 +108,9 @@ def test_open_cross_attention_shows_valid_tokens_to_all_and_padding_to_none() ->
 
 def test_the_stage_asks_for_the_ablated_attention(scenes: list[TrainingScene]) -> None:
     region = stage(scenes, Ablation(masked_self=False)).terms.region(torch.ones(3, 1, 8, 8), 2, 4)
-    assert (region.masked_self, region.masked_cross) == (False, True)
+    assert (region.masked_self, region.masked_cross, region.background_keys) == (False, True, True)
+    blind = stage(scenes, Ablation(background_keys=False)).terms.region(torch.ones(3, 1, 8, 8), 2, 4)
+    assert not blind.background_keys
 
 
 def test_nothing_ablated_is_the_default_and_each_ablation_learns_otherwise(scenes: list[TrainingScene]) -> None:

@@ -51,6 +51,31 @@ def test_inside_queries_see_the_outside(side: int) -> None:
     assert ((before - after).abs().amax(dim=2) > 0)[:, c].all()
 
 
+@pytest.mark.parametrize("side", [32, 16, 8, 4])
+@pytest.mark.parametrize("masked_self", [True, False])
+def test_without_background_keys_inside_queries_see_the_inside_alone(side: int, masked_self: bool) -> None:
+    mask = torch.zeros(2, 1, L, L)
+    mask[:, :, 8:16, 8:24] = 1  # whole cells at every level
+    valid = torch.ones(2, DEFECT, dtype=torch.bool)
+    layer = attention(cross=False)
+    blind = Region(mask, TOKENS, valid, masked_self=masked_self, background_keys=False)
+    c = blind.coverage(side, side)[0] > 0
+    hidden = torch.randn(2, side * side, 8)
+    changed = torch.where(c[None, :, None], hidden, torch.randn_like(hidden))
+    before, after = layer(hidden, region=blind), layer(changed, region=blind)
+    assert torch.equal(before[:, c], after[:, c])
+    assert not torch.allclose(before[:, ~c], after[:, ~c])
+    seen = layer(hidden, region=Region(mask, TOKENS, valid, masked_self=masked_self))
+    assert torch.equal(before[:, ~c], seen[:, ~c])
+
+
+@pytest.mark.parametrize("fill", [0.0, 1.0])
+def test_without_background_keys_one_kind_of_cell_alone_sees_all_of_itself(fill: float) -> None:
+    valid = torch.ones(1, DEFECT, dtype=torch.bool)
+    blind = Region(torch.full((1, 1, L, L), fill), TOKENS, valid, background_keys=False)
+    assert (blind.self_bias(8, 8) == 0).all()
+
+
 @pytest.mark.parametrize("side", [32, 16, 8])
 def test_outside_queries_do_not_see_defect_tokens(side: int) -> None:
     layer, inside = attention(cross=True), region(square())

@@ -15,6 +15,7 @@ from models.adapters import Adapter, AdapterError, Card
 from models.generation import MAX_ATTEMPTS, Generator
 from models.items import ItemRequest, ItemResult
 from models.levels import Pixels
+from models.training.recipe import Ablation
 from tests.models.tiny import tiny_backbone
 
 SHAPE = (150, 220)
@@ -194,6 +195,15 @@ def test_measures_describe_the_refined_mask(item: Callable[..., ItemRequest]) ->
 def test_a_type_of_another_backbone_is_refused(item: Callable[..., ItemRequest]) -> None:
     with pytest.raises(AdapterError, match="trained on backbone"):
         Generator(tiny_backbone(seed=3)).generate([item()])
+
+
+def test_an_ablated_attention_draws_otherwise_and_says_so(item: Callable[..., ItemRequest]) -> None:
+    full = Generator(tiny_backbone())
+    blind = Generator(tiny_backbone(), ablation=Ablation(background_keys=False))
+    assert full.fingerprint == Generator(tiny_backbone(), ablation=Ablation()).fingerprint
+    assert "background_keys=False" in blind.fingerprint
+    (seen,), (unseen,) = full.generate([item()]), blind.generate([item()])
+    assert (seen.image != unseen.image).any()
 
 
 def test_an_autoencoder_kl_backbone_draws_as_well(item: Callable[..., ItemRequest], adapter: Adapter) -> None:

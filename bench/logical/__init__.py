@@ -1,0 +1,1 @@
+"""Rendered logical anomalies, after MVTec LOCO: lines with rules, and the truth of what breaks them."""

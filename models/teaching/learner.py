@@ -1,0 +1,196 @@
+"""Learns low-rank weights and tokens of one type from its examples, step by step."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.backbone import Backbone
+from models.losses import diffused, velocity_weight
+from models.teaching.lesson import Lesson
+from models.teaching.weights import attached, low_rank
+from models.training.pool import Pool
+from models.training.recipe import Ablation
+from models.training.terms import Rows, Terms
+from models.training.vae import autocast, warm_cosine
+
+_EMA = 0.99
+_CLIP = 1.0
+_ASKED = 24  # rows of one asking of held examples
+_CHOOSING = 12  # rows of one asking for each candidate of the first tokens
+
+
+class Learner:
+    """One type's weights and tokens while they are learned.
+
+    A step's randomness depends on the lesson's seed and the step's number alone.
+
+    Args:
+        pool: examples; the known ones are normal.
+        held: examples by which a checkpoint is judged, or None.
+        beginnings: tokens (n, D) of other types on this backbone, of which those are begun with that predict the
+            examples best.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        lesson: Lesson,
+        pool: Pool,
+        held: Pool | None,
+        beginnings: Mapping[str, Tensor],
+    ) -> None:
+        self.lesson = lesson
+        self.backbone = copy.copy(backbone)
+        with _seeded(lesson.seed):
+            self.backbone.unet = attached(backbone.unet, lesson.rank, lesson.targets)
+        self.backbone.unet.to(memory_format=torch.channels_last).train()
+        rows = Rows(
+            defects=lesson.defects,
+            backgrounds=lesson.backgrounds,
+            normals=lesson.normals if bool(pool.known.any()) else 0,
+            gamma=lesson.gamma,
+            least_start=0.4,
+            least_sketched=0.1,
+            sketched=0.75,
+            exaggerated=False,
+        )
+        ablation = Ablation(disentangled=lesson.disentangled)
+        types = [lesson.name]
+        self.pool = pool
+        self.terms = Terms(rows, self.backbone, pool, types, ablation)
+        asking = replace(rows, defects=_ASKED, backgrounds=1, normals=0)
+        self._held = Terms(asking, self.backbone, held, types, ablation) if held else None
+        self.tokens = nn.Parameter(torch.zeros(lesson.tokens, backbone.token_width, device=backbone.device))
+        self.began_with = self._begin(beginnings)
+        learning = [p for p in self.backbone.unet.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": learning, "rate": lesson.rate, "weight_decay": 1e-2},
+                {"params": [self.tokens], "rate": lesson.token_rate, "weight_decay": 0.0},
+            ],
+            lr=lesson.rate,
+            betas=(0.9, 0.99),
+        )
+        self.average = {key: value.detach().clone() for key, value in self._learned()}
+
+    def step(self, step: int) -> dict[str, float]:
+        """Learn from one batch: both terms, and what keeps the prior."""
+        lesson = self.lesson
+        progress = step / lesson.steps
+        rng = np.random.default_rng([lesson.seed, 2, step])
+        noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["rate"] * warm_cosine(step, progress, 0.5)
+        first, second = self.terms(self.tokens[None], rng, noise, progress < lesson.close_up)
+        kept = self._prior(rng, noise) if lesson.prior and self.terms.rows.normals else first.new_zeros(())
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(first + lesson.lam * second + lesson.prior * kept)
+        nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], _CLIP)
+        self.optimizer.step()
+        share = 1 - min(_EMA, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for key, value in self._learned():
+                self.average[key].lerp_(value, share)
+        return {"defect": first.item(), "background": second.item()}
+
+    def held_loss(self) -> float | None:
+        """The defect term of held examples under averaged weights, always of the same noise; None without any."""
+        if self._held is None:
+            return None
+        own = {key: value.detach().clone() for key, value in self._learned()}
+        self._set(self.average)
+        loss = self._asked(self._held, self.tokens[None])
+        self._set(own)
+        return loss
+
+    def weights(self) -> tuple[dict[str, Tensor], Tensor]:
+        """Copies of the averaged low-rank weights and tokens."""
+        held = {key: value.detach().clone() for key, value in self.average.items()}
+        tokens = held.pop("tokens")
+        return held, tokens
+
+    def state(self) -> dict[str, Any]:
+        """All that `restore` needs."""
+        return {
+            "learned": {key: value.detach() for key, value in self._learned()},
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave."""
+        self._set(state["learned"])
+        self.average = {key: value.to(self.backbone.device) for key, value in state["average"].items()}
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def _learned(self) -> Iterator[tuple[str, Tensor]]:
+        yield from low_rank(self.backbone.unet).items()
+        yield "tokens", self.tokens
+
+    def _set(self, values: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            for key, value in self._learned():
+                value.copy_(values[key])
+
+    def _begin(self, beginnings: Mapping[str, Tensor]) -> str:
+        """Set the first tokens; says whose they were."""
+        drawn = torch.randn(self.tokens.shape, generator=torch.Generator().manual_seed(self.lesson.seed))
+        candidates = {"noise": drawn} | {
+            name: tokens for name, tokens in beginnings.items() if tokens.shape == self.tokens.shape
+        }
+        best, least = "noise", float("inf")
+        asked = copy.copy(self.terms)
+        asked.rows = replace(self.terms.rows, defects=_CHOOSING, backgrounds=1, normals=0)
+        for name, tokens in candidates.items() if len(candidates) > 1 else ():
+            loss = self._asked(asked, tokens[None].to(self.tokens))
+            if loss < least:
+                best, least = name, loss
+        with torch.no_grad():
+            self.tokens.copy_(candidates[best])
+        return best
+
+    def _asked(self, terms: Terms, tokens: Tensor) -> float:
+        with torch.no_grad():
+            rng = np.random.default_rng([self.lesson.seed, 3])
+            first, _ = terms(tokens, rng, torch.Generator().manual_seed(self.lesson.seed), False)
+        return first.item()
+
+    def _prior(self, rng: np.random.Generator, noise: torch.Generator) -> Tensor:
+        """How far a normal image's prediction under C2 has moved from the backbone's own."""
+        backbone, device = self.backbone, self.backbone.device
+        known = np.flatnonzero(self.pool.known.numpy())
+        some = torch.from_numpy(rng.choice(known, self.lesson.normals))
+        z_0 = self.pool.image[some].float()
+        t = torch.from_numpy(rng.integers(0, len(backbone.alphas_cumprod), len(some)))
+        alpha_bar = backbone.alphas_cumprod[t].float()
+        z_t = diffused(z_0, torch.randn(z_0.shape, generator=noise), alpha_bar).to(device)
+        c2 = backbone.embed([self.pool.parts[int(i)] for i in some])
+        t = t.to(device)
+        with autocast(device):
+            with torch.no_grad():
+                backbone.unet.disable_adapters()
+                before = backbone.predict_noise(z_t, t, c2).float()
+                backbone.unet.enable_adapters()
+            moved = (backbone.predict_noise(z_t, t, c2).float() - before).square().mean(dim=(1, 2, 3))
+        return (velocity_weight(alpha_bar.to(device), self.lesson.gamma) * moved).mean()
+
+
+class _seeded:  # noqa: N801 - reads as a word
+    """Torch's global generator at a seed while the block runs: peft draws its first weights from it."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def __enter__(self) -> None:
+        self._before = torch.get_rng_state()
+        torch.manual_seed(self._seed)
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_rng_state(self._before)

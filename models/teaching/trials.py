@@ -1,0 +1,140 @@
+"""Trials: items of a type that is being taught, drawn to choose its settings and to judge it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from models.adapters import Adapter
+from models.foreground import foreground
+from models.generation import Generator
+from models.items import ItemRequest, ItemResult
+from models.levels import Pixels
+from models.masks import Mask
+from models.noise import noise_key
+from models.placement import MaskDistribution, PlacementError
+from models.references import References
+from models.samples import Exemplar, Sample
+
+_MOST = 512  # pixels a side of what is taken of a photo
+_TRIES = 4
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the search chooses; `exemplars` is the share of items that begin on a real defect."""
+
+    severity: float
+    guidance: float
+    seed_share: float
+    exemplars: float
+
+    def of(self, adapter: Adapter) -> Adapter:
+        """An adapter that draws with these settings."""
+        card = replace(
+            adapter.card,
+            severity=self.severity,
+            guidance=self.guidance,
+            seed_share=self.seed_share,
+            exemplars=self.exemplars,
+        )
+        return replace(adapter, card=card)
+
+
+FIRST = (
+    Settings(0.3, 1.5, 0.6, 1.0),
+    Settings(0.5, 1.5, 0.6, 1.0),
+    Settings(0.8, 1.5, 0.6, 1.0),
+    Settings(0.7, 2.0, 0.8, 0.0),
+    Settings(1.0, 2.0, 0.8, 0.0),
+)
+"""Tried first: each start, at some depths."""
+GUIDANCES = (1.0, 3.0)
+SEED_SHARES = (0.3, 0.9)
+"""Tried then, each with the rest as it is best so far."""
+
+
+def settings_to_try(tried: Sequence[tuple[Settings, float]], has_exemplars: bool) -> Settings | None:
+    """The next settings of a search that has seen these, with their worths; None when it is over."""
+    first = [one for one in FIRST if has_exemplars or not one.exemplars]
+    if len(tried) < len(first):
+        return first[len(tried)]
+    best = best_of(tried[: len(first)])
+    guided = [replace(best, guidance=g) for g in GUIDANCES]
+    if (done := len(tried) - len(first)) < len(guided):
+        return guided[done]
+    best = best_of(tried[: len(first) + len(guided)])
+    shared = [replace(best, seed_share=share) for share in SEED_SHARES]
+    if (done := len(tried) - len(first) - len(guided)) < len(shared):
+        return shared[done]
+    return None
+
+
+def trials(has_exemplars: bool) -> int:
+    """How many settings a search tries."""
+    return len([one for one in FIRST if has_exemplars or not one.exemplars]) + len(GUIDANCES) + len(SEED_SHARES)
+
+
+def best_of(tried: Sequence[tuple[Settings, float]]) -> Settings:
+    """The settings of the greatest worth, the first of equals."""
+    return max(tried, key=lambda one: one[1])[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A photo without this defect, and a mask that its distribution draws there."""
+
+    image: Pixels
+    mask: Mask
+
+
+def places(photos: Sequence[Sample], masks: MaskDistribution, count: int, seed: int) -> Iterator[Place]:
+    """Places on photos, which take turns; of a large photo the part around the mask.
+
+    A sample's own defect is kept off. Fewer than asked for where nothing fits.
+    """
+    for i in range(count):
+        photo = photos[i % len(photos)]
+        part = foreground(photo.image)
+        for attempt in range(_TRIES):
+            key = noise_key(seed, i, "trial", attempt)
+            try:
+                mask = masks.draw(part, key, exclude=photo.mask if photo.mask.any() else None).mask
+            except PlacementError:
+                continue
+            yield _cut(photo.image, mask)
+            break
+
+
+def _cut(image: Pixels, mask: Mask) -> Place:
+    sides = []
+    for axis, size in enumerate(mask.shape):
+        cells = np.flatnonzero(mask.any(axis=1 - axis))
+        extent = max(_MOST, int(np.ptp(cells)) + 1 + _MOST // 4)
+        start = int(np.clip((cells[0] + cells[-1] - extent) // 2, 0, max(size - extent, 0)))
+        sides.append(slice(start, start + extent))
+    place = (sides[0], sides[1])
+    return Place(image[place].copy(), mask[place].copy())
+
+
+def drawn(
+    generator: Generator,
+    adapter: Adapter,
+    place: Place,
+    exemplars: Sequence[Exemplar],
+    references: References,
+    seed: int,
+) -> ItemResult:
+    """One item, by the defaults of its adapter's card, without a second attempt."""
+    request = ItemRequest.by_default(
+        place.image, place.mask, adapter, seed, exemplars=exemplars, references=references
+    )
+    (result,) = generator.generate([request])
+    return result
+
+
+def worth(results: Sequence[ItemResult]) -> float:
+    """What settings are worth by what they drew: the mean quality, the least of an item's scores."""
+    return float(np.mean([result.scores.quality for result in results])) if results else 0.0

@@ -1,0 +1,22 @@
+"""Photos of a made-up part, normal and with a dark bar as its defect."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.samples import Sample
+
+
+def photo(seed: int, defect: bool = True, size: tuple[int, int] = (80, 96)) -> Sample:
+    """Brushed metal; the bar lies somewhere, at some angle."""
+    rng = np.random.default_rng(seed)
+    image = np.full(size, 150.0) + rng.normal(0, 10, size[1])[None] + rng.normal(0, 3, size)
+    mask = np.zeros(size, dtype=np.bool_)
+    if defect:
+        y, x = np.mgrid[: size[0], : size[1]]
+        row, column, angle = rng.uniform(25, size[0] - 25), rng.uniform(25, size[1] - 25), rng.uniform(0, np.pi)
+        along = (y - row) * np.sin(angle) + (x - column) * np.cos(angle)
+        across = (y - row) * np.cos(angle) - (x - column) * np.sin(angle)
+        mask = (np.abs(along) < 12) & (np.abs(across) < 3)
+        image[mask] -= 90
+    return Sample(np.clip(image, 0, 255).astype(np.uint8), mask, f"{seed:064x}")
