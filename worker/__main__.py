@@ -25,6 +25,7 @@ from worker.memory import device_memory
 from worker.models import Models
 from worker.settings import WorkerSettings
 from worker.shards import Shards
+from worker.teaching import teaching_with
 from worker.trainings import Teach, Trainings
 
 _log = logging.getLogger("worker")
@@ -36,7 +37,7 @@ def main(teach: Teach | None = None) -> int:
     """Load the models, then work until asked to stop; the exit status.
 
     Args:
-        teach: begins a training; without it trainings fail.
+        teach: begins a training, in place of what the models teach.
     """
     settings = WorkerSettings()
     logs.configure("worker", settings)
@@ -68,7 +69,7 @@ def main(teach: Teach | None = None) -> int:
         worker.stop()
 
     jobs = Jobs(redis, storage, settings, on_final=partial(count_final, metrics))
-    trainings = Trainings(jobs, storage, models, teach, settings.training_slice_s) if teach else None
+    trainings = Trainings(jobs, storage, models, teach or teaching_with(models), settings.training_slice_s)
     shards.install(Shards(jobs, storage, models, worker.stopping, on_device_lost, metrics, trainings))
     worker.run()
     metrics.close()

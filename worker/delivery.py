@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from redis.exceptions import ResponseError
 from rq.exceptions import NoSuchJobError
 from rq.job import Job as QueueJob
+from rq.job import Retry
+from rq.queue import Queue
 
 from service.store import keys
 from service.store.queue import QUEUE_NAME, SHARD_FUNCTION, shard_job_id
 from worker import shards
+
+if TYPE_CHECKING:
+    from redis.client import Pipeline
 
 _MAX_FIELD_BYTES = 4096
 """Unpacked, such a field can have no more than some megabytes."""
@@ -87,6 +92,13 @@ class DeliveredShard(QueueJob):
     def perform(self) -> Any:
         """Work on the shard; see `worker.shards.run`."""
         return shards.run(**self.kwargs)
+
+    def _handle_retry_result(
+        self, queue: Queue, pipeline: Pipeline, retry: Retry, *more: Any, **told: Any
+    ) -> None:
+        """Put the shard where this retry wants it: RQ puts to the front what any retry before wanted there."""
+        self.enqueue_at_front_on_retry = retry.enqueue_at_front
+        super()._handle_retry_result(queue, pipeline, retry, *more, **told)
 
     def _check(self) -> None:
         """Raise `ValueError` unless this is a shard."""

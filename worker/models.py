@@ -173,6 +173,10 @@ class Models:
             raise ModelMissingError(f"a file of {what} is not what was published ({digest}); teach it again")
         return data
 
+    def bundled(self, backbone: str) -> list[Adapter]:
+        """What came with a backbone that is loaded."""
+        return list(self._adapters[backbone].values())
+
     def bundled_types(self) -> list[DefectTypeRecord]:
         """The defect types that came with the default backbone, as the registry keeps them."""
         backbone = self._generators[self.default].backbone

@@ -11,11 +11,12 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -48,8 +49,13 @@ from worker.steps import JobCanceledError, Steps, StoppingError
 _log = logging.getLogger(__name__)
 
 _KEPT_CHECKPOINTS = 2
-_KEPT_IN_MEMORY = 2
-"""Trainings that a worker goes on with where it left them; further ones are restored."""
+_HELD = 2
+"""Trainings that a worker has in memory; further ones wait, for to begin one anew takes longer than a slice."""
+_PATIENCE = 3.0
+"""Slices for which a training is left to the worker that has it in memory, and for which that one remembers it."""
+_LEAST_PATIENCE_S = 2.0
+_PAUSE_S = 0.1
+"""After a turn at a training that another worker is at, or that has to wait."""
 _SHOW_EVERY_S = 0.5
 
 
@@ -115,6 +121,7 @@ class _Live:
     backbone: Backbone
     checkpoint: str | None
     """Digest; None before the first."""
+    used: float = field(default_factory=time.monotonic)
 
 
 class Trainings:
@@ -132,7 +139,9 @@ class Trainings:
         self._models = models
         self._teach = teach
         self._slice_s = slice_s
+        self._patience_s = max(_LEAST_PATIENCE_S, _PATIENCE * slice_s)
         self._live: OrderedDict[str, _Live] = OrderedDict()
+        self._name = secrets.token_hex(8)
 
     def forget(self, job_id: str) -> None:
         """Let go of a training that has ended."""
@@ -154,6 +163,9 @@ class Trainings:
         live = self._live.pop(job_id, None)
         if live is None or live.checkpoint != _newest(kept):
             live = None  # its memory is needed for what takes its place
+            if self._is_to_wait(kept):
+                time.sleep(_PAUSE_S)
+                return None
             try:
                 live = self._begin(manifest, kept)
             except UnteachableError as error:
@@ -161,15 +173,27 @@ class Trainings:
         try:
             live.teaching.advance(self._slice_s, self._on_step(turn, live, kept))
         except StoppingError:
-            self._keep(turn, live, kept)
+            self._keep(turn, live, kept, holder=None)
             raise
-        kept, live = self._keep(turn, live, kept)
+        kept, live = self._keep(turn, live, kept, holder=self._name)
         if live.teaching.progress.phase == "done":
             return self._end(turn, kept, self._publish(turn, live))
-        while len(self._live) >= _KEPT_IN_MEMORY:
-            self._live.popitem(last=False)
         self._live[job_id] = live
         return None
+
+    def _is_to_wait(self, kept: TrainingRecord | None) -> bool:
+        """Whether a training that is not in memory is left to another worker, or to a later turn."""
+        if kept is not None and kept.holder not in (None, self._name):
+            held_s = (now() - kept.kept_at).total_seconds()
+            if held_s < self._patience_s:
+                return True
+        if len(self._live) < _HELD:
+            return False
+        oldest = next(iter(self._live))
+        if time.monotonic() - self._live[oldest].used < self._patience_s + len(self._live) * self._slice_s:
+            return True
+        self.forget(oldest)  # another worker is at it, or it has ended
+        return False
 
     def _begin(self, manifest: TrainingManifest, kept: TrainingRecord | None) -> _Live:
         """The training as of its newest checkpoint that can be read; from the beginning if there is none."""
@@ -185,8 +209,8 @@ class Trainings:
                 data = self._storage.get(key)
                 if hashlib.sha256(data).hexdigest() == checkpoint.sha256:
                     teaching = self._teach(backbone, wanted, samples, normals)
-                    teaching.restore(data)
-                    return _Live(teaching, backbone, checkpoint.sha256)
+                    if _restored(teaching, data):
+                        return _Live(teaching, backbone, checkpoint.sha256)
             _log.error("checkpoint %d of %s is lost or broken", checkpoint.number, manifest.job_id)
         return _Live(self._teach(backbone, wanted, samples, normals), backbone, None)
 
@@ -206,7 +230,9 @@ class Trainings:
 
         return on_step
 
-    def _keep(self, turn: Turn, live: _Live, kept: TrainingRecord | None) -> tuple[TrainingRecord, _Live]:
+    def _keep(
+        self, turn: Turn, live: _Live, kept: TrainingRecord | None, holder: str | None
+    ) -> tuple[TrainingRecord, _Live]:
         """Write a checkpoint and what can be seen of the training; the oldest checkpoint goes."""
         tenant, job_id = turn.manifest.tenant, turn.manifest.job_id
         data = live.teaching.checkpoint()
@@ -214,6 +240,8 @@ class Trainings:
         checkpoint = Checkpoint(
             number=before[0].number + 1 if before else 1, sha256=hashlib.sha256(data).hexdigest(), size=len(data)
         )
+        if before and before[0].sha256 == checkpoint.sha256:  # it was preparing again, after it was restored
+            checkpoint, *before = before
         sheet = _png(live.teaching.sheet())
         state = _state(live.teaching.progress, TrainingState())
         state.sheet_url, state.sheet_sha256 = f"/v1/jobs/{job_id}/sheet", hashlib.sha256(sheet).hexdigest()
@@ -223,6 +251,8 @@ class Trainings:
             backbone=live.backbone.name,
             backbone_digest=live.backbone.digest,
             checkpoints=[checkpoint, *before][:_KEPT_CHECKPOINTS],
+            holder=holder,
+            kept_at=now(),
         )
         turn.check_held()
         self._storage.put(keys.checkpoint(tenant, job_id, checkpoint.number, checkpoint.sha256), data)
@@ -235,7 +265,7 @@ class Trainings:
                 self._storage.delete(key)
         if kept is not None and kept.state.sheet_sha256 not in (None, state.sheet_sha256):
             self._storage.delete(keys.training_sheet(tenant, job_id, kept.state.sheet_sha256))
-        return record, replace(live, checkpoint=checkpoint.sha256)
+        return record, _Live(live.teaching, live.backbone, checkpoint.sha256)
 
     def _publish(self, turn: Turn, live: _Live) -> DefectTypeRecord:
         """Write the version that was learned: its number, its files, its record."""
@@ -305,6 +335,7 @@ class Trainings:
             backbone=record.backbone,
             backbone_digest=record.backbone_digest,
             checkpoints=kept.checkpoints if kept else [],
+            kept_at=now(),
         )
         self._jobs.keep_training(manifest.tenant, manifest.job_id, ended)
         return Item(index=0, status=ItemStatus.SUCCEEDED, seed=manifest.seed)
@@ -314,6 +345,16 @@ def failed(manifest: TrainingManifest, code: str, detail: str) -> Item:
     """The outcome of a training that made no version."""
     failure = Failure(code=code, detail=detail)
     return Item(index=0, status=ItemStatus.FAILED, seed=manifest.seed, error=failure)
+
+
+def _restored(teaching: Teaching, checkpoint: bytes) -> bool:
+    """Whether the training could be brought to where a checkpoint of it was."""
+    try:
+        teaching.restore(checkpoint)
+    except Exception:  # it may be of another version of the models
+        _log.exception("a checkpoint cannot be restored")
+        return False
+    return True
 
 
 def _newest(kept: TrainingRecord | None) -> str | None:

@@ -9,6 +9,7 @@ import typer
 
 from flawsmith import __version__
 from flawsmith.cli import exits
+from flawsmith.cli.check import check
 from flawsmith.cli.defects import defects
 from flawsmith.cli.doctor import doctor
 from flawsmith.cli.download import download
@@ -26,8 +27,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Realistic, labelled defects on photos of good parts.",
 )
-for command in (up, generate, watch, defects, jobs, download, cancel, delete, doctor):
+for command in (up, generate, watch, check, jobs, download, cancel, delete, doctor):
     app.command()(command)
+app.add_typer(defects, name="defects")
 app.add_typer(keys, name="keys")
 
 

@@ -1,23 +1,43 @@
-"""`flawsmith defects`: what can be drawn."""
+"""`flawsmith defects`: what can be drawn, and teaching more of it."""
 
 from __future__ import annotations
 
+from typing import Annotated, TypeAlias
+
+import typer
 from rich.table import Table
 
+from flawsmith.cli import terminal
+from flawsmith.cli.cards import show_type
 from flawsmith.cli.options import DEFAULT_URL, ApiKey, Json, Url
-from flawsmith.cli.terminal import say_json, show
+from flawsmith.cli.terminal import say, say_json
+from flawsmith.cli.train import train
 from flawsmith.client import Flawsmith
 from flawsmith.contract.defect_types import DefectTypeList
 
+defects = typer.Typer(help="List defect types; teach, show and delete your own.", invoke_without_command=True)
+defects.command()(train)
 
-def defects(url: Url = DEFAULT_URL, api_key: ApiKey = None, json: Json = False) -> None:
-    """List the defect types that the service draws."""
+Reference: TypeAlias = Annotated[
+    str, typer.Argument(metavar="NAME[@VERSION]", help="Defect type, or one version of it.", show_default=False)
+]
+
+
+@defects.callback()
+def list_types(context: typer.Context, url: Url = DEFAULT_URL, api_key: ApiKey = None, json: Json = False) -> None:
+    """List the defect types that the service draws; with a command, teach, show or delete your own."""
+    if context.invoked_subcommand is not None:
+        if any(_was_typed(context, name) for name in context.params):
+            raise typer.BadParameter(f"give options after `{context.invoked_subcommand}`")
+        return
     with Flawsmith(url, api_key=api_key) as client:
         types = client.defect_types()
     if json:
         say_json(DefectTypeList(defect_types=types))
         return
-    table = Table("Name", "Version", "What it is", "Backbone", "Severity", "Steps", box=None, pad_edge=False)
+    table = Table(
+        "Name", "Version", "What it is", "Backbone", "Severity", "Steps", "Verdict", box=None, pad_edge=False
+    )
     for kind in types:
         defaults = kind.defaults
         table.add_row(
@@ -27,5 +47,30 @@ def defects(url: Url = DEFAULT_URL, api_key: ApiKey = None, json: Json = False) 
             kind.backbone,
             f"{defaults.severity:g}",
             str(defaults.steps),
+            kind.card.verdict if kind.card else "",
         )
-    show(table)
+    terminal.show(table)
+
+
+@defects.command()
+def show(name: Reference, url: Url = DEFAULT_URL, api_key: ApiKey = None, json: Json = False) -> None:
+    """Show a defect type with its card: what it was taught from and how it was judged."""
+    with Flawsmith(url, api_key=api_key) as client:
+        kind = client.defect_type(name)
+    if json:
+        say_json(kind)
+    else:
+        show_type(kind)
+
+
+def _was_typed(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+@defects.command()
+def delete(name: Reference, url: Url = DEFAULT_URL, api_key: ApiKey = None) -> None:
+    """Delete a defect type of your own: all its versions, or the one that is named."""
+    with Flawsmith(url, api_key=api_key) as client:
+        client.delete_defect_type(name)
+    say(f"{name} is deleted")

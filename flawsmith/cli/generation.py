@@ -14,7 +14,7 @@ from flawsmith.cli.terminal import messages, say, tell
 from flawsmith.client import AugmentOptions, Download, Flawsmith, FlawsmithError
 from flawsmith.client.calls import Places
 from flawsmith.contract.base import now
-from flawsmith.contract.jobs import ItemStatus, Job
+from flawsmith.contract.jobs import ItemStatus, Job, JobStatus
 
 CANCEL_PATIENCE_S = 30.0
 
@@ -57,11 +57,7 @@ def generate_into(
     job = client.augment(image, places.mask, defect_type, region=places.region, exclude=places.exclude, **options)
     for warning in job.warnings:
         tell(f"Note: {warning}")
-    try:
-        job = _watched(client, job)
-    except KeyboardInterrupt:
-        _offer_cancel(client, job)
-        raise InterruptedWaitError from None
+    job = watched(client, job)
     return collect(client, job, folder or Path("flawsmith-out") / job.id)
 
 
@@ -104,7 +100,20 @@ def as_json(result: Result) -> dict[str, object]:
     }
 
 
-def _watched(client: Flawsmith, job: Job) -> Job:
+def watched(client: Flawsmith, job: Job) -> Job:
+    """Wait for a job with a progress bar.
+
+    Raises:
+        InterruptedWaitError: Ctrl-C was pressed; the job was canceled, if the person wished so.
+    """
+    try:
+        return _with_bar(client, job)
+    except KeyboardInterrupt:
+        _offer_cancel(client, job)
+        raise InterruptedWaitError from None
+
+
+def _with_bar(client: Flawsmith, job: Job) -> Job:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -115,9 +124,11 @@ def _watched(client: Flawsmith, job: Job) -> Job:
         task = progress.add_task("queued", total=job.progress.total)
 
         def show(seen: Job) -> None:
-            progress.update(
-                task, description=state_of(seen), completed=seen.progress.done, total=seen.progress.total
-            )
+            training = seen.training
+            done, total = seen.progress.done, seen.progress.total
+            if training is not None:
+                done, total = training.step, training.steps
+            progress.update(task, description=state_of(seen), completed=done, total=total or None)
 
         return client.wait(job, on_progress=show, check=False)
 
@@ -125,6 +136,9 @@ def _watched(client: Flawsmith, job: Job) -> Job:
 def state_of(job: Job) -> str:
     """A job's status in words, with its place in the queue and how long it is likely to take."""
     words = [str(job.status)]
+    if job.training is not None and job.status is JobStatus.RUNNING:
+        words.append(job.training.phase)
+        words += [f"{name} loss {value:.3g}" for name, value in job.training.losses.items()]
     if job.queue_position:
         words.append(f"{job.queue_position} ahead in the queue")
     if job.eta is not None:

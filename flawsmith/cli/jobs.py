@@ -33,7 +33,7 @@ def jobs(
             job.id,
             job.status,
             f"{job.progress.done}/{job.progress.total}",
-            str(job.request.get("defect_type", "")),
+            str(job.request.get("defect_type") or job.request.get("name") or ""),
             f"{job.created_at.astimezone():%Y-%m-%d %H:%M:%S}",
         )
     show(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
@@ -18,6 +19,12 @@ ApiKey: TypeAlias = Annotated[
     ),
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON for programs to read.")]
+Normals: TypeAlias = Annotated[
+    Path | None, typer.Option(help="Folder or ZIP of photos of good parts.", exists=True, show_default=False)
+]
+Label: TypeAlias = Annotated[
+    str | None, typer.Option(help="Which class is meant, where the samples have several.", show_default=False)
+]
 JobId: TypeAlias = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.", show_default=False)]
 
-__all__ = ["DEFAULT_URL", "ApiKey", "JobId", "Json", "Url"]
+__all__ = ["DEFAULT_URL", "ApiKey", "JobId", "Json", "Label", "Normals", "Url"]

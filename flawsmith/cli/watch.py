@@ -30,6 +30,10 @@ def _words(job_id: str, event: JobEvent) -> str:
         return f"{job_id} item {event.item.index}: {_outcome(event.item)}"
     if event.job is None:
         return f"{job_id} {event.kind}"
+    training = event.job.training
+    if training is not None:
+        made = f", made {training.defect_type} ({training.verdict})" if training.defect_type else ""
+        return f"{job_id} {state_of(event.job)}, step {training.step} of {training.steps or '?'}{made}"
     progress = event.job.progress
     done = progress.done + progress.step
     return f"{job_id} {state_of(event.job)}, {done:.1f} of {progress.total} items"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flawsmith.client.asynchronous import AsyncFlawsmith
-from flawsmith.client.calls import AugmentOptions
+from flawsmith.client.calls import AugmentOptions, TrainOptions
 from flawsmith.client.connection import DEFAULT_URL
 from flawsmith.client.downloads import Download, DownloadedItem
 from flawsmith.client.errors import (
@@ -16,6 +16,7 @@ from flawsmith.client.errors import (
     ServiceUnreachableError,
 )
 from flawsmith.client.images import ImageSource
+from flawsmith.client.sample_sets import NormalSource, SampleSource
 from flawsmith.client.sync import Flawsmith
 
 __all__ = [
@@ -32,5 +33,8 @@ __all__ = [
     "InvalidParameterError",
     "JobFailedError",
     "JobTimeoutError",
+    "NormalSource",
+    "SampleSource",
     "ServiceUnreachableError",
+    "TrainOptions",
 ]

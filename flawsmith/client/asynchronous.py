@@ -7,6 +7,7 @@ import io
 import itertools
 import os
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
@@ -14,13 +15,14 @@ from typing import Self, TypeVar, Unpack
 import httpx
 from httpx_sse import EventSource
 
-from flawsmith.client import calls, downloads
-from flawsmith.client.calls import AugmentOptions, Call, Places
+from flawsmith.client import calls, downloads, sample_sets
+from flawsmith.client.calls import AugmentOptions, Call, Places, TrainOptions
 from flawsmith.client.connection import DEFAULT_URL, Connection
 from flawsmith.client.downloads import Download
 from flawsmith.client.images import ImageSource
 from flawsmith.client.listening import Listener
 from flawsmith.client.retries import PATIENT, Retries
+from flawsmith.client.sample_sets import NormalSource, SampleSource
 from flawsmith.client.transfers import Transfer, partial_file
 from flawsmith.client.waiting import ProgressCallback, Watch
 from flawsmith.contract.defect_types import DefectType
@@ -28,6 +30,7 @@ from flawsmith.contract.events import JobEvent
 from flawsmith.contract.files import ItemPart
 from flawsmith.contract.health import Readiness
 from flawsmith.contract.jobs import AugmentationPlan, Job, JobStatus
+from flawsmith.contract.trainings import TrainingPlan
 from flawsmith.contract.uploads import Upload
 
 T = TypeVar("T")
@@ -69,6 +72,14 @@ class AsyncFlawsmith:
         """See `Flawsmith.defect_types`."""
         return await self._send(calls.defect_types())
 
+    async def defect_type(self, reference: str) -> DefectType:
+        """See `Flawsmith.defect_type`."""
+        return await self._send(calls.defect_type(reference))
+
+    async def delete_defect_type(self, reference: str) -> None:
+        """See `Flawsmith.delete_defect_type`."""
+        await self._send(calls.delete_defect_type(reference))
+
     async def upload(self, image: ImageSource) -> Upload:
         """See `Flawsmith.upload`."""
         return await self._send(calls.upload(image))
@@ -101,6 +112,28 @@ class AsyncFlawsmith:
     ) -> AugmentationPlan:
         """See `Flawsmith.plan`."""
         return await self._send(calls.plan(image, Places(mask, region, exclude), defect_type, options))
+
+    async def train(
+        self,
+        name: str,
+        samples: SampleSource,
+        normals: NormalSource | None = None,
+        *,
+        idempotency_key: str | None = None,
+        **options: Unpack[TrainOptions],
+    ) -> Job:
+        """See `Flawsmith.train`."""
+        with ExitStack() as opened:
+            send = await asyncio.to_thread(opened.enter_context, sample_sets.opened(samples, normals))
+            return await self._send(calls.train(name, send, options, idempotency_key))
+
+    async def check_samples(
+        self, samples: SampleSource, normals: NormalSource | None = None, *, label: str | None = None
+    ) -> TrainingPlan:
+        """See `Flawsmith.check_samples`."""
+        with ExitStack() as opened:
+            send = await asyncio.to_thread(opened.enter_context, sample_sets.opened(samples, normals))
+            return await self._send(calls.check_samples(send, label))
 
     async def job(self, job: Job | str) -> Job:
         """See `Flawsmith.job`."""
@@ -190,6 +223,10 @@ class AsyncFlawsmith:
     async def item_request(self, job: Job | str, index: int) -> bytes:
         """See `Flawsmith.item_request`."""
         return await self._fetch_part(job, index, "request")
+
+    async def sheet(self, job: Job | str) -> bytes:
+        """See `Flawsmith.sheet`."""
+        return await self._fetch(calls.sheet(calls.job_id_of(job)), None)
 
     async def download(self, job: Job | str, out_dir: str | os.PathLike[str]) -> Download:
         """See `Flawsmith.download`.

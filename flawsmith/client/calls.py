@@ -10,21 +10,29 @@ from typing import Any, Generic, Literal, TypedDict, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
 from flawsmith.client.errors import FlawsmithError, InvalidParameterError
 from flawsmith.client.images import ImageFile, ImageSource, image_file, upload_id
+from flawsmith.client.sample_sets import SampleSend
 from flawsmith.contract.augmentations import AugmentationParameters
 from flawsmith.contract.defect_types import DefectType, DefectTypeList
 from flawsmith.contract.files import ItemPart
 from flawsmith.contract.health import Readiness
+from flawsmith.contract.ids import DefectTypeRef, split_defect_type
 from flawsmith.contract.jobs import AugmentationPlan, Job, JobPage, JobStatus
+from flawsmith.contract.trainings import TrainingParameters, TrainingPlan
 from flawsmith.contract.uploads import Upload
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
+CONNECT_TIMEOUT_S = 5.0
+SAMPLES_TIMEOUT_S = 900.0
+"""For an answer to samples: hundreds of images are decoded before there is one."""
+CHECKED_NAME = "checked"
+"""Of the type in a dry run that is only about its samples."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +52,16 @@ class Call(Generic[T]):
     """Statuses beside 2xx that are answers too, not refusals."""
     idempotency_key: str | None = None
     """Sent with every try: the service does once what comes more than once under it."""
+    timeout_s: float | None = None
+    """Patience for an answer; None for that of the connection."""
 
     def arguments(self) -> dict[str, Any]:
         """For ``build_request`` of either httpx client."""
         arguments: dict[str, Any] = {"method": self.method, "url": self.path, "params": dict(self.params)}
         if self.idempotency_key is not None:
             arguments["headers"] = {IDEMPOTENCY_KEY: self.idempotency_key}
+        if self.timeout_s is not None:
+            arguments["timeout"] = httpx.Timeout(self.timeout_s, connect=CONNECT_TIMEOUT_S)
         if self.json is not None:
             arguments["json"] = self.json
         if self.files:
@@ -84,6 +96,19 @@ class Places:
     exclude: ImageSource | Upload | None = None
 
 
+class TrainOptions(TypedDict, total=False):
+    """What may stand beside name and samples; see `TrainingParameters` for their meaning."""
+
+    part: str
+    description: str
+    label: str | None
+    backbone: str | None
+    steps: int | None
+    rank: int | None
+    seed: int | None
+    metadata: dict[str, JsonValue]
+
+
 def augment(
     image: ImageSource | Upload,
     places: Places,
@@ -110,6 +135,26 @@ def plan(
         InvalidParameterError: as `augment`.
     """
     return _augmentation(image, places, defect_type, options, _model(AugmentationPlan), dry_run=True)
+
+
+def train(name: str, samples: SampleSend, options: TrainOptions, idempotency_key: str | None) -> Call[Job]:
+    """``POST /v1/defect-types``, under a key of its own if none is given.
+
+    Raises:
+        InvalidParameterError: a parameter is out of range.
+    """
+    call = _training(name, samples, options, _model(Job), dry_run=False)
+    return replace(call, idempotency_key=idempotency_key or _new_key())
+
+
+def check_samples(samples: SampleSend, label: str | None) -> Call[TrainingPlan]:
+    """``POST /v1/defect-types`` as a dry run.
+
+    Raises:
+        InvalidParameterError: the label is too long.
+    """
+    options: TrainOptions = {} if label is None else {"label": label}
+    return _training(CHECKED_NAME, samples, options, _model(TrainingPlan), dry_run=True)
 
 
 def upload(image: ImageSource) -> Call[Upload]:
@@ -164,10 +209,44 @@ def archive(job_id: str) -> Call[None]:
     return _file(job_id, "archive")
 
 
+def sheet(job_id: str) -> Call[None]:
+    return _file(job_id, "sheet")
+
+
 def defect_types() -> Call[list[DefectType]]:
     return Call(
         "GET", "/v1/defect-types", lambda answer: _model(DefectTypeList)(answer).defect_types, repeatable=True
     )
+
+
+def defect_type(reference: str) -> Call[DefectType]:
+    """The version that ``name@version`` names, else the newest: ``GET /v1/defect-types``, as a whole or by name.
+
+    Raises:
+        InvalidParameterError: it is no such reference.
+    """
+    name, version = _reference(reference)
+    if version is None:
+        return Call("GET", f"/v1/defect-types/{quote(name, safe='')}", _model(DefectType), repeatable=True)
+
+    def read(answer: httpx.Response) -> DefectType:
+        for kind in _model(DefectTypeList)(answer).defect_types:
+            if (kind.name, kind.version) == (name, version):
+                return kind
+        raise FlawsmithError(f"there is no defect type {reference}; `flawsmith defects` lists what there is")
+
+    return Call("GET", "/v1/defect-types", read, repeatable=True)
+
+
+def delete_defect_type(reference: str) -> Call[None]:
+    """``DELETE /v1/defect-types/{name}``: the version that ``name@version`` names, else all of that name.
+
+    Raises:
+        InvalidParameterError: it is no such reference.
+    """
+    name, version = _reference(reference)
+    params = {} if version is None else {"version": version}
+    return Call("DELETE", f"/v1/defect-types/{quote(name, safe='')}", _nothing, params=params)
 
 
 def ready() -> Call[Readiness]:
@@ -222,10 +301,44 @@ def _augmentation(
         "POST",
         "/v1/augmentations",
         read,
-        form={name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()},
+        form=_texts(values),
         files={name: image_file(source, name) for name, source in sources.items()},
         repeatable=True,
     )
+
+
+def _training(
+    name: str,
+    samples: SampleSend,
+    options: TrainOptions,
+    read: Callable[[httpx.Response], T],
+    *,
+    dry_run: bool,
+) -> Call[T]:
+    try:
+        parameters = TrainingParameters(name=name, **options)
+    except ValidationError as error:
+        raise InvalidParameterError.from_validation(error) from error
+    values: dict[str, JsonValue] = parameters.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+    if dry_run:
+        values["dry_run"] = True
+    call: Call[T] = Call("POST", "/v1/defect-types", read, repeatable=True, timeout_s=SAMPLES_TIMEOUT_S)
+    if samples.files:
+        return replace(call, form=_texts(values), files=samples.files)
+    return replace(call, json={**samples.ids, **values})
+
+
+def _texts(values: Mapping[str, JsonValue]) -> dict[str, str]:
+    """Values as the texts of a form."""
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+
+
+def _reference(reference: str) -> tuple[str, int | None]:
+    try:
+        TypeAdapter(DefectTypeRef).validate_python(reference)
+    except ValidationError as error:
+        raise InvalidParameterError(f"{reference!r} names no defect type; give a name, or name@version") from error
+    return split_defect_type(reference)
 
 
 def _new_key() -> str:

@@ -12,7 +12,7 @@ import httpx
 
 import flawsmith
 from flawsmith.client import calls
-from flawsmith.client.calls import Call
+from flawsmith.client.calls import CONNECT_TIMEOUT_S, Call
 from flawsmith.client.errors import InsecureAddressWarning, InvalidParameterError, ServiceUnreachableError
 from flawsmith.client.retries import Retries
 from flawsmith.contract.access import PREFIX, parse_key
@@ -21,7 +21,6 @@ T = TypeVar("T")
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 API_KEY_VARIABLE = "FLAWSMITH_API_KEY"
-CONNECT_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True)

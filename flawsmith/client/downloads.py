@@ -15,6 +15,7 @@ from flawsmith.contract.files import (
     INPUT_FILE,
     JOB_FILE,
     MASK_FILE,
+    SHEET_FILE,
     ItemPart,
     archive_member,
     item_file,
@@ -114,6 +115,8 @@ def check_archive(job: Job, path: Path) -> None:
 
 def _digests(job: Job, names: set[str]) -> dict[str, str | None]:
     """Files that the archive must hold, and their digests where these are known."""
+    if job.training is not None:
+        return {SHEET_FILE: job.training.sheet_sha256} if job.training.sheet_sha256 else {}
     digests = {INPUT_FILE: job.input_sha256}
     if job.request.get("mask") != "drawn":
         digests[MASK_FILE] = job.mask_sha256

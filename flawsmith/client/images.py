@@ -7,7 +7,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 from PIL import Image
 
@@ -22,10 +22,10 @@ _UPLOAD_ID = re.compile(r"sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image file to send."""
+    """A file to send."""
 
     name: str
-    data: bytes
+    data: bytes | BinaryIO
 
 
 def upload_id(source: object) -> str | None:

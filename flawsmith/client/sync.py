@@ -14,13 +14,14 @@ from typing import Self, TypeVar, Unpack
 import httpx
 from httpx_sse import EventSource
 
-from flawsmith.client import calls, downloads
-from flawsmith.client.calls import AugmentOptions, Call, Places
+from flawsmith.client import calls, downloads, sample_sets
+from flawsmith.client.calls import AugmentOptions, Call, Places, TrainOptions
 from flawsmith.client.connection import DEFAULT_URL, Connection
 from flawsmith.client.downloads import Download
 from flawsmith.client.images import ImageSource
 from flawsmith.client.listening import Listener
 from flawsmith.client.retries import PATIENT, Retries
+from flawsmith.client.sample_sets import NormalSource, SampleSource
 from flawsmith.client.transfers import Transfer, partial_file
 from flawsmith.client.waiting import ProgressCallback, Watch
 from flawsmith.contract.defect_types import DefectType
@@ -28,6 +29,7 @@ from flawsmith.contract.events import JobEvent
 from flawsmith.contract.files import ItemPart
 from flawsmith.contract.health import Readiness
 from flawsmith.contract.jobs import AugmentationPlan, Job, JobStatus
+from flawsmith.contract.trainings import TrainingPlan
 from flawsmith.contract.uploads import Upload
 
 T = TypeVar("T")
@@ -79,6 +81,14 @@ class Flawsmith:
     def defect_types(self) -> list[DefectType]:
         """Every version of every defect type on offer."""
         return self._send(calls.defect_types())
+
+    def defect_type(self, reference: str) -> DefectType:
+        """One defect type: the version that ``name@version`` names, or the newest of a name."""
+        return self._send(calls.defect_type(reference))
+
+    def delete_defect_type(self, reference: str) -> None:
+        """Delete a taught defect type: the version that ``name@version`` names, or all of a name."""
+        self._send(calls.delete_defect_type(reference))
 
     def upload(self, image: ImageSource) -> Upload:
         """Keep an image at the service for several requests.
@@ -135,6 +145,47 @@ class Flawsmith:
             InvalidParameterError: as `augment`.
         """
         return self._send(calls.plan(image, Places(mask, region, exclude), defect_type, options))
+
+    def train(
+        self,
+        name: str,
+        samples: SampleSource,
+        normals: NormalSource | None = None,
+        *,
+        idempotency_key: str | None = None,
+        **options: Unpack[TrainOptions],
+    ) -> Job:
+        """Have a defect type taught from real samples; returns when they are checked, and the training goes on.
+
+        Args:
+            name: of the type; if there is one of that name, a new version of it is made.
+            samples: a folder or a ZIP (MVTec layout, COCO, LabelMe, CVAT, or ``images/`` and ``masks/``), or pairs
+                of uploads.
+            normals: a folder or a ZIP of photos of good parts, or uploads of them.
+            idempotency_key: as `augment`.
+            options: the other fields of `TrainingParameters`, such as ``part`` and ``label``.
+
+        Raises:
+            InvalidParameterError: a parameter is out of range or a file cannot be read; nothing was sent.
+        """
+        with sample_sets.opened(samples, normals) as send:
+            return self._send(calls.train(name, send, options, idempotency_key))
+
+    def check_samples(
+        self, samples: SampleSource, normals: NormalSource | None = None, *, label: str | None = None
+    ) -> TrainingPlan:
+        """Have samples checked, and told what would make them better, without teaching anything.
+
+        Args:
+            samples: as `train`.
+            normals: as `train`.
+            label: which class of the set is meant, where it knows several.
+
+        Raises:
+            InvalidParameterError: as `train`.
+        """
+        with sample_sets.opened(samples, normals) as send:
+            return self._send(calls.check_samples(send, label))
 
     def job(self, job: Job | str) -> Job:
         """The job as it is now."""
@@ -232,6 +283,10 @@ class Flawsmith:
     def item_request(self, job: Job | str, index: int) -> bytes:
         """The mask that was drawn for an item because none was sent, a PNG file."""
         return self._fetch_part(job, index, "request")
+
+    def sheet(self, job: Job | str) -> bytes:
+        """What a training draws so far, a PNG file; it changes while the training goes on."""
+        return self._fetch(calls.sheet(calls.job_id_of(job)), None)
 
     def download(self, job: Job | str, out_dir: str | os.PathLike[str]) -> Download:
         """Write ``job.json`` and the image, mask and preview of every finished item into ``out_dir``.

@@ -11,6 +11,10 @@ from flawsmith.contract.base import Answer
 SampleLayout = Literal["mvtec", "coco", "labelme", "cvat", "pairs"]
 """How the files of a set say which mask belongs to which image; ``pairs`` also for pairs of uploads."""
 
+IMAGE_ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", ".webp"})
+"""Of files that are looked at as images, in lower case; what they are is told by their content."""
+ANNOTATION_ENDINGS = frozenset({".json", ".xml"})
+
 AdviceCode = Literal[
     "few-pairs", "no-normals", "small-masks", "large-masks", "boxes", "mixed-sizes", "mixed-modes", "duplicates"
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
@@ -146,6 +147,10 @@ class TrainingRecord(Schema):
     """What it was begun on, and is ended on."""
     checkpoints: list[Checkpoint] = Field(default_factory=list)
     """Newest first; the last two are kept."""
+    holder: str | None = None
+    """The worker that has it in memory; others leave it to that one for a while."""
+    kept_at: datetime
+    """When this was written."""
 
 
 class VersionClaim(Schema):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import stat
@@ -25,6 +26,16 @@ _MAX_RATIO = 200
 """Unpacked to packed of a whole archive. A blank bitmap packs better, photographs beside it never."""
 _RATIO_MATTERS = 64_000_000
 """Unpacked bytes below which no ratio does harm."""
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    UnicodeDecodeError,
+)
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _CLUTTER = ("__MACOSX", "Thumbs.db", "desktop.ini")
 
@@ -93,10 +104,6 @@ class Archive:
         """Names of its files, in the archive's order, without what file managers leave behind."""
         return list(self._entries)
 
-    def size(self, name: str) -> int:
-        """Bytes of a file, as the archive claims."""
-        return self._entries[name].file_size
-
     def read(self, name: str, limit: int) -> bytes:
         """A file of at most ``limit`` bytes.
 
@@ -145,11 +152,11 @@ class Archive:
     def _reporting_damage(self, name: str) -> Iterator[None]:
         try:
             yield
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        except _DAMAGE as error:
             raise self._error(f"{name} is damaged in the ZIP ({error}). {_PACK_AGAIN}") from error
         except OSError as error:
-            if error.filename is not None or error.errno is not None:
-                raise  # our own disk
+            if error.errno not in (None, errno.EINVAL):  # of a place before the file's beginning
+                raise
             raise self._error(f"{name} is damaged in the ZIP ({error}). {_PACK_AGAIN}") from error
 
     def _files(self) -> Iterator[zipfile.ZipInfo]:

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
-from flawsmith.contract.samples import SampleLayout
+from flawsmith.contract.samples import IMAGE_ENDINGS, SampleLayout
 from service.samples.errors import SampleError
 from service.samples.shapes import Shape
 
-IMAGE_ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", ".webp"})
 ARCHIVE_ENDINGS = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"})
 _SHOWN = 5
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from flawsmith.contract.samples import IMAGE_ENDINGS
 from service.samples.annotations import Annotations
 from service.samples.archive import Archive
 from service.samples.coco import coco, is_coco
@@ -12,7 +13,7 @@ from service.samples.cvat import cvat, is_cvat
 from service.samples.errors import SampleError
 from service.samples.folders import is_normal, mvtec, normal_images, pairs
 from service.samples.labelme import is_labelme, labelme
-from service.samples.layouts import ARCHIVE_ENDINGS, IMAGE_ENDINGS, FoundImage, Layout, Names, ending, listed
+from service.samples.layouts import ARCHIVE_ENDINGS, FoundImage, Layout, Names, ending, listed
 from service.samples.limits import SampleLimits
 
 _UNUSED_ENDINGS = frozenset({".txt", ".md", ".csv", ".json", ".xml", ".pdf", ".html", ".yaml", ".yml", ""})

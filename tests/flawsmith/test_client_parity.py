@@ -9,8 +9,9 @@ import pytest
 
 import flawsmith
 from flawsmith import AsyncFlawsmith, Flawsmith
-from flawsmith.client.calls import AugmentOptions
+from flawsmith.client.calls import AugmentOptions, TrainOptions
 from flawsmith.contract.augmentations import AugmentationParameters
+from flawsmith.contract.trainings import TrainingParameters
 
 
 def methods(kind: type) -> dict[str, object]:
@@ -30,6 +31,11 @@ def test_methods_take_the_same_arguments(name: str) -> None:
 def test_options_are_those_of_the_contract() -> None:
     known = set(AugmentationParameters.model_fields) - {"defect_type", "dry_run"}
     assert set(typing.get_type_hints(AugmentOptions)) == known
+
+
+def test_options_of_a_training_are_those_of_the_contract() -> None:
+    known = set(TrainingParameters.model_fields) - {"name", "dry_run"}
+    assert set(typing.get_type_hints(TrainOptions)) == known
 
 
 @pytest.mark.parametrize("name", flawsmith.__all__)

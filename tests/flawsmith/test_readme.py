@@ -35,7 +35,19 @@ def test_every_link_leads_somewhere(path: str) -> None:
     assert (ROOT / path).exists()
 
 
-COMMANDS = ["up", "generate", "watch", "defects", "jobs", "download", "cancel", "delete", "keys", "doctor"]
+COMMANDS = [
+    "up",
+    "generate",
+    "watch",
+    "check",
+    "defects",
+    "jobs",
+    "download",
+    "cancel",
+    "delete",
+    "keys",
+    "doctor",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

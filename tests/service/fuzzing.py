@@ -23,6 +23,7 @@ KNOWN = "FUZZ_KNOWN"
 """Environment variable that tells the hooks what exists."""
 DEEP = Image.fromarray(np.asarray(part_16_bit()) * 16)
 """A part of 16 bits that reaches over half of their range, so that it is no empty mask."""
+TAUGHT = "taught"
 FINAL = ("succeeded", "failed", "canceled")
 
 
@@ -37,6 +38,9 @@ class Known:
     deep_upload: str
     """One of 16 bits, of the same size."""
     jobs: list[str]
+    training: str
+    """A job that has taught ``taught``."""
+    taught: str
 
     @classmethod
     def from_json(cls, text: str) -> Known:
@@ -57,14 +61,16 @@ class Fuzzed:
 
 
 def prepare(address: str, key: str | None = None, timeout_s: float = 60.0) -> Known:
-    """Uploads, a finished job of two items, and a long one for others to cancel; what ran before is canceled.
+    """Uploads, a finished job of two items, a long one for others to cancel, and a type that was taught; what ran
+    before is canceled.
 
     Raises:
-        RuntimeError: the worker did not finish the job in time.
+        RuntimeError: the worker did not finish a job in time.
     """
     with httpx.Client(base_url=address, headers=headers(key), timeout=30) as client:
         _cancel_all(client)
-        (defect_type,) = {entry["name"] for entry in client.get("/v1/defect-types").json()["defect_types"]}
+        listed = client.get("/v1/defect-types").json()["defect_types"]
+        (defect_type,) = {entry["name"] for entry in listed if entry["builtin"]}
         sent = {"image": encoded(part()), "mask": encoded(mask())}
         *uploads, deep = [
             client.post("/v1/uploads", files={"file": data}).json()["id"]
@@ -74,12 +80,17 @@ def prepare(address: str, key: str | None = None, timeout_s: float = 60.0) -> Kn
         for count in (2, 64):
             fields = {"defect_type": defect_type, "count": str(count), "steps": "4", "min_quality": "0"}
             jobs.append(client.post("/v1/augmentations", files=sent, data=fields).json()["id"])
+        lesson = {"name": TAUGHT, "samples": [{"image": uploads[0], "mask": uploads[1]}]}
+        training = client.post("/v1/defect-types", json=lesson).json()["id"]
         deadline = time.monotonic() + timeout_s
-        while client.get(f"/v1/jobs/{jobs[0]}").json()["status"] not in FINAL:
-            if time.monotonic() > deadline:
-                raise RuntimeError("the worker did not finish a job of two items")
-            time.sleep(0.1)
-    return Known(address, key, [defect_type, f"{defect_type}@1"], uploads, deep, [jobs[0], *jobs])
+        for job in (jobs[0], training):
+            while client.get(f"/v1/jobs/{job}").json()["status"] not in FINAL:
+                if time.monotonic() > deadline:
+                    raise RuntimeError("the worker did not finish a job of two items and a training")
+                time.sleep(0.1)
+    return Known(
+        address, key, [defect_type, f"{defect_type}@1"], uploads, deep, [jobs[0], *jobs], training, TAUGHT
+    )
 
 
 def _cancel_all(client: httpx.Client) -> None:

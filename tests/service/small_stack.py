@@ -1,4 +1,4 @@
-"""The API and a worker on a tiny backbone, as processes, over a Valkey and a folder."""
+"""The API and a worker on a tiny backbone that learns nothing, as processes, over a Valkey and a folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flawsmith.contract.ids import DEFAULT_TENANT
 from service.store.access import AccessRegistry, KeyHasher
 from service.store.folder import FolderStorage
 from tests.service.process import ServiceProcess, service_process
-from tests.worker.tiny_worker import running_worker, save_backbone
+from tests.worker.tiny_worker import running_module, save_backbone
 
 MAX_UPLOAD_BYTES = 2_000_000
 SECRET = 40 * "s"
@@ -50,10 +50,12 @@ def small_stack(folder: Path, redis_url: str, settings: dict[str, str] | None = 
         "FLAWSMITH_DEVICE": "cpu",
         "FLAWSMITH_THREADS": "1",
         "OMP_NUM_THREADS": "1",
+        "TEACHING_STEPS": "3",
+        "TEACHING_STEP_S": "0.01",
         **(settings or {}),
     }
     with (
-        running_worker(environment, folder / "worker.log"),
+        running_module("tests.worker.teaching_worker", environment, folder / "worker.log"),
         service_process(environment, folder / "service.log") as service,
     ):
         _wait_until_ready(service, folder / "worker.log")

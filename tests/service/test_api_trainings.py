@@ -1,4 +1,4 @@
-"""``POST /v1/defect-types``: what is accepted, what then lies in queue and storage, and what is seen of a training."""
+"""``POST /v1/defect-types``: what is accepted, what then lies in queue and storage, what is seen of a training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from flawsmith.contract import problems
-from flawsmith.contract.base import FORMAT_VERSION
+from flawsmith.contract.base import FORMAT_VERSION, now
 from flawsmith.contract.jobs import Item, ItemStatus
 from flawsmith.contract.trainings import SamplesManifest, TrainingRecord, TrainingState
 from service.store import keys
@@ -60,7 +60,7 @@ def teach(api: Api, job_id: str, phase: str = "learning", step: int = 3, sheet: 
     )
     state.defect_type, state.verdict = ("pitting@1", "good") if phase == "done" else (None, None)
     record = TrainingRecord(
-        format_version=FORMAT_VERSION, state=state, backbone="tiny", backbone_digest="sha256:0"
+        format_version=FORMAT_VERSION, state=state, backbone="tiny", backbone_digest="sha256:0", kept_at=now()
     )
     api.jobs.begin_shard("default", job_id, 0)
     api.jobs.keep_training("default", job_id, record)

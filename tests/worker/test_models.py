@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from flawsmith.contract.ids import BUILTIN_TENANT
+from models.adapters import AdapterError
 from models.backbone import BackboneError
-from tests.worker.tiny_worker import TYPE
+from models.samples import Sample, exemplars_of, exemplars_to_bytes
+from service.store import keys
+from service.store.folder import FolderStorage
+from tests.worker.tiny_worker import TENANT, TYPE, photo
 from worker.models import ModelMissingError, Models
 from worker.settings import WorkerSettings
 
@@ -46,6 +54,94 @@ def test_a_backbone_that_is_not_there(models: Models) -> None:
     (record,) = models.bundled_types()
     with pytest.raises(BackboneError):
         models.adapter(record.model_copy(update={"backbone": "none"}))
+
+
+class Taught:
+    """Models that read from a storage, and a version in it that a tenant has taught."""
+
+    def __init__(self, backbone_folder: Path, storage: FolderStorage) -> None:
+        self.storage = storage
+        self.models = Models(WorkerSettings(backbone=str(backbone_folder), device="cpu"), storage)
+        (bundled,) = self.models.bundled_types()
+        self.adapter = replace(self.models.adapter(bundled), name="pitting", version=2)
+        pixels = photo()[..., None].repeat(3, axis=2)
+        mask = np.zeros(pixels.shape[:2], dtype=np.bool_)
+        mask[20:30, 20:34] = True
+        self.exemplars = exemplars_of([Sample(pixels, mask, "0")])
+        files = (self.adapter.to_bytes(), exemplars_to_bytes(self.exemplars))
+        self.keys = [key(TENANT, "pitting", 2) for key in (keys.defect_type_adapter, keys.defect_type_exemplars)]
+        for key, data in zip(self.keys, files, strict=True):
+            storage.put(key, data)
+        digests = [f"sha256:{hashlib.sha256(data).hexdigest()}" for data in files]
+        self.record = bundled.model_copy(
+            update={
+                "tenant": TENANT,
+                "name": "pitting",
+                "version": 2,
+                "adapter_sha256": digests[0],
+                "exemplars_sha256": digests[1],
+            }
+        )
+
+
+@pytest.fixture
+def taught(backbone_folder: Path, tmp_path: Path) -> Taught:
+    return Taught(backbone_folder, FolderStorage(tmp_path))
+
+
+def test_what_a_tenant_has_taught_comes_out_of_storage_and_is_kept(taught: Taught) -> None:
+    adapter = taught.models.adapter(taught.record)
+    assert adapter.to_bytes() == taught.adapter.to_bytes()
+    (exemplar,) = taught.models.exemplars(taught.record)
+    assert np.array_equal(exemplar.image, taught.exemplars[0].image)
+    assert np.array_equal(exemplar.mask, taught.exemplars[0].mask)
+
+    for key in taught.keys:
+        taught.storage.delete(key)
+    assert taught.models.adapter(taught.record) is adapter
+    assert taught.models.exemplars(taught.record) == [exemplar]
+
+
+def test_a_type_without_exemplars_has_none(taught: Taught) -> None:
+    assert taught.models.exemplars(taught.record.model_copy(update={"exemplars_sha256": None})) == []
+
+
+def test_what_is_not_what_was_published_is_not_used(taught: Taught) -> None:
+    for key in taught.keys:
+        taught.storage.put(key, taught.storage.get(key) + b" ")
+    for read in (taught.models.adapter, taught.models.exemplars):
+        with pytest.raises(ModelMissingError, match="not what was published"):
+            read(taught.record)
+    for key in taught.keys:
+        taught.storage.delete(key)
+    for read in (taught.models.adapter, taught.models.exemplars):
+        with pytest.raises(ModelMissingError, match="deleted"):
+            read(taught.record)
+
+
+def test_what_was_taught_on_another_backbone_is_not_used(taught: Taught) -> None:
+    other = replace(taught.adapter, backbone_digest="sha256:other").to_bytes()
+    taught.storage.put(taught.keys[0], other)
+    record = taught.record.model_copy(update={"adapter_sha256": f"sha256:{hashlib.sha256(other).hexdigest()}"})
+
+    with pytest.raises(AdapterError, match="sha256:other"):
+        taught.models.adapter(record)
+
+
+def test_a_record_cannot_have_any_folder_loaded(taught: Taught, backbone_folder: Path) -> None:
+    for name in (str(backbone_folder), "../backbones/flawsmith-small-1", "somebody/elses"):
+        with pytest.raises(BackboneError, match="this worker has no backbone"):
+            taught.models.adapter(taught.record.model_copy(update={"backbone": name}))
+
+
+def test_backbones_of_the_settings_are_loaded_by_their_names(backbone_folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(backbone_folder, other)
+    settings = WorkerSettings(backbone=str(backbone_folder), backbones=(str(other),), device="cpu")
+    models = Models(settings)
+
+    assert models.backbone().name == "tiny"
+    assert models.backbone("other").name == "other"
 
 
 def test_heartbeats_must_fit_into_the_time_to_live() -> None:

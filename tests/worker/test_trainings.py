@@ -26,6 +26,7 @@ from tests.worker.fake_models import FakeModels
 from tests.worker.fake_teaching import STEPS, School
 from tests.worker.tiny_worker import TENANT, accept, accept_training, request, training
 from worker import shards as shards_module
+from worker import trainings as trainings_module
 from worker.settings import WorkerSettings
 from worker.shards import Shards, ShardTakenError
 from worker.trainings import Trainings
@@ -83,6 +84,8 @@ class Room:
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards_module, "_OUTAGE_PAUSE_S", 0.0)
     monkeypatch.setattr(shards_module, "_FAILURE_PAUSE_S", 0.0)
+    monkeypatch.setattr(trainings_module, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(trainings_module, "_LEAST_PATIENCE_S", 0.0)
 
 
 @pytest.fixture
@@ -386,6 +389,61 @@ def test_two_trainings_of_one_name_make_two_versions(room: Room) -> None:
     assert [record.version for record in room.versions()] == [1, 2]
     assert {record.job_id for record in room.versions()} == {first, second}
     assert room.school.begun == {"pitting": 2}
+
+
+@pytest.fixture
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainings_module, "_LEAST_PATIENCE_S", 60.0)
+
+
+@pytest.mark.usefixtures("_patience")
+def test_more_trainings_than_a_worker_holds_wait_their_turn(room: Room) -> None:
+    names = ["pitting", "burr", "stain"]
+    jobs = [room.accept(name) for name in names]
+    worker = room.worker()
+    for _ in range(STEPS - 1):
+        assert [worker.run(TENANT, job_id, 0) for job_id in jobs] == 3 * [RETRY_LAST]
+    assert [room.jobs.training(TENANT, job_id) is None for job_id in jobs] == [False, False, True]
+    for _ in range(STEPS + 1):
+        for job_id in jobs:
+            worker.run(TENANT, job_id, 0)
+
+    assert [room.job(job_id).status for job_id in jobs] == 3 * [JobStatus.SUCCEEDED]
+    assert room.school.begun == dict.fromkeys(names, 1)
+
+
+@pytest.mark.usefixtures("_patience")
+def test_a_training_is_left_to_the_worker_that_has_it_in_memory(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = room.accept()
+    first, second = room.worker(), room.worker()
+    for _ in range(3):
+        first.run(TENANT, job_id, 0)
+        assert second.run(TENANT, job_id, 0) is RETRY_LAST
+    state = room.job(job_id).training
+    assert state is not None
+    assert state.step == 3
+    assert room.school.begun == {"pitting": 1}
+
+    monkeypatch.setattr(trainings_module, "_LEAST_PATIENCE_S", 0.0)
+    assert (
+        room.finish(job_id).status is JobStatus.SUCCEEDED
+    )  # a third one, when the first is not heard of any more
+
+
+@pytest.mark.usefixtures("_patience")
+def test_a_stopping_worker_leaves_its_training_to_others_at_once(room: Room) -> None:
+    def before_step(step: int) -> None:
+        room.stopping = step == 4
+
+    room.school.before_step = before_step
+    job_id = room.accept()
+    room.worker(slice_s=10).run(TENANT, job_id, 0)
+    room.stopping = False
+
+    assert room.worker(slice_s=10).run(TENANT, job_id, 0) is None
+    assert room.job(job_id).status is JobStatus.SUCCEEDED
 
 
 def test_more_trainings_than_a_worker_remembers_end_right_too(room: Room) -> None:

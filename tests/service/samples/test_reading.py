@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.data import data_folder
 from service.images.decoding import decode, read_canonical
 from service.images.door import Door
 from service.images.encoding import encode_png
@@ -250,6 +251,22 @@ def test_a_warning_of_many_files_is_said_once(tmp_path: Path) -> None:
     (warning,) = read(tmp_path, content).warnings
     assert "images/4.png and 3 more" in warning
     assert "loss" in warning
+
+
+def test_real_sets_are_read_as_they_come(tmp_path: Path) -> None:
+    data = data_folder()
+    if data is None:
+        pytest.skip("the real images are not here: set FLAWSMITH_DATA to their folder")
+    for name, kind in (("magnetic_tile", "blowhole"), ("bsdata_ballscrew", "pitting")):
+        root = data / name
+        chosen = [*sorted(root.glob(f"test/{kind}/*"))[:3], *sorted(root.glob("test/good/*"))[:2]]
+        chosen += [root / "ground_truth" / kind / f"{path.stem}_mask.png" for path in chosen[:3]]
+        folder = tmp_path / name
+        folder.mkdir()
+        found = read(folder, {f"{name}/{path.relative_to(root)}": path.read_bytes() for path in chosen})
+        assert found.report.classes == {kind: 3}
+        assert len(found.normals) == 2
+        assert found.warnings == []
 
 
 # Uploads

@@ -1,0 +1,56 @@
+"""A defect type and its card, for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.markup import escape
+from rich.table import Table
+
+from flawsmith.cli.terminal import show
+from flawsmith.contract.defect_types import DefectType, DefectTypeCard
+
+
+def show_type(kind: DefectType) -> None:
+    """Everything about a version, a line each."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in _lines(kind):
+        table.add_row(name, escape(value))
+    show(table)
+
+
+def _lines(kind: DefectType) -> Iterator[tuple[str, str]]:
+    defaults = kind.defaults
+    yield "Name", f"{kind.name}@{kind.version}"
+    if kind.description:
+        yield "What it is", kind.description
+    yield "Part", defaults.part
+    yield "Backbone", f"{kind.backbone} ({kind.backbone_digest[:19]}…)"
+    yield "Begins on", kind.start
+    yield "Masks", "drawn if none is sent" if kind.draws_masks else "to be sent"
+    yield (
+        "Defaults",
+        f"severity {defaults.severity:g}, guidance {defaults.guidance:g}, steps {defaults.steps}, "
+        f"seed share {defaults.seed_share:g}, min quality {defaults.min_quality:g}",
+    )
+    if kind.created_at is not None:
+        yield "Made", f"{kind.created_at.astimezone():%Y-%m-%d %H:%M:%S}"
+    if kind.card is not None:
+        yield from _card(kind.card)
+
+
+def _card(card: DefectTypeCard) -> Iterator[tuple[str, str]]:
+    yield "Samples", f"{len(card.samples)}, and {len(card.normals)} normal images"
+    if card.losses:
+        yield "Losses", _numbers(card.losses)
+    if card.scores:
+        yield "Scores", _numbers(card.scores)
+    yield "Verdict", card.verdict
+    for reason in card.reasons:
+        yield "", reason
+
+
+def _numbers(values: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3g}" for name, value in values.items())

@@ -1,0 +1,77 @@
+"""`flawsmith defects train`: a new defect type from real samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flawsmith.cli import exits
+from flawsmith.cli.cards import show_type
+from flawsmith.cli.generation import InterruptedWaitError, watched
+from flawsmith.cli.options import DEFAULT_URL, ApiKey, Json, Label, Normals, Url
+from flawsmith.cli.terminal import fail, say, say_json, tell
+from flawsmith.client import Flawsmith, TrainOptions
+from flawsmith.contract.augmentations import MAX_SEED
+from flawsmith.contract.jobs import JobStatus
+
+
+def train(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="What the type is to be called.", show_default=False)
+    ],
+    samples: Annotated[
+        Path,
+        typer.Option(
+            help="Folder or ZIP of photos with masks or annotations; see docs/samples.md.",
+            exists=True,
+            show_default=False,
+        ),
+    ],
+    normals: Normals = None,
+    part: Annotated[str | None, typer.Option(help="What the part is, in words, without the defect.")] = None,
+    description: Annotated[str | None, typer.Option(help="What the defect is, for people.")] = None,
+    label: Label = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="What it is trained on; the service's own if absent.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
+    rank: Annotated[int | None, typer.Option(help="Of the low-rank weights.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=MAX_SEED, help="The same seed and samples teach the same type.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the type is there, and show it.")] = False,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    json: Json = False,
+) -> None:
+    """Teach a defect type from photos of real defects with their masks."""
+    options: TrainOptions = {"label": label, "backbone": backbone, "steps": steps, "rank": rank, "seed": seed}
+    if part is not None:
+        options["part"] = part
+    if description is not None:
+        options["description"] = description
+    with Flawsmith(url, api_key=api_key) as client:
+        job = client.train(name, samples, normals, **options)
+        for warning in job.warnings:
+            tell(f"Note: {warning}")
+        if not wait:
+            if json:
+                say_json(job)
+            else:
+                say(job.id)
+                tell(f"`flawsmith watch {job.id}` tells how it goes on")
+            return
+        try:
+            job = watched(client, job)
+        except InterruptedWaitError:
+            raise typer.Exit(exits.INTERRUPTED) from None
+        if job.status is not JobStatus.SUCCEEDED:
+            fail(f"{job.id} {job.status}: {job.error.detail}" if job.error else f"{job.id} is {job.status}")
+        made = job.training.defect_type if job.training else None
+        kind = client.defect_type(made or name)
+    if json:
+        say_json({"job": job.model_dump(mode="json"), "defect_type": kind.model_dump(mode="json")})
+    else:
+        show_type(kind)

@@ -1,0 +1,114 @@
+"""Sets of samples as callers have them, turned into what a request sends: one ZIP, or upload ids."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+from pydantic import JsonValue
+
+from flawsmith.client.errors import InvalidParameterError
+from flawsmith.client.images import ImageFile, upload_id
+from flawsmith.contract.samples import ANNOTATION_ENDINGS, IMAGE_ENDINGS
+from flawsmith.contract.uploads import Upload
+
+SampleSource: TypeAlias = "str | os.PathLike[str] | Sequence[tuple[Upload | str, Upload | str]]"
+"""A folder, a ZIP, or pairs of uploads: image and mask."""
+NormalSource: TypeAlias = "str | os.PathLike[str] | Sequence[Upload | str]"
+"""A folder, a ZIP, or uploads of normal images."""
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""Of every file in a ZIP made here, so that the same folder makes the same bytes."""
+
+
+@dataclass(frozen=True)
+class SampleSend:
+    """What a request holds beside its parameters: files of a form, or ids of a JSON body."""
+
+    files: dict[str, ImageFile] = field(default_factory=dict)
+    ids: dict[str, JsonValue] = field(default_factory=dict)
+
+
+@contextmanager
+def opened(samples: SampleSource, normals: NormalSource | None) -> Iterator[SampleSend]:
+    """Samples and normal images, ready to be sent for as long as the block runs.
+
+    Folders are packed into temporary files: the images and annotations in them, by their names.
+
+    Raises:
+        InvalidParameterError: something cannot be read, a folder holds no image, or files and uploads are mixed.
+    """
+    if isinstance(samples, str | os.PathLike):
+        if normals is not None and not isinstance(normals, str | os.PathLike):
+            raise InvalidParameterError("samples are files and normals uploads; send both the same way")
+        with ExitStack() as files:
+            send = {"samples": files.enter_context(_archive(Path(samples)))}
+            if normals is not None:
+                send["normals"] = files.enter_context(_archive(Path(normals)))
+            yield SampleSend(files=send)
+        return
+    if isinstance(normals, str | os.PathLike):
+        raise InvalidParameterError("samples are uploads and normals files; send both the same way")
+    ids: dict[str, JsonValue] = {
+        "samples": [{"image": _id(image), "mask": _id(mask)} for image, mask in samples],
+    }
+    if normals is not None:
+        ids["normals"] = [_id(image) for image in normals]
+    yield SampleSend(ids=ids)
+
+
+def _id(upload: Upload | str) -> str:
+    found = upload_id(upload)
+    if found is None:
+        raise InvalidParameterError(f"{upload!r} is no upload; give a folder, a ZIP, or pairs of uploads")
+    return found
+
+
+@contextmanager
+def _archive(path: Path) -> Iterator[ImageFile]:
+    """A ZIP as it is, or one made of a folder."""
+    try:
+        if path.is_dir():
+            with tempfile.TemporaryFile() as packed:
+                _pack(path, packed)
+                packed.seek(0)
+                yield ImageFile(f"{path.name or 'samples'}.zip", packed)
+        else:
+            with path.open("rb") as file:
+                yield ImageFile(path.name, file)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise InvalidParameterError(f"{error.filename} cannot be read: {error.strerror or error}") from error
+
+
+def _pack(folder: Path, target: BinaryIO) -> None:
+    """Write the images and annotations of ``folder`` as a ZIP."""
+    images = 0
+    with zipfile.ZipFile(target, "w") as archive:
+        for parent, folders, names in os.walk(folder):
+            folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+            for name in sorted(names):
+                ending = Path(name).suffix.lower()
+                if name.startswith(".") or ending not in IMAGE_ENDINGS | ANNOTATION_ENDINGS:
+                    continue
+                path = Path(parent, name)
+                entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _EPOCH)
+                images += ending in IMAGE_ENDINGS
+                # Images are packed already; of BMP and TIFF, and of outlines, much air goes out.
+                is_packed = ending in (".png", ".jpg", ".jpeg", ".jpe", ".webp")
+                entry.compress_type = zipfile.ZIP_STORED if is_packed else zipfile.ZIP_DEFLATED
+                entry.file_size = path.stat().st_size
+                with path.open("rb") as source, archive.open(entry, "w") as packed:
+                    while block := source.read(1 << 20):
+                        packed.write(block)
+    if not images:
+        raise InvalidParameterError(
+            f"{folder} holds no image; a folder of samples has images/ and masks/, MVTec layout, or annotations"
+        )
