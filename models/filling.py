@@ -1,4 +1,4 @@
-"""What lies under a mask, guessed from around it: smooth membranes, and texture from elsewhere in the picture."""
+"""Putting pictures into pictures without an edge, and guessing what lies under a defect from around it."""
 
 from __future__ import annotations
 
@@ -7,51 +7,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from models.masks import Mask
+from models.membrane import membrane
 
 Field = NDArray[np.float32]
 """(H, W, channels) in unit range."""
 
-_SWEEPS = 12  # of Jacobi's iteration, on each level of the pyramid
 _TRIES = 48  # places from which texture might be taken
 _EDGE = 2  # pixels by which defects reach beyond their labels
 _RING = 4  # pixels around the mask by which a place is judged
-
-
-def membrane(values: Field, unknown: Mask) -> Field:
-    """Values that go on smoothly over unknown pixels: nearly harmonic there, unchanged elsewhere.
-
-    A pyramid from coarse to fine, after Burt's push-pull, with some sweeps of Jacobi's iteration on each level.
-
-    Args:
-        values: (H, W, C).
-        unknown: (H, W); where all is unknown it is 0.
-    """
-    if not unknown.any():
-        return values.copy()
-    height, width = unknown.shape
-    if min(height, width) <= 2 or unknown.all():
-        known = ~unknown
-        mean = values[known].mean(axis=0) if known.any() else np.zeros(values.shape[2], np.float32)
-        return np.where(unknown[..., None], mean, values).astype(np.float32)
-    padded = [(0, height % 2), (0, width % 2)]
-    weight = np.pad((~unknown).astype(np.float32), padded)[..., None]
-    value = np.pad(values, [*padded, (0, 0)])
-    shape = (weight.shape[0] // 2, 2, weight.shape[1] // 2, 2, -1)
-    total = weight.reshape(shape).sum(axis=(1, 3))
-    mean = (weight * value).reshape(shape).sum(axis=(1, 3)) / np.maximum(total, 1)
-    coarse = membrane(mean.astype(np.float32), total[..., 0] == 0)
-    guess = np.repeat(np.repeat(coarse, 2, axis=0), 2, axis=1)[:height, :width]
-    filled = np.where(unknown[..., None], guess, values)
-    rows, columns = (slice(side.start, side.stop) for side in ndimage.find_objects(unknown.astype(np.int8))[0])
-    top, left = max(rows.start - 1, 0), max(columns.start - 1, 0)
-    place = (slice(top, rows.stop + 1), slice(left, columns.stop + 1))
-    part, inside = filled[place], unknown[place][..., None]
-    for _ in range(_SWEEPS):
-        edged = np.pad(part, [(1, 1), (1, 1), (0, 0)], mode="edge")
-        around = (edged[:-2, 1:-1] + edged[2:, 1:-1] + edged[1:-1, :-2] + edged[1:-1, 2:]) / 4
-        part = np.where(inside, around, part)
-    filled[place] = part
-    return np.asarray(filled, np.float32)
 
 
 def cloned(image: Field, patch: Field, mask: Mask) -> Field:
@@ -85,7 +48,7 @@ def normalised(image: Field, mask: Mask, rng: np.random.Generator) -> Field:
     cells, inside = np.argwhere(ring), np.argwhere(near)
     low, high = inside.min(axis=0), inside.max(axis=0)
     best = None
-    worth = float(image[ring].var(axis=0).mean()) if len(cells) else 0.0  # what the mean alone would come to
+    worth = 2 * float(image[ring].var(axis=0).mean()) if len(cells) else 0.0  # as two that have nothing in common
     for _ in range(_TRIES if len(cells) else 0):
         dy = int(rng.integers(-low[0], height - high[0]))
         dx = int(rng.integers(-low[1], width - high[1]))

@@ -15,6 +15,7 @@ import torch
 import transformers
 
 from models.backbone import Backbone
+from models.refinement import Calibration
 
 
 @cache
@@ -48,5 +49,18 @@ def fingerprint(backbone: Backbone, batch_shape: int) -> str:
         "device": device_model(backbone.device),
         "dtype": str(backbone.dtype),
         "batch_shape": batch_shape,
+    }
+    return "fp1:" + hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def paste_fingerprint(calibration: Calibration) -> str:
+    """``fp1:`` and 32 hex digits of all that shapes a paste besides its inputs, which no model draws."""
+    parts = {
+        "method": "paste",
+        "code": code_digest(),
+        "numpy": numpy.__version__,
+        "scipy": scipy.__version__,
+        "calibration": calibration.as_dict(),
+        "machine": platform.machine(),
     }
     return "fp1:" + hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

@@ -33,6 +33,21 @@ class Decoded:
     pictures: list[Tensor]
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one part of an item.
+
+    Attributes:
+        salience: `scores.salience` of its change.
+        edge: width of its soft edge in pixels.
+        scale: pixels per model pixel.
+    """
+
+    salience: float
+    edge: int
+    scale: float
+
+
 def finished(
     request: ItemRequest, decoded: Sequence[Decoded], calibration: Calibration, attempt: int
 ) -> ItemResult:
@@ -40,12 +55,30 @@ def finished(
     image = request.image.copy()
     refined = np.zeros(request.mask.shape, dtype=np.bool_)
     outcomes = [_plotted(image, refined, request, part, calibration, attempt) for part in decoded]
-    place = _around(request.mask, GRAIN_REACH)
+    return judged(request, image, refined, outcomes, calibration, attempt)
+
+
+def judged(
+    request: ItemRequest,
+    image: Pixels,
+    refined: Mask,
+    outcomes: Sequence[Outcome],
+    calibration: Calibration,
+    attempt: int,
+) -> ItemResult:
+    """What was drawn, with its scores and measures.
+
+    Args:
+        image: the composed photo.
+        refined: (H, W).
+        outcomes: of the parts that were drawn, at least one.
+    """
+    place = around(request.mask, GRAIN_REACH)
     levels = Levels.of(colour(request.image)[place], request.black_level, request.white_level)
     original, drawn = (levels.to_unit(colour(picture)[place]) for picture in (request.image, image))
     before, after = original.mean(axis=2), drawn.mean(axis=2)
     known = None if request.control else request.references
-    judged = scores.Scores(
+    scored = scores.Scores(
         presence=scores.presence(float(np.mean([outcome.salience for outcome in outcomes])), calibration.presence),
         seam=scores.seam(before, after, request.mask[place]),
         grain=scores.grain(before, after, refined[place], request.mask[place]),
@@ -57,25 +90,18 @@ def finished(
     return ItemResult(
         image=image,
         refined_mask=refined,
-        scores=judged,
+        scores=scored,
         regions=measured(refined[place], np.abs(after - before), (place[1].start, place[0].start)),
         soft_edge_px=max(outcome.edge for outcome in outcomes),
         pixels_per_model_pixel=max(outcome.scale for outcome in outcomes),
         attempts=attempt,
-        accepted=judged.quality >= request.min_quality,
+        accepted=scored.quality >= request.min_quality,
     )
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    salience: float
-    edge: int
-    scale: float
 
 
 def _plotted(
     image: Pixels, refined: Mask, request: ItemRequest, part: Decoded, calibration: Calibration, attempt: int
-) -> _Outcome:
+) -> Outcome:
     """Write one plot into the image and the refined mask: only pixels of the plot's own request are touched."""
     drawing = part.drawing
     scale = drawing.plot.side / part.pictures[0].shape[-1]
@@ -100,7 +126,7 @@ def _plotted(
     touched = alpha > 0
     colour(image)[place][touched] = drawing.levels.from_unit(y[touched], image.dtype, saturation(request.image))
     refined[place] |= own_refined
-    return _Outcome(scores.salience(map_, own), edge, scale)
+    return Outcome(scores.salience(map_, own), edge, scale)
 
 
 def background_difference(before: Pixels, after: Pixels, mask: Mask) -> int:
@@ -133,7 +159,8 @@ def place_of(plot: Plot, shape: tuple[int, ...], margin: int) -> Place:
     return _within(plot.rows, plot.columns, shape, margin)
 
 
-def _around(mask: Mask, margin: int) -> Place:
+def around(mask: Mask, margin: int) -> Place:
+    """The part of the photo with a mask and a margin around it."""
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     return _within(rows, columns, mask.shape, margin)
 

@@ -63,12 +63,36 @@ class Change:
     @property
     def texture(self) -> float:
         """Deviation of the reconstruction's luminance."""
-        return float(self.reconstruction.mean(axis=2).std())
+        return texture(self.reconstruction)
 
     def size(self) -> NDArray[np.float32]:
         """Greatest change over channels, (H, W), without detail finer than the model's pixels or the photo's."""
-        size = ndimage.gaussian_filter(np.abs(self.pixels).max(axis=2), sigma=0.6 * max(self.scale, 1.0))
-        return np.asarray(size, dtype=np.float32)
+        return change_size(self.pixels, self.scale)
+
+
+def texture(picture: NDArray[np.float32]) -> float:
+    """Deviation of a picture's (H, W, channels) luminance."""
+    return float(picture.mean(axis=2).std())
+
+
+def change_size(pixels: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
+    """Greatest change over channels, (H, W), without detail finer than ``scale`` pixels or the photo's."""
+    size = ndimage.gaussian_filter(np.abs(pixels).max(axis=2), sigma=0.6 * max(scale, 1.0))
+    return np.asarray(size, dtype=np.float32)
+
+
+def pixel_map(
+    pixels: NDArray[np.float32], before: NDArray[np.float32], scale: float, calibration: Calibration
+) -> NDArray[np.float32]:
+    """How much pixels changed against what controls change: (H, W), 1 at the calibrated threshold.
+
+    Args:
+        pixels: (H, W, channels), the change.
+        before: (H, W, channels), what was there.
+        scale: pixels below which no detail counts.
+    """
+    threshold = calibration.pixel_floor + calibration.pixel_slope * texture(before)
+    return np.asarray(change_size(pixels, scale) / threshold, np.float32)
 
 
 def change_map(change: Change, calibration: Calibration) -> NDArray[np.float32]:
@@ -76,7 +100,7 @@ def change_map(change: Change, calibration: Calibration) -> NDArray[np.float32]:
 
     The geometric mean of pixels and features, so that neither VAE ringing nor a shift that no one sees suffices.
     """
-    pixels = change.size() / (calibration.pixel_floor + calibration.pixel_slope * change.texture)
+    pixels = pixel_map(change.pixels, change.reconstruction, change.scale, calibration)
     latents = change.latents / (calibration.latent_floor + calibration.latent_slope * change.latent_texture)
     return np.asarray(np.sqrt(pixels * latents), dtype=np.float32)
 

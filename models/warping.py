@@ -7,6 +7,7 @@ wherever that fits, for what makes an exemplar real is its detail.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,23 +27,25 @@ REACH = 16
 """Pixels around a warped defect that a patch shows of the exemplar's surroundings."""
 
 _DRAWN_OUT = 12.0  # area over squared half width; 4 is a square, 12 a bar three times as long as wide
-_BEADS = 3.0  # lengths of a roundish exemplar from which a drawn-out site gets several
-_ENDS = 2.0  # half widths that a site's line goes on beyond its centre line, which ends before the site does
+_PINHOLE = 0.05  # of a shape's area
+_BEADS = 1.5  # lengths of a roundish exemplar, its gaps included, from which a drawn-out site gets several
 _GAP = 0.4  # of a roundish exemplar's length, on either side of it in such a row
-_CELLS = 4000  # of a region, above which its centre lines are looked for in a smaller picture
+_SHAPE = 512  # pixels of the longer side in which a shape can be told
+_CELLS = 12000  # of a region, above which its centre lines are looked for in a smaller picture
 _FILLED = 0.25  # share of a drawn-out site's width that is enough
 _LONG_ENOUGH = 0.5  # of any other site's length
 _LARGER = (2.0**0.5, 2.0)
 _LEAST_LINE = 0.5  # scale of lines: rather cut than thinned out
+_LEAST_BEAD = 0.25  # the same of roundish exemplars in a row
 _SMALLER = tuple(2.0 ** (-i / 2) for i in range(7))
 _COARSE = 96  # cells of the longer side in which a place is looked for
 _FITS = 0.9  # share of an exemplar inside the site that is enough
 _LINE_FITS = 0.5  # the same for lines, of which a piece is as good as the whole
 _AS_GOOD = 0.02  # of that share, below the best place
-_ELONGATED = 1.5  # length over width from which a shape has a main axis
+_ELONGATED = 2.0  # length over width from which a shape has a main axis
 _TILT = np.radians(8)
 _WAVE, _WAVING = 40.0, 0.25  # pixels from knot to knot of a line's waves, and their height in half widths
-_ELASTIC = 0.03  # of the patch's longer side
+_ELASTIC = 0.012  # of the patch's longer side
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +55,7 @@ class Warped:
     Attributes:
         image: (h, w, 1 or 3) float32 in unit range, the exemplar's channels.
         mask: (h, w), not empty: the defect, as far as it lies inside the site.
+        defect: (h, w): the defect wherever it lies.
         seen: (h, w): where the image shows the exemplar; elsewhere its nearest pixels are repeated.
         place: rows and columns of the site's array that the patch is for.
         coverage: share of the site that the defect covers.
@@ -61,6 +65,7 @@ class Warped:
 
     image: Field
     mask: Mask
+    defect: Mask
     seen: Mask
     place: Place
     coverage: float
@@ -83,30 +88,45 @@ def warped(exemplar: Exemplar, site: Mask, rng: np.random.Generator) -> Warped:
         raise ValueError("there is no site to warp an exemplar to")
     place = _around(site, REACH)
     own = site[place]
-    lines = _lines(own, beyond=_ENDS)
-    length = max(_extent(exemplar.mask))
-    if lines and (_is_drawn_out(exemplar.mask) or sum(line.length for line in lines) > _BEADS * length):
-        return _along(exemplar, own, place, lines, rng)
+    lines = _lines(own)
+    if lines:
+        row, half = _row(exemplar)
+        bead = not _is_drawn_out(exemplar.mask)
+        scale = _scale_across(half, _room(own, lines), _LEAST_BEAD if bead else _LEAST_LINE)
+        needed = _BEADS * scale * row.length if bead else 0.0
+        if sum(line.length for line in lines) > needed:
+            return _along(exemplar, own, place, lines, row, half, scale, rng)
     return _whole(exemplar, own, place, rng)
 
 
 # Along the lines of a site that is drawn out.
 
 
-def _along(exemplar: Exemplar, site: Mask, place: Place, lines: list[Curve], rng: np.random.Generator) -> Warped:
-    row, half = _row(exemplar)
-    room = float(np.median(distance_inside(np.pad(site, 1))[1:-1, 1:-1][_cells(lines, site.shape)]))
-    scale = _scale_across(half, room)
-    shown = np.argwhere(ndimage.distance_transform_edt(~site) <= REACH).astype(np.float64)
+def _along(
+    exemplar: Exemplar,
+    site: Mask,
+    place: Place,
+    lines: list[Curve],
+    row: Curve,
+    half: float,
+    scale: float,
+    rng: np.random.Generator,
+) -> Warped:
+    """Lay the line ``row`` of an exemplar along each line of the site."""
+    drawn = np.ones(site.shape, np.bool_)
+    drawn[_cells(lines, site.shape)] = False
+    near = ndimage.distance_transform_edt(drawn) <= scale * max(exemplar.mask.shape) + REACH
+    near &= ndimage.distance_transform_edt(~site) <= REACH
+    shown = np.argwhere(near)
     owner = np.zeros(len(shown), dtype=np.int64)
     nearest = np.full(len(shown), np.inf)
-    found = [line.coordinates(shown) for line in lines]
+    found = [line.coordinates(site.shape, shown) for line in lines]
     for number, (line, (along, aside)) in enumerate(zip(lines, found, strict=True)):
         beyond = np.maximum(np.maximum(-along, along - line.length), 0)
         distance = np.hypot(aside, beyond)
         owner[distance < nearest] = number
         nearest = np.minimum(nearest, distance)
-    source = np.empty_like(shown)
+    source = np.empty(shown.shape)
     side = rng.choice((-1.0, 1.0))
     for number, (along, aside) in enumerate(found):
         ours = owner == number
@@ -120,27 +140,30 @@ def _along(exemplar: Exemplar, site: Mask, place: Place, lines: list[Curve], rng
         s = start + forwards * along[ours] / scale
         d = side * aside[ours] / scale + half * _waves(along[ours], rng)
         source[ours] = row.at(row.length - np.abs(np.mod(s, 2 * row.length) - row.length), d)
-    return _patched(exemplar, site, place, shown.astype(np.int64), source, scale)
+    return _patched(exemplar, site, place, shown, source, scale)
 
 
 def _row(exemplar: Exemplar) -> tuple[Curve, float]:
     """The line through an exemplar that is laid along a site's, and half its width about it."""
-    if _is_drawn_out(exemplar.mask):
-        lines = _lines(exemplar.mask)
-        if lines:
-            cells = _cells(lines[:1], exemplar.mask.shape)
-            inside = distance_inside(np.pad(exemplar.mask, 1))[1:-1, 1:-1][cells]
-            return lines[0], float(np.median(inside[inside > 0])) if (inside > 0).any() else 1.0
-    length, width = _extent(exemplar.mask)
+    lines = _lines(exemplar.mask)
+    if lines:
+        return lines[0], _room(exemplar.mask, lines[:1])
+    length, width = extent(exemplar.mask)
     way = _axis(exemplar.mask)[0]
     middle = np.argwhere(exemplar.mask).mean(axis=0)
     reach = max((0.5 + _GAP) * length, 1.0)
     return Curve.through(np.stack([middle - reach * way, middle + reach * way])), max(width / 2, 1.0)
 
 
-def _scale_across(half: float, room: float) -> float:
+def _room(region: Mask, lines: list[Curve]) -> float:
+    """Half a region's width along its lines, in pixels."""
+    inside = distance_inside(np.pad(region, 1))[1:-1, 1:-1][_cells(lines, region.shape)]
+    return float(np.median(inside[inside > 0])) if (inside > 0).any() else 1.0
+
+
+def _scale_across(half: float, room: float, least: float) -> float:
     if half > room:
-        return max(_LEAST_LINE, room / half)
+        return max(least, room / half)
     return float(np.clip(_FILLED * room / half, 1.0, _LARGER[-1]))
 
 
@@ -150,8 +173,8 @@ def _waves(along: Points, rng: np.random.Generator) -> Points:
     return np.asarray(np.interp(along, knots, rng.normal(0, _WAVING, size=len(knots))))
 
 
-def _lines(region: Mask, beyond: float = 0.0) -> list[Curve]:
-    """The centre lines of a region that is drawn out, and ``beyond`` half widths more; none of any other."""
+def _lines(region: Mask) -> list[Curve]:
+    """The centre lines of a region that is drawn out; none of any other."""
     if not _is_drawn_out(region):
         return []
     factor = max(1, int(np.ceil(np.sqrt(region.sum() / _CELLS))))
@@ -159,7 +182,7 @@ def _lines(region: Mask, beyond: float = 0.0) -> list[Curve]:
     labels, count = ndimage.label(small, structure=np.ones((3, 3)))
     largest = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:])) if count > 1 else small
     return [
-        Curve.through((guide.points + 0.5) * factor - 0.5, beyond * factor * float(np.median(guide.room)))
+        Curve.through((guide.points + 0.5) * factor - 0.5)
         for guide in centre_lines(np.asarray(largest))
         if len(guide.points) > 1 and guide.length > 0
     ]
@@ -184,7 +207,7 @@ def _whole(exemplar: Exemplar, site: Mask, place: Place, rng: np.random.Generato
         scale, worth = smaller, coarse.places(exemplar.mask, turn / smaller)
         if worth.max() >= (_LINE_FITS if line else _FITS) or (line and smaller <= _LEAST_LINE):
             break
-    enough = _LONG_ENOUGH * max(_extent(site)) / max(_extent(exemplar.mask))
+    enough = _LONG_ENOUGH * max(extent(site)) / max(extent(exemplar.mask))
     for larger in _LARGER if scale == 1 else ():
         roomy = coarse.places(exemplar.mask, turn / larger)
         if scale >= enough or roomy.max() < _FITS:
@@ -318,6 +341,7 @@ def _patched(
     return Warped(
         image=image.clip(0, 1),
         mask=mask,
+        defect=defect | mask,
         seen=seen | mask,
         place=(rows, columns),
         coverage=float(mask.sum() / site.sum()),
@@ -330,23 +354,27 @@ def _patched(
 
 
 def _is_drawn_out(mask: Mask) -> bool:
-    widest = float(distance_inside(np.pad(mask, 1)).max())
-    return bool(mask.sum() >= _DRAWN_OUT * widest**2)
+    """Whether a shape is long for its width, be it straight, bent or branched; pinholes do not count."""
+    padded = np.pad(_shrunk(mask, _factor(mask)), 1)
+    holes, count = ndimage.label(~padded)
+    if count > 1:
+        padded = padded | (np.bincount(holes.ravel()) < _PINHOLE * padded.sum())[holes]
+    return bool(padded.sum() >= _DRAWN_OUT * float(distance_inside(padded).max()) ** 2)
 
 
 def _axis(mask: Mask) -> tuple[Points, float]:
     """A shape's main way (y, x), a unit vector, and its length over its width."""
-    points = np.argwhere(mask).astype(np.float64)
+    points = _points(mask)
     centred = points - points.mean(axis=0)
     spreads, ways = np.linalg.eigh(centred.T @ centred / len(points) + np.eye(2) / 12)
     way = ways[:, -1] * (1 if ways[np.argmax(np.abs(ways[:, -1])), -1] > 0 else -1)
     return way, float(np.sqrt(spreads[1] / spreads[0]))
 
 
-def _extent(mask: Mask) -> tuple[float, float]:
+def extent(mask: Mask) -> tuple[float, float]:
     """Length along the main way and width across it, in pixels."""
     way, _ = _axis(mask)
-    points = np.argwhere(mask).astype(np.float64)
+    points = _points(mask)
     along, across = points @ way, points @ np.array([-way[1], way[0]])
     return float(np.ptp(along)) + 1, float(np.ptp(across)) + 1
 
@@ -362,6 +390,17 @@ def _around(mask: Mask, margin: int) -> Place:
         slice(max(0, int(rows[0]) - margin), min(mask.shape[0], int(rows[-1]) + 1 + margin)),
         slice(max(0, int(columns[0]) - margin), min(mask.shape[1], int(columns[-1]) + 1 + margin)),
     )
+
+
+def _points(mask: Mask) -> Points:
+    """Where a shape lies; of a large one fewer points."""
+    factor = _factor(mask)
+    return np.asarray((np.argwhere(_shrunk(mask, factor)) + 0.5) * factor - 0.5, np.float64)
+
+
+def _factor(mask: Mask) -> int:
+    """By how much a mask is shrunk to tell its shape."""
+    return max(1, math.ceil(int(max(mask.shape)) / _SHAPE))
 
 
 def _shrunk(mask: Mask, factor: int) -> Mask:

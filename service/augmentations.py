@@ -151,6 +151,7 @@ def _resolve(
             f"defect_type {parameters.defect_type} is not known here; GET /v1/defect-types lists what is",
             field="defect_type",
         )
+    _check_method(parameters, record)
     if not masked and not record.draws_masks:
         raise ProblemError(
             problems.MASK_REQUIRED,
@@ -166,6 +167,24 @@ def _resolve(
             field="black_level",
         )
     return _with_defaults(parameters, record, masked=masked)
+
+
+def _check_method(parameters: AugmentationParameters, record: DefectTypeRecord) -> None:
+    if parameters.method != "paste":
+        return
+    if record.exemplars_sha256 is None:
+        raise ProblemError(
+            problems.INVALID_REQUEST,
+            f"method paste needs real defects, and {record.name}@{record.version} keeps none; leave method out, or"
+            " teach a type from samples of yours with POST /v1/defect-types",
+            field="method",
+        )
+    if parameters.control:
+        raise ProblemError(
+            problems.INVALID_REQUEST,
+            "control is for method diffusion: a control pastes nothing; leave one of the two out",
+            field="control",
+        )
 
 
 def _with_defaults(

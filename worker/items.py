@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from models.adapters import Adapter
 from models.items import ItemRequest, ItemResult
 from models.measures import RegionMeasures as ModelRegion
 from models.placement import DrawnMask
+from models.samples import Exemplar
 from service.images.canonical import CanonicalImage, pixels_sha256
 from service.images.encoding import encode_mask_png, encode_png, encode_tiff
 from service.store import keys
@@ -22,7 +24,12 @@ from worker.preview import preview_png
 
 
 def item_request(
-    manifest: AugmentationManifest, index: int, image: CanonicalImage, mask: NDArray[np.bool_], adapter: Adapter
+    manifest: AugmentationManifest,
+    index: int,
+    image: CanonicalImage,
+    mask: NDArray[np.bool_],
+    adapter: Adapter,
+    exemplars: Sequence[Exemplar] = (),
 ) -> ItemRequest:
     """What to ask the models for one item."""
     wanted = manifest.augmentation
@@ -41,6 +48,7 @@ def item_request(
         min_quality=wanted.min_quality,
         black_level=wanted.black_level,
         white_level=wanted.white_level,
+        exemplars=exemplars,
     )
 
 

@@ -36,6 +36,7 @@ from service.telemetry.metrics import Metrics
 from worker import trainings
 from worker.items import item_request, store_item
 from worker.masks import RequestedMasks
+from worker.methods import made
 from worker.models import ModelMissingError, Models, is_device_lost, is_out_of_memory
 from worker.steps import JobCanceledError, Steps, StoppingError
 from worker.trainings import Trainings, Turn
@@ -284,12 +285,12 @@ class Shards:
             raise ModelMissingError(
                 f"defect type {wanted.defect_type}@{wanted.defect_type_version} is not in the registry any more"
             )
-        adapter = self._models.adapter(record)
+        adapter, exemplars = self._models.adapter(record), self._models.exemplars(record)
         image = read_canonical(self._storage.get(keys.job_input(shard.tenant, shard.job_id)))
         masks = RequestedMasks(self._storage, manifest, image, adapter)
 
         def request(index: int) -> ItemRequest:
-            return item_request(manifest, index, image, masks.of(index), adapter)
+            return item_request(manifest, index, image, masks.of(index), adapter, exemplars)
 
         return _Material(manifest, record.backbone, image, masks, request)
 
@@ -300,7 +301,7 @@ class Shards:
         while first < len(requests):
             batch = requests[first : first + self._models.batch_shape]
             started, began_ns = time.monotonic(), time.time_ns()
-            outcomes = self._outcomes(material.backbone, batch, steps, first)
+            outcomes = self._outcomes(material, batch, steps, first)
             with suppress(QueueUnavailableError):
                 self._jobs.note_pace((time.monotonic() - started) / len(batch))
             for outcome in outcomes:
@@ -325,17 +326,16 @@ class Shards:
         return requests
 
     def _outcomes(
-        self, backbone: str, batch: list[ItemRequest], steps: Steps, first: int, *, last_try: bool = False
+        self, material: _Material, batch: list[ItemRequest], steps: Steps, first: int, *, last_try: bool = False
     ) -> list[_Outcome]:
         """What became of each item; an item that fails takes no other with it."""
-        generator = self._models.generator(backbone)
+        generator = self._models.generator(material.backbone)
         self._metrics.observe(catalog.BATCH_ITEMS, len(batch))
         try:
-            results = generator.generate(batch, steps.of(first, len(batch)))
-            return [
-                _Outcome(request, result, generator.fingerprint)
-                for request, result in zip(batch, results, strict=True)
-            ]
+            results, fingerprint = made(
+                generator, material.manifest.augmentation.method, batch, steps.of(first, len(batch))
+            )
+            return [_Outcome(request, result, fingerprint) for request, result in zip(batch, results, strict=True)]
         except Exception as error:
             if _ends_shard(error):
                 raise
@@ -354,7 +354,7 @@ class Shards:
         while len(outcomes) < len(batch):
             done = len(outcomes)
             part = batch[done : done + (self._models.batch_shape if no_memory else 1)]
-            outcomes += self._outcomes(backbone, part, steps, first + done, last_try=last_try)
+            outcomes += self._outcomes(material, part, steps, first + done, last_try=last_try)
         return outcomes
 
     def _finish(self, shard: _Shard, material: _Material, outcome: _Outcome) -> None:

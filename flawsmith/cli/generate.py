@@ -13,7 +13,7 @@ from flawsmith.cli.options import DEFAULT_URL, ApiKey, Json, Url
 from flawsmith.cli.terminal import fail, say_json
 from flawsmith.client import AugmentOptions, Flawsmith
 from flawsmith.client.calls import Places
-from flawsmith.contract.augmentations import MAX_COUNT, MAX_SEED
+from flawsmith.contract.augmentations import MAX_COUNT, MAX_SEED, Method
 from flawsmith.contract.jobs import Job, JobStatus
 
 
@@ -43,6 +43,9 @@ def generate(
     exclude: Annotated[
         Path | None, typer.Option(help="The same: masks lie outside.", exists=True, dir_okay=False)
     ] = None,
+    method: Annotated[
+        Method, typer.Option(help="diffusion draws; paste blends in real defects of the type's samples.")
+    ] = "diffusion",
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=MAX_COUNT, help="How many items.")] = 1,
     seed: Annotated[
         int | None, typer.Option(min=0, max=MAX_SEED, help="The same seed gives the same items.")
@@ -70,6 +73,7 @@ def generate(
 ) -> None:
     """Draw defects on a photo and download images, masks, previews and one overview."""
     options: AugmentOptions = {
+        "method": method,
         "count": count,
         "seed": seed,
         "severity": severity,

@@ -15,7 +15,7 @@ from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 from flawsmith.client.errors import FlawsmithError, InvalidParameterError
 from flawsmith.client.images import ImageFile, ImageSource, image_file, upload_id
 from flawsmith.client.sample_sets import SampleSend
-from flawsmith.contract.augmentations import AugmentationParameters
+from flawsmith.contract.augmentations import AugmentationParameters, Method
 from flawsmith.contract.defect_types import DefectType, DefectTypeList
 from flawsmith.contract.files import ItemPart
 from flawsmith.contract.health import Readiness
@@ -73,6 +73,7 @@ class Call(Generic[T]):
 class AugmentOptions(TypedDict, total=False):
     """What may stand beside image, mask and defect type; see `AugmentationParameters` for their meaning."""
 
+    method: Method
     count: int
     seed: int | None
     severity: float | None

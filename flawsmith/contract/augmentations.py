@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue
 
@@ -15,6 +15,9 @@ MAX_SEED = 2**53 - 1
 """Seeds stay exact in every JSON reader."""
 MAX_METADATA_BYTES = 16 * 1024
 MAX_METADATA_DEPTH = 16
+
+Method = Literal["diffusion", "paste"]
+"""How items are made: drawn by the type's model, or pasted from its real samples."""
 
 Severity = Annotated[float, Field(gt=0, le=1)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
@@ -56,6 +59,9 @@ class AugmentationParameters(Schema):
 
     defect_type: DefectTypeRef
     """``name`` or ``name@version``; the newest version if none is named."""
+    method: Method = "diffusion"
+    """``paste`` blends in real defects, of types that keep some of their samples; it has no controls and looks at
+    neither severity, guidance, steps nor part."""
     count: Annotated[int, Field(ge=1, le=MAX_COUNT)] = 1
     """How many items to draw."""
     seed: Seed | None = None

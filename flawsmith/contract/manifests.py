@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, TypeAdapter
 
+from flawsmith.contract.augmentations import Method
 from flawsmith.contract.base import FormatVersion, Schema
 from flawsmith.contract.ids import JobId
 from flawsmith.contract.jobs import Counts, Failure, Item, JobKind, JobStatus
@@ -21,6 +22,7 @@ class ResolvedAugmentation(Schema):
     defect_type: str
     defect_type_version: int
     defect_type_tenant: str
+    method: Method = "diffusion"
     count: int
     seed: int
     severity: float

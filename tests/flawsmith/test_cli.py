@@ -55,7 +55,19 @@ def test_generate_writes_everything_and_says_where(up: Up, part: Part, tmp_path:
 def test_generate_takes_its_address_from_the_environment_and_prints_json(
     up: Up, part: Part, tmp_path: Path
 ) -> None:
-    options = ("--control", "--part", "a plate", "--pixel-size-um", "20", "--severity", "0.5", "--guidance", "1.5")
+    options = (
+        "--method",
+        "diffusion",
+        "--control",
+        "--part",
+        "a plate",
+        "--pixel-size-um",
+        "20",
+        "--severity",
+        "0.5",
+        "--guidance",
+        "1.5",
+    )
     done = run_flawsmith(
         "generate",
         part.image,
@@ -89,6 +101,8 @@ def test_generate_takes_its_address_from_the_environment_and_prints_json(
     [
         (("--defect", "no-such-type"), "no-such-type is not known here"),
         (("--defect", "scratch", "--severity", "2"), "severity"),
+        (("--defect", "scratch", "--method", "paste"), "scratch@1 keeps none"),
+        (("--defect", "scratch", "--method", "draw"), "--method"),
         (("--defect", "scratch", "-n", "65"), "-n"),
         ((), "--defect"),
     ],

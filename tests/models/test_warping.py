@@ -144,11 +144,17 @@ def test_nothing_is_warped_to_an_empty_site() -> None:
         fit(BLOB, mask((20, 20)))
 
 
-def test_points_of_a_curve_are_found_again_by_their_coordinates() -> None:
+def test_cells_lie_where_their_coordinates_along_a_curve_say() -> None:
     turn = np.linspace(0, 3, 200)
-    curve = Curve.through(np.stack([80 * np.sin(turn), 80 * np.cos(turn)], axis=1), beyond=10)
-    assert curve.length == pytest.approx(80 * 3 + 20, abs=2)
-    along, aside = np.array([5.0, 60.3, 200.7]), np.array([-4.0, 0.0, 6.0])
-    found, beside = curve.coordinates(curve.at(along, aside))
-    assert found == pytest.approx(along, abs=0.3)
-    assert beside == pytest.approx(aside, abs=0.1)
+    curve = Curve.through(np.stack([100 + 80 * np.sin(turn), 100 + 80 * np.cos(turn)], axis=1))
+    assert curve.length == pytest.approx(80 * 3, abs=1)
+    cells = np.array([[100 + 85, 100], [140, 169], [100 + 70, 100 - 30]])
+    along, aside = curve.coordinates((220, 220), cells)
+    assert curve.at(along, aside) == pytest.approx(cells, abs=0.3)
+    assert along[0] == pytest.approx(80 * np.pi / 2, abs=1)
+    assert aside[0] == pytest.approx(5, abs=0.2)
+
+
+def test_a_curve_outside_an_array_has_no_coordinates_there() -> None:
+    with pytest.raises(ValueError, match="outside"):
+        Curve.through(np.array([[50.0, 50.0], [60.0, 50.0]])).coordinates((20, 20), np.array([[1, 1]]))

@@ -11,7 +11,8 @@ from PIL import Image
 
 from service.store import keys
 from service.store.queue import QUEUE_NAME
-from tests.service.conftest import Api
+from service.store.registry import Registry
+from tests.service.conftest import SCRATCH, Api
 from tests.service.pictures import encoded, mask, part, part_16_bit
 
 FILES = {"image": ("part.png", encoded(part())), "mask": ("mask.png", encoded(mask()))}
@@ -54,6 +55,7 @@ def test_the_request_is_answered_with_every_default_filled_in(api: Api) -> None:
     assert request == {
         "defect_type": "scratch",
         "defect_type_version": 1,
+        "method": "diffusion",
         "count": 1,
         "severity": 0.6,
         "guidance": 1.0,
@@ -84,6 +86,7 @@ def test_every_field_of_a_form_reaches_the_request(api: Api) -> None:
         "white_level": "4000",
         "pixel_size_um": "3.2",
         "control": "true",
+        "method": "diffusion",
         "metadata": '{"order": 17, "line": ["A", null]}',
         "dry_run": "false",
     }
@@ -97,6 +100,32 @@ def test_every_field_of_a_form_reaches_the_request(api: Api) -> None:
     assert (request["black_level"], request["white_level"]) == (500, 4000)
     assert request["control"] is True
     assert request["metadata"] == {"order": 17, "line": ["A", None]}
+
+
+def test_what_keeps_real_defects_can_be_pasted(api: Api) -> None:
+    record = SCRATCH.model_copy(update={"tenant": "default", "name": "pit", "exemplars_sha256": "sha256:1"})
+    Registry(api.storage).publish(record)
+    try:
+        answer = api.client.post("/v1/augmentations", files=FILES, data={"defect_type": "pit", "method": "paste"})
+    finally:
+        api.storage.delete_prefix("default/defect-types/")
+
+    assert answer.status_code == 202
+    assert answer.json()["request"]["method"] == "paste"
+    assert api.jobs.manifest("default", answer.json()["id"]).augmentation.method == "paste"
+
+
+def test_a_control_is_not_pasted(api: Api) -> None:
+    record = SCRATCH.model_copy(update={"tenant": "default", "name": "pit", "exemplars_sha256": "sha256:1"})
+    Registry(api.storage).publish(record)
+    sent = {"defect_type": "pit", "method": "paste", "control": "true"}
+    try:
+        answer = api.client.post("/v1/augmentations", files=FILES, data=sent)
+    finally:
+        api.storage.delete_prefix("default/defect-types/")
+
+    assert answer.status_code == 422
+    assert answer.json()["field"] == "control"
 
 
 def test_uploads_are_accepted_as_json(api: Api) -> None:

@@ -111,6 +111,8 @@ BAD_TEXTS = [
     Case("steps 3", problems.INVALID_REQUEST, "steps", ("between 4 and 250",), {"steps": 3}),
     Case("empty part", problems.INVALID_REQUEST, "part", ("1 to 200 characters",), {"part": ""}),
     Case("long part", problems.INVALID_REQUEST, "part", ("1 to 200 characters",), {"part": "x" * 201}),
+    Case("unknown method", problems.INVALID_REQUEST, "method", ("diffusion", "paste", "draw"), {"method": "draw"}),
+    Case("nothing to paste", problems.INVALID_REQUEST, "method", ("scratch@1", "samples"), {"method": "paste"}),
     Case("unknown field", problems.INVALID_REQUEST, "colour", ("not a known field",), {"colour": "red"}),
     Case("misspelt field", problems.INVALID_REQUEST, "severty", ("did you mean severity?",), {"severty": 0.5}),
     Case(

@@ -17,6 +17,8 @@ from models.batching import OnStep
 from models.generation import Generator
 from models.items import ItemRequest, ItemResult
 from models.measures import RegionMeasures
+from models.refinement import Calibration
+from models.samples import Exemplar
 from models.scores import Scores
 from worker.models import Models
 
@@ -33,6 +35,7 @@ class FakeModels:
         batches: indices of the items in each batch that was asked for.
         shrunk: how often less memory was asked for.
         masks: of every adapter's card.
+        real_defects: what every type keeps of its samples.
     """
 
     batch_shape: int = 2
@@ -41,6 +44,8 @@ class FakeModels:
     batches: list[list[int]] = field(default_factory=list)
     shrunk: int = 0
     masks: dict[str, Any] = field(default_factory=dict)
+    real_defects: list[Exemplar] = field(default_factory=list)
+    calibration: Calibration = field(default_factory=Calibration)
 
     @property
     def fingerprint(self) -> str:
@@ -58,6 +63,9 @@ class FakeModels:
     def adapter(self, record: DefectTypeRecord) -> Adapter:
         card, tokens = Card(masks=self.masks), torch.zeros(1, 2)
         return Adapter(record.name, record.version, record.backbone, record.backbone_digest, tokens, card)
+
+    def exemplars(self, record: DefectTypeRecord) -> list[Exemplar]:
+        return self.real_defects
 
     def backbone(self, name: str | None = None) -> Backbone:
         return cast(Backbone, SimpleNamespace(name=name or "tiny", digest="sha256:0", token_width=2))
