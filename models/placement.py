@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from models.foreground import foreground
+from models.frames import Frame, box_of, cell_at, cells_of, centre_in, depth_in, extent_of, step_of
 from models.masks import Mask
 from models.samples import Sample, defects
 from models.shapes import Floats, Shape, ShapeError, pose, warp
@@ -39,7 +40,6 @@ _WARP = 0.05  # of the half length
 _SIZE_JITTER = (0.05, 0.25)  # deviation of the logarithm of the size
 _PLACE_JITTER = (0.04, 0.2)  # of the part's extent
 _DEPTH_JITTER = (0.01, 0.1)
-_SEEN = 160  # cells of the longer side on which places are chosen
 _TRIES = 60
 _TRIES_A_SIZE = 6
 _SHRINK = 0.85
@@ -139,27 +139,23 @@ class MaskDistribution:
         told = {i: part for i, part in parts.items() if not part.all()}
         shares = [float(part[samples[i].mask].mean()) for i, part in told.items()]
         on_part = not shares or float(np.median(shares)) >= _ON_PART
-        known, counts, depths = [], [], []
+        found: list[_Defect] = []
+        counts, depths = [], []
         for i, part in parts.items():
-            box = _box(part if on_part else np.ones_like(part))
-            found = [_known(mask, corner, box, i) for corner, mask in _of_sample(samples[i].mask)]
-            known += found
-            counts.append(min(len(found), MAX_REGIONS))
+            frame = box_of(part if on_part else np.ones_like(part))
+            own = [_Defect(mask, corner, frame, i) for corner, mask in _of_sample(samples[i].mask)]
+            found += own
+            counts.append(min(len(own), MAX_REGIONS))
             if i in told:
-                depth, step = _depth(part)
-                extent = _extent(_box(part))
-                centres = [_centre(one.place, box) for one in found]
-                depths += [
-                    round(float(depth[_cell(y, step, depth.shape[0]), _cell(x, step, depth.shape[1])]) / extent, 3)
-                    for y, x in centres
-                ]
+                depths += _depths_at([centre_in(one.place, frame) for one in own], part)
+        known = tuple(one.known() for one in _thinned(found, MAX_SHAPES))
         return cls(
             on_part=on_part,
             turn=_turn([one.shape for one in known if not one.sides]),
             counts=tuple(_thinned(counts, MAX_PLACES)),
-            places=np.array([one.place for one in _thinned(known, MAX_PLACES)]),
+            places=np.array([one.place for one in _thinned(found, MAX_PLACES)]),
             depths=np.array(_thinned(depths, MAX_PLACES), dtype=np.float64),
-            known=tuple(_thinned(known, MAX_SHAPES)),
+            known=known,
         )
 
     @classmethod
@@ -232,7 +228,7 @@ class MaskDistribution:
         """
         rng = np.random.default_rng(key)
         allowed = part.copy() if self.on_part else np.ones_like(part)
-        frame = _box(allowed)
+        frame = box_of(allowed)
         if region is not None:
             allowed &= region
         if exclude is not None:
@@ -240,20 +236,23 @@ class MaskDistribution:
         if not allowed.any():
             raise PlacementError(self._nowhere(region, exclude))
         likely = self._likely(part, allowed, frame)
+        free = int(allowed.sum())
         wanted = [self.known[i] for i in rng.integers(len(self.known), size=int(rng.choice(self.counts)))]
         drawn = np.zeros_like(allowed)
         regions: list[DrawnRegion] = []
         for known in sorted(wanted, key=lambda one: -one.shape.area):
+            if not allowed.any():
+                break
             found = self._placed(known, allowed, likely, frame, rng)
             if found is None:
                 continue
             place, mask, angle, scale = found
             drawn[place] |= mask
-            allowed[place] &= ~ndimage.binary_dilation(mask)
+            _leave_room(allowed, place, mask)
             regions.append(_region(place, mask, angle, scale, known.sample))
         if not regions:
             raise PlacementError(
-                f"no defect of this type fits into the {int(allowed.sum())} pixels where it may lie; "
+                f"no defect of this type fits into the {free} pixels where it may lie; "
                 "make the region larger, exclude less, or send a mask"
             )
         return DrawnMask(drawn, tuple(regions))
@@ -263,10 +262,10 @@ class MaskDistribution:
         where = f"on the part and within what {' and '.join(asked)} leave" if asked else "on the part"
         return f"there is no pixel {where}; make the region larger, exclude less, or send a mask"
 
-    def _likely(self, part: Mask, allowed: Mask, frame: _Frame) -> NDArray[np.float64]:
+    def _likely(self, part: Mask, allowed: Mask, frame: Frame) -> NDArray[np.float64]:
         """(h, w) weights of cells: where defects of the samples lay, and a little everywhere."""
-        step = _step(allowed.shape)
-        free = _any(allowed, step)
+        step = step_of(allowed.shape)
+        free = cells_of(allowed, step)
         y, x = ((np.arange(n) + 0.5) * step for n in free.shape)
         top, left, height, width = frame
         count = len(self.places)
@@ -285,18 +284,18 @@ class MaskDistribution:
         anywhere = 1 / (count + 2)
         weight = (1 - anywhere) * weight / mean + anywhere if mean > 0 else np.ones(free.shape)
         if len(self.depths) and not part.all():
-            depth, _ = _depth(part)
-            off = (depth / _extent(_box(part)))[..., None] - self.depths
+            depth, _ = depth_in(part)
+            off = (depth / extent_of(box_of(part)))[..., None] - self.depths
             weight *= np.exp(-((off / _width(self.depths, _DEPTH_JITTER)) ** 2) / 2).mean(axis=-1) + 0.01
         return np.asarray(weight * free)
 
     def _placed(
-        self, known: _Known, allowed: Mask, likely: NDArray[np.float64], frame: _Frame, rng: np.random.Generator
+        self, known: _Known, allowed: Mask, likely: NDArray[np.float64], frame: Frame, rng: np.random.Generator
     ) -> tuple[tuple[slice, slice], Mask, float, float] | None:
         """A shape at a place where it fits: the place, its mask there, angle and scale; None if there is none."""
-        step = _step(allowed.shape)
-        free = int(allowed.sum())
-        roomy = likely * ndimage.distance_transform_edt(np.pad(_any(allowed, step), 1))[1:-1, 1:-1] ** 2
+        step = step_of(allowed.shape)
+        room, free = box_of(allowed), int(allowed.sum())
+        roomy = likely * ndimage.distance_transform_edt(np.pad(cells_of(allowed, step), 1))[1:-1, 1:-1] ** 2
         lengths = [one.length for one in self.known]
         jitter = float(np.clip(np.std(np.log(lengths)) / 2, *_SIZE_JITTER))
         best: tuple[float, tuple[tuple[slice, slice], Mask, float, float]] | None = None
@@ -305,19 +304,24 @@ class MaskDistribution:
             length = np.clip(
                 known.length * math.exp(rng.normal(0, jitter)), 0.9 * min(lengths), 1.1 * max(lengths)
             )
-            scale = float(length) * _extent(frame) / known.shape.length
+            scale = float(length) * extent_of(frame) / known.shape.length
             scale = min(scale, math.sqrt(_MOST_AREA * free / known.shape.area))
             scale *= _SHRINK ** (number // _TRIES_A_SIZE)
             angle, mirror_axis = self._turned(known, rng)
             posed = pose(angle, scale, mirror_axis)
-            centre = _drawn_from(roomy if late else likely, step, rng)
+            centre = _pushed_in(
+                known.shape.points @ posed.T, _drawn_from(roomy if late else likely, step, rng), room
+            )
+            bent = warp(rng, _WARP)
             if known.sides and not late:
                 posed, centre = _flush(known, posed, centre, frame)
+                bent[[bool(set(known.sides) & {"top", "bottom"}), bool(set(known.sides) & {"left", "right"})]] = 0
             points = np.floor(known.shape.points @ posed.T + centre).astype(np.int64)
             size = np.array(allowed.shape)
             within = ((points >= 0) & (points < size)).all(axis=1)
-            share = float(allowed[tuple(points[within].T)].sum()) / len(points)
-            bent = warp(rng, _WARP)
+            # Of what a side cuts off, what lies beyond the image is not missed.
+            counted = int(within.sum()) if known.sides and not late else len(points)
+            share = float(allowed[tuple(points[within].T)].sum()) / max(counted, 1)
             if share < _WITHIN and (share < _LEFT or (best is not None and share <= best[0])):
                 continue
             place, whole = known.shape.drawn(posed, centre, allowed.shape, bent)
@@ -327,7 +331,7 @@ class MaskDistribution:
             ):
                 continue
             scale = math.sqrt(abs(float(np.linalg.det(posed)))) * known.shape.length
-            found = (place, mask, angle, scale / _extent(frame) / known.length)
+            found = (place, mask, angle, scale / extent_of(frame) / known.length)
             if share >= _WITHIN:
                 return found
             best = (share, found)
@@ -347,41 +351,44 @@ class MaskDistribution:
         return self.turn * chance, axis if mirrored else None
 
 
-_Frame = tuple[int, int, int, int]
-"""Box around the part: top, left, height, width."""
+@dataclass(frozen=True, eq=False)
+class _Defect:
+    """A defect of a sample: its mask cut to its box, the box's top left corner, the part's box, which sample."""
+
+    mask: Mask
+    corner: tuple[int, int]
+    frame: Frame
+    sample: int
+
+    @property
+    def place(self) -> tuple[float, float]:
+        y, x = (
+            round((self.corner[i] + self.mask.shape[i] / 2 - self.frame[i]) / self.frame[i + 2], 4) for i in (0, 1)
+        )
+        return y, x
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        gaps = [self.corner[i] - self.frame[i] for i in (0, 1)]
+        gaps += [self.frame[i + 2] - gaps[i] - self.mask.shape[i] for i in (0, 1)]
+        near = 1 + _FLUSH * extent_of(self.frame)
+        return tuple(side for side, gap in zip(_SIDES, gaps, strict=True) if gap < near)
+
+    def known(self) -> _Known:
+        length = round(max(self.mask.shape) / extent_of(self.frame), 5)
+        return _Known(Shape.of(self.mask), length, self.place, self.sides, self.sample)
 
 
 def _of_sample(mask: Mask) -> list[tuple[tuple[int, int], Mask]]:
     """The defects of a mask, each cut to its box, with the box's top and left corner; specks are none."""
-    top, left, height, width = _box(mask)
+    top, left, height, width = box_of(mask)
     found = []
     for place, own in defects(mask[top : top + height, left : left + width]):
-        own_top, own_left, own_height, own_width = _box(own)
+        own_top, own_left, own_height, own_width = box_of(own)
         inside = own[own_top : own_top + own_height, own_left : own_left + own_width]
         found.append(((top + place[0].start + own_top, left + place[1].start + own_left), inside))
     least = _SPECK * max(int(inside.sum()) for _, inside in found)
     return [one for one in found if one[1].sum() >= least]
-
-
-def _known(mask: Mask, corner: tuple[int, int], frame: _Frame, sample: int) -> _Known:
-    top, left, height, width = frame
-    near = 1 + _FLUSH * _extent(frame)
-    gaps = (
-        corner[0] - top,
-        corner[1] - left,
-        top + height - corner[0] - mask.shape[0],
-        left + width - corner[1] - mask.shape[1],
-    )
-    return _Known(
-        Shape.of(mask),
-        round(max(mask.shape) / _extent(frame), 5),
-        (
-            round((corner[0] + mask.shape[0] / 2 - top) / height, 4),
-            round((corner[1] + mask.shape[1] / 2 - left) / width, 4),
-        ),
-        tuple(side for side, gap in zip(_SIDES, gaps, strict=True) if gap < near),
-        sample,
-    )
 
 
 def _turn(shapes: Sequence[Shape]) -> float:
@@ -396,33 +403,50 @@ def _turn(shapes: Sequence[Shape]) -> float:
 
 
 def _flush(
-    known: _Known, posed: Floats, centre: tuple[float, float], frame: _Frame
+    known: _Known, posed: Floats, centre: tuple[float, float], frame: Frame
 ) -> tuple[Floats, tuple[float, float]]:
-    """A shape that sides of the part cut off, at those sides; one cut off by opposite ones reaches from one to the
-    other."""
+    """A shape that sides of the part cut off, at those sides; one cut off by opposite ones is a band, drawn out
+    from one to the other."""
     low, size = np.array(frame[:2], dtype=np.float64), np.array(frame[2:], dtype=np.float64)
-    box = np.array([known.shape.height, known.shape.width], dtype=np.float64)
-    for axis, opposite in enumerate((("top", "bottom"), ("left", "right"))):
-        if set(opposite) <= set(known.sides):
-            scale = math.sqrt(abs(float(np.linalg.det(posed))))
-            posed = posed * float(1.02 * size[axis] / (box[axis] * scale))
-    scale = math.sqrt(abs(float(np.linalg.det(posed))))
-    at = np.array(centre)
+    reach = np.abs(posed) @ np.array([known.shape.height, known.shape.width])
+    posed, at = posed.copy(), np.array(centre)
     for axis, (first, second) in enumerate((("top", "bottom"), ("left", "right"))):
-        half = box[axis] * scale / 2
         if first in known.sides and second in known.sides:
+            posed[axis] *= 1.03 * size[axis] / reach[axis]
             at[axis] = low[axis] + size[axis] / 2
         elif first in known.sides:
-            at[axis] = low[axis] + 0.98 * half
+            at[axis] = low[axis] + 0.48 * reach[axis]
         elif second in known.sides:
-            at[axis] = low[axis] + size[axis] - 0.98 * half
+            at[axis] = low[axis] + size[axis] - 0.48 * reach[axis]
     return posed, (float(at[0]), float(at[1]))
 
 
-def _is_copy(known: _Known, place: tuple[slice, slice], mask: Mask, frame: _Frame, size: tuple[int, ...]) -> bool:
+def _leave_room(allowed: Mask, place: tuple[slice, slice], mask: Mask) -> None:
+    """Take a drawn defect and what touches it out of what is allowed."""
+    around = tuple(
+        slice(max(side.start - 2, 0), min(side.stop + 2, size))
+        for side, size in zip(place, allowed.shape, strict=True)
+    )
+    taken = np.zeros(allowed[around].shape, dtype=np.bool_)
+    top, left = (side.start - wide.start for side, wide in zip(place, around, strict=True))
+    taken[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
+    allowed[around] &= ~ndimage.binary_dilation(taken, np.ones((3, 3), dtype=np.bool_), iterations=2)
+
+
+def _pushed_in(points: Floats, centre: tuple[float, float], room: Frame) -> tuple[float, float]:
+    """The nearest centre at which a shape does not reach beyond the room's box; its own if it is too large."""
+    at = list(centre)
+    for axis in (0, 1):
+        low, high = room[axis] - points[:, axis].min(), room[axis] + room[2 + axis] - points[:, axis].max()
+        if low < high:
+            at[axis] = float(np.clip(at[axis], low, high))
+    return at[0], at[1]
+
+
+def _is_copy(known: _Known, place: tuple[slice, slice], mask: Mask, frame: Frame, size: tuple[int, ...]) -> bool:
     """Whether a drawn mask is the sample's own where it lay."""
-    scale = known.length * _extent(frame) / known.shape.length
-    there, own = known.shape.drawn(pose(0, scale, None), _centre(known.place, frame), (size[0], size[1]))
+    scale = known.length * extent_of(frame) / known.shape.length
+    there, own = known.shape.drawn(pose(0, scale, None), centre_in(known.place, frame), (size[0], size[1]))
     rows, columns = (slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(place, there, strict=True))
     if rows.start >= rows.stop or columns.start >= columns.stop:
         return False
@@ -438,7 +462,7 @@ def _is_copy(known: _Known, place: tuple[slice, slice], mask: Mask, frame: _Fram
 
 
 def _region(place: tuple[slice, slice], mask: Mask, angle: float, scale: float, sample: int) -> DrawnRegion:
-    top, left, height, width = _box(mask)
+    top, left, height, width = box_of(mask)
     return DrawnRegion(
         area=int(mask.sum()),
         box=(place[1].start + left, place[0].start + top, width, height),
@@ -448,42 +472,14 @@ def _region(place: tuple[slice, slice], mask: Mask, angle: float, scale: float, 
     )
 
 
-def _box(mask: Mask) -> _Frame:
-    """Of what is set, which must be something."""
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    return int(rows[0]), int(columns[0]), int(rows[-1] - rows[0] + 1), int(columns[-1] - columns[0] + 1)
-
-
-def _extent(frame: _Frame) -> float:
-    return math.sqrt(frame[2] * frame[3])
-
-
-def _centre(place: tuple[float, float], frame: _Frame) -> tuple[float, float]:
-    return frame[0] + place[0] * frame[2], frame[1] + place[1] * frame[3]
-
-
-def _step(size: tuple[int, ...]) -> int:
-    return -(-max(size) // _SEEN)
-
-
-def _cell(at: float, step: int, count: int) -> int:
-    return int(np.clip(at // step, 0, count - 1))
-
-
-def _any(mask: Mask, step: int) -> Mask:
-    """Cells of ``step`` pixels a side that hold a set one."""
-    rows, columns = (np.arange(0, side, step) for side in mask.shape)
-    return np.asarray(np.logical_or.reduceat(np.logical_or.reduceat(mask, rows, axis=0), columns, axis=1))
-
-
-def _depth(part: Mask) -> tuple[NDArray[np.float64], int]:
-    """How far each cell lies within the part, negative beyond it, in pixels, (h, w); and the cell's side."""
-    step = _step(part.shape)
-    cells = _any(part, step)
-    if cells.all():
-        return np.zeros(cells.shape), step
-    inside, outside = ndimage.distance_transform_edt(cells), ndimage.distance_transform_edt(~cells)
-    return (inside - outside) * step, step
+def _depths_at(centres: Sequence[tuple[float, float]], part: Mask) -> list[float]:
+    """How far places lie within the part, over its extent."""
+    depth, step = depth_in(part)
+    extent = extent_of(box_of(part))
+    cells = [
+        [cell_at(at, step, count) for at, count in zip(centre, depth.shape, strict=True)] for centre in centres
+    ]
+    return [round(float(depth[row, column]) / extent, 3) for row, column in cells]
 
 
 def _drawn_from(weights: NDArray[np.float64], step: int, rng: np.random.Generator) -> tuple[float, float]:

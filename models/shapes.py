@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from models.masks import Mask
 
-MAX_CELLS = 160
+MAX_CELLS = 320
 """Cells of a shape's longer side; of a ragged one fewer."""
 MAX_DATA = 2600
 """Characters of a shape's cells as text."""
@@ -104,7 +104,7 @@ class Shape:
     def points(self) -> Floats:
         """(n, 2) y, x of cells that are mostly defect, from the box's centre, in pixels; at most some hundred."""
         cells = np.argwhere(2 * self.coverage > min(_LEVELS, int(self.coverage.max())))
-        cells = cells[:: max(1, len(cells) // _POINTS)]
+        cells = np.random.default_rng(0).permutation(cells)[:_POINTS]
         return (cells + 0.5) * self.cell - np.array([self.height, self.width]) / 2
 
     @cached_property
@@ -152,7 +152,7 @@ class Shape:
             across = [_bumps(side / r) for side, r in zip((y, x), reach, strict=True)]
             grid = grid + np.einsum("yi,aij,xj->ayx", across[0], warp, across[1]) * reach.max()
         inverse = np.linalg.inv(pose)
-        there = (np.einsum("ab,byx->ayx", inverse, grid) + half[:, None, None]) / self.cell - 0.5
+        there = (np.einsum("ab,byx->ayx", inverse, grid) + half[:, None, None]) / self.cell + 0.5
         scale = math.sqrt(abs(float(np.linalg.det(pose))))
         share = ndimage.map_coordinates(self._softened(scale * self.cell / step), there, order=1)
         mask = _of_area(share, self.area * scale**2 / step**2)
@@ -161,12 +161,17 @@ class Shape:
             mask = mask[rows[:, None], columns[None]]
         return place, mask
 
-    def _softened(self, cell_px: float) -> NDArray[np.float32]:
-        """Coverage as it is seen where a cell is so many pixels wide: without gaps, and without steps."""
-        cells = np.pad(self.coverage.astype(np.float32) / _LEVELS, 1)
-        sigma = 0.5 / cell_px if cell_px < 1 else 0.6 if cell_px > 2 else 0.0
-        soft = ndimage.gaussian_filter(cells, sigma) if sigma else cells
-        return np.asarray(soft[1:-1, 1:-1], dtype=np.float32)
+    def _softened(self, cell_px: float) -> Floats:
+        """Coverage where a cell is so many pixels wide, without gaps and steps, and one more cell all around."""
+        cells = np.pad(self.coverage.astype(np.float64) / _LEVELS, 1)
+        if cell_px < 1:
+            return np.asarray(ndimage.gaussian_filter(cells, 0.5 / cell_px))
+        if cell_px <= 2:
+            return cells
+        # A line runs through the middle of some cells and between others; it is to be equally wide in both.
+        soft = ndimage.gaussian_filter(cells, 0.8)
+        crest = ndimage.maximum_filter(soft, 3)
+        return np.asarray(soft / np.maximum(crest, 0.02) ** 0.8)
 
 
 def pose(angle: float, scale: float, mirror_axis: float | None) -> Floats:

@@ -13,7 +13,16 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 from zipstream import ZipStream
 
-from flawsmith.contract.files import INPUT_FILE, ITEM_PARTS, JOB_FILE, MASK_FILE, SHEET_FILE, archive_member
+from flawsmith.contract.files import (
+    EXCLUDE_FILE,
+    INPUT_FILE,
+    JOB_FILE,
+    MASK_FILE,
+    REGION_FILE,
+    SHEET_FILE,
+    ItemPart,
+    archive_member,
+)
 from flawsmith.contract.jobs import Item, ItemStatus, Job
 from flawsmith.contract.manifests import AugmentationManifest, RequestManifest
 from service.files import Kept
@@ -108,22 +117,32 @@ def _members(storage: Storage, manifest: RequestManifest, job: Job) -> list[_Mem
 def _files_of_augmentation(manifest: AugmentationManifest, job: Job) -> dict[str, str]:
     """Key of each file by its name in the archive."""
     tenant, tiff = manifest.tenant, manifest.image.source_format == "tiff"
-    names = {INPUT_FILE: keys.job_input(tenant, job.id), MASK_FILE: keys.job_mask(tenant, job.id)}
+    names = {INPUT_FILE: keys.job_input(tenant, job.id)}
+    if manifest.augmentation.mask == "sent":
+        names[MASK_FILE] = keys.job_mask(tenant, job.id)
+    if manifest.region_sha256 is not None:
+        names[REGION_FILE] = keys.job_region(tenant, job.id)
+    if manifest.exclude_sha256 is not None:
+        names[EXCLUDE_FILE] = keys.job_exclude(tenant, job.id)
     for item in job.items:
         if item.status is ItemStatus.SUCCEEDED:
-            parts = zip(ITEM_PARTS, _keys(manifest, item), strict=True)
-            names |= {archive_member(item.index, part, tiff=tiff): key for part, key in parts}
+            names |= {
+                archive_member(item.index, part, tiff=tiff): key for part, key in _keys(manifest, item).items()
+            }
     return names
 
 
-def _keys(manifest: AugmentationManifest, item: Item) -> tuple[str, str, str]:
-    """Where image, mask and preview of an item are."""
+def _keys(manifest: AugmentationManifest, item: Item) -> dict[ItemPart, str]:
+    """Where the files of an item are."""
     tenant, job_id = manifest.tenant, manifest.job_id
-    return (
-        keys.item_image(tenant, job_id, item, manifest.image),
-        keys.item_mask(tenant, job_id, item),
-        keys.item_preview(tenant, job_id, item),
-    )
+    found: dict[ItemPart, str] = {
+        "image": keys.item_image(tenant, job_id, item, manifest.image),
+        "mask": keys.item_mask(tenant, job_id, item),
+        "preview": keys.item_preview(tenant, job_id, item),
+    }
+    if item.request_sha256 is not None:
+        found["request"] = keys.item_request(tenant, job_id, item)
+    return found
 
 
 def _in_blocks(chunks: Iterator[bytes]) -> Blocks:

@@ -15,7 +15,7 @@ from flawsmith.contract import problems
 from flawsmith.contract.augmentations import MAX_SEED, AugmentationParameters, AugmentationRequest
 from flawsmith.contract.base import FORMAT_VERSION, now
 from flawsmith.contract.defect_types import DefectTypeRecord
-from flawsmith.contract.files import INPUT_FILE, MASK_FILE
+from flawsmith.contract.files import EXCLUDE_FILE, INPUT_FILE, MASK_FILE, REGION_FILE
 from flawsmith.contract.ids import new_job_id, split_defect_type
 from flawsmith.contract.jobs import AugmentationPlan, Job
 from flawsmith.contract.manifests import AugmentationManifest, ResolvedAugmentation
@@ -27,6 +27,7 @@ from service.forms import read_form
 from service.idempotency import Attempt, respond
 from service.images.door import Admitted
 from service.images.errors import ImageError
+from service.masks import BOUNDS, Requested, SentMask, requested
 from service.openapi import Responses, augmentation_body, location, problem
 from service.problems import ProblemError
 from service.resources import Has, Quota, Resources, Tenant
@@ -35,7 +36,7 @@ from service.telemetry import catalog, context, traces
 
 router = APIRouter(prefix="/v1/augmentations", tags=["augmentations"], dependencies=[Depends(no_query)])
 
-FILES = ("image", "mask")
+FILES = ("image", "mask", *BOUNDS)
 ANSWERS: Responses = {
     200: {"model": AugmentationPlan, "description": "Answer to a dry run: nothing was stored or queued."},
     202: {"model": Job, "description": "The job was accepted.", "headers": location("The job.")},
@@ -44,16 +45,16 @@ ANSWERS: Responses = {
 
 @dataclass(frozen=True)
 class Sent:
-    """A request as it was read: what is wished, and the two images on disk."""
+    """A request as it was read: what is wished, and the images on disk."""
 
     parameters: AugmentationParameters
     image: Path
-    mask: Path
+    masks: dict[str, SentMask]
+    """By field: mask, region and exclude, as far as they were sent."""
     payload: dict[str, JsonValue]
     """What tells this request from another."""
     image_info: ImageInfo | None = None
     """Known already when the images are earlier uploads; their files are then canonical."""
-    mask_info: ImageInfo | None = None
 
 
 @router.post(
@@ -68,8 +69,9 @@ class Sent:
 async def create_augmentation(request: Request, tenant: Tenant, quota: Quota, has: Has) -> Response:
     """Draw `count` synthetic images of one normal image with one defect type.
 
-    Send the two images as files of a form, or upload them first and send their ids as JSON. The same request with
-    the same `seed` gives the same items.
+    Send image and mask as files of a form, or upload them first and send their ids as JSON. Without a mask each
+    item gets one that is drawn as the defect type learned it from its samples, on the part, within `region` and
+    outside `exclude`. The same request with the same `seed` gives the same items.
     """
     with spool_folder(has.settings.spool_dir) as folder:
         kind, arguments = media_type(request)
@@ -83,8 +85,9 @@ async def create_augmentation(request: Request, tenant: Tenant, quota: Quota, ha
             if attempt.replay is not None:
                 return attempt.replay
             async with has.turn():
-                admitted = await _admit(has, sent)
-                return await _carry_out(has, tenant, quota, attempt, sent.parameters.dry_run, resolved, admitted)
+                admitted, wanted = await _admit(has, sent, folder)
+                dry_run = sent.parameters.dry_run
+                return await _carry_out(has, tenant, quota, attempt, dry_run, resolved, admitted, wanted)
 
 
 async def _read_form(
@@ -99,30 +102,32 @@ async def _read_form(
         max_file_bytes=has.settings.max_upload_bytes,
     )
     parameters = from_texts(AugmentationParameters, form.texts)
-    for name in FILES:
-        if name not in form.files:
-            kind = problems.MASK_REQUIRED if name == "mask" else problems.INVALID_REQUEST
-            raise ProblemError(kind, f"{name} is missing; send it as a file of the form", field=name)
-    resolved = await run_in_threadpool(_resolve, has, tenant, parameters)
-    image, mask = (form.files[name] for name in FILES)
-    payload = {"image": image.sha256, "mask": mask.sha256, **_sent(parameters)}
-    return Sent(parameters, image.path, mask.path, payload), resolved
+    if "image" not in form.files:
+        raise ProblemError(
+            problems.INVALID_REQUEST, "image is missing; send it as a file of the form", field="image"
+        )
+    resolved = await run_in_threadpool(_resolve, has, tenant, parameters, masked="mask" in form.files)
+    payload = {name: form.files[name].sha256 for name in FILES if name in form.files}
+    masks = {name: SentMask(form.files[name].path) for name in FILES[1:] if name in form.files}
+    return Sent(parameters, form.files["image"].path, masks, {**payload, **_sent(parameters)}), resolved
 
 
 async def _read_json(
     request: Request, folder: Path, tenant: str, has: Resources
 ) -> tuple[Sent, ResolvedAugmentation]:
     parameters = from_json(AugmentationRequest, await read(request, MAX_JSON_BYTES))
-    resolved = await run_in_threadpool(_resolve, has, tenant, parameters)
-    image = await run_in_threadpool(uploads.named, has.storage, tenant, parameters.image, "image")
-    mask = await run_in_threadpool(uploads.named, has.storage, tenant, parameters.mask, "mask")
-    _check_levels(resolved, image.image)
-    for name, record in (("image", image), ("mask", mask)):
+    resolved = await run_in_threadpool(_resolve, has, tenant, parameters, masked=parameters.mask is not None)
+    ids = {name: upload_id for name in FILES if (upload_id := getattr(parameters, name)) is not None}
+    found = {
+        name: await run_in_threadpool(uploads.named, has.storage, tenant, upload_id, name)
+        for name, upload_id in ids.items()
+    }
+    image = found["image"].image
+    _check_levels(resolved, image)
+    for name, record in found.items():
         await run_in_threadpool(uploads.fetch, has.storage, tenant, record, folder / name, name)
-    return (
-        Sent(parameters, folder / "image", folder / "mask", _sent(parameters), image.image, mask.image),
-        resolved,
-    )
+    masks = {name: SentMask(folder / name, record.image) for name, record in found.items() if name != "image"}
+    return Sent(parameters, folder / "image", masks, _sent(parameters), image), resolved
 
 
 def _sent(parameters: AugmentationParameters) -> dict[str, JsonValue]:
@@ -130,11 +135,13 @@ def _sent(parameters: AugmentationParameters) -> dict[str, JsonValue]:
     return parameters.model_dump(mode="json", exclude_unset=True)
 
 
-def _resolve(has: Resources, tenant: str, parameters: AugmentationParameters) -> ResolvedAugmentation:
-    """The parameters with every default filled in and the seed drawn.
+def _resolve(
+    has: Resources, tenant: str, parameters: AugmentationParameters, *, masked: bool
+) -> ResolvedAugmentation:
+    """The parameters with every default filled in and the seed drawn; ``masked`` says that a mask was sent.
 
     Raises:
-        ProblemError: there is no such defect type, or two parameters contradict each other.
+        ProblemError: there is no such defect type, it needs a mask, or two parameters contradict each other.
     """
     name, version = split_defect_type(parameters.defect_type)
     record = has.registry.get(tenant, name, version)
@@ -145,6 +152,13 @@ def _resolve(has: Resources, tenant: str, parameters: AugmentationParameters) ->
             field="defect_type",
         )
     _check_method(parameters, record)
+    if not masked and not record.draws_masks:
+        raise ProblemError(
+            problems.MASK_REQUIRED,
+            f"mask is missing, and {record.name}@{record.version} has not learned from samples how to draw one; "
+            "send mask, an image of the same size that is white where the defect may appear",
+            field="mask",
+        )
     black, white = parameters.black_level, parameters.white_level
     if black is not None and white is not None and black >= white:
         raise ProblemError(
@@ -152,7 +166,7 @@ def _resolve(has: Resources, tenant: str, parameters: AugmentationParameters) ->
             f"black_level must be below white_level; got {black} and {white}",
             field="black_level",
         )
-    return _with_defaults(parameters, record)
+    return _with_defaults(parameters, record, masked=masked)
 
 
 def _check_method(parameters: AugmentationParameters, record: DefectTypeRecord) -> None:
@@ -173,8 +187,10 @@ def _check_method(parameters: AugmentationParameters, record: DefectTypeRecord) 
         )
 
 
-def _with_defaults(parameters: AugmentationParameters, record: DefectTypeRecord) -> ResolvedAugmentation:
-    chosen = parameters.model_dump(exclude_none=True, exclude={"defect_type", "dry_run", "image", "mask"})
+def _with_defaults(
+    parameters: AugmentationParameters, record: DefectTypeRecord, *, masked: bool
+) -> ResolvedAugmentation:
+    chosen = parameters.model_dump(exclude_none=True, exclude={"defect_type", "dry_run", *FILES})
     return ResolvedAugmentation.model_validate(
         record.defaults.model_dump()
         | {"seed": secrets.randbelow(MAX_SEED + 1)}
@@ -183,6 +199,7 @@ def _with_defaults(parameters: AugmentationParameters, record: DefectTypeRecord)
             "defect_type": record.name,
             "defect_type_version": record.version,
             "defect_type_tenant": record.tenant,
+            "mask": "sent" if masked else "drawn",
         }
     )
 
@@ -197,17 +214,18 @@ def _check_levels(resolved: ResolvedAugmentation, image: ImageInfo) -> None:
             )
 
 
-async def _admit(has: Resources, sent: Sent) -> Admitted:
-    """Let both images in through the door.
+async def _admit(has: Resources, sent: Sent, folder: Path) -> tuple[Admitted, Requested]:
+    """Let the images in through the door, and say where defects may lie.
 
     Raises:
-        ProblemError: one of them cannot be used.
+        ProblemError: one of them cannot be used, or defects may lie nowhere.
     """
-    uploaded = sent.mask_info
+    mask = sent.masks.get("mask")
+    uploaded = mask.info if mask else None
     try:
         admitted = await has.door.admit(
             sent.image,
-            sent.mask,
+            mask.path if mask else None,
             image_info=sent.image_info,
             mask_lossy=uploaded.lossy if uploaded else None,
         )
@@ -215,7 +233,10 @@ async def _admit(has: Resources, sent: Sent) -> Admitted:
         kind = problems.INVALID_MASK if error.field == "mask" else problems.INVALID_IMAGE
         raise ProblemError(kind, error.detail, field=error.field) from error
     of_upload = [f"mask: {warning}" for warning in uploaded.warnings] if uploaded else []
-    return replace(admitted, warnings=admitted.warnings + of_upload)
+    assert admitted.info is not None
+    bounds = {name: sent.masks[name] for name in BOUNDS if name in sent.masks}
+    wanted = await requested(has.door, admitted.info, admitted.mask_png, admitted.mask_pixels, bounds, folder)
+    return replace(admitted, warnings=admitted.warnings + of_upload + wanted.warnings), wanted
 
 
 async def _carry_out(
@@ -226,13 +247,12 @@ async def _carry_out(
     dry_run: bool,
     resolved: ResolvedAugmentation,
     admitted: Admitted,
+    wanted: Requested,
 ) -> Response:
     """Accept the job, or say what would be done."""
     info = admitted.info
     assert info is not None
     assert admitted.png is not None
-    assert admitted.mask_png is not None
-    assert admitted.mask_pixels is not None
     _check_levels(resolved, info)
     if dry_run:
         plan = AugmentationPlan(
@@ -242,10 +262,10 @@ async def _carry_out(
             height=info.height,
             mode=info.mode,
             bit_depth=info.bit_depth,
-            mask_pixels=admitted.mask_pixels,
+            mask_pixels=wanted.pixels,
         )
         return await attempt.keep(200, plan.model_dump_json().encode())
-    input_sha256, mask_sha256 = await run_in_threadpool(_digests, admitted.png, admitted.mask_png)
+    of_image, of_mask, of_region, of_exclude = await run_in_threadpool(_digests, admitted.png, wanted)
     manifest = AugmentationManifest(
         format_version=FORMAT_VERSION,
         tenant=tenant,
@@ -256,8 +276,10 @@ async def _carry_out(
         augmentation=resolved,
         image=info,
         shard_size=has.settings.shard_size,
-        input_sha256=input_sha256,
-        mask_sha256=mask_sha256,
+        input_sha256=of_image,
+        mask_sha256=of_mask,
+        region_sha256=of_region,
+        exclude_sha256=of_exclude,
         idempotency=attempt.record,
         warnings=admitted.warnings,
     )
@@ -266,7 +288,7 @@ async def _carry_out(
         await run_in_threadpool(
             has.jobs.accept,
             manifest,
-            {INPUT_FILE: admitted.png, MASK_FILE: admitted.mask_png},
+            {INPUT_FILE: admitted.png, **wanted.files},
             quota=quota,
             reservation=attempt.reservation,
         )
@@ -275,5 +297,7 @@ async def _carry_out(
     return respond(answer_of(manifest))
 
 
-def _digests(*files: bytes) -> list[str]:
-    return [hashlib.sha256(file).hexdigest() for file in files]
+def _digests(png: bytes, wanted: Requested) -> tuple[str, str | None, str | None, str | None]:
+    """Digests of image, mask, region and exclude, as far as they are kept."""
+    of_image = hashlib.sha256(png).hexdigest()
+    return of_image, wanted.sha256(MASK_FILE), wanted.sha256(REGION_FILE), wanted.sha256(EXCLUDE_FILE)

@@ -31,6 +31,8 @@ _HINTS = {
     "defect_type": 'a defect type\'s name such as "scratch", or name@version; GET /v1/defect-types lists them',
     "image": 'an upload id, "sha256:" and 64 hex digits, as POST /v1/uploads answers it',
     "mask": 'an upload id, "sha256:" and 64 hex digits, as POST /v1/uploads answers it',
+    "region": 'an upload id, "sha256:" and 64 hex digits, as POST /v1/uploads answers it',
+    "exclude": 'an upload id, "sha256:" and 64 hex digits, as POST /v1/uploads answers it',
     "name": 'a name such as "scratch": up to 63 lower-case letters, digits, "-" and "_", a letter or digit first',
     "samples": 'a ZIP as a file of a form, or in JSON a list of 1 to 500 pairs of upload ids, "image" and "mask"',
     "normals": "in JSON a list of at most 500 upload ids",
@@ -205,8 +207,9 @@ def _validated(model: type[Model], values: dict[str, Any], *, strict: bool) -> M
 
 def missing(model: type[BaseModel], name: str) -> ProblemError:
     """The problem of a required field that was not sent."""
-    kind = problems.MASK_REQUIRED if name == "mask" else problems.INVALID_REQUEST
-    return ProblemError(kind, f"{name} is missing; send {_expectation(model, name)}", field=name)
+    return ProblemError(
+        problems.INVALID_REQUEST, f"{name} is missing; send {_expectation(model, name)}", field=name
+    )
 
 
 def _mismatch(model: type[BaseModel], name: str, value: object) -> ProblemError:

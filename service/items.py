@@ -75,6 +75,22 @@ def get_preview(job_id: JobPath, n: Index, tenant: Tenant, has: Has) -> Response
     return _file(has, keys.item_preview(tenant, job_id, item), job_id, item, "preview", item.preview_sha256)
 
 
+@file_route(
+    router,
+    "/request",
+    operation_id="getItemRequest",
+    summary="Download an item's requested mask",
+    openapi_extra={"parameters": FILE_HEADERS},
+    responses=file("image/png") | problem(404, 409, 412, 416),
+)
+def get_request(job_id: JobPath, n: Index, tenant: Tenant, has: Has) -> Response:
+    """The mask that was drawn for the item, as none was sent: 8-bit grey PNG, 255 where the defect may appear."""
+    item = _finished(has, tenant, job_id, n)
+    if item.request_sha256 is None:
+        raise not_found(f"a mask was sent for all items of {job_id}; it is at /v1/jobs/{job_id}/mask")
+    return _file(has, keys.item_request(tenant, job_id, item), job_id, item, "request", item.request_sha256)
+
+
 def _file(
     has: Resources, key: str, job_id: str, item: Item, part: ItemPart, sha256: str | None, *, tiff: bool = False
 ) -> StoredFile:

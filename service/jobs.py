@@ -11,7 +11,7 @@ from pydantic import Field
 
 from flawsmith.contract import problems
 from flawsmith.contract.base import Schema
-from flawsmith.contract.files import INPUT_FILE, ITEM_PARTS, MASK_FILE, SHEET_FILE
+from flawsmith.contract.files import INPUT_FILE, MASK_FILE, SHEET_FILE
 from flawsmith.contract.ids import JobId
 from flawsmith.contract.jobs import ItemStatus, Job, JobKind, JobPage, JobStatus
 from service import idempotency
@@ -164,8 +164,15 @@ def get_input(job_id: JobPath, tenant: Tenant, has: Has) -> Response:
     responses=file("image/png") | problem(404, 412, 416),
 )
 def get_mask(job_id: JobPath, tenant: Tenant, has: Has) -> Response:
-    """The requested mask as understood: 8-bit grey PNG, 255 where the defect may appear, else 0."""
+    """The requested mask as understood: 8-bit grey PNG, 255 where the defect may appear, else 0.
+
+    There is none if each item has one of its own.
+    """
     job = _augmentation(has, tenant, job_id)
+    if job.request.get("mask") == "drawn":
+        raise not_found(
+            f"no mask was sent with {job_id}; each item's own is at /v1/jobs/{job_id}/items/{{n}}/request"
+        )
     return _file(has, keys.job_mask(tenant, job_id), job_id, MASK_FILE, job.mask_sha256)
 
 
@@ -256,7 +263,7 @@ def with_urls(job: Job) -> Job:
     """The job with the addresses of the files that its items have."""
     items = [
         item.model_copy(
-            update={f"{part}_url": f"/v1/jobs/{job.id}/items/{item.index}/{part}" for part in ITEM_PARTS}
+            update={f"{part}_url": f"/v1/jobs/{job.id}/items/{item.index}/{part}" for part in item.parts}
         )
         if item.status is ItemStatus.SUCCEEDED
         else item

@@ -186,15 +186,24 @@ def augmentation_body() -> dict[str, Any]:
         "image": {**_BINARY, "description": f"Photo of the normal part: {_IMAGE_FORMATS}."},
         "mask": {
             **_BINARY,
-            "description": "Image of the same size (EXIF orientation applied). Of two-valued images non-zero is "
-            "set; of others what is at or above half range.",
+            "description": "Image of the same size (EXIF orientation applied) that is set where the defect may "
+            "appear. Of two-valued images non-zero is set; of others what is at or above half range. If absent, "
+            "each item gets one that is drawn, by defect types that have learned how their masks look.",
+        },
+        "region": {
+            **_BINARY,
+            "description": "Image like a mask: where masks may lie; one that is sent is cut to it.",
+        },
+        "exclude": {
+            **_BINARY,
+            "description": "Image like a mask: where masks may not lie, not even one that is sent.",
         },
     }
     form = {
         "type": "object",
         "properties": files
         | {name: shape(AugmentationParameters, name) for name in AugmentationParameters.model_fields},
-        "required": [*files, "defect_type"],
+        "required": ["image", "defect_type"],
         "additionalProperties": False,
     }
     uploads = {"image": _EXAMPLE_IMAGE, "mask": _EXAMPLE_MASK}

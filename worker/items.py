@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flawsmith.contract.jobs import Item, ItemStatus, Measures, RegionMeasures, Scores
+from flawsmith.contract.jobs import DrawnRegion, Item, ItemStatus, Measures, RegionMeasures, Scores
 from flawsmith.contract.manifests import AugmentationManifest
 from models.adapters import Adapter
 from models.items import ItemRequest, ItemResult
 from models.measures import RegionMeasures as ModelRegion
+from models.placement import DrawnMask
 from models.samples import Exemplar
 from service.images.canonical import CanonicalImage, pixels_sha256
 from service.images.encoding import encode_mask_png, encode_png, encode_tiff
@@ -58,16 +59,20 @@ def store_item(
     source: CanonicalImage,
     result: ItemResult,
     fingerprint: str,
+    drawn: DrawnMask | None = None,
 ) -> Item:
     """Write an item's files, and give its record, which is not written here.
+
+    Args:
+        drawn: the requested mask, if it was drawn for this item.
 
     Raises:
         StorageError: a file could not be written.
     """
     tenant, job_id, index = manifest.tenant, manifest.job_id, request.index
-    drawn = replace(source, pixels=result.image)
+    synthetic = replace(source, pixels=result.image)
     is_tiff = manifest.image.source_format == "tiff"
-    image = encode_tiff(drawn) if is_tiff else encode_png(drawn)
+    image = encode_tiff(synthetic) if is_tiff else encode_png(synthetic)
     mask = encode_mask_png(result.refined_mask)
     preview = preview_png(source.pixels, request.mask, result.image, result.refined_mask)
     url = f"/v1/jobs/{job_id}/items/{index}"
@@ -99,6 +104,12 @@ def store_item(
         ),
         fingerprint=fingerprint,
     )
+    if drawn is not None:
+        requested = encode_mask_png(drawn.mask)
+        item.request_url = f"{url}/request"
+        item.request_sha256 = hashlib.sha256(requested).hexdigest()
+        item.drawn = [DrawnRegion(**asdict(region)) for region in drawn.regions]
+        storage.put(keys.item_request(tenant, job_id, item), requested, "image/png")
     kind = "image/tiff" if is_tiff else "image/png"
     storage.put(keys.item_image(tenant, job_id, item, manifest.image), image, kind)
     storage.put(keys.item_mask(tenant, job_id, item), mask, "image/png")

@@ -21,6 +21,7 @@ from flawsmith.contract.base import UnknownFormatVersionError
 from flawsmith.contract.jobs import Failure, Item, ItemStatus
 from flawsmith.contract.manifests import AugmentationManifest, TrainingManifest
 from models.items import ItemRequest, ItemResult
+from models.placement import PlacementError
 from service.images.canonical import CanonicalImage
 from service.images.decoding import read_canonical
 from service.store import keys
@@ -34,6 +35,7 @@ from service.telemetry.jobs import count_item
 from service.telemetry.metrics import Metrics
 from worker import trainings
 from worker.items import item_request, store_item
+from worker.masks import RequestedMasks
 from worker.methods import made
 from worker.models import ModelMissingError, Models, is_device_lost, is_out_of_memory
 from worker.steps import JobCanceledError, Steps, StoppingError
@@ -285,15 +287,15 @@ class Shards:
             )
         adapter, exemplars = self._models.adapter(record), self._models.exemplars(record)
         image = read_canonical(self._storage.get(keys.job_input(shard.tenant, shard.job_id)))
-        mask = read_canonical(self._storage.get(keys.job_mask(shard.tenant, shard.job_id))).pixels > 0
+        masks = RequestedMasks(self._storage, manifest, image, adapter)
 
         def request(index: int) -> ItemRequest:
-            return item_request(manifest, index, image, mask, adapter, exemplars)
+            return item_request(manifest, index, image, masks.of(index), adapter, exemplars)
 
-        return _Material(manifest, record.backbone, image, request)
+        return _Material(manifest, record.backbone, image, masks, request)
 
     def _draw_items(self, shard: _Shard, material: _Material, indices: list[int]) -> None:
-        requests = [material.request(index) for index in indices]
+        requests = self._requests(shard, material, indices)
         steps = Steps(self._jobs, shard.tenant, shard.job_id, self._stopping, len(requests), self._metrics)
         first = 0
         while first < len(requests):
@@ -309,6 +311,19 @@ class Shards:
                         span.fail(outcome.result.detail)
                     self._finish(shard, material, outcome)
             first += len(batch)
+
+    def _requests(self, shard: _Shard, material: _Material, indices: list[int]) -> list[ItemRequest]:
+        """What to ask the models for; an item for which no mask can be drawn fails."""
+        requests = []
+        for index in indices:
+            try:
+                requests.append(material.request(index))
+            except PlacementError as error:
+                self._check_held(shard.tenant, shard.job_id, shard.number, shard.state)
+                failure = Failure(code="no-place", detail=f"no mask could be drawn: {error}")
+                seed = material.manifest.seed
+                self._finish_item(shard, Item(index=index, status=ItemStatus.FAILED, seed=seed, error=failure))
+        return requests
 
     def _outcomes(
         self, material: _Material, batch: list[ItemRequest], steps: Steps, first: int, *, last_try: bool = False
@@ -348,8 +363,9 @@ class Shards:
         if isinstance(result, Failure):
             item = Item(index=request.index, status=ItemStatus.FAILED, seed=request.seed, error=result)
         else:
+            drawn = material.masks.drawn(request.index)
             item = store_item(
-                self._storage, material.manifest, request, material.image, result, outcome.fingerprint
+                self._storage, material.manifest, request, material.image, result, outcome.fingerprint, drawn
             )
         self._finish_item(shard, item)
 
@@ -430,6 +446,7 @@ class _Material:
     manifest: AugmentationManifest
     backbone: str
     image: CanonicalImage
+    masks: RequestedMasks
     request: Callable[[int], ItemRequest]
     """What to ask the models for an item."""
 

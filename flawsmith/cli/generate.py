@@ -12,6 +12,7 @@ from flawsmith.cli.generation import InterruptedWaitError, as_json, generate_int
 from flawsmith.cli.options import DEFAULT_URL, ApiKey, Json, Url
 from flawsmith.cli.terminal import fail, say_json
 from flawsmith.client import AugmentOptions, Flawsmith
+from flawsmith.client.calls import Places
 from flawsmith.contract.augmentations import MAX_COUNT, MAX_SEED, Method
 from flawsmith.contract.jobs import Job, JobStatus
 
@@ -23,18 +24,25 @@ def generate(
             metavar="IMAGE", help="Photo of a normal part.", exists=True, dir_okay=False, show_default=False
         ),
     ],
+    defect: Annotated[
+        str, typer.Option(help="Defect type, or type@version; see `flawsmith defects`.", show_default=False)
+    ],
     mask: Annotated[
-        Path,
+        Path | None,
         typer.Option(
-            help="Image of the same size; where it is white, the defect may appear.",
+            help="Image of the same size; where it is white, the defect may appear. Without one each item gets "
+            "one that is drawn, by types that were taught.",
             exists=True,
             dir_okay=False,
             show_default=False,
         ),
-    ],
-    defect: Annotated[
-        str, typer.Option(help="Defect type, or type@version; see `flawsmith defects`.", show_default=False)
-    ],
+    ] = None,
+    region: Annotated[
+        Path | None, typer.Option(help="The same: masks lie within.", exists=True, dir_okay=False)
+    ] = None,
+    exclude: Annotated[
+        Path | None, typer.Option(help="The same: masks lie outside.", exists=True, dir_okay=False)
+    ] = None,
     method: Annotated[
         Method, typer.Option(help="diffusion draws; paste blends in real defects of the type's samples.")
     ] = "diffusion",
@@ -80,7 +88,7 @@ def generate(
     }
     with Flawsmith(url, api_key=api_key) as client:
         try:
-            result = generate_into(client, image, mask, defect, options, out)
+            result = generate_into(client, image, Places(mask, region, exclude), defect, options, out)
         except InterruptedWaitError:
             raise typer.Exit(exits.INTERRUPTED) from None
         except OSError as error:

@@ -12,6 +12,7 @@ from rich.prompt import Confirm
 from flawsmith.cli.overview import Entry, caption, write_overview
 from flawsmith.cli.terminal import messages, say, tell
 from flawsmith.client import AugmentOptions, Download, Flawsmith, FlawsmithError
+from flawsmith.client.calls import Places
 from flawsmith.contract.base import now
 from flawsmith.contract.jobs import ItemStatus, Job, JobStatus
 
@@ -35,16 +36,17 @@ class Result:
         """Every file, in the order in which a person would look at them."""
         files = [self.overview] if self.overview else []
         for item in self.download.items:
-            files += [item.image, item.mask, item.preview]
+            files += [item.image, item.mask, item.preview, *([item.request] if item.request else [])]
         return [*files, self.download.job_file]
 
 
 def generate_into(
-    client: Flawsmith, image: Path, mask: Path, defect_type: str, options: AugmentOptions, folder: Path | None
+    client: Flawsmith, image: Path, places: Places, defect_type: str, options: AugmentOptions, folder: Path | None
 ) -> Result:
     """Send the request, wait for the job, write its files.
 
     Args:
+        places: where the defect may appear.
         folder: for the files; one named like the job if absent.
 
     Raises:
@@ -52,7 +54,7 @@ def generate_into(
         InterruptedWaitError: Ctrl-C was pressed; the job was canceled, if the person wished so.
         OSError: the files cannot be written.
     """
-    job = client.augment(image, mask, defect_type, **options)
+    job = client.augment(image, places.mask, defect_type, region=places.region, exclude=places.exclude, **options)
     for warning in job.warnings:
         tell(f"Note: {warning}")
     job = watched(client, job)
@@ -91,6 +93,7 @@ def as_json(result: Result) -> dict[str, object]:
                 "image": str(item.image),
                 "mask": str(item.mask),
                 "preview": str(item.preview),
+                "request": str(item.request) if item.request else None,
             }
             for item in result.download.items
         ],

@@ -16,7 +16,7 @@ import httpx
 from httpx_sse import EventSource
 
 from flawsmith.client import calls, downloads, sample_sets
-from flawsmith.client.calls import AugmentOptions, Call, TrainOptions
+from flawsmith.client.calls import AugmentOptions, Call, Places, TrainOptions
 from flawsmith.client.connection import DEFAULT_URL, Connection
 from flawsmith.client.downloads import Download
 from flawsmith.client.images import ImageSource
@@ -87,24 +87,31 @@ class AsyncFlawsmith:
     async def augment(
         self,
         image: ImageSource | Upload,
-        mask: ImageSource | Upload,
+        mask: ImageSource | Upload | None,
         defect_type: str,
         *,
+        region: ImageSource | Upload | None = None,
+        exclude: ImageSource | Upload | None = None,
         idempotency_key: str | None = None,
         **options: Unpack[AugmentOptions],
     ) -> Job:
         """See `Flawsmith.augment`."""
-        return await self._send(calls.augment(image, mask, defect_type, options, idempotency_key))
+        return await self._send(
+            calls.augment(image, Places(mask, region, exclude), defect_type, options, idempotency_key)
+        )
 
     async def plan(
         self,
         image: ImageSource | Upload,
-        mask: ImageSource | Upload,
+        mask: ImageSource | Upload | None,
         defect_type: str,
+        *,
+        region: ImageSource | Upload | None = None,
+        exclude: ImageSource | Upload | None = None,
         **options: Unpack[AugmentOptions],
     ) -> AugmentationPlan:
         """See `Flawsmith.plan`."""
-        return await self._send(calls.plan(image, mask, defect_type, options))
+        return await self._send(calls.plan(image, Places(mask, region, exclude), defect_type, options))
 
     async def train(
         self,
@@ -212,6 +219,10 @@ class AsyncFlawsmith:
     async def item_preview(self, job: Job | str, index: int) -> bytes:
         """See `Flawsmith.item_preview`."""
         return await self._fetch_part(job, index, "preview")
+
+    async def item_request(self, job: Job | str, index: int) -> bytes:
+        """See `Flawsmith.item_request`."""
+        return await self._fetch_part(job, index, "request")
 
     async def sheet(self, job: Job | str) -> bytes:
         """See `Flawsmith.sheet`."""

@@ -88,6 +88,15 @@ class AugmentOptions(TypedDict, total=False):
     metadata: dict[str, JsonValue]
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where the defect may appear: the fields of an augmentation that are masks."""
+
+    mask: ImageSource | Upload | None = None
+    region: ImageSource | Upload | None = None
+    exclude: ImageSource | Upload | None = None
+
+
 class TrainOptions(TypedDict, total=False):
     """What may stand beside name and samples; see `TrainingParameters` for their meaning."""
 
@@ -103,7 +112,7 @@ class TrainOptions(TypedDict, total=False):
 
 def augment(
     image: ImageSource | Upload,
-    mask: ImageSource | Upload,
+    places: Places,
     defect_type: str,
     options: AugmentOptions,
     idempotency_key: str | None,
@@ -111,22 +120,22 @@ def augment(
     """``POST /v1/augmentations``, under a key of its own if none is given.
 
     Raises:
-        InvalidParameterError: a parameter is out of range, a file cannot be read, or one of image and mask
-            is an upload and the other is not.
+        InvalidParameterError: a parameter is out of range, a file cannot be read, or some of image and masks
+            are uploads and others are not.
     """
-    call = _augmentation(image, mask, defect_type, options, _model(Job), dry_run=False)
+    call = _augmentation(image, places, defect_type, options, _model(Job), dry_run=False)
     return replace(call, idempotency_key=idempotency_key or _new_key())
 
 
 def plan(
-    image: ImageSource | Upload, mask: ImageSource | Upload, defect_type: str, options: AugmentOptions
+    image: ImageSource | Upload, places: Places, defect_type: str, options: AugmentOptions
 ) -> Call[AugmentationPlan]:
     """``POST /v1/augmentations`` as a dry run.
 
     Raises:
         InvalidParameterError: as `augment`.
     """
-    return _augmentation(image, mask, defect_type, options, _model(AugmentationPlan), dry_run=True)
+    return _augmentation(image, places, defect_type, options, _model(AugmentationPlan), dry_run=True)
 
 
 def train(name: str, samples: SampleSend, options: TrainOptions, idempotency_key: str | None) -> Call[Job]:
@@ -268,7 +277,7 @@ def job_id_of(job: Job | str) -> str:
 
 def _augmentation(
     image: ImageSource | Upload,
-    mask: ImageSource | Upload,
+    places: Places,
     defect_type: str,
     options: AugmentOptions,
     read: Callable[[httpx.Response], T],
@@ -282,18 +291,19 @@ def _augmentation(
     values: dict[str, JsonValue] = parameters.model_dump(mode="json", exclude_unset=True, exclude_none=True)
     if dry_run:
         values["dry_run"] = True
-    ids = upload_id(image), upload_id(mask)
-    if None not in ids:
-        request = {"image": ids[0], "mask": ids[1], **values}
-        return Call("POST", "/v1/augmentations", read, json=request, repeatable=True)
-    if isinstance(image, Upload) or isinstance(mask, Upload) or ids != (None, None):
-        raise InvalidParameterError("image and mask must both be uploads or both be images; upload the other too")
+    sources = {"image": image} | {name: source for name, source in vars(places).items() if source is not None}
+    ids = {name: upload_id(source) for name, source in sources.items()}
+    if None not in ids.values():
+        return Call("POST", "/v1/augmentations", read, json={**ids, **values}, repeatable=True)
+    if any(each is not None for each in ids.values()):
+        words = " and ".join(", ".join(sources).rsplit(", ", 1))
+        raise InvalidParameterError(f"{words} must all be uploads or all be images; upload the others too")
     return Call(
         "POST",
         "/v1/augmentations",
         read,
         form=_texts(values),
-        files={"image": image_file(image, "image"), "mask": image_file(mask, "mask")},
+        files={name: image_file(source, name) for name, source in sources.items()},
         repeatable=True,
     )
 

@@ -13,7 +13,6 @@ from flawsmith.client.errors import CorruptDownloadError
 from flawsmith.client.transfers import partial_file
 from flawsmith.contract.files import (
     INPUT_FILE,
-    ITEM_PARTS,
     JOB_FILE,
     MASK_FILE,
     SHEET_FILE,
@@ -35,6 +34,8 @@ class DownloadedItem:
     image: Path
     mask: Path
     preview: Path
+    request: Path | None = None
+    """The mask that was drawn for it, if none was sent."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def begin(job: Job, out_dir: str | os.PathLike[str]) -> Download:
 
 def targets(download: Download, item: Item) -> dict[ItemPart, Path]:
     """Where the files of ``item`` go."""
-    return {part: download.folder / item_file(item.index, part) for part in ITEM_PARTS}
+    return {part: download.folder / item_file(item.index, part) for part in item.parts}
 
 
 def end_item(download: Download, item: Item, files: dict[ItemPart, Path]) -> None:
@@ -73,7 +74,7 @@ def end_item(download: Download, item: Item, files: dict[ItemPart, Path]) -> Non
         is_tiff = file.read(4) in _TIFF_BEGINNINGS
     if is_tiff:
         image = image.replace(download.folder / item_file(item.index, "image", tiff=True))
-    download.items.append(DownloadedItem(item.index, image, files["mask"], files["preview"]))
+    download.items.append(DownloadedItem(item.index, image, files["mask"], files["preview"], files.get("request")))
 
 
 def input_sha256(job: Job | str) -> str | None:
@@ -116,9 +117,11 @@ def _digests(job: Job, names: set[str]) -> dict[str, str | None]:
     """Files that the archive must hold, and their digests where these are known."""
     if job.training is not None:
         return {SHEET_FILE: job.training.sheet_sha256} if job.training.sheet_sha256 else {}
-    digests = {INPUT_FILE: job.input_sha256, MASK_FILE: job.mask_sha256}
+    digests = {INPUT_FILE: job.input_sha256}
+    if job.request.get("mask") != "drawn":
+        digests[MASK_FILE] = job.mask_sha256
     for item in finished_items(job):
         tiff = archive_member(item.index, "image", tiff=True) in names
-        for part in ITEM_PARTS:
+        for part in item.parts:
             digests[archive_member(item.index, part, tiff=tiff)] = part_sha256(job, item.index, part)
     return digests

@@ -15,7 +15,7 @@ import httpx
 from httpx_sse import EventSource
 
 from flawsmith.client import calls, downloads, sample_sets
-from flawsmith.client.calls import AugmentOptions, Call, TrainOptions
+from flawsmith.client.calls import AugmentOptions, Call, Places, TrainOptions
 from flawsmith.client.connection import DEFAULT_URL, Connection
 from flawsmith.client.downloads import Download
 from flawsmith.client.images import ImageSource
@@ -101,9 +101,11 @@ class Flawsmith:
     def augment(
         self,
         image: ImageSource | Upload,
-        mask: ImageSource | Upload,
+        mask: ImageSource | Upload | None,
         defect_type: str,
         *,
+        region: ImageSource | Upload | None = None,
+        exclude: ImageSource | Upload | None = None,
         idempotency_key: str | None = None,
         **options: Unpack[AugmentOptions],
     ) -> Job:
@@ -111,7 +113,10 @@ class Flawsmith:
 
         Args:
             image: a path, the bytes of a file, a PIL image, or an upload.
-            mask: the same; where it is set, the defect may appear.
+            mask: the same; where it is set, the defect may appear. With None each item gets one that is drawn, by
+                defect types that have learned how their masks look.
+            region: the same; where masks may lie, drawn or sent.
+            exclude: the same; where they may not.
             defect_type: a name, or ``name@version``.
             idempotency_key: the same request under the same key is done once; a new key if absent, which only
                 guards this call's own retries.
@@ -120,13 +125,18 @@ class Flawsmith:
         Raises:
             InvalidParameterError: a parameter is out of range or a file cannot be read; nothing was sent.
         """
-        return self._send(calls.augment(image, mask, defect_type, options, idempotency_key))
+        return self._send(
+            calls.augment(image, Places(mask, region, exclude), defect_type, options, idempotency_key)
+        )
 
     def plan(
         self,
         image: ImageSource | Upload,
-        mask: ImageSource | Upload,
+        mask: ImageSource | Upload | None,
         defect_type: str,
+        *,
+        region: ImageSource | Upload | None = None,
+        exclude: ImageSource | Upload | None = None,
         **options: Unpack[AugmentOptions],
     ) -> AugmentationPlan:
         """Have a request checked, and told what it would do, without doing it; arguments as `augment`.
@@ -134,7 +144,7 @@ class Flawsmith:
         Raises:
             InvalidParameterError: as `augment`.
         """
-        return self._send(calls.plan(image, mask, defect_type, options))
+        return self._send(calls.plan(image, Places(mask, region, exclude), defect_type, options))
 
     def train(
         self,
@@ -269,6 +279,10 @@ class Flawsmith:
     def item_preview(self, job: Job | str, index: int) -> bytes:
         """Input, item and labelled item side by side, small and in 8 bits: a PNG file to look at."""
         return self._fetch_part(job, index, "preview")
+
+    def item_request(self, job: Job | str, index: int) -> bytes:
+        """The mask that was drawn for an item because none was sent, a PNG file."""
+        return self._fetch_part(job, index, "request")
 
     def sheet(self, job: Job | str) -> bytes:
         """What a training draws so far, a PNG file; it changes while the training goes on."""

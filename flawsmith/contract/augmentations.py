@@ -91,9 +91,14 @@ class AugmentationParameters(Schema):
 
 
 class AugmentationRequest(AugmentationParameters):
-    """JSON form: image and mask are uploads made before."""
+    """JSON form: image and masks are uploads made before."""
 
     image: UploadId
     """The normal image: an id that ``POST /v1/uploads`` answered."""
-    mask: UploadId
-    """Where the defect may appear: an upload of the same size as the image."""
+    mask: UploadId | None = None
+    """Where the defect may appear: an upload of the same size as the image. If absent, each item gets one that is
+    drawn, by defect types that have learned how their masks look."""
+    region: UploadId | None = None
+    """Where masks may lie: an upload of the same size as the image; a mask that is sent is cut to it."""
+    exclude: UploadId | None = None
+    """Where masks may not lie: an upload of the same size as the image; it is cut out of a mask that is sent."""

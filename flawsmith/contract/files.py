@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-ItemPart = Literal["image", "mask", "preview"]
+ItemPart = Literal["image", "mask", "preview", "request"]
 
 ITEM_PARTS: tuple[ItemPart, ...] = ("image", "mask", "preview")
+"""Of every item that succeeded; one whose mask was drawn has a ``request`` too."""
 JOB_FILE = "job.json"
 INPUT_FILE = "input.png"
 MASK_FILE = "mask.png"
+REGION_FILE = "region.png"
+EXCLUDE_FILE = "exclude.png"
 SHEET_FILE = "sheet.png"
 SAMPLES_FILE = "samples.json"
 
@@ -23,5 +26,5 @@ def item_file(index: int, part: ItemPart, *, tiff: bool = False) -> str:
 
 
 def archive_member(index: int, part: ItemPart, *, tiff: bool = False) -> str:
-    """The same file in an archive: images, masks and previews in a folder each."""
+    """The same file in an archive: images, masks, previews and requests in a folder each."""
     return f"{part}s/{item_file(index, part, tiff=tiff)}"

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, JsonValue
 
 from flawsmith.contract.base import Answer
+from flawsmith.contract.files import ITEM_PARTS, ItemPart
 from flawsmith.contract.trainings import TrainingState
 
 
@@ -75,6 +76,21 @@ class RegionMeasures(Answer):
     width_um: float | None = None
 
 
+class DrawnRegion(Answer):
+    """One defect of a mask that was drawn because none was sent."""
+
+    area: int
+    """Pixels."""
+    box: tuple[int, int, int, int]
+    """x, y, width, height in pixels of the canonical image."""
+    angle: float
+    """Degrees by which the shape of a sample's defect was turned, counter-clockwise."""
+    scale: float
+    """Its size over that defect's, both relative to their parts."""
+    of_sample: int
+    """Index of the sample among those that the defect type was taught by."""
+
+
 class Measures(Answer):
     """What was drawn, measured on the refined mask."""
 
@@ -110,16 +126,26 @@ class Item(Answer):
     image_url: str | None = None
     mask_url: str | None = None
     preview_url: str | None = None
+    request_url: str | None = None
+    """The requested mask of this item; None where one was sent for the whole job."""
     image_sha256: str | None = None
     mask_sha256: str | None = None
     preview_sha256: str | None = None
+    request_sha256: str | None = None
     pixels_sha256: str | None = None
     """Digest of the decoded pixels: shape, dtype, then rows, whatever the file format."""
     scores: Scores | None = None
     measures: Measures | None = None
+    drawn: list[DrawnRegion] | None = None
+    """What the requested mask consists of, where it was drawn."""
     fingerprint: str | None = None
     """Execution fingerprint: same inputs and same fingerprint, same pixels."""
     error: Failure | None = None
+
+    @property
+    def parts(self) -> tuple[ItemPart, ...]:
+        """The files that it has if it succeeded."""
+        return ITEM_PARTS if self.request_sha256 is None else (*ITEM_PARTS, "request")
 
 
 class Job(Answer):
@@ -144,7 +170,7 @@ class Job(Answer):
     input_sha256: str | None = None
     """Digest of the file at ``/v1/jobs/{id}/input``; None for jobs made before digests were kept."""
     mask_sha256: str | None = None
-    """Digest of the file at ``/v1/jobs/{id}/mask``."""
+    """Digest of the file at ``/v1/jobs/{id}/mask``; None too if no mask was sent."""
     training: TrainingState | None = None
     """How far a training is; None for other jobs."""
     items: list[Item] = Field(default_factory=list)
@@ -167,4 +193,5 @@ class AugmentationPlan(Answer):
     height: int
     mode: str
     bit_depth: int
-    mask_pixels: Annotated[int, Field(ge=1)]
+    mask_pixels: Annotated[int, Field(ge=1)] | None
+    """Pixels where the defect may appear; None if each item gets a mask of its own."""

@@ -35,6 +35,8 @@ class ResolvedAugmentation(Schema):
     white_level: int | None = None
     pixel_size_um: float | None = None
     control: bool = False
+    mask: Literal["sent", "drawn"] = "sent"
+    """Drawn: each item gets a mask of its own from the defect type's distribution."""
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
 
 
@@ -78,14 +80,17 @@ class RequestManifest(Schema):
 
 
 class AugmentationManifest(RequestManifest):
-    """An augmentation; image and mask lie beside it."""
+    """An augmentation; its image and, as far as they were sent, mask, region and exclude lie beside it."""
 
     kind: Literal[JobKind.AUGMENTATION] = JobKind.AUGMENTATION
     augmentation: ResolvedAugmentation
     image: ImageInfo
     input_sha256: str | None = None
     mask_sha256: str | None = None
-    """Digests of the files beside this manifest."""
+    region_sha256: str | None = None
+    exclude_sha256: str | None = None
+    """Digests of the files beside this manifest. Region and exclude lie there only where masks are drawn: out of a
+    mask that was sent they are cut at once."""
 
     @property
     def count(self) -> int:

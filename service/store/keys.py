@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from flawsmith.contract.files import INPUT_FILE, MASK_FILE
+from flawsmith.contract.files import EXCLUDE_FILE, INPUT_FILE, MASK_FILE, REGION_FILE
 from flawsmith.contract.ids import SYSTEM_TENANT
 from flawsmith.contract.jobs import Item
 from flawsmith.contract.uploads import ImageInfo
@@ -123,6 +123,16 @@ def job_mask(tenant: str, job_id: str) -> str:
     return job_file(tenant, job_id, MASK_FILE)
 
 
+def job_region(tenant: str, job_id: str) -> str:
+    """Where masks of items may lie, if that was said."""
+    return job_file(tenant, job_id, REGION_FILE)
+
+
+def job_exclude(tenant: str, job_id: str) -> str:
+    """Where masks of items may not lie, if that was said."""
+    return job_file(tenant, job_id, EXCLUDE_FILE)
+
+
 def job_request(tenant: str, job_id: str) -> str:
     return job_prefix(tenant, job_id) + "request.json"
 
@@ -203,10 +213,20 @@ def item_preview(tenant: str, job_id: str, item: Item) -> str:
     return _item_file(tenant, job_id, item.index, "preview", item.preview_sha256, "png")
 
 
+def item_request(tenant: str, job_id: str, item: Item) -> str:
+    """The requested mask that was drawn for the item."""
+    return _item_file(tenant, job_id, item.index, "request", item.request_sha256, "png")
+
+
 def is_file_of(key: str, item: Item) -> bool:
     """Whether a key below an item's prefix is of its record, or of a file that the record names."""
     name, _, _ = key.rpartition("/")[2].rpartition(".")
-    digests = {"image": item.image_sha256, "mask": item.mask_sha256, "preview": item.preview_sha256}
+    digests = {
+        "image": item.image_sha256,
+        "mask": item.mask_sha256,
+        "preview": item.preview_sha256,
+        "request": item.request_sha256,
+    }
     return name == "item" or name in {f"{part}-{digest[:_SHOWN]}" for part, digest in digests.items() if digest}
 
 

@@ -202,7 +202,7 @@ def test_what_cannot_be_right_is_not_sent(part: Part, tmp_path: Path) -> None:
             client.augment(part.image, part.mask, "scratch", severity=1.5)
         with pytest.raises(InvalidParameterError, match=r"absent\.png cannot be read"):
             client.augment(tmp_path / "absent.png", part.mask, "scratch")
-        with pytest.raises(InvalidParameterError, match="both be uploads"):
+        with pytest.raises(InvalidParameterError, match="all be uploads"):
             client.augment("sha256:" + 64 * "0", part.mask, "scratch")
     for address in ("127.0.0.1:8080", "ftp://127.0.0.1", "http://"):
         with pytest.raises(InvalidParameterError, match="address"):

@@ -67,6 +67,7 @@ def test_the_request_is_answered_with_every_default_filled_in(api: Api) -> None:
         "white_level": None,
         "pixel_size_um": None,
         "control": False,
+        "mask": "sent",
         "metadata": {},
     }
 

@@ -35,6 +35,7 @@ OPERATIONS = {
     "GET /v1/jobs/{job_id}/items/{n}/image": "getItemImage",
     "GET /v1/jobs/{job_id}/items/{n}/mask": "getItemMask",
     "GET /v1/jobs/{job_id}/items/{n}/preview": "getItemPreview",
+    "GET /v1/jobs/{job_id}/items/{n}/request": "getItemRequest",
     "GET /v1/defect-types": "listDefectTypes",
     "GET /v1/defect-types/{name}": "getDefectType",
     "POST /v1/defect-types": "createDefectType",

@@ -174,7 +174,9 @@ ONLY_JSON = [
     ("metadata", '{"a": NaN}', "finite"),
     ("part", '"\\ud800"', "characters"),
     ("image", '"part.png"', "POST /v1/uploads"),
-    ("mask", "null", "POST /v1/uploads"),
+    ("mask", '"mask.png"', "POST /v1/uploads"),
+    ("region", '"mask.png"', "POST /v1/uploads"),
+    ("exclude", "7", "POST /v1/uploads"),
 ]
 
 

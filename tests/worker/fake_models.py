@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from flawsmith.contract.defect_types import DefectTypeRecord
-from models.adapters import Adapter
+from models.adapters import Adapter, Card
 from models.backbone import Backbone
 from models.batching import OnStep
 from models.generation import Generator
@@ -34,6 +34,7 @@ class FakeModels:
         on_step: called before each step's own ``on_step``.
         batches: indices of the items in each batch that was asked for.
         shrunk: how often less memory was asked for.
+        masks: of every adapter's card.
         real_defects: what every type keeps of its samples.
     """
 
@@ -42,6 +43,7 @@ class FakeModels:
     on_step: Callable[[], None] = lambda: None
     batches: list[list[int]] = field(default_factory=list)
     shrunk: int = 0
+    masks: dict[str, Any] = field(default_factory=dict)
     real_defects: list[Exemplar] = field(default_factory=list)
     calibration: Calibration = field(default_factory=Calibration)
 
@@ -59,7 +61,8 @@ class FakeModels:
         return cast(Models, self)
 
     def adapter(self, record: DefectTypeRecord) -> Adapter:
-        return Adapter(record.name, record.version, record.backbone, record.backbone_digest, torch.zeros(1, 2))
+        card, tokens = Card(masks=self.masks), torch.zeros(1, 2)
+        return Adapter(record.name, record.version, record.backbone, record.backbone_digest, tokens, card)
 
     def exemplars(self, record: DefectTypeRecord) -> list[Exemplar]:
         return self.real_defects
