@@ -19,6 +19,7 @@ from bench import (
     search,
     severity,
     sheets,
+    taught,
     types,
 )
 from bench.chaos import run as chaos
@@ -42,6 +43,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "search": search.main,
     "severity": severity.main,
     "sheets": sheets.main,
+    "taught": taught.main,
     "types": types.main,
 }
 

@@ -1,14 +1,15 @@
 """``python -m bench taught``: are types taught from a few real pairs worth having?
 
-Each type is taught from its `teach` pairs and normals, then drawn on `extra` normals that no training has seen, with
-masks of its own distribution. Judged is what lies within the refined mask, by fixed features of ImageNet: is it named
-as its type by a classifier that knows real `teach` pairs alone; and how far is it from real `extra` pairs, against
-the bundled type that comes nearest, against a teaching without the disentanglement term, and against copies pasted
-in. Distances are energy distances over pairs of pictures, with intervals over items and real pairs alike.
+Each type is taught from its `teach` pairs and normals, then drawn on `extra` normals that no training has seen, in
+masks of its own distribution. Judged is what lies within the refined mask, by fixed features of ImageNet: is it
+named as its type by a classifier that knows real `teach` pairs alone; and how far is it from real `extra` pairs,
+against the bundled type that comes nearest, a teaching without the disentanglement term, and copies pasted in.
+Distances are energy distances, with intervals over items and real pairs alike.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ from tqdm import tqdm
 
 from bench import shared
 from bench.data import entries
-from bench.rendered import adapters_of, square_around
+from bench.rendered import adapters_of, square_around, write_json
 from models.adapters import Adapter
 from models.backbone import Backbone
 from models.features import features
@@ -36,8 +37,8 @@ from models.items import ItemRequest, ItemResult
 from models.levels import Pixels
 from models.masks import Mask
 from models.paste import paste
-from models.refinement import Calibration
 from models.references import References
+from models.refinement import Calibration
 from models.samples import Exemplar, Sample, exemplars_from_bytes
 from models.teaching.examples import rgb
 from models.teaching.lesson import Lesson
@@ -54,7 +55,12 @@ _TAUGHT = {"bsdata_ballscrew": ("pitting",)}
 _SEEN = 128  # pixels a side of what is judged
 _NORMALS = 40  # that a teaching gets
 
+VARIANTS = ("taught", "without the term", "bundled", "pasted")
+SCORES = ("presence", "seam", "grain", "coverage", "realism", "novelty")
+
 Vectors = NDArray[np.float64]
+Asking = Callable[[Place, int], ItemRequest]
+"""The request of an item at a place, with its seed."""
 
 
 @torch.inference_mode()
@@ -133,7 +139,7 @@ class Made:
 
 def teach(backbone: Backbone, lesson: Lesson, samples: Sequence[Sample], normals: Sequence[Sample]) -> Made:
     """Teach a type as a worker does."""
-    known = {adapter.name: adapter.tokens for adapter in adapters_of(backbone.name, None)}
+    known = {adapter.name: adapter.tokens for adapter in adapters_of(backbone.name)}
     began = time.monotonic()
     teaching = Teaching(backbone, lesson, samples, normals, known)
     with tqdm(desc=lesson.name, leave=False) as bar:
@@ -147,7 +153,7 @@ def teach(backbone: Backbone, lesson: Lesson, samples: Sequence[Sample], normals
     return Made(taught.adapter, exemplars, references, teaching, taught.card, minutes)
 
 
-def drawn(generator: Generator, sites: Sequence[Place], request: Callable[[Place, int], ItemRequest]) -> list[Any]:
+def drawn(generator: Generator, sites: Sequence[Place], request: Asking) -> list[ItemResult]:
     """One item a place, each of a seed of its own."""
     results = []
     for number, place in enumerate(tqdm(sites, desc="items", leave=False)):
@@ -170,127 +176,163 @@ def real(samples: Sequence[Sample]) -> Vectors:
     return np.stack([seen(sample.image, sample.mask) for sample in samples])
 
 
+def by_default(of: Made) -> Asking:
+    """Requests for items of a taught type."""
+
+    def request(place: Place, seed: int) -> ItemRequest:
+        return ItemRequest.by_default(
+            place.image, place.mask, of.adapter, seed, exemplars=of.exemplars, references=of.references
+        )
+
+    return request
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """What is known of the real pairs of a set.
+
+    Attributes:
+        model: names a type, by real `teach` pairs.
+        scale: (D,) spread of the features, by which distances are told.
+        extra: of each type, descriptions of its real `extra` pairs.
+    """
+
+    types: tuple[str, ...]
+    model: Any
+    scale: Vectors
+    taught: dict[str, Vectors]
+    extra: dict[str, Vectors]
+
+    @classmethod
+    def of(cls, name: str, pairs: dict[str, list[Sample]]) -> Judge:
+        taught = {type_: real(samples) for type_, samples in pairs.items()}
+        x = np.concatenate(list(taught.values()))
+        y = np.concatenate([np.full(len(one), i) for i, one in enumerate(taught.values())])
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000, class_weight="balanced"))
+        extra = {type_: real(read_samples(name, type_, "extra")) for type_ in pairs}
+        return cls(tuple(pairs), model.fit(x, y), x.std(axis=0) + 1e-6, taught, extra)
+
+    def named(self, x: Vectors, type_: str) -> float:
+        """The share that is named as this type."""
+        return float((self.model.predict(x) == self.types.index(type_)).mean())
+
+    def distances(self, x: Vectors, type_: str) -> dict[str, Any]:
+        """To real `extra` pairs, with intervals; KID only from 50 of each."""
+        ours, theirs = x / self.scale, self.extra[type_] / self.scale
+        found = {"energy": with_interval(energy, ours, theirs)}
+        if min(len(ours), len(theirs)) >= 50:
+            found["KID"] = with_interval(kernel_distance, ours, theirs)
+        return found
+
+
+def measured(judge: Judge, type_: str, results: Sequence[ItemResult], sites: Sequence[Place]) -> dict[str, Any]:
+    """The figures of one variant's items."""
+    x = described(results, sites)
+    named, of_real = judge.named(x, type_), judge.named(judge.extra[type_], type_)
+    scores = {key: [getattr(result.scores, key) for result in results] for key in SCORES}
+    known = {key: [v for v in values if v is not None] for key, values in scores.items()}
+    return {
+        "named": named,
+        "of real": named / max(of_real, 1e-9),
+        "distances": judge.distances(x, type_),
+        "medians": {key: float(np.median(values)) for key, values in known.items() if values},
+        "least novelty": min(known["novelty"], default=float("nan")),
+        "scores": scores,
+    }
+
+
+def compared(
+    generator: Generator, judge: Judge, name: str, type_: str, lesson: Lesson, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """Teach a type, draw all variants, and print their figures."""
+    backbone = generator.backbone
+    samples = read_samples(name, type_, "teach")
+    normals = shared.spread(read_samples(name, "good", "teach"), _NORMALS)
+    held = shared.spread(read_samples(name, "good", "extra"), arguments.items)
+    made = teach(backbone, lesson, samples, normals)
+    sites = list(places(held, made.teaching.masks, arguments.items, arguments.seed + 77))
+    of_real = judge.named(judge.extra[type_], type_)
+    own = energy(judge.taught[type_] / judge.scale, judge.extra[type_] / judge.scale)
+    print(f"\n{name} {type_}: {len(samples)} pairs, {made.minutes:.1f} min, {made.card['verdict']}")
+    print(f"  real extra pairs: named {of_real:.2f}; energy distance of real teach pairs {own:.3f}")
+    drawn_by: dict[str, list[ItemResult]] = {}
+    for variant in arguments.variants:
+        if variant == "taught":
+            drawn_by[variant] = drawn(generator, sites, by_default(made))
+        elif variant == "without the term":
+            plain = teach(backbone, replace(lesson, disentangled=False), samples, normals)
+            drawn_by[variant] = drawn(generator, sites, by_default(plain))
+        elif variant == "bundled":
+            drawn_by[variant] = nearest_bundled(generator, sites, judge, type_)
+        elif variant == "pasted":
+            asked, calibration = by_default(made), Calibration.of(backbone.calibration)
+            drawn_by[variant] = [
+                paste(asked(place, i), made.exemplars, calibration) for i, place in enumerate(sites)
+            ]
+    figures = {variant: measured(judge, type_, results, sites) for variant, results in drawn_by.items()}
+    for variant, row in figures.items():
+        distance = row["distances"]["energy"]
+        low, high = distance["interval"]
+        print(
+            f"  {variant:<17} named {row['named']:.2f} ({row['of real']:.2f} of real)"
+            f"  energy {distance['value']:.3f} [{low:.3f}, {high:.3f}]  "
+            + " ".join(f"{key} {value:.2f}" for key, value in row["medians"].items())
+            + f"  least novelty {row['least novelty']:.2f}",
+            flush=True,
+        )
+    if arguments.out:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        made.adapter.save(arguments.out / f"{name}-{type_}.safetensors")
+        _sheet(arguments.out / f"{name}-{type_}.png", samples, sites, drawn_by)
+    return {
+        "teach": len(samples),
+        "extra": len(judge.extra[type_]),
+        "minutes": made.minutes,
+        "bytes": len(made.adapter.to_bytes()),
+        "card": made.card,
+        "real named": of_real,
+        "real energy": own,
+        "variants": figures,
+    }
+
+
+def nearest_bundled(generator: Generator, sites: Sequence[Place], judge: Judge, type_: str) -> list[ItemResult]:
+    """Items of the bundled type that comes nearest, by a third of the places."""
+
+    def asking(adapter: Adapter) -> Asking:
+        return lambda place, seed: ItemRequest.by_default(place.image, place.mask, adapter, seed)
+
+    def distance(adapter: Adapter) -> float:
+        x = described(drawn(generator, some, asking(adapter)), some)
+        return energy(x / judge.scale, judge.extra[type_] / judge.scale)
+
+    some = sites[: max(2, len(sites) // 3)]
+    nearest = min(adapters_of(generator.backbone.name), key=distance)
+    print(f"  nearest bundled type: {nearest.name}")
+    return drawn(generator, sites, asking(nearest))
+
+
 def main() -> None:
     parser = shared.parser("taught", __doc__)
     parser.add_argument("--sets", nargs="+", choices=sorted(SETS), default=sorted(SETS))
     parser.add_argument("--types", nargs="+", help="only these")
     parser.add_argument("--items", type=int, default=24, help="drawn of each type and variant")
-    parser.add_argument("--variants", nargs="+", default=["taught", "without the term", "bundled", "pasted"])
-    parser.add_argument("--steps", type=int, default=Lesson("any").steps)
-    parser.add_argument("--set", dest="lesson", nargs="*", default=[], help="field=value of the lesson")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--lesson", nargs="*", default=[], help="field=value, as JSON, of models.teaching.lesson")
     parser.add_argument("--out", type=Path, help="folder for sheets and adapters")
     arguments = parser.parse_args()
-    backbone = Backbone.load(arguments.backbone)
-    generator = Generator(backbone)
+    generator = Generator(Backbone.load(arguments.backbone))
+    fields = {key: json.loads(value) for key, value in (one.split("=", 1) for one in arguments.lesson)}
     table: dict[str, Any] = {}
-    fields = {key: json.loads(value) for key, value in (one.split("=") for one in arguments.lesson)}
     for name in arguments.sets:
         part, types = SETS[name]
-        taught_types = [t for t in _TAUGHT.get(name, types) if not arguments.types or t in arguments.types]
-        if not taught_types:
-            continue
-        teach_pairs = {type_: read_samples(name, type_, "teach") for type_ in types}
-        x, y = zip(*[(seen(s.image, s.mask), i) for i, t in enumerate(types) for s in teach_pairs[t]], strict=True)
-        judge = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000, class_weight="balanced"))
-        judge.fit(np.stack(x), np.array(y))
-        scale = np.stack(x).std(axis=0) + 1e-6
-        extra = {type_: real(read_samples(name, type_, "extra")) for type_ in types}
-        normals = shared.spread(read_samples(name, "good", "teach"), _NORMALS)
-        held = shared.spread(read_samples(name, "good", "extra"), arguments.items)
-        for type_ in taught_types:
-            number = types.index(type_)
-            lesson = replace(Lesson(type_, part, seed=arguments.seed, steps=arguments.steps), **fields)
-            made = teach(backbone, lesson, teach_pairs[type_], normals)
-            sites = list(places(held, made.teaching.masks, arguments.items, arguments.seed + 77))
-            by_variant: dict[str, list[ItemResult]] = {}
-
-            def with_default(of: Made) -> Callable[[Place, int], ItemRequest]:
-                return lambda place, i: ItemRequest.by_default(
-                    place.image, place.mask, of.adapter, i, exemplars=of.exemplars, references=of.references
-                )
-
-            for variant in arguments.variants:
-                if variant == "taught":
-                    by_variant[variant] = drawn(generator, sites, with_default(made))
-                elif variant == "without the term":
-                    plain = teach(backbone, replace(lesson, disentangled=False), teach_pairs[type_], normals)
-                    by_variant[variant] = drawn(generator, sites, with_default(plain))
-                elif variant == "bundled":
-                    by_variant[variant] = _bundled(generator, sites, extra[type_], scale)
-                elif variant == "pasted":
-                    calibration = Calibration.of(backbone.calibration)
-                    asked = with_default(made)
-                    by_variant[variant] = [
-                        paste(asked(place, i), made.exemplars, calibration) for i, place in enumerate(sites)
-                    ]
-            accuracy = float((judge.predict(extra[type_]) == number).mean())
-            row: dict[str, Any] = {
-                "teach": len(teach_pairs[type_]),
-                "extra": len(extra[type_]),
-                "minutes": made.minutes,
-                "card": made.card,
-                "bytes": len(made.adapter.to_bytes()),
-                "real extra pairs named": accuracy,
-                "variants": {},
-            }
-            print(f"\n{name} {type_}: {row['teach']} pairs, {made.minutes:.1f} min, {made.card['verdict']}")
-            print(
-                f"  real extra pairs named {accuracy:.2f}; real teach to real extra {_real_distance(x, y, number, extra[type_], scale):.3f}"
-            )
-            for variant, results in by_variant.items():
-                found = described(results, sites)
-                named = float((judge.predict(found) == number).mean())
-                distances = {"energy": with_interval(energy, found / scale, extra[type_] / scale)}
-                if min(len(found), len(extra[type_])) >= 50:
-                    distances["KID"] = with_interval(kernel_distance, found / scale, extra[type_] / scale)
-                scores = {
-                    key: [getattr(r.scores, key) for r in results]
-                    for key in ("presence", "seam", "grain", "coverage", "realism", "novelty")
-                }
-                row["variants"][variant] = {"named": named, "distances": distances, "scores": scores}
-                medians = {
-                    k: float(np.median([v for v in values if v is not None] or [np.nan]))
-                    for k, values in scores.items()
-                }
-                least = min([v for v in scores["novelty"] if v is not None], default=float("nan"))
-                d = distances["energy"]
-                print(
-                    f"  {variant:<18} named {named:.2f} ({named / max(accuracy, 1e-9):.2f} of real)  energy {d['value']:.3f}"
-                    f" [{d['interval'][0]:.3f}, {d['interval'][1]:.3f}]  "
-                    + " ".join(f"{k} {v:.2f}" for k, v in medians.items())
-                    + f" least novelty {least:.2f}",
-                    flush=True,
-                )
-            if arguments.out:
-                arguments.out.mkdir(parents=True, exist_ok=True)
-                made.adapter.save(arguments.out / f"{name}-{type_}.safetensors")
-                _sheet(arguments.out / f"{name}-{type_}.png", teach_pairs[type_], sites, by_variant)
-            table[f"{name}/{type_}"] = row
-    if arguments.json:
-        arguments.json.write_text(json.dumps(table, indent=1, default=float) + "\n", "utf-8")
-
-
-def _real_distance(x: Sequence[Vectors], y: Sequence[int], number: int, extra: Vectors, scale: Vectors) -> float:
-    own = np.stack([one for one, label in zip(x, y, strict=True) if label == number])
-    return energy(own / scale, extra / scale)
-
-
-def _bundled(generator: Generator, sites: Sequence[Place], extra: Vectors, scale: Vectors) -> list[ItemResult]:
-    """Items of the bundled type that comes nearest, by a third of the places."""
-    best: tuple[float, list[ItemResult]] = (float("inf"), [])
-    some = sites[: max(2, len(sites) // 3)]
-    chosen: Adapter | None = None
-    for adapter in adapters_of(generator.backbone.name, None):
-        results = drawn(
-            generator, some, lambda place, i, a=adapter: ItemRequest.by_default(place.image, place.mask, a, i)
-        )  # type: ignore[misc]
-        distance = energy(described(results, some) / scale, extra / scale)
-        if distance < best[0]:
-            best, chosen = (distance, results), adapter
-    assert chosen is not None
-    nearest = chosen
-    print(f"  nearest bundled type: {nearest.name}")
-    return drawn(generator, sites, lambda place, i: ItemRequest.by_default(place.image, place.mask, nearest, i))
+        wanted = [one for one in _TAUGHT.get(name, types) if not arguments.types or one in arguments.types]
+        judge = Judge.of(name, {one: read_samples(name, one, "teach") for one in types}) if wanted else None
+        for type_ in wanted:
+            assert judge is not None
+            lesson = replace(Lesson(type_, part, seed=arguments.seed), **fields)
+            table[f"{name}/{type_}"] = compared(generator, judge, name, type_, lesson, arguments)
+            write_json(arguments.json, table)
 
 
 def _sheet(

@@ -44,7 +44,7 @@ def grafted(frame: Field, requested: Mask, exemplars: Sequence[Exemplar], rng: n
         some = rng.choice(len(exemplars), size=min(_TRIES, len(exemplars)), replace=False)
         fitting = [warped(exemplars[int(j)], site, rng) for j in some]
         best = max(fitting, key=_worth)
-        drawn[best.place] = _put(drawn[best.place], best, site[best.place])
+        drawn[best.place] = _put(drawn[best.place], best)
     return drawn
 
 
@@ -53,9 +53,10 @@ def _worth(fit: Warped) -> float:
     return fit.kept * math.sqrt(min(fit.scale, 1 / fit.scale))
 
 
-def _put(frame: Field, fit: Warped, site: Mask) -> Field:
+def _put(frame: Field, fit: Warped) -> Field:
+    """The whole defect, also where it leaves its site: composing cuts a drawing to the request."""
     image = fit.image
     if image.shape[2] != frame.shape[2]:
         image = image.mean(axis=2, keepdims=True) if frame.shape[2] == 1 else np.repeat(image, 3, axis=2)
-    near = ndimage.binary_dilation(fit.mask, iterations=_EDGE) & fit.seen
-    return cloned(frame, image.astype(np.float32), np.asarray(near & (site | fit.mask)))
+    near = ndimage.binary_dilation(fit.defect, iterations=_EDGE) & fit.seen
+    return cloned(frame, image.astype(np.float32), np.asarray(near))

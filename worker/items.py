@@ -15,6 +15,7 @@ from models.adapters import Adapter
 from models.items import ItemRequest, ItemResult
 from models.measures import RegionMeasures as ModelRegion
 from models.placement import DrawnMask
+from models.references import References
 from models.samples import Exemplar
 from service.images.canonical import CanonicalImage, pixels_sha256
 from service.images.encoding import encode_mask_png, encode_png, encode_tiff
@@ -30,6 +31,7 @@ def item_request(
     mask: NDArray[np.bool_],
     adapter: Adapter,
     exemplars: Sequence[Exemplar] = (),
+    references: References | None = None,
 ) -> ItemRequest:
     """What to ask the models for one item."""
     wanted = manifest.augmentation
@@ -49,6 +51,7 @@ def item_request(
         black_level=wanted.black_level,
         white_level=wanted.white_level,
         exemplars=exemplars,
+        references=references,
     )
 
 
@@ -94,6 +97,8 @@ def store_item(
             seam=result.scores.seam,
             grain=result.scores.grain,
             coverage=result.scores.coverage,
+            realism=result.scores.realism,
+            novelty=result.scores.novelty,
             quality=result.scores.quality,
             background_max_abs_diff=result.scores.background_max_abs_diff,
         ),

@@ -21,6 +21,7 @@ from models.adapters import Adapter, Card
 from models.backbone import BUNDLED, Backbone, BackboneError
 from models.generation import Generator
 from models.items import ItemRequest
+from models.references import References
 from models.samples import Exemplar, exemplars_from_bytes
 from service.store import keys
 from service.store.settings import named_backbones
@@ -89,6 +90,7 @@ class Models:
         self._sources = bundled | named_backbones((*settings.backbones, settings.backbone))
         self._taught: Kept[Adapter] = Kept(_KEPT_ADAPTERS)
         self._exemplars: Kept[list[Exemplar]] = Kept(_KEPT_EXEMPLARS)
+        self._references: Kept[References] = Kept(_KEPT_EXEMPLARS)
         self._generators: dict[str, Generator] = {}
         self._adapters: dict[str, dict[tuple[str, int], Adapter]] = {}
         self.default = self._load(settings.backbone)
@@ -154,6 +156,18 @@ class Models:
             return exemplars_from_bytes(self._published(record, key, digest))
 
         return self._exemplars.get(digest, read)
+
+    def references(self, record: DefectTypeRecord) -> References | None:
+        """What realism and novelty of this version's items are judged against; None where it has no real examples.
+
+        Raises:
+            As `adapter` and `exemplars` do.
+        """
+        features = self.adapter(record).references
+        if features is None:
+            return None
+        exemplars = self.exemplars(record)
+        return self._references.get(record.adapter_sha256, lambda: References.of(exemplars, features))
 
     def _read_adapter(self, record: DefectTypeRecord) -> Adapter:
         key = keys.defect_type_adapter(record.tenant, record.name, record.version)

@@ -286,11 +286,12 @@ class Shards:
                 f"defect type {wanted.defect_type}@{wanted.defect_type_version} is not in the registry any more"
             )
         adapter, exemplars = self._models.adapter(record), self._models.exemplars(record)
+        references = self._models.references(record)
         image = read_canonical(self._storage.get(keys.job_input(shard.tenant, shard.job_id)))
         masks = RequestedMasks(self._storage, manifest, image, adapter)
 
         def request(index: int) -> ItemRequest:
-            return item_request(manifest, index, image, masks.of(index), adapter, exemplars)
+            return item_request(manifest, index, image, masks.of(index), adapter, exemplars, references)
 
         return _Material(manifest, record.backbone, image, masks, request)
 

@@ -17,6 +17,7 @@ from models.batching import OnStep
 from models.generation import Generator
 from models.items import ItemRequest, ItemResult
 from models.measures import RegionMeasures
+from models.references import References
 from models.refinement import Calibration
 from models.samples import Exemplar
 from models.scores import Scores
@@ -66,6 +67,9 @@ class FakeModels:
 
     def exemplars(self, record: DefectTypeRecord) -> list[Exemplar]:
         return self.real_defects
+
+    def references(self, record: DefectTypeRecord) -> References | None:
+        return References.of(self.real_defects) if self.real_defects else None
 
     def backbone(self, name: str | None = None) -> Backbone:
         return cast(Backbone, SimpleNamespace(name=name or "tiny", digest="sha256:0", token_width=2))
