@@ -1,7 +1,7 @@
 """What a type's real examples look like, and how like them an item is: `realism`, `novelty` (design §2, step 7).
 
-Realism looks at features of ImageNet, within the defect and around it; it needs no pixels of the examples. Novelty
-looks at pixels: a copy shows the same pattern, turned or mirrored, wherever it was put.
+Realism looks at features of ImageNet within the defect; it needs no pixels of the examples. Novelty looks at
+pixels: a copy shows the same pattern, turned or mirrored, wherever it was put.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class References:
         return float(np.clip(np.quantile(alike.max(axis=1), 0.9), 0.0, _COPY - 0.05))
 
     def realism(self, image: NDArray[np.float32], mask: Mask) -> float | None:
-        """1 where the nearest real example is as near as it usually is to another real one; s/d beyond.
+        """1 where the nearest real example is as near as it usually is to another real one; (s/d)² beyond.
 
         Args:
             image: (H, W, 1 or 3) in unit range. mask: (H, W), the refined one.
@@ -79,7 +79,7 @@ class References:
         if self.spread == 0 or not mask.any():
             return None
         nearest = float(_distances(described(image, mask)[None], self.features).min())
-        return min(1.0, self.spread / max(nearest, 1e-9))
+        return min(1.0, (self.spread / max(nearest, 1e-9)) ** 2)
 
     def novelty(self, image: NDArray[np.float32], mask: Mask) -> float | None:
         """1 where the item's pattern is no more like a real example's than two of those are; 0 for a copy.
@@ -100,7 +100,7 @@ def described_exemplars(exemplars: Sequence[Exemplar]) -> Tensor:
 
 @torch.inference_mode()
 def described(image: NDArray[np.float32], mask: Mask) -> Vectors:
-    """(F,) features within a defect, and how they differ from those around it; of unit length, level by level.
+    """(F,) means and deviations of features within a defect; of unit length, level by level.
 
     Args:
         image: (H, W, 1 or 3) in unit range. mask: (H, W), not empty.
@@ -109,11 +109,10 @@ def described(image: NDArray[np.float32], mask: Mask) -> Vectors:
     parts = []
     for plane in features().maps(picture):
         weight = functional.adaptive_max_pool2d(inside, (plane.shape[2], plane.shape[3]))
-        rest = (1 - weight).clamp(min=0)
-        within = (plane * weight).sum(dim=(2, 3)) / weight.sum().clamp(min=1e-6)
-        beyond = (plane * rest).sum(dim=(2, 3)) / rest.sum().clamp(min=1e-6)
-        both = torch.cat([within, within - beyond], dim=1)
-        parts.append(functional.normalize(both, dim=1))
+        weight = weight / weight.sum()
+        mean = (plane * weight).sum(dim=(2, 3))
+        variance = ((plane - mean[:, :, None, None]).square() * weight).sum(dim=(2, 3))
+        parts.append(functional.normalize(torch.cat([mean, variance.sqrt()], dim=1), dim=1))
     return np.asarray(torch.cat(parts, dim=1)[0].numpy(), np.float32)
 
 

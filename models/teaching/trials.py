@@ -17,6 +17,7 @@ from models.noise import noise_key
 from models.placement import MaskDistribution, PlacementError
 from models.references import References
 from models.samples import Exemplar, Sample
+from models.scores import Scores
 
 _MOST = 512  # pixels a side of what is taken of a photo
 _TRIES = 4
@@ -44,9 +45,9 @@ class Settings:
 
 
 FIRST = (
+    Settings(0.15, 1.5, 0.6, 1.0),
     Settings(0.3, 1.5, 0.6, 1.0),
     Settings(0.5, 1.5, 0.6, 1.0),
-    Settings(0.8, 1.5, 0.6, 1.0),
     Settings(0.7, 2.0, 0.8, 0.0),
     Settings(1.0, 2.0, 0.8, 0.0),
 )
@@ -136,5 +137,13 @@ def drawn(
 
 
 def worth(results: Sequence[ItemResult]) -> float:
-    """What settings are worth by what they drew: the mean quality, the least of an item's scores."""
-    return float(np.mean([result.scores.quality for result in results])) if results else 0.0
+    """What settings are worth by what they drew: how like a real example an item is that is no copy and is seen.
+
+    Seams and grain do not count: real defects of many types have an edge, and a roughness of their own.
+    """
+    return float(np.mean([_worth(result.scores) for result in results])) if results else 0.0
+
+
+def _worth(scores: Scores) -> float:
+    known = [score for score in (scores.realism, scores.novelty) if score is not None]
+    return min([min(1.0, 2 * scores.presence), *known])
