@@ -61,14 +61,15 @@ def accepted(api: Api, count: int = 2, tiff: bool = False, digests: bool = True)
     return job_id
 
 
-def finish(api: Api, job_id: str, failed: int | None = None) -> None:
-    """Do a worker's part of a job of one shard."""
+def finish(api: Api, job_id: str, failed: int | None = None, request: bytes | None = None) -> None:
+    """Do a worker's part of a job of one shard; ``request`` is the mask that each item drew, if it drew one."""
     image = api.jobs.manifest("default", job_id).image
     for index in api.jobs.begin_shard("default", job_id, 0).pending:
         item = Item(index=index, seed=7, status=ItemStatus.SUCCEEDED, accepted=True, attempts=1, fingerprint="cpu")
         item.image_sha256 = hashlib.sha256(IMAGE).hexdigest()
         item.mask_sha256 = hashlib.sha256(REFINED).hexdigest()
         item.preview_sha256 = hashlib.sha256(PREVIEW).hexdigest()
+        item.request_sha256 = hashlib.sha256(request).hexdigest() if request else None
         item.scores = Scores(
             presence=0.9, seam=0.8, grain=0.7, coverage=0.6, quality=0.6, background_max_abs_diff=0
         )
@@ -79,6 +80,8 @@ def finish(api: Api, job_id: str, failed: int | None = None) -> None:
             api.storage.put(keys.item_image("default", job_id, item, image), IMAGE)
             api.storage.put(keys.item_mask("default", job_id, item), REFINED)
             api.storage.put(keys.item_preview("default", job_id, item), PREVIEW)
+            if request:
+                api.storage.put(keys.item_request("default", job_id, item), request)
         api.jobs.finish_item("default", job_id, item)
     api.jobs.finish_shard("default", job_id, 0)
 

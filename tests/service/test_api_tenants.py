@@ -59,7 +59,7 @@ def owned(settings: ServiceSettings) -> Iterator[Owned]:
         Registry(api.storage).publish(SCRATCH.model_copy(update={"tenant": DEFAULT_TENANT, "name": "mine"}))
         stranger.headers["X-Request-ID"] = "strange"  # answers may differ in nothing else
         job_id = accepted(api)
-        finish(api, job_id)
+        finish(api, job_id, request=MASK)
         ids = {"job_id": job_id, "upload_id": uploads[0], "name": "mine", "n": "0"}
         body = {"name": "mine", "samples": [{"image": uploads[0], "mask": uploads[1]}]}
         training_id = api.client.post("/v1/defect-types", json=body).json()["id"]
