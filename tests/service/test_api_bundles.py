@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from flawsmith.contract import problems
 from flawsmith.contract.base import FORMAT_VERSION
 from flawsmith.contract.trainings import VersionClaim
+from models.adapters import Card
 from service.store import keys
 from service.store.registry import Registry
 from tests.service.bundles import made
@@ -43,11 +45,11 @@ def test_a_version_is_exported_without_pixels_of_samples(api: Api) -> None:
     assert answer.headers["content-disposition"] == 'attachment; filename="pitting-2.zip"'
     assert list(found) == ["manifest.json", "adapter.safetensors"]
     assert found["adapter.safetensors"] == made.adapter().to_bytes()
-    manifest = made.json.loads(found["manifest.json"])
+    manifest = json.loads(found["manifest.json"])
     assert manifest["files"]["adapter.safetensors"]["sha256"] == record.adapter_sha256
     assert (manifest["name"], manifest["version"], manifest["start"]) == ("pitting", 2, "exemplar")
     assert "left out" in manifest["warnings"][0]
-    assert api.client.head(HERE).headers["content-length"] == str(len(answer.content))
+    assert httpx.head(api.address + HERE).headers["content-length"] == str(len(answer.content))
 
 
 def test_samples_travel_where_they_are_asked_for(api: Api) -> None:
@@ -55,7 +57,7 @@ def test_samples_travel_where_they_are_asked_for(api: Api) -> None:
     found = made.contents(api.client.get(HERE, params=SAMPLES).content)
 
     assert found["exemplars.safetensors"] == made.exemplars()
-    assert made.json.loads(found["manifest.json"])["warnings"] == []
+    assert json.loads(found["manifest.json"])["warnings"] == []
 
 
 def test_the_same_version_gives_the_same_bytes(api: Api) -> None:
@@ -206,9 +208,7 @@ Change = Callable[[dict[str, Any], dict[str, bytes]], Any]
         (lambda manifest, files: files.update({"exemplars.safetensors": b"\x80\x04."}), ["no safetensors"]),
         (lambda manifest, files: manifest.update(backbone_digest="sha256:1"), ["different backbones"]),
         (
-            lambda manifest, files: files.update(
-                {"adapter.safetensors": made.adapter(card=made.Card()).to_bytes()}
-            ),
+            lambda manifest, files: files.update({"adapter.safetensors": made.adapter(card=Card()).to_bytes()}),
             ["none to draw"],
         ),
     ],

@@ -7,12 +7,13 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import torch
 
-from flawsmith.contract.base import FORMAT_VERSION, now
+from flawsmith.contract.base import FORMAT_VERSION
 from flawsmith.contract.defect_types import DefectTypeCard, DefectTypeDefaults, DefectTypeRecord
 from models.adapters import Adapter, Card
 from models.samples import Exemplar, exemplars_to_bytes
@@ -70,7 +71,7 @@ def record(tenant: str = "default", **changes: Any) -> DefectTypeRecord:
         exemplars_sha256=sha256(exemplars()),
         start="exemplar",
         draws_masks=True,
-        created_at=now(),
+        created_at=datetime(2026, 3, 1, 8, 30, tzinfo=UTC),
         job_id="job_" + 26 * "0",
         card=DefectTypeCard(samples=[64 * "1"], losses={"defect": 0.1}, verdict="fair"),
         defaults=DefectTypeDefaults(
@@ -105,9 +106,7 @@ def packed(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes
 
 def manifest(**changes: Any) -> dict[str, Any]:
     """That of the type above, with samples."""
-    made = record().model_dump(
-        mode="json", exclude={"tenant", "job_id", "adapter_sha256", "exemplars_sha256"}
-    )
+    made = record().model_dump(mode="json", exclude={"tenant", "job_id", "adapter_sha256", "exemplars_sha256"})
     files = {"adapter.safetensors": adapter().to_bytes(), "exemplars.safetensors": exemplars()}
     made["files"] = {name: {"sha256": sha256(data), "size": len(data)} for name, data in files.items()}
     return made | changes
