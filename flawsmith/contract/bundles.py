@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AwareDatetime, Field, StringConstraints, ValidationError, model_validator
 
@@ -11,9 +11,9 @@ from flawsmith.contract.base import Answer, FormatVersion, Schema, UnknownFormat
 from flawsmith.contract.defect_types import DefectType, DefectTypeCard, DefectTypeDefaults, Start
 from flawsmith.contract.ids import DefectTypeName
 
-MANIFEST_FILE = "manifest.json"
-ADAPTER_FILE = "adapter.safetensors"
-EXEMPLARS_FILE = "exemplars.safetensors"
+MANIFEST_FILE: Final = "manifest.json"
+ADAPTER_FILE: Final = "adapter.safetensors"
+EXEMPLARS_FILE: Final = "exemplars.safetensors"
 MAX_VERSION = 999_999_999
 
 BundleMember = Literal["adapter.safetensors", "exemplars.safetensors"]

@@ -50,7 +50,7 @@ class AdapterHeader(Schema):
     version: int = Field(ge=0)
     backbone: str
     backbone_digest: str
-    card: AdapterCard = Field(default_factory=AdapterCard)
+    card: AdapterCard = AdapterCard()
 
 
 def check_adapter(data: bytes) -> AdapterHeader:

@@ -91,7 +91,7 @@ def _contents(archive: Archive) -> tuple[BundleManifest, dict[str, bytes]]:
         raise BundleError(f"the ZIP holds no {MANIFEST_FILE}, so it is no bundle. {REMEDY}")
     try:
         manifest = parse_manifest(archive.read(MANIFEST_FILE, MAX_MANIFEST_BYTES))
-        listed: dict[str, BundledFile] = {**manifest.files}
+        listed: dict[str, BundledFile] = {str(name): file for name, file in manifest.files.items()}
         if unknown := sorted(names - {MANIFEST_FILE, *listed}):
             raise BundleError(f"the bundle holds {unknown[0][:80]!r}, which its manifest does not list")
         if missing := sorted(set(listed) - names):
