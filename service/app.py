@@ -22,6 +22,7 @@ from service import (
     problems,
     trainings,
     uploads,
+    versions,
 )
 from service.access import permit
 from service.limits import RateLimitHeaders
@@ -61,7 +62,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    for module in (uploads, augmentations, jobs, events, items, defect_types, trainings):
+    for module in (uploads, augmentations, jobs, events, items, defect_types, trainings, versions):
         app.include_router(
             module.router,
             dependencies=[Depends(permit)],

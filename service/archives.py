@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
 
 from starlette.types import Receive, Scope, Send
-from zipstream import ZipStream
 
 from flawsmith.contract.files import (
     EXCLUDE_FILE,
@@ -29,12 +24,11 @@ from service.files import Kept
 from service.problems import not_found
 from service.store import keys
 from service.store.storage import Storage
-from service.streams import BLOCK_BYTES, Blocks, send_stream, stored
+from service.streams import stored
+from service.zips import MEDIA_TYPE, Zip, send_zip
 
-MEDIA_TYPE = "application/zip"
 _LAYOUT = 1
 """Changes whenever the same job would give other bytes."""
-_LOCAL_TIME = slice(10, 14)  # of a file's header: time and date as MS-DOS had them
 
 
 @dataclass(frozen=True)
@@ -69,38 +63,11 @@ class Archive(Kept):
         self.headers["Accept-Ranges"] = "none"
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        archive = _Zip(self._moment)
+        archive = Zip(self._moment)
         archive.add(self._record, JOB_FILE)
         for member in self._members:
             archive.add(stored(self._storage, member.key, 0, member.size), member.name, size=member.size)
-        self.headers["Content-Length"] = str(len(archive))
-        head = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-        if scope["method"] == "HEAD":
-            await send(head)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-            return
-        await send_stream(head, _in_blocks(iter(archive)), receive, send)
-
-
-class _Zip(ZipStream):  # type: ignore[misc]
-    """A ZIP of known length whose files all bear one time, where the library would write the present one."""
-
-    def __init__(self, moment: datetime) -> None:
-        super().__init__(sized=True)
-        self._moment = moment.astimezone(UTC)
-
-    def _gen_file_entry(self, **entry: Any) -> Iterator[bytes]:
-        chunks = super()._gen_file_entry(**entry)
-        header = bytearray(next(chunks))
-        moment = self._moment
-        header[_LOCAL_TIME] = struct.pack(
-            "<HH",
-            moment.hour << 11 | moment.minute << 5 | moment.second // 2,
-            (moment.year - 1980) << 9 | moment.month << 5 | moment.day,
-        )
-        yield bytes(header)
-        yield from chunks
-        self._filelist[-1].date_time = moment.timetuple()[:6]
+        await send_zip(self, archive, scope, receive, send)
 
 
 def _members(storage: Storage, manifest: RequestManifest, job: Job) -> list[_Member]:
@@ -143,15 +110,3 @@ def _keys(manifest: AugmentationManifest, item: Item) -> dict[ItemPart, str]:
     if item.request_sha256 is not None:
         found["request"] = keys.item_request(tenant, job_id, item)
     return found
-
-
-def _in_blocks(chunks: Iterator[bytes]) -> Blocks:
-    """The same bytes in pieces that are worth a step each."""
-    waiting = bytearray()
-    for chunk in chunks:
-        waiting += chunk
-        if len(waiting) >= BLOCK_BYTES:
-            yield bytes(waiting)
-            waiting.clear()
-    if waiting:
-        yield bytes(waiting)

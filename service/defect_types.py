@@ -37,7 +37,7 @@ class VersionQuery(Schema):
 )
 def list_defect_types(tenant: Tenant, has: Has) -> DefectTypeList:
     """Your own defect types and those that come with Flawsmith, every version."""
-    return DefectTypeList(defect_types=[_shown(record) for record in has.registry.list(tenant)])
+    return DefectTypeList(defect_types=[shown(record) for record in has.registry.list(tenant)])
 
 
 @router.get(
@@ -54,8 +54,8 @@ def get_defect_type(
     """A version of a defect type, the newest if none is named, with the defaults that a request gets."""
     record = has.registry.get(tenant, name, wanted.version)
     if record is None:
-        raise _unknown(name, wanted.version)
-    return _shown(record)
+        raise unknown(name, wanted.version)
+    return shown(record)
 
 
 @router.delete(
@@ -84,7 +84,7 @@ def delete_defect_type(
                 problems.BUILTIN_DEFECT_TYPE,
                 f"{name} comes with Flawsmith and stays; teach a type of that name, and yours stands before it",
             )
-        raise _unknown(name, wanted.version)
+        raise unknown(name, wanted.version)
     in_use = has.jobs.using(tenant, name)
     for version in versions:
         if version in in_use:
@@ -99,13 +99,15 @@ def delete_defect_type(
     return Response(status_code=204)
 
 
-def _unknown(name: str, version: int | None) -> ProblemError:
+def unknown(name: str, version: int | None) -> ProblemError:
+    """The problem of a defect type that the tenant does not see."""
     if version is None:
         return not_found(f"no defect type is named {name}; GET /v1/defect-types lists them")
     return not_found(f"there is no version {version} of a defect type {name}; GET /v1/defect-types lists them")
 
 
-def _shown(record: DefectTypeRecord) -> DefectType:
+def shown(record: DefectTypeRecord) -> DefectType:
+    """A version as the API shows it."""
     return DefectType(
         name=record.name,
         version=record.version,

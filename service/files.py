@@ -66,7 +66,7 @@ class Kept(Response, ABC):
             try:
                 await self.answer(scope, receive, send)
             except ObjectNotFoundError as error:
-                raise not_found("what was asked for is gone: its job was deleted") from error
+                raise not_found("what was asked for is gone: it was deleted") from error
 
     @abstractmethod
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:

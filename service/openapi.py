@@ -254,6 +254,12 @@ def training_body() -> dict[str, Any]:
     }
 
 
+def bundle_body() -> dict[str, Any]:
+    """``requestBody`` of an import."""
+    described = {**_BINARY, "description": "A bundle, as the export of a version answers it."}
+    return {"required": True, "content": {"application/zip": {"schema": described}}}
+
+
 def install(app: FastAPI) -> None:
     """Make ``app.openapi()`` answer the whole document."""
     generate = app.openapi

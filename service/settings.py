@@ -49,6 +49,9 @@ class ServiceSettings(StoreSettings):
     max_samples_pixels: Annotated[int, Field(ge=1)] = 2_000_000_000
     """Of all images of a training together."""
 
+    max_bundle_bytes: Annotated[int, Field(ge=1)] = 256_000_000
+    """Largest bundle of a defect type that is imported, packed and unpacked."""
+
     spool_dir: Path | None = None
     """Where files wait while their request is checked; the system's temporary folder if absent."""
     decode_processes: Annotated[int, Field(ge=1)] = 4

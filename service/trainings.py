@@ -27,6 +27,7 @@ from flawsmith.contract.trainings import (
     TrainingRequest,
 )
 from service import idempotency, uploads
+from service.backbones import known_backbones
 from service.body import MAX_JSON_BYTES, media_type, read, spool_folder, unsupported
 from service.fields import from_json, from_texts, missing, no_query
 from service.forms import read_form
@@ -38,7 +39,6 @@ from service.samples.errors import SampleError
 from service.samples.reading import AdmittedSample, SampleSet, Uploaded, read_pairs, read_zip
 from service.store import keys
 from service.store.acceptance import answer_of
-from service.store.settings import named_backbones
 from service.store.stored import JobFiles
 from service.telemetry import catalog, context, traces
 
@@ -145,8 +145,7 @@ def _check_backbone(has: Resources, name: str | None) -> None:
     """Raise `ProblemError` unless workers know the backbone: bundled types have it, or the settings name it."""
     if name is None:
         return
-    bundled = {record.backbone for record in has.registry.list(BUILTIN_TENANT)}
-    known = sorted(bundled | set(named_backbones(has.settings.backbones)))
+    known = known_backbones(has.registry, has.settings, BUILTIN_TENANT)
     if name not in known:
         raise ProblemError(
             problems.INVALID_REQUEST,

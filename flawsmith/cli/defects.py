@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
-
 import typer
 from rich.table import Table
 
 from flawsmith.cli import terminal
+from flawsmith.cli.bundles import export_type, import_type
 from flawsmith.cli.cards import show_type
-from flawsmith.cli.options import DEFAULT_URL, ApiKey, Json, Url
+from flawsmith.cli.options import DEFAULT_URL, ApiKey, Json, Reference, Url
 from flawsmith.cli.terminal import say, say_json
 from flawsmith.cli.train import train
 from flawsmith.client import Flawsmith
 from flawsmith.contract.defect_types import DefectTypeList
 
-defects = typer.Typer(help="List defect types; teach, show and delete your own.", invoke_without_command=True)
+defects = typer.Typer(
+    help="List defect types; teach, show, move and delete your own.", invoke_without_command=True
+)
 defects.command()(train)
-
-Reference: TypeAlias = Annotated[
-    str, typer.Argument(metavar="NAME[@VERSION]", help="Defect type, or one version of it.", show_default=False)
-]
+defects.command("export")(export_type)
+defects.command("import")(import_type)
 
 
 @defects.callback()
 def list_types(context: typer.Context, url: Url = DEFAULT_URL, api_key: ApiKey = None, json: Json = False) -> None:
-    """List the defect types that the service draws; with a command, teach, show or delete your own."""
+    """List the defect types that the service draws; with a command, teach, show, move or delete your own."""
     if context.invoked_subcommand is not None:
         if any(_was_typed(context, name) for name in context.params):
             raise typer.BadParameter(f"give options after `{context.invoked_subcommand}`")

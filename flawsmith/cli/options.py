@@ -25,6 +25,9 @@ Normals: TypeAlias = Annotated[
 Label: TypeAlias = Annotated[
     str | None, typer.Option(help="Which class is meant, where the samples have several.", show_default=False)
 ]
+Reference: TypeAlias = Annotated[
+    str, typer.Argument(metavar="NAME[@VERSION]", help="Defect type, or one version of it.", show_default=False)
+]
 JobId: TypeAlias = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.", show_default=False)]
 
-__all__ = ["DEFAULT_URL", "ApiKey", "JobId", "Json", "Label", "Normals", "Url"]
+__all__ = ["DEFAULT_URL", "ApiKey", "JobId", "Json", "Label", "Normals", "Reference", "Url"]

@@ -15,7 +15,7 @@ from typing import Self, TypeVar, Unpack
 import httpx
 from httpx_sse import EventSource
 
-from flawsmith.client import calls, downloads, sample_sets
+from flawsmith.client import bundles, calls, downloads, sample_sets
 from flawsmith.client.calls import AugmentOptions, Call, Places, TrainOptions
 from flawsmith.client.connection import DEFAULT_URL, Connection
 from flawsmith.client.downloads import Download
@@ -25,6 +25,7 @@ from flawsmith.client.retries import PATIENT, Retries
 from flawsmith.client.sample_sets import NormalSource, SampleSource
 from flawsmith.client.transfers import Transfer, partial_file
 from flawsmith.client.waiting import ProgressCallback, Watch
+from flawsmith.contract.bundles import BundleManifest, ImportedDefectType
 from flawsmith.contract.defect_types import DefectType
 from flawsmith.contract.events import JobEvent
 from flawsmith.contract.files import ItemPart
@@ -79,6 +80,36 @@ class AsyncFlawsmith:
     async def delete_defect_type(self, reference: str) -> None:
         """See `Flawsmith.delete_defect_type`."""
         await self._send(calls.delete_defect_type(reference))
+
+    async def export_defect_type(
+        self, reference: str, path: str | os.PathLike[str], *, with_samples: bool = False
+    ) -> BundleManifest:
+        """See `Flawsmith.export_defect_type`.
+
+        Raises:
+            CorruptDownloadError: what came is not what its manifest says.
+            OSError: the file cannot be written.
+        """
+        if not calls.names_version(reference):
+            newest = await self.defect_type(reference)
+            reference = f"{newest.name}@{newest.version}"
+        with partial_file(Path(path)) as file:
+            await self._transfer(
+                Transfer(calls.export_defect_type(reference, with_samples=with_samples), file, None)
+            )
+            file.flush()
+            return await asyncio.to_thread(bundles.check_bundle, Path(file.name))
+
+    async def import_defect_type(
+        self, bundle: str | os.PathLike[str], reference: str | None = None
+    ) -> ImportedDefectType:
+        """See `Flawsmith.import_defect_type`.
+
+        Raises:
+            InvalidParameterError: the file cannot be read, or is no bundle.
+        """
+        manifest, data = await asyncio.to_thread(bundles.read_bundle, bundle)
+        return await self._send(calls.import_defect_type(calls.imported_as(manifest, reference), data))
 
     async def upload(self, image: ImageSource) -> Upload:
         """See `Flawsmith.upload`."""

@@ -16,6 +16,7 @@ from flawsmith.client.errors import FlawsmithError, InvalidParameterError
 from flawsmith.client.images import ImageFile, ImageSource, image_file, upload_id
 from flawsmith.client.sample_sets import SampleSend
 from flawsmith.contract.augmentations import AugmentationParameters, Method
+from flawsmith.contract.bundles import BundleManifest, ImportedDefectType
 from flawsmith.contract.defect_types import DefectType, DefectTypeList
 from flawsmith.contract.files import ItemPart
 from flawsmith.contract.health import Readiness
@@ -31,6 +32,8 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 CONNECT_TIMEOUT_S = 5.0
 SAMPLES_TIMEOUT_S = 900.0
 """For an answer to samples: hundreds of images are decoded before there is one."""
+BUNDLE_TIMEOUT_S = 300.0
+"""For an answer to a bundle: it is checked as a whole before there is one."""
 CHECKED_NAME = "checked"
 """Of the type in a dry run that is only about its samples."""
 
@@ -39,13 +42,15 @@ CHECKED_NAME = "checked"
 class Call(Generic[T]):
     """One request and the reader of its answer."""
 
-    method: Literal["GET", "POST", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     read: Callable[[httpx.Response], T]
     params: Mapping[str, str | int | float] = field(default_factory=dict)
     json: JsonValue = None
     form: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, ImageFile] = field(default_factory=dict)
+    content: bytes = b""
+    """A body that is a ZIP."""
     repeatable: bool = False
     """Sending it twice does what sending it once does, so a broken connection may be retried."""
     accepted: frozenset[int] = frozenset()
@@ -64,6 +69,9 @@ class Call(Generic[T]):
             arguments["timeout"] = httpx.Timeout(self.timeout_s, connect=CONNECT_TIMEOUT_S)
         if self.json is not None:
             arguments["json"] = self.json
+        if self.content:
+            arguments["content"] = self.content
+            arguments["headers"] = {**arguments.get("headers", {}), "Content-Type": "application/zip"}
         if self.files:
             arguments["data"] = dict(self.form)
             arguments["files"] = {name: (file.name, file.data) for name, file in self.files.items()}
@@ -250,6 +258,53 @@ def delete_defect_type(reference: str) -> Call[None]:
     return Call("DELETE", f"/v1/defect-types/{quote(name, safe='')}", _nothing, params=params)
 
 
+def export_defect_type(reference: str, *, with_samples: bool) -> Call[None]:
+    """``GET /v1/defect-types/{name}/versions/{version}/bundle``; its bytes are read as a `Transfer`.
+
+    Raises:
+        InvalidParameterError: it is no reference to one version.
+    """
+    params = {"with_samples": "true"} if with_samples else {}
+    return Call("GET", _bundle_path(reference), _no_file, params=params, repeatable=True)
+
+
+def import_defect_type(reference: str, bundle: bytes) -> Call[ImportedDefectType]:
+    """``PUT /v1/defect-types/{name}/versions/{version}/bundle``.
+
+    Raises:
+        InvalidParameterError: it is no reference to one version.
+    """
+    return Call(
+        "PUT",
+        _bundle_path(reference),
+        _model(ImportedDefectType),
+        content=bundle,
+        repeatable=True,
+        timeout_s=BUNDLE_TIMEOUT_S,
+    )
+
+
+def imported_as(manifest: BundleManifest, reference: str | None) -> str:
+    """``name@version`` that a bundle gets: its own where the caller names none.
+
+    Raises:
+        InvalidParameterError: ``reference`` is none.
+    """
+    if reference is None:
+        return f"{manifest.name}@{manifest.version}"
+    name, version = _reference(reference)
+    return f"{name}@{manifest.version if version is None else version}"
+
+
+def names_version(reference: str) -> bool:
+    """Whether a reference names one version.
+
+    Raises:
+        InvalidParameterError: it is no reference.
+    """
+    return _reference(reference)[1] is not None
+
+
 def ready() -> Call[Readiness]:
     return Call("GET", "/readyz", _model(Readiness), repeatable=True, accepted=frozenset({503}))
 
@@ -340,6 +395,13 @@ def _reference(reference: str) -> tuple[str, int | None]:
     except ValidationError as error:
         raise InvalidParameterError(f"{reference!r} names no defect type; give a name, or name@version") from error
     return split_defect_type(reference)
+
+
+def _bundle_path(reference: str) -> str:
+    name, version = _reference(reference)
+    if version is None:
+        raise InvalidParameterError(f"{reference!r} names no version; give name@version")
+    return f"/v1/defect-types/{quote(name, safe='')}/versions/{version}/bundle"
 
 
 def _new_key() -> str:

@@ -14,7 +14,7 @@ from typing import Self, TypeVar, Unpack
 import httpx
 from httpx_sse import EventSource
 
-from flawsmith.client import calls, downloads, sample_sets
+from flawsmith.client import bundles, calls, downloads, sample_sets
 from flawsmith.client.calls import AugmentOptions, Call, Places, TrainOptions
 from flawsmith.client.connection import DEFAULT_URL, Connection
 from flawsmith.client.downloads import Download
@@ -24,6 +24,7 @@ from flawsmith.client.retries import PATIENT, Retries
 from flawsmith.client.sample_sets import NormalSource, SampleSource
 from flawsmith.client.transfers import Transfer, partial_file
 from flawsmith.client.waiting import ProgressCallback, Watch
+from flawsmith.contract.bundles import BundleManifest, ImportedDefectType
 from flawsmith.contract.defect_types import DefectType
 from flawsmith.contract.events import JobEvent
 from flawsmith.contract.files import ItemPart
@@ -89,6 +90,44 @@ class Flawsmith:
     def delete_defect_type(self, reference: str) -> None:
         """Delete a taught defect type: the version that ``name@version`` names, or all of a name."""
         self._send(calls.delete_defect_type(reference))
+
+    def export_defect_type(
+        self, reference: str, path: str | os.PathLike[str], *, with_samples: bool = False
+    ) -> BundleManifest:
+        """Write a taught version as one file, a bundle, which another service can import.
+
+        Args:
+            reference: ``name@version``, or a name for its newest version.
+            path: of the file.
+            with_samples: take along the real defects that the type keeps, cut out of its samples. Without them an
+                imported type does not begin on real defects; the manifest's ``warnings`` say so.
+
+        Raises:
+            CorruptDownloadError: what came is not what its manifest says.
+            OSError: the file cannot be written.
+        """
+        if not calls.names_version(reference):
+            newest = self.defect_type(reference)
+            reference = f"{newest.name}@{newest.version}"
+        with partial_file(Path(path)) as file:
+            self._transfer(Transfer(calls.export_defect_type(reference, with_samples=with_samples), file, None))
+            file.flush()
+            return bundles.check_bundle(Path(file.name))
+
+    def import_defect_type(
+        self, bundle: str | os.PathLike[str], reference: str | None = None
+    ) -> ImportedDefectType:
+        """Make a version out of a bundle; the same bundle again changes nothing.
+
+        Args:
+            bundle: path of what `export_defect_type` wrote.
+            reference: the name, or ``name@version``, that it gets; that of the bundle if absent.
+
+        Raises:
+            InvalidParameterError: the file cannot be read, or is no bundle.
+        """
+        manifest, data = bundles.read_bundle(bundle)
+        return self._send(calls.import_defect_type(calls.imported_as(manifest, reference), data))
 
     def upload(self, image: ImageSource) -> Upload:
         """Keep an image at the service for several requests.

@@ -43,6 +43,8 @@ INVALID_REQUEST = ProblemType("invalid-request", "The request is not valid", 422
 INVALID_IMAGE = ProblemType("invalid-image", "The image cannot be used", 422)
 INVALID_MASK = ProblemType("invalid-mask", "The mask cannot be used", 422)
 INVALID_SAMPLES = ProblemType("invalid-samples", "Nothing can be taught from these samples", 422)
+INVALID_BUNDLE = ProblemType("invalid-bundle", "The bundle cannot be used", 422)
+UNKNOWN_BACKBONE = ProblemType("unknown-backbone", "The backbone is not here", 422)
 UNKNOWN_DEFECT_TYPE = ProblemType("unknown-defect-type", "No such defect type", 422)
 UNKNOWN_UPLOAD = ProblemType("unknown-upload", "No such upload", 422)
 MASK_REQUIRED = ProblemType("mask-required", "This defect type needs a mask", 422)
@@ -59,6 +61,7 @@ NOT_FINISHED = ProblemType("not-finished", "The job is not finished", 409)
 ITEM_NOT_READY = ProblemType("item-not-ready", "The item has no result", 409)
 BUILTIN_DEFECT_TYPE = ProblemType("builtin-defect-type", "This defect type comes with Flawsmith", 409)
 DEFECT_TYPE_IN_USE = ProblemType("defect-type-in-use", "An unfinished job draws with this defect type", 409)
+VERSION_TAKEN = ProblemType("version-taken", "This version's number is taken", 409)
 REQUEST_TIMEOUT = ProblemType("request-timeout", "The request came too slowly", 408)
 IDEMPOTENCY_IN_PROGRESS = ProblemType(
     "idempotency-in-progress", "The first request with this Idempotency-Key is still being worked on", 409

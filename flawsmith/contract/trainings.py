@@ -154,9 +154,15 @@ class TrainingRecord(Schema):
 
 
 class VersionClaim(Schema):
-    """A version's number, given to one training before anything of the version is there; never given again."""
+    """A version's number, given to one training or import before anything of the version is there.
+
+    It is never given to another one.
+    """
 
     format_version: FormatVersion
     name: DefectTypeName
     version: int = Field(ge=1)
-    job_id: JobId
+    job_id: JobId | None = None
+    """The training that makes it; None for one that is imported."""
+    content_sha256: str | None = None
+    """Of the record of one that is imported."""

@@ -67,15 +67,19 @@ class Archive:
         limits: on entries and on what is unpacked in all.
         field: of the request that the file came as: what errors name.
         max_file_bytes: largest single file that may be unpacked.
+        remedy: what errors advise, whatever is wrong; without it, what helps with samples.
 
     Raises:
         SampleError: it is no ZIP, damaged, encrypted, too large, or an entry has a name that leads out of it.
     """
 
-    def __init__(self, path: Path, limits: SampleLimits, field: str, max_file_bytes: int) -> None:
+    def __init__(
+        self, path: Path, limits: SampleLimits, field: str, max_file_bytes: int, remedy: str | None = None
+    ) -> None:
         self.field = field
         self._max_file_bytes = max_file_bytes
         self._limits = limits
+        self._remedy = remedy
         self._packed = path.stat().st_size
         self._unpacked = 0
         with ExitStack() as opened:
@@ -88,7 +92,7 @@ class Archive:
             except _TooMuchError:
                 raise self._too_many() from None
             except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error) as error:
-                raise self._error(f"the file is no ZIP, or damaged or cut off ({error}). {_PACK_AGAIN}") from error
+                raise self._error(f"the file is no ZIP, or damaged or cut off ({error})") from error
             self._opened = opened.pop_all()
 
     def __enter__(self) -> Self:
@@ -132,20 +136,22 @@ class Archive:
                 size += len(block)
                 self._unpacked += len(block)
                 if size > limit:
-                    raise self._error(f"{name} is over {limit:,} bytes unpacked. Leave it out or make it smaller.")
+                    raise self._error(
+                        f"{name} is over {limit:,} bytes unpacked", "Leave it out or make it smaller."
+                    )
                 self._check_unpacked()
                 yield block
 
     def _check_unpacked(self) -> None:
         if self._unpacked > self._limits.max_bytes:
             raise self._error(
-                f"the set takes more than {self._limits.max_bytes:,} bytes unpacked. "
-                "Send fewer images, or crop them to the part."
+                f"the set takes more than {self._limits.max_bytes:,} bytes unpacked",
+                "Send fewer images, or crop them to the part.",
             )
         if self._unpacked > max(_RATIO_MATTERS, _MAX_RATIO * self._packed):
             raise self._error(
-                f"the ZIP unpacks to more than {_MAX_RATIO} times its size, which no set of photos does. "
-                "Save the images as PNG and pack those."
+                f"the ZIP unpacks to more than {_MAX_RATIO} times its size, which no set of photos does",
+                "Save the images as PNG and pack those.",
             )
 
     @contextmanager
@@ -153,11 +159,11 @@ class Archive:
         try:
             yield
         except _DAMAGE as error:
-            raise self._error(f"{name} is damaged in the ZIP ({error}). {_PACK_AGAIN}") from error
+            raise self._error(f"{name} is damaged in the ZIP ({error})") from error
         except OSError as error:
             if error.errno not in (None, errno.EINVAL):  # of a place before the file's beginning
                 raise
-            raise self._error(f"{name} is damaged in the ZIP ({error}). {_PACK_AGAIN}") from error
+            raise self._error(f"{name} is damaged in the ZIP ({error})") from error
 
     def _files(self) -> Iterator[zipfile.ZipInfo]:
         """Its files, each checked, without clutter."""
@@ -171,37 +177,36 @@ class Archive:
             kind = stat.S_IFMT(entry.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise self._error(
-                    f"{_shown(name)} is a link or a device, not a file. Pack the files themselves and send that."
+                    f"{_shown(name)} is a link or a device, not a file", "Pack the files themselves and send that."
                 )
             if entry.is_dir() or _is_clutter(name):
                 continue
             if name in seen:
-                raise self._error(f"{_shown(name)} is in the ZIP twice. {_PACK_AGAIN}")
+                raise self._error(f"{_shown(name)} is in the ZIP twice")
             seen.add(name)
             if entry.flag_bits & 1:
                 raise self._error(
-                    f"{_shown(name)} is encrypted. Pack the folder without a password and send that."
+                    f"{_shown(name)} is encrypted", "Pack the folder without a password and send that."
                 )
             if entry.compress_type not in _METHODS:
                 raise self._error(
-                    f"{_shown(name)} is packed by a method that is not read here. Pack the folder with Deflate."
+                    f"{_shown(name)} is packed by a method that is not read here", "Pack the folder with Deflate."
                 )
             yield entry
 
     def _check_name(self, name: str) -> None:
         parts = name.split("/")
         if "\\" in name or name.startswith("/") or ".." in parts or ":" in parts[0] or "\0" in name:
-            raise self._error(
-                f"the name {_shown(name)} leads out of the ZIP or is no name in a ZIP. {_PACK_AGAIN}"
-            )
+            raise self._error(f"the name {_shown(name)} leads out of the ZIP or is no name in a ZIP")
 
     def _too_many(self) -> SampleError:
         return self._error(
-            f"the ZIP has more than {self._limits.max_entries:,} entries. Send only images, masks and annotations."
+            f"the ZIP has more than {self._limits.max_entries:,} entries",
+            "Send only images, masks and annotations.",
         )
 
-    def _error(self, detail: str) -> SampleError:
-        return SampleError(self.field, detail)
+    def _error(self, what: str, remedy: str = _PACK_AGAIN) -> SampleError:
+        return SampleError(self.field, f"{what}. {self._remedy or remedy}")
 
 
 def _is_clutter(name: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from flawsmith.contract.base import FORMAT_VERSION
 from flawsmith.contract.defect_types import DefectTypeRecord
 from flawsmith.contract.ids import BUILTIN_TENANT
@@ -48,13 +50,29 @@ class Registry:
             for version in sorted(versions, reverse=True):
                 claim = self._claim(tenant, name, version)
                 if claim is not None and claim.job_id == job_id:
-                    self._note_claim(tenant, claim)
+                    self._note_claim(tenant, job_id, claim)
                     return version
             version = max(versions, default=0) + 1
             claim = VersionClaim(format_version=FORMAT_VERSION, name=name, version=version, job_id=job_id)
             if self._storage.put_if_absent(keys.defect_type_claim(tenant, name, version), _json(claim), _JSON):
-                self._note_claim(tenant, claim)
+                self._note_claim(tenant, job_id, claim)
                 return version
+
+    def reserve(self, record: DefectTypeRecord) -> bool:
+        """Take the number of a version that comes from elsewhere; False if it is another's, or ever was.
+
+        The same version may take it again: its import may have been interrupted, or it was deleted since.
+        """
+        claim = VersionClaim(
+            format_version=FORMAT_VERSION,
+            name=record.name,
+            version=record.version,
+            content_sha256=hashlib.sha256(_json(record)).hexdigest(),
+        )
+        key = keys.defect_type_claim(record.tenant, record.name, record.version)
+        if self._storage.put_if_absent(key, _json(claim), _JSON):
+            return True
+        return self._claim(record.tenant, record.name, record.version) == claim
 
     def made_by(self, tenant: str, job_id: str) -> DefectTypeRecord | None:
         """The version that a training has published, if it has."""
@@ -119,9 +137,9 @@ class Registry:
         firsts = (name.partition("/")[0].removesuffix(".json") for name in below)
         return {int(first) for first in firsts if first.isdecimal()}
 
-    def _note_claim(self, tenant: str, claim: VersionClaim) -> None:
+    def _note_claim(self, tenant: str, job_id: str, claim: VersionClaim) -> None:
         """Let the job know, so that what it claimed is found from its side too."""
-        self._storage.put(keys.job_claim(tenant, claim.job_id), _json(claim), _JSON)
+        self._storage.put(keys.job_claim(tenant, job_id), _json(claim), _JSON)
 
     def _claim(self, tenant: str, name: str, version: int) -> VersionClaim | None:
         try:

@@ -21,7 +21,7 @@ from schemathesis.core.failures import Failure
 from schemathesis.openapi.checks import RejectedPositiveData
 from schemathesis.transport.serialization import Binary
 
-from tests.service.fuzzing import DEEP, KNOWN, Known, headers
+from tests.service.fuzzing import BUNDLE_PATH, DEEP, KNOWN, MOVED, Known, headers
 from tests.service.pictures import encoded, mask, part
 
 
@@ -64,6 +64,7 @@ BEYOND_SCHEMAS = {
     "white_level": "a 16-bit image",
     "samples": "a ZIP of samples, or uploads that exist",
     "normals": "a ZIP of images, or uploads that exist",
+    "bundle": "a bundle of this service",
     "label": "a class that the samples know",
     "backbone": "one that the service knows",
     "metadata": "its size and depth as JSON",
@@ -74,6 +75,7 @@ BEYOND_SCHEMAS = {
 
 
 known = Known.from_json(os.environ[KNOWN])
+BUNDLE = httpx.get(known.address + BUNDLE_PATH, headers=headers(known.key), timeout=30).content
 
 
 @st.composite
@@ -91,6 +93,7 @@ files = st.one_of(images, images, images, images, images, damaged(), st.binary(m
 schemathesis.openapi.format("binary", files)
 for kind in ("png", "jpeg", "tiff", "bmp", "webp"):
     schemathesis.openapi.media_type(f"image/{kind}", files)
+schemathesis.openapi.media_type("application/zip", st.one_of(st.just(BUNDLE), st.just(BUNDLE), files))
 
 
 @schemathesis.hook
@@ -116,10 +119,12 @@ def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None
     lesson = raw_schema["paths"]["/v1/defect-types"]["post"]["requestBody"]["content"]["application/json"]
     for example in lesson["examples"].values():
         example["value"]["samples"] = [{"image": known.uploads[0], "mask": known.uploads[1]}]
-    for operations in raw_schema["paths"].values():
+    for path, operations in raw_schema["paths"].items():
         for method, operation in operations.items():
             for parameter in operation.get("parameters", []):
-                if parameter["name"] == "name":
+                if path.endswith("/bundle") and parameter["in"] == "path":
+                    parameter["schema"]["examples"] = [MOVED if parameter["name"] == "name" else 1]
+                elif parameter["name"] == "name":
                     parameter["schema"]["examples"] = [
                         known.taught if method == "delete" else known.defect_types[0]
                     ]
@@ -162,6 +167,9 @@ def map_path_parameters(context: HookContext, path_parameters: dict[str, Any] | 
     """Ids that exist, in place of most that only look right."""
     if not path_parameters:
         return path_parameters
+    if context.operation is not None and context.operation.path.endswith("/bundle"):
+        name = str(path_parameters.get("name"))
+        return path_parameters | ({"name": MOVED, "version": 1} if zlib.crc32(name.encode()) % 4 else {})
     if context.operation is not None and context.operation.path.endswith("/sheet"):
         return path_parameters | _existing(path_parameters, "job_id", JOB, [known.training])
     if context.operation is not None and context.operation.method.upper() == "DELETE":

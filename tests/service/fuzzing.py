@@ -24,6 +24,9 @@ KNOWN = "FUZZ_KNOWN"
 DEEP = Image.fromarray(np.asarray(part_16_bit()) * 16)
 """A part of 16 bits that reaches over half of their range, so that it is no empty mask."""
 TAUGHT = "taught"
+MOVED = "moved"
+"""A type that was imported, which nobody deletes."""
+BUNDLE_PATH = f"/v1/defect-types/{MOVED}/versions/1/bundle"
 FINAL = ("succeeded", "failed", "canceled")
 
 
@@ -88,6 +91,9 @@ def prepare(address: str, key: str | None = None, timeout_s: float = 60.0) -> Kn
                 if time.monotonic() > deadline:
                     raise RuntimeError("the worker did not finish a job of two items and a training")
                 time.sleep(0.1)
+        made = client.get(f"/v1/jobs/{training}").json()["training"]["defect_type"].replace("@", "/versions/")
+        bundle = client.get(f"/v1/defect-types/{made}/bundle", params={"with_samples": "true"}).content
+        client.put(BUNDLE_PATH, content=bundle, headers={"Content-Type": "application/zip"})
     return Known(
         address, key, [defect_type, f"{defect_type}@1"], uploads, deep, [jobs[0], *jobs], training, TAUGHT
     )

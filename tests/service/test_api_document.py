@@ -40,6 +40,8 @@ OPERATIONS = {
     "GET /v1/defect-types/{name}": "getDefectType",
     "POST /v1/defect-types": "createDefectType",
     "DELETE /v1/defect-types/{name}": "deleteDefectType",
+    "GET /v1/defect-types/{name}/versions/{version}/bundle": "exportDefectType",
+    "PUT /v1/defect-types/{name}/versions/{version}/bundle": "importDefectType",
     "GET /healthz": "getHealth",
     "GET /readyz": "getReadiness",
     "GET /metrics": "getMetrics",
