@@ -26,13 +26,13 @@ class AdapterCard(Schema):
 
     description: Annotated[str, Field(max_length=2000)] = ""
     part: Annotated[str, Field(max_length=200)] = "part"
-    severity: float = Field(0.8, gt=0, le=1)
-    guidance: float = Field(2.0, ge=0, le=100)
-    steps: int = Field(20, ge=4, le=1000)
-    seed_share: float = Field(0.8, ge=0, le=1)
-    min_quality: float = Field(0.05, ge=0, le=1)
+    severity: float = Field(default=0.8, gt=0, le=1)
+    guidance: float = Field(default=2.0, ge=0, le=100)
+    steps: int = Field(default=20, ge=4, le=1000)
+    seed_share: float = Field(default=0.8, ge=0, le=1)
+    min_quality: float = Field(default=0.05, ge=0, le=1)
     sketch: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{0,63}$")] = ""
-    exemplars: float = Field(0.0, ge=0, le=1)
+    exemplars: float = Field(default=0.0, ge=0, le=1)
     masks: dict[str, JsonValue] = Field(default_factory=dict)
 
     def start(self, has_exemplars: bool) -> Start:
