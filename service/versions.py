@@ -98,7 +98,7 @@ def export_defect_type(
     response_model=None,
     dependencies=[Depends(no_query)],
     openapi_extra={"requestBody": bundle_body()},
-    responses=ANSWERS | problem(408, 409, 413, 415),
+    responses=ANSWERS | problem(400, 404, 408, 409, 413, 415),
 )
 async def import_defect_type(request: Request, name: Name, version: Version, tenant: Tenant, has: Has) -> Response:
     """Make a version out of a bundle, under the name and number of this address.

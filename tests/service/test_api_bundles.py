@@ -292,3 +292,8 @@ def test_another_kind_of_body_is_refused(api: Api) -> None:
     assert_problem(answer, problems.UNSUPPORTED_MEDIA_TYPE, None, "application/zip")
     answer = api.client.put(HERE, params=SAMPLES, content=made.bundle(), headers=ZIP)
     assert_problem(answer, problems.INVALID_REQUEST, "with_samples")
+
+
+def test_what_is_no_name_or_number_of_a_version_is_not_found(api: Api) -> None:
+    for path in ("pitting/versions/0", "pitting/versions/1000000000", "Pitting/versions/1"):
+        assert_problem(sent(api, made.bundle(), f"/v1/defect-types/{path}/bundle"), problems.NOT_FOUND, None)
