@@ -6,6 +6,7 @@ pixels: a copy shows the same pattern, turned or mirrored, wherever it was put.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,12 +52,16 @@ class References:
 
     @cached_property
     def spread(self) -> float:
-        """How far a real example usually lies from the nearest other one."""
+        """How far a real example usually lies from its neighbours, the `_neighbour`-th nearest other one."""
         if len(self.features) < 2:
             return 0.0
-        distances = _distances(self.features, self.features)
-        np.fill_diagonal(distances, np.inf)
-        return float(np.median(distances.min(axis=1)))
+        distances = np.sort(_distances(self.features, self.features), axis=1)[:, 1:]
+        return float(np.median(distances[:, self._neighbour - 1]))
+
+    @property
+    def _neighbour(self) -> int:
+        """About √n: the nearest one may be another shot of the same part, and tells little."""
+        return max(1, math.isqrt(len(self.features) - 1))
 
     @cached_property
     def likeness(self) -> float:
@@ -68,7 +73,7 @@ class References:
         return float(np.clip(np.quantile(alike.max(axis=1), 0.9), 0.0, _COPY - 0.05))
 
     def realism(self, image: NDArray[np.float32], mask: Mask) -> float | None:
-        """1 where the nearest real example is as near as it usually is to another real one; (s/d)² beyond.
+        """1 where its neighbours among real examples are as near as theirs usually are; (s/d)² beyond.
 
         Args:
             image: (H, W, 1 or 3) in unit range. mask: (H, W), the refined one.
@@ -78,8 +83,8 @@ class References:
         """
         if self.spread == 0 or not mask.any():
             return None
-        nearest = float(_distances(described(image, mask)[None], self.features).min())
-        return min(1.0, (self.spread / max(nearest, 1e-9)) ** 2)
+        distances = np.sort(_distances(described(image, mask)[None], self.features)[0])
+        return min(1.0, (self.spread / max(float(distances[self._neighbour - 1]), 1e-9)) ** 2)
 
     def novelty(self, image: NDArray[np.float32], mask: Mask) -> float | None:
         """1 where the item's pattern is no more like a real example's than two of those are; 0 for a copy.
