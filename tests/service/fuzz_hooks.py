@@ -58,6 +58,9 @@ JOB = r"job_[0-9a-hjkmnp-tv-z]{26}"
 BEYOND_SCHEMAS = {
     "image": "the bytes of an image, or an upload that exists",
     "mask": "the bytes of a mask as large as the image, or an upload that exists",
+    "region": "the same, and it leaves something of the mask",
+    "exclude": "the same, and it leaves something of the mask",
+    "method": "a type that keeps real defects, and no control, to paste",
     "file": "the bytes of an image",
     "defect_type": "a type that exists",
     "black_level": "a 16-bit image, and a value below white_level",
