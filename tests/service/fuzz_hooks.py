@@ -65,6 +65,7 @@ BEYOND_SCHEMAS = {
     "defect_type": "a type that exists",
     "black_level": "a 16-bit image, and a value below white_level",
     "white_level": "a 16-bit image",
+    "control": "no pasting",
     "samples": "a ZIP of samples, or uploads that exist",
     "normals": "a ZIP of images, or uploads that exist",
     "bundle": "a bundle of this service",

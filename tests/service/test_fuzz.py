@@ -17,6 +17,9 @@ pytestmark = pytest.mark.slow
 EXAMPLES = 8
 """Drawn for each operation."""
 
+DRAWN = "GET /v1/jobs/{job_id}/items/{n}/request"
+"""Of items whose type draws its own masks; the bundled ones do not."""
+
 
 def test_without_keys(redis_url: str, tmp_path: Path) -> None:
     with small_stack(tmp_path / "stack", redis_url) as service:
@@ -24,7 +27,7 @@ def test_without_keys(redis_url: str, tmp_path: Path) -> None:
 
     keeps_to_the_document(found, service)
     assert found.cases >= 300
-    assert reached(found) == operations(), "some operations never answered with success"
+    assert reached(found) == operations() - {DRAWN}, "some operations never answered with success"
 
 
 def test_with_keys(redis_url: str, tmp_path: Path) -> None:
@@ -40,7 +43,7 @@ def test_with_keys(redis_url: str, tmp_path: Path) -> None:
         ]
 
     keeps_to_the_document(found, service)
-    assert reached(found) == operations() - {"GET /metrics"}  # for an administrator's key
+    assert reached(found) == operations() - {DRAWN, "GET /metrics"}  # for an administrator's key
     for one in strangers:
         keeps_to_the_document(one, service)
 
