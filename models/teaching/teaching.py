@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from models.adapters import MAX_DEFECT_TOKENS, Adapter, Card
@@ -342,8 +343,6 @@ def _some(scenes: Iterator[TrainingScene], count: int) -> Iterator[list[Training
 
 def _tile(image: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """The square around a mask, (P, P, 3)."""
-    from PIL import Image
-
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     half = int(0.8 * max(np.ptp(rows), np.ptp(columns))) + 16
     y, x = int(rows.mean()), int(columns.mean())
