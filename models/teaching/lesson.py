@@ -50,7 +50,7 @@ class Lesson:
     name: str
     part: str = "part"
     description: str = ""
-    steps: int = 360
+    steps: int = 200
     rank: int = 16
     targets: str = "convolution"
     tokens: int = 4
