@@ -139,11 +139,12 @@ def drawn(
 def worth(results: Sequence[ItemResult]) -> float:
     """What settings are worth by what they drew: how like a real example an item is that is no copy and is seen.
 
-    Seams and grain do not count: real defects of many types have an edge, and a roughness of their own.
+    Presence, seam and grain count below ½ alone: real defects of many types have an edge and a roughness of their own.
     """
     return float(np.mean([_worth(result.scores) for result in results])) if results else 0.0
 
 
 def _worth(scores: Scores) -> float:
     known = [score for score in (scores.realism, scores.novelty) if score is not None]
-    return min([min(1.0, 2 * scores.presence), *known])
+    least = min(scores.presence, scores.seam, scores.grain)
+    return min([min(1.0, 2 * least), *known])
