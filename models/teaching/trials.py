@@ -139,7 +139,8 @@ def drawn(
 def worth(results: Sequence[ItemResult]) -> float:
     """What settings are worth by what they drew: how like a real example an item is that is no copy and is seen.
 
-    Presence, seam and grain count below ½ alone: real defects of many types have an edge and a roughness of their own.
+    Presence, seam and grain count below ½ alone: real defects of many types have an edge and a roughness of their
+    own.
     """
     return float(np.mean([_worth(result.scores) for result in results])) if results else 0.0
 
