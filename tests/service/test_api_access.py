@@ -40,7 +40,13 @@ def keyed(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def operations() -> list[tuple[str, str, dict[str, Any]]]:
     """Method, a path that fits, and the description of every operation that asks for a key."""
-    values = {"job_id": "job_" + 26 * "0", "n": "0", "upload_id": "sha256:" + 64 * "0", "name": "scratch"}
+    values = {
+        "job_id": "job_" + 26 * "0",
+        "n": "0",
+        "upload_id": "sha256:" + 64 * "0",
+        "name": "scratch",
+        "version": "1",
+    }
     return [
         (method.upper(), re.sub(r"\{(\w+)\}", lambda match: values[match[1]], path), operation)
         for path, methods in openapi_document()["paths"].items()
