@@ -94,12 +94,18 @@ class House:
         return int(count or 0)
 
     def busy_pid(self) -> int:
-        """Process id of the worker that is at work."""
-        for key in self.redis.smembers("rq:workers"):
-            state, pid = cast("list[Any]", self.redis.hmget(key, ["state", "pid"]))
-            if state == b"busy":
-                return int(pid)
-        raise AssertionError("no worker is at work")
+        """Process id of the worker that is at work; between two shards none is."""
+        found: list[int] = []
+
+        def is_busy() -> bool:
+            for key in self.redis.smembers("rq:workers"):
+                state, pid = cast("list[Any]", self.redis.hmget(key, ["state", "pid"]))
+                if state == b"busy":
+                    found.append(int(pid))
+            return bool(found)
+
+        until(is_busy, 10)
+        return found[0]
 
     def await_final(self, job_id: str, timeout_s: float) -> None:
         until(lambda: self.job(job_id).status.is_final, timeout_s)
