@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from models import composition, scores
 from models.drawing import Drawing
 from models.items import ItemRequest, ItemResult
 from models.levels import Levels, Pixels, colour, saturation
-from models.masks import Mask, inner_edge, outer_edge
+from models.masks import Mask, around, inner_edge, outer_edge, spanned
 from models.measures import measured
 from models.noise import noise_key
 from models.refinement import Calibration, Change, change_map, refined_mask
@@ -156,17 +154,4 @@ def change_of(part: Decoded, place: Place, channels: int) -> Change:
 
 def place_of(plot: Plot, shape: tuple[int, ...], margin: int) -> Place:
     """The part of the photo with a plot's pixels and a margin around them."""
-    return _within(plot.rows, plot.columns, shape, margin)
-
-
-def around(mask: Mask, margin: int) -> Place:
-    """The part of the photo with a mask and a margin around it."""
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    return _within(rows, columns, mask.shape, margin)
-
-
-def _within(rows: NDArray[Any], columns: NDArray[Any], shape: tuple[int, ...], margin: int) -> Place:
-    return (
-        slice(max(0, int(rows.min()) - margin), min(shape[0], int(rows.max()) + 1 + margin)),
-        slice(max(0, int(columns.min()) - margin), min(shape[1], int(columns.max()) + 1 + margin)),
-    )
+    return spanned(plot.rows, plot.columns, shape, margin)

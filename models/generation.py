@@ -28,7 +28,7 @@ from models.fingerprint import fingerprint
 from models.finishing import Decoded, finished
 from models.grafts import grafted
 from models.inversion import Trajectory, TrajectoryCache, deepen
-from models.items import ItemRequest, ItemResult
+from models.items import MAX_ATTEMPTS, ItemRequest, ItemResult
 from models.levels import Levels, colour
 from models.lora import worn
 from models.masks import Mask, grown_where_thin
@@ -37,9 +37,6 @@ from models.refinement import Calibration
 from models.resampling import as_model_input
 from models.training.recipe import Ablation
 from models.windows import Plot, plan
-
-MAX_ATTEMPTS = 3
-"""How often an item below its ``min_quality`` is drawn in all; the best attempt is returned."""
 
 
 @dataclass(frozen=True)

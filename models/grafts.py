@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from models.filling import cloned
+from models.levels import in_channels
 from models.masks import Mask
 from models.samples import Exemplar
 from models.warping import Warped, warped
@@ -55,8 +56,5 @@ def _worth(fit: Warped) -> float:
 
 def _put(frame: Field, fit: Warped) -> Field:
     """The whole defect, also where it leaves its site: composing cuts a drawing to the request."""
-    image = fit.image
-    if image.shape[2] != frame.shape[2]:
-        image = image.mean(axis=2, keepdims=True) if frame.shape[2] == 1 else np.repeat(image, 3, axis=2)
     near = ndimage.binary_dilation(fit.defect, iterations=_EDGE) & fit.seen
-    return cloned(frame, image.astype(np.float32), np.asarray(near))
+    return cloned(frame, in_channels(fit.image, frame.shape[2]), np.asarray(near))

@@ -15,6 +15,9 @@ from models.references import References
 from models.samples import Exemplar
 from models.scores import Scores
 
+MAX_ATTEMPTS = 3
+"""How often an item below its ``min_quality`` is made in all, in whatever way; the best attempt is returned."""
+
 Begins = Literal["noise", "sketch", "exemplar"]
 """What the inside of a drawing begins on: the normal image in noise, or with a defect laid over it."""
 

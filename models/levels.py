@@ -43,6 +43,20 @@ class Levels:
         return cast(Pixels, np.clip(np.rint(levels), 0, top).astype(dtype))
 
 
+def in_eight_bits(image: Pixels) -> NDArray[np.uint8]:
+    """(H, W, 1 or 3) uint8 without alpha, of the range that the camera's levels span."""
+    return np.asarray(np.rint(Levels.of(colour(image)).to_unit(colour(image)).clip(0, 1) * 255), np.uint8)
+
+
+def in_channels(picture: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
+    """A picture (H, W, 1 or 3) as grey (1), its mean, or as colour (3), three times the same."""
+    if picture.shape[2] == channels:
+        return picture
+    if channels == 1:
+        return np.asarray(picture.mean(axis=2, keepdims=True), np.float32)
+    return np.repeat(picture, channels, axis=2)
+
+
 def saturation(image: Pixels) -> int:
     """The highest value the camera of this image can give: ``2ᵇ − 1`` just above its maximum (b ≥ 8)."""
     if image.dtype == np.uint8:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -65,6 +67,20 @@ def outer_edge(mask: Mask, width: int) -> NDArray[np.float32]:
     distance = distance_outside(mask)
     ramp = np.where(distance <= width, 1 - np.minimum(distance, width) / (width + 1), 0)
     return _smooth(ramp.astype(np.float32))
+
+
+def around(mask: Mask, margin: int) -> tuple[slice, slice]:
+    """Rows and columns of the box around a mask that is not empty, with a margin as far as the array goes."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return spanned(rows, columns, mask.shape, margin)
+
+
+def spanned(rows: NDArray[Any], columns: NDArray[Any], shape: tuple[int, ...], margin: int) -> tuple[slice, slice]:
+    """The same around pixels at these rows and columns of an array of this shape."""
+    return (
+        slice(max(0, int(rows.min()) - margin), min(shape[0], int(rows.max()) + 1 + margin)),
+        slice(max(0, int(columns.min()) - margin), min(shape[1], int(columns.max()) + 1 + margin)),
+    )
 
 
 def _smooth(ramp: NDArray[np.float32]) -> NDArray[np.float32]:

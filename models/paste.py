@@ -16,10 +16,10 @@ from scipy import ndimage
 
 from models import scores
 from models.composition import Field, surrounding_grain
-from models.finishing import GRAIN_REACH, Outcome, around, judged
-from models.items import ItemRequest, ItemResult
-from models.levels import Levels, colour, saturation
-from models.masks import Mask, inner_edge, outer_edge
+from models.finishing import GRAIN_REACH, Outcome, judged
+from models.items import MAX_ATTEMPTS, ItemRequest, ItemResult
+from models.levels import Levels, colour, in_channels, saturation
+from models.masks import Mask, around, inner_edge, outer_edge
 from models.membrane import membrane
 from models.noise import noise_key
 from models.refinement import Calibration, pixel_map
@@ -27,8 +27,6 @@ from models.samples import Exemplar
 from models.warping import Warped, extent, warped
 from models.windows import Place
 
-MAX_ATTEMPTS = 3
-"""How often an item below its ``min_quality`` is pasted in all; the best attempt is returned."""
 MAX_SITES = 64
 """Regions that get a defect each, the largest first."""
 SOFT_EDGE_PX = 2
@@ -174,7 +172,7 @@ def _blended(x: Field, patch: Warped, requested: Mask, key: int) -> Field:
         requested: (h, w), where its grain may not be taken from.
         key: noise key of the grain.
     """
-    source = _in_channels(patch.image, x.shape[2])
+    source = in_channels(patch.image, x.shape[2])
     region = np.asarray(ndimage.binary_dilation(patch.defect, iterations=_HALO))
     ground, grain = _grounds(x, region), _fine(x)
     under = _grounds(source, region)
@@ -217,11 +215,3 @@ def _weakened(fine: Field, grain: float, share: float) -> Field:
     low, high = _EDGE_GRAINS
     ramp = np.clip((np.abs(fine).max(axis=2, keepdims=True) / max(grain, 1e-6) - low) / (high - low), 0, 1)
     return np.asarray(fine * (share + (1 - share) * ramp), np.float32)
-
-
-def _in_channels(picture: Field, channels: int) -> Field:
-    if picture.shape[2] == channels:
-        return picture
-    if channels == 1:
-        return np.asarray(picture.mean(axis=2, keepdims=True), np.float32)
-    return np.repeat(picture, channels, axis=2)

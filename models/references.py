@@ -18,8 +18,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.features import features
+from models.frames import box_of
 from models.masks import Mask
 from models.samples import Exemplar
+from models.windows import reflected
 
 Vectors = NDArray[np.float32]
 
@@ -143,11 +145,10 @@ def _distances(ours: Vectors, theirs: Vectors) -> NDArray[np.float64]:
 
 def _square(image: NDArray[np.float32], mask: Mask, side: int, around: float = _AROUND) -> tuple[Tensor, Tensor]:
     """The square around a mask, mirrored beyond the picture: (1, 3, side, side) and the mask there, (1, 1, …)."""
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    height, width = int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
+    top, left, height, width = box_of(mask)
     half = max(_LEAST // 2, int(np.ceil((0.5 + around) * max(height, width))))
-    middle = (int(rows[0]) + height // 2, int(columns[0]) + width // 2)
-    index = [_mirrored(np.arange(at - half, at + half), size) for at, size in zip(middle, mask.shape, strict=True)]
+    middle = (top + height // 2, left + width // 2)
+    index = [reflected(at - half, 2 * half, size) for at, size in zip(middle, mask.shape, strict=True)]
     cut = np.ix_(*index)
     picture = torch.from_numpy(np.ascontiguousarray(image[cut].transpose(2, 0, 1)))[None].clamp(0, 1)
     inside = torch.from_numpy(mask[cut].astype(np.float32))[None, None]
@@ -156,12 +157,6 @@ def _square(image: NDArray[np.float32], mask: Mask, side: int, around: float = _
         functional.interpolate(picture, size, mode="bilinear", antialias=True).expand(-1, 3, -1, -1),
         (functional.adaptive_max_pool2d(inside, size) > 0).float(),
     )
-
-
-def _mirrored(index: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    period = max(2 * (size - 1), 1)
-    index = np.abs(index) % period
-    return np.asarray(np.minimum(index, period - index) if size > 1 else np.zeros_like(index), np.int64)
 
 
 def _unit(exemplar: Exemplar) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from scipy import ndimage
 
-from models.levels import Levels, Pixels, colour
+from models.levels import Pixels, in_eight_bits
 from models.masks import Mask
 
 MAX_EXEMPLARS = 64
@@ -63,11 +63,8 @@ def exemplars_of(samples: Sequence[Sample]) -> list[Exemplar]:
     for number, sample in enumerate(samples):
         if not sample.mask.any():
             continue
-        levels = Levels.of(colour(sample.image))
-        unit = levels.to_unit(colour(sample.image))
-        for place, own in defects(sample.mask):
-            pixels = np.rint(unit[place].clip(0, 1) * 255).astype(np.uint8)
-            found.append(Exemplar(pixels, own, number))
+        image = in_eight_bits(sample.image)
+        found += [Exemplar(image[place].copy(), own, number) for place, own in defects(sample.mask)]
     step = max(1.0, len(found) / MAX_EXEMPLARS)
     return [found[int(i * step)] for i in range(min(len(found), MAX_EXEMPLARS))]
 

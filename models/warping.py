@@ -16,7 +16,7 @@ from scipy import ndimage, signal
 
 from models.centrelines import centre_lines
 from models.curves import Curve, Points
-from models.masks import Mask, distance_inside
+from models.masks import Mask, around, distance_inside
 from models.samples import Exemplar
 from models.windows import Place
 
@@ -86,7 +86,7 @@ def warped(exemplar: Exemplar, site: Mask, rng: np.random.Generator) -> Warped:
     """
     if not site.any():
         raise ValueError("there is no site to warp an exemplar to")
-    place = _around(site, REACH)
+    place = around(site, REACH)
     own = site[place]
     lines = _lines(own)
     if lines:
@@ -382,14 +382,6 @@ def extent(mask: Mask) -> tuple[float, float]:
 def _box_sides(mask: Mask) -> tuple[int, int]:
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     return int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
-
-
-def _around(mask: Mask, margin: int) -> Place:
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    return (
-        slice(max(0, int(rows[0]) - margin), min(mask.shape[0], int(rows[-1]) + 1 + margin)),
-        slice(max(0, int(columns[0]) - margin), min(mask.shape[1], int(columns[-1]) + 1 + margin)),
-    )
 
 
 def _points(mask: Mask) -> Points:

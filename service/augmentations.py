@@ -21,18 +21,18 @@ from flawsmith.contract.jobs import AugmentationPlan, Job
 from flawsmith.contract.manifests import AugmentationManifest, ResolvedAugmentation
 from flawsmith.contract.uploads import ImageInfo
 from service import idempotency, uploads
+from service.accepting import accept
 from service.body import MAX_JSON_BYTES, media_type, read, spool_folder, unsupported
 from service.fields import from_json, from_texts, no_query
 from service.forms import read_form
-from service.idempotency import Attempt, respond
+from service.idempotency import Attempt
 from service.images.door import Admitted
 from service.images.errors import ImageError
 from service.masks import BOUNDS, Requested, SentMask, requested
 from service.openapi import Responses, augmentation_body, location, problem
 from service.problems import ProblemError
 from service.resources import Has, Quota, Resources, Tenant
-from service.store.acceptance import answer_of
-from service.telemetry import catalog, context, traces
+from service.telemetry import context, traces
 
 router = APIRouter(prefix="/v1/augmentations", tags=["augmentations"], dependencies=[Depends(no_query)])
 
@@ -283,18 +283,7 @@ async def _carry_out(
         idempotency=attempt.record,
         warnings=admitted.warnings,
     )
-    context.bind(job_id=manifest.job_id)
-    with traces.span("accept", job_id=manifest.job_id):
-        await run_in_threadpool(
-            has.jobs.accept,
-            manifest,
-            {INPUT_FILE: admitted.png, **wanted.files},
-            quota=quota,
-            reservation=attempt.reservation,
-        )
-    has.metrics.count(catalog.JOBS_ACCEPTED, kind=manifest.kind.value)
-    attempt.kept = True
-    return respond(answer_of(manifest))
+    return await accept(has, manifest, {INPUT_FILE: admitted.png, **wanted.files}, quota, attempt)
 
 
 def _digests(png: bytes, wanted: Requested) -> tuple[str, str | None, str | None, str | None]:

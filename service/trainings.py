@@ -27,20 +27,20 @@ from flawsmith.contract.trainings import (
     TrainingRequest,
 )
 from service import idempotency, uploads
+from service.accepting import accept
 from service.backbones import known_backbones
 from service.body import MAX_JSON_BYTES, media_type, read, spool_folder, unsupported
 from service.fields import from_json, from_texts, missing, no_query
 from service.forms import read_form
-from service.idempotency import Attempt, respond
+from service.idempotency import Attempt
 from service.openapi import Responses, location, problem, training_body
 from service.problems import ProblemError
 from service.resources import Has, Quota, Resources, Tenant
 from service.samples.errors import SampleError
 from service.samples.reading import AdmittedSample, SampleSet, Uploaded, read_pairs, read_zip
 from service.store import keys
-from service.store.acceptance import answer_of
 from service.store.stored import JobFiles
-from service.telemetry import catalog, context, traces
+from service.telemetry import context, traces
 
 router = APIRouter(prefix="/v1/defect-types", tags=["defect types"], dependencies=[Depends(no_query)])
 
@@ -198,14 +198,7 @@ async def _carry_out(
         idempotency=attempt.record,
         warnings=[*found.warnings, *(advice.detail for advice in found.advice)],
     )
-    context.bind(job_id=manifest.job_id)
-    with traces.span("accept", job_id=manifest.job_id):
-        await run_in_threadpool(
-            has.jobs.accept, manifest, _files(found), quota=quota, reservation=attempt.reservation
-        )
-    has.metrics.count(catalog.JOBS_ACCEPTED, kind=manifest.kind.value)
-    attempt.kept = True
-    return respond(answer_of(manifest))
+    return await accept(has, manifest, _files(found), quota, attempt)
 
 
 def _files(found: SampleSet) -> JobFiles:

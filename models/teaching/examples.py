@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from models.filling import normalised
 from models.grafts import grafted
-from models.levels import Levels, Pixels, colour
+from models.levels import Pixels, in_eight_bits
 from models.masks import Mask
 from models.samples import Exemplar, Sample
 from models.training.cuts import cut_image, cut_mask, planned
@@ -68,8 +68,8 @@ def normal_examples(
 
 def rgb(image: Pixels) -> NDArray[np.uint8]:
     """(H, W, 3) in 8 bits, of the range that the camera's levels span."""
-    unit = Levels.of(colour(image)).to_unit(colour(image)).clip(0, 1)
-    return _bytes(np.repeat(unit, 3, axis=2) if unit.shape[2] == 1 else unit)
+    pixels = in_eight_bits(image)
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 
 
 def _bytes(unit: NDArray[np.float32]) -> NDArray[np.uint8]:

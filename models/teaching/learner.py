@@ -48,7 +48,8 @@ class Learner:
     ) -> None:
         self.lesson = lesson
         self.backbone = copy.copy(backbone)
-        with _seeded(lesson.seed):
+        with torch.random.fork_rng(devices=[]):  # from which peft draws its first weights
+            torch.manual_seed(lesson.seed)
             self.backbone.unet = attached(backbone.unet, lesson.rank, lesson.targets)
         self.backbone.unet.to(memory_format=torch.channels_last).train()
         rows = Rows(
@@ -168,8 +169,7 @@ class Learner:
     def _prior(self, rng: np.random.Generator, noise: torch.Generator, close_up: bool) -> Tensor:
         """How far a normal image's prediction under C2 has moved from the backbone's own."""
         backbone, device = self.backbone, self.backbone.device
-        known = np.flatnonzero(self.pool.known.numpy())
-        some = torch.from_numpy(rng.choice(known, self.lesson.normals))
+        some = torch.from_numpy(rng.choice(self.terms.known, self.lesson.normals))
         z_0 = self.pool.image[some].float()
         if close_up:
             z_0 = quarters(z_0, [corner(torch.zeros_like(z[:1]), rng) for z in z_0])
@@ -185,17 +185,3 @@ class Learner:
                 backbone.unet.enable_adapters()
             moved = (backbone.predict_noise(z_t, t, c2).float() - before).square().mean(dim=(1, 2, 3))
         return (velocity_weight(alpha_bar.to(device), self.lesson.gamma) * moved).mean()
-
-
-class _seeded:  # noqa: N801 - reads as a word
-    """Torch's global generator at a seed while the block runs: peft draws its first weights from it."""
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-
-    def __enter__(self) -> None:
-        self._before = torch.get_rng_state()
-        torch.manual_seed(self._seed)
-
-    def __exit__(self, *_: object) -> None:
-        torch.set_rng_state(self._before)

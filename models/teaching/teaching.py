@@ -6,6 +6,7 @@ import io
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from models.generation import Generator
 from models.items import ItemResult
 from models.levels import colour
 from models.placement import MaskDistribution
-from models.references import References, described_exemplars
+from models.references import References
 from models.samples import Sample, exemplars_of, exemplars_to_bytes
 from models.teaching.examples import examples, normal_examples, rgb
 from models.teaching.learner import Learner
@@ -229,7 +230,7 @@ class Teaching:
         rows = np.arange(len(self._samples)).repeat(crops)
         taught = pool.only(np.flatnonzero(~np.isin(rows, held)))
         asked = pool.only(np.flatnonzero(np.isin(rows, held))) if held else None
-        self.references = References.of(self.exemplars, described_exemplars(self.exemplars))
+        self.references = References.of(self.exemplars)
         yield
         photos = self._normals or self._samples
         self._places = list(places(photos, self.masks, max(lesson.places, lesson.items), lesson.seed))
@@ -288,7 +289,7 @@ class Teaching:
         if self._places:
             place = self._places[len(self._trial) % len(self._places)]
             result = self._drawn(settings, place, self.lesson.seed + len(self._trial))
-            self._trial.append(worth([result]))
+            self._trial.append(worth(result))
         if len(self._trial) >= self.lesson.places or not self._places:
             self._tried.append((settings, float(np.mean(self._trial)) if self._trial else 0.0))
             self._trial = []
@@ -331,13 +332,7 @@ class Teaching:
 
 
 def _some(scenes: Iterator[TrainingScene], count: int) -> Iterator[list[TrainingScene]]:
-    some: list[TrainingScene] = []
-    for scene in scenes:
-        some.append(scene)
-        if len(some) == count:
-            yield some
-            some = []
-    if some:
+    while some := list(islice(scenes, count)):
         yield some
 
 

@@ -17,7 +17,6 @@ from models.noise import noise_key
 from models.placement import MaskDistribution, PlacementError
 from models.references import References
 from models.samples import Exemplar, Sample
-from models.scores import Scores
 
 _MOST = 512  # pixels a side of what is taken of a photo
 _TRIES = 4
@@ -59,7 +58,7 @@ SEED_SHARES = (0.3, 0.9)
 
 def settings_to_try(tried: Sequence[tuple[Settings, float]], has_exemplars: bool) -> Settings | None:
     """The next settings of a search that has seen these, with their worths; None when it is over."""
-    first = [one for one in FIRST if has_exemplars or not one.exemplars]
+    first = _first(has_exemplars)
     if len(tried) < len(first):
         return first[len(tried)]
     best = best_of(tried[: len(first)])
@@ -75,7 +74,11 @@ def settings_to_try(tried: Sequence[tuple[Settings, float]], has_exemplars: bool
 
 def trials(has_exemplars: bool) -> int:
     """How many settings a search tries."""
-    return len([one for one in FIRST if has_exemplars or not one.exemplars]) + len(GUIDANCES) + len(SEED_SHARES)
+    return len(_first(has_exemplars)) + len(GUIDANCES) + len(SEED_SHARES)
+
+
+def _first(has_exemplars: bool) -> list[Settings]:
+    return [one for one in FIRST if has_exemplars or not one.exemplars]
 
 
 def best_of(tried: Sequence[tuple[Settings, float]]) -> Settings:
@@ -136,16 +139,13 @@ def drawn(
     return result
 
 
-def worth(results: Sequence[ItemResult]) -> float:
-    """What settings are worth by what they drew: how like a real example an item is that is no copy and is seen.
+def worth(result: ItemResult) -> float:
+    """What settings are worth by an item that they drew: how like a real example it is, if no copy and seen.
 
     Presence, seam and grain count below ½ alone: real defects of many types have an edge and a roughness of their
     own.
     """
-    return float(np.mean([_worth(result.scores) for result in results])) if results else 0.0
-
-
-def _worth(scores: Scores) -> float:
+    scores = result.scores
     known = [score for score in (scores.realism, scores.novelty) if score is not None]
     least = min(scores.presence, scores.seam, scores.grain)
     return min([min(1.0, 2 * least), *known])

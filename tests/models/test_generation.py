@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from models.adapters import Adapter, AdapterError, Card
-from models.generation import MAX_ATTEMPTS, Generator
-from models.items import ItemRequest, ItemResult
+from models.generation import Generator
+from models.items import MAX_ATTEMPTS, ItemRequest, ItemResult
 from models.levels import Pixels
 from models.training.recipe import Ablation
 from tests.models.tiny import tiny_backbone
