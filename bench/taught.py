@@ -54,6 +54,7 @@ SETS: dict[str, tuple[str, tuple[str, ...]]] = {
 _TAUGHT = {"bsdata_ballscrew": ("pitting",)}
 _SEEN = 128  # pixels a side of what is judged
 _NORMALS = 40  # that a teaching gets
+_FOR_NEAREST = 6  # places by which the nearest bundled type is found
 
 VARIANTS = ("taught", "without the term", "bundled", "pasted")
 SCORES = ("presence", "seam", "grain", "coverage", "realism", "novelty")
@@ -297,7 +298,7 @@ def compared(
 
 
 def nearest_bundled(generator: Generator, sites: Sequence[Place], judge: Judge, type_: str) -> list[ItemResult]:
-    """Items of the bundled type that comes nearest, by a third of the places."""
+    """Items of the bundled type that comes nearest, by the first places."""
 
     def asking(adapter: Adapter) -> Asking:
         return lambda place, seed: ItemRequest.by_default(place.image, place.mask, adapter, seed)
@@ -306,7 +307,7 @@ def nearest_bundled(generator: Generator, sites: Sequence[Place], judge: Judge, 
         x = described(drawn(generator, some, asking(adapter)), some)
         return energy(x / judge.scale, judge.extra[type_] / judge.scale)
 
-    some = sites[: max(2, len(sites) // 3)]
+    some = sites[:_FOR_NEAREST]
     nearest = min(adapters_of(generator.backbone.name), key=distance)
     print(f"  nearest bundled type: {nearest.name}")
     return drawn(generator, sites, asking(nearest))
