@@ -16,9 +16,10 @@ from models.losses import diffused, velocity_weight
 from models.teaching.lesson import Lesson
 from models.teaching.weights import attached, low_rank
 from models.training.pool import Pool
+from models.training.precision import autocast, readied, scaler
 from models.training.recipe import Ablation
 from models.training.terms import Rows, Terms, corner, quarters
-from models.training.vae import autocast, warm_cosine
+from models.training.vae import warm_cosine
 
 _EMA = 0.99
 _CLIP = 1.0
@@ -50,8 +51,9 @@ class Learner:
         self.backbone = copy.copy(backbone)
         with torch.random.fork_rng(devices=[]):  # from which peft draws its first weights
             torch.manual_seed(lesson.seed)
-            self.backbone.unet = attached(backbone.unet, lesson.rank, lesson.targets)
-        self.backbone.unet.to(memory_format=torch.channels_last).train()
+            self.backbone.unet = readied(attached(backbone.unet, lesson.rank, lesson.targets))
+        if backbone.device.type == "cpu":  # on others weights are shared with the backbone, as they lie
+            self.backbone.unet.to(memory_format=torch.channels_last)
         rows = Rows(
             defects=lesson.defects,
             backgrounds=lesson.backgrounds,
@@ -79,6 +81,7 @@ class Learner:
             lr=lesson.rate,
             betas=(0.9, 0.99),
         )
+        self.scaler = scaler(backbone.device, backbone.dtype)
         self.average = {key: value.detach().clone() for key, value in self._learned()}
 
     def step(self, step: int) -> dict[str, float]:
@@ -95,9 +98,11 @@ class Learner:
             self._prior(rng, noise, close_up) if lesson.prior and self.terms.rows.normals else first.new_zeros(())
         )
         self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(first + lesson.lam * second + lesson.prior * kept)
+        torch.autograd.backward(self.scaler.scale(first + lesson.lam * second + lesson.prior * kept))
+        self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], _CLIP)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         share = 1 - min(_EMA, (1 + step) / (10 + step))
         with torch.no_grad():
             for key, value in self._learned():
@@ -126,6 +131,7 @@ class Learner:
             "learned": {key: value.detach() for key, value in self._learned()},
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -133,6 +139,7 @@ class Learner:
         self._set(state["learned"])
         self.average = {key: value.to(self.backbone.device) for key, value in state["average"].items()}
         self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
 
     def _learned(self) -> Iterator[tuple[str, Tensor]]:
         yield from low_rank(self.backbone.unet).items()
@@ -178,7 +185,7 @@ class Learner:
         z_t = diffused(z_0, torch.randn(z_0.shape, generator=noise), alpha_bar).to(device)
         c2 = backbone.embed([self.pool.parts[int(i)] for i in some])
         t = t.to(device)
-        with autocast(device):
+        with autocast(device, backbone.dtype):
             with torch.no_grad():
                 backbone.unet.disable_adapters()
                 before = backbone.predict_noise(z_t, t, c2).float()

@@ -14,8 +14,8 @@ from models.backbone import Backbone
 from models.ddim import EXEMPLAR_REACH, WHOLE_AT, carried, laid
 from models.losses import background_term, defect_term, diffused, diffused_background, velocity_weight
 from models.training.pool import Pool
+from models.training.precision import autocast
 from models.training.recipe import Ablation
-from models.training.vae import autocast
 
 _ANY_PART = "part"
 
@@ -113,7 +113,7 @@ class Terms:
                 diffused_background(z_0[n:], taken, eps[n:], alpha_bar[n:]),
             ]
         )
-        with autocast(device):
+        with autocast(device, self.backbone.dtype):
             types = torch.tensor([self.types.index(self.pool.types[i]) for i in scenes.tolist()])
             tokens = self._conditions(parts, learned_tokens[types.to(device)])
             region = self.region(m, n, learned_tokens.shape[1])
