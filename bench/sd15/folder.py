@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 TOKENS = 77
@@ -53,14 +55,15 @@ def write_folder(folder: Path, shape: Shape, variant: str | None = "fp16", seed:
         partial = folder.with_name(f".{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         pipeline = _pipeline(shape, seed)
-        if variant == "fp16":
-            pipeline.to(torch.float16)
+        for module in (pipeline.unet, pipeline.vae, pipeline.text_encoder) if variant == "fp16" else ():
+            nn.Module.to(module, torch.float16)
         pipeline.save_pretrained(partial, safe_serialization=True, variant=variant)
         partial.rename(folder)
     return folder
 
 
-def _pipeline(shape: Shape, seed: int) -> StableDiffusionPipeline:
+def _pipeline(shape: Shape, seed: int) -> Any:
+    tokenizer = _tokenizer()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return StableDiffusionPipeline(
@@ -73,8 +76,8 @@ def _pipeline(shape: Shape, seed: int) -> StableDiffusionPipeline:
                 norm_num_groups=shape.groups,
                 sample_size=8 * shape.cells,
             ),
-            text_encoder=_text_encoder(shape),
-            tokenizer=_tokenizer(),
+            text_encoder=_text_encoder(shape, tokenizer),
+            tokenizer=tokenizer,
             unet=UNet2DConditionModel(
                 sample_size=shape.cells,
                 block_out_channels=shape.unet,
@@ -99,7 +102,7 @@ def _pipeline(shape: Shape, seed: int) -> StableDiffusionPipeline:
         )
 
 
-def _text_encoder(shape: Shape) -> CLIPTextModel:
+def _text_encoder(shape: Shape, tokenizer: CLIPTokenizer) -> CLIPTextModel:
     return CLIPTextModel(
         CLIPTextConfig(
             vocab_size=shape.vocabulary,
@@ -109,6 +112,9 @@ def _text_encoder(shape: Shape) -> CLIPTextModel:
             num_attention_heads=shape.text_heads,
             max_position_embeddings=TOKENS,
             hidden_act="quick_gelu",
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
         )
     )
 

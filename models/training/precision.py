@@ -28,8 +28,12 @@ def autocast(device: torch.device, weights: torch.dtype = torch.float32) -> torc
 
 
 def scaler(device: torch.device, weights: torch.dtype) -> torch.amp.GradScaler:
-    """Keeps small gradients from vanishing in float16; of other types it does nothing."""
-    return torch.amp.GradScaler(device.type, enabled=compute_dtype(device, weights) is torch.float16)
+    """Keeps small gradients from vanishing in float16; of other types it does nothing.
+
+    It begins low: a teaching is short, and each step that overflows is lost.
+    """
+    is_half = compute_dtype(device, weights) is torch.float16
+    return torch.amp.GradScaler(device.type, init_scale=2.0**10, enabled=is_half)
 
 
 def readied(unet: Any) -> Any:

@@ -35,7 +35,12 @@ def change(path: Path, **fields: object) -> None:
 def test_it_predicts_encodes_and_embeds_as_its_own_pipeline(folder: Path) -> None:
     ours = Backbone.load(folder)
     pipeline = StableDiffusionPipeline.from_pretrained(
-        folder, variant="fp16", safety_checker=None, feature_extractor=None, low_cpu_mem_usage=False
+        folder,
+        variant="fp16",
+        torch_dtype=torch.float32,
+        safety_checker=None,
+        feature_extractor=None,
+        low_cpu_mem_usage=False,
     )
     assert (ours.name, ours.window_px, ours.factor, ours.latent_size) == ("sd15", 128, 8, 16)
     assert (ours.background_tokens, ours.predicts) == (77, "epsilon")

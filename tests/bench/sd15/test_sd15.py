@@ -10,11 +10,13 @@ import pytest
 
 from bench import __main__ as bench
 from bench.sd15.folder import FULL, TINY
+from tests.models.teaching.parts import search_briefly
 
 
 def test_it_measures_every_phase_and_the_items(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    search_briefly(monkeypatch)
     out, numbers = tmp_path / "out", tmp_path / "numbers.json"
     options = ("--tiny", "--device", "cpu", "--dtype", "bfloat16", "--steps", "2", "--items", "2")
     monkeypatch.setattr(sys, "argv", ["bench", "sd15", *options, "--out", str(out), "--json", str(numbers)])

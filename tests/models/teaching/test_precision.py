@@ -14,7 +14,7 @@ from models.teaching.lesson import Lesson
 from models.teaching.teaching import Teaching
 from models.teaching.weights import attached
 from models.training import precision
-from tests.models.teaching.parts import photo
+from tests.models.teaching.parts import photo, search_briefly
 from tests.models.tiny import tiny_backbone
 
 LESSON = Lesson(
@@ -65,7 +65,8 @@ def test_at_half_precision_what_learns_is_in_full(dtype: torch.dtype) -> None:
     assert all(torch.isfinite(value).all() for _, value in ours._learned())
 
 
-def test_a_type_taught_at_half_precision_draws_on_its_backbone() -> None:
+def test_a_type_taught_at_half_precision_draws_on_its_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    search_briefly(monkeypatch)
     backbone = replace(tiny_backbone(), dtype=torch.bfloat16)
     teaching = prepared(backbone)
     checkpoint = teaching.checkpoint()
