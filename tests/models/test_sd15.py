@@ -37,11 +37,10 @@ def test_it_predicts_encodes_and_embeds_as_its_own_pipeline(folder: Path) -> Non
     pipeline = StableDiffusionPipeline.from_pretrained(
         folder,
         variant="fp16",
-        torch_dtype=torch.float32,
         safety_checker=None,
         feature_extractor=None,
         low_cpu_mem_usage=False,
-    )
+    ).to(torch.float32)
     assert (ours.name, ours.window_px, ours.factor, ours.latent_size) == ("sd15", 128, 8, 16)
     assert (ours.background_tokens, ours.predicts) == (77, "epsilon")
     z, x = torch.randn(1, 4, 16, 16), torch.rand(1, 3, 128, 128)

@@ -135,8 +135,8 @@ def test_a_type_is_taught_on_it_and_drawn_with_beside_a_bundled_one(
     file = tmp_path / "bar.safetensors"
     file.write_bytes(site.storage.get(keys.defect_type_adapter(TENANT, "bar", 1)))
     pipeline = StableDiffusionPipeline.from_pretrained(
-        folder, variant="fp16", torch_dtype=torch.float32, safety_checker=None, low_cpu_mem_usage=False
-    )
+        folder, variant="fp16", safety_checker=None, feature_extractor=None, low_cpu_mem_usage=False
+    ).to(torch.float32)
     pipeline.load_lora_weights(file)
     prompt, _ = pipeline.encode_prompt("plate", "cpu", 1, False)
     c1 = torch.cat([prompt, load_file(file)["lora_beside.tokens"][None]], dim=1)
