@@ -25,6 +25,7 @@ from bench import (
 from bench.chaos import run as chaos
 from bench.logical import run as logical
 from bench.promises import run as promises
+from bench.sd15 import run as sd15
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "chaos": chaos.main,
@@ -40,6 +41,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "realness": realness.main,
     "recipe": recipe.main,
     "roundtrip": roundtrip.main,
+    "sd15": sd15.main,
     "search": search.main,
     "severity": severity.main,
     "sheets": sheets.main,

@@ -24,6 +24,9 @@ Coarse = Literal["maxpool", "coverage"]
 #: Levels with fewer cells a side than this are coarse: a max-pooled mask there is nearly all ones.
 COARSE_BELOW = 16
 
+#: Biases of self-attention are kept up to this many cells, 32×32.
+KEPT_CELLS = 32 * 32
+
 
 class Region:
     """Where the defect may be, and which tokens speak of it, for one batch.
@@ -60,38 +63,52 @@ class Region:
         self.masked_self = masked_self
         self.masked_cross = masked_cross
         self.background_keys = background_keys
-        self._cache: dict[tuple[str, int, int, torch.dtype], Tensor] = {}
+        self._kept: dict[tuple[str, int, int, torch.dtype], Tensor] = {}
 
     def coverage(self, height: int, width: int) -> Tensor:
         """c: (B, height·width) float32, the share of each cell that the mask covers (max-pooled when fine)."""
         mask = self.mask.float()
-        if self.coarse == "coverage" and min(height, width) < COARSE_BELOW:
+        if self._is_shared(height, width):
             pooled = functional.adaptive_avg_pool2d(mask, (height, width))
         else:
             pooled = functional.adaptive_max_pool2d(mask, (height, width))
         return pooled.flatten(1)
 
     def self_bias(self, height: int, width: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """(B, 1, hw, hw) additive bias log(1 − (1 − c_q) c_k) for queries and keys on an h×w grid."""
+        """(B, 1, hw, hw) additive bias log(1 − (1 − c_q) c_k) for queries and keys on an h×w grid.
+
+        One for all heads. That of a grid finer than `KEPT_CELLS` is made anew each time: at 64×64 cells it takes
+        34 MB a row at half precision, and a generation has a region for every batch of its windows.
+        """
         key = ("self", height, width, dtype)
-        if key not in self._cache:
-            c = self._seen(height, width, self.masked_self)
-            allow = 1 - (1 - c)[:, :, None] * c[:, None, :]
-            if not self.background_keys:
-                c = self.coverage(height, width)
-                allow = allow * (1 - c[:, :, None] * (1 - c)[:, None, :])
-            self._cache[key] = allow.log().to(dtype)[:, None]
-        return self._cache[key]
+        if key in self._kept:
+            return self._kept[key]
+        # What is 0 or 1 is so at any precision; shares are not.
+        precise = torch.float32 if self._is_shared(height, width) else dtype
+        c = self._seen(height, width, self.masked_self).to(precise)
+        allow = (1 - c)[:, :, None] * c[:, None, :]
+        allow.neg_().add_(1)
+        if not self.background_keys:
+            c = self.coverage(height, width).to(precise)
+            allow *= 1 - c[:, :, None] * (1 - c)[:, None, :]
+        bias = allow.log_().to(dtype)[:, None]
+        if height * width <= KEPT_CELLS:
+            self._kept[key] = bias
+        return bias
 
     def cross_bias(self, height: int, width: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """(B, 1, hw, N) additive bias: 0 for C2's tokens, log c_q for valid defect tokens, −∞ for padding."""
         key = ("cross", height, width, dtype)
-        if key not in self._cache:
+        if key not in self._kept:
             c = self._seen(height, width, self.masked_cross)
             background = c.new_ones(c.shape[0], c.shape[1], self.background_tokens)
             defect = c[:, :, None] * self.defect_tokens_valid.to(c)[:, None, :]
-            self._cache[key] = torch.cat([background, defect], dim=2).log().to(dtype)[:, None]
-        return self._cache[key]
+            self._kept[key] = torch.cat([background, defect], dim=2).log().to(dtype)[:, None]
+        return self._kept[key]
+
+    def _is_shared(self, height: int, width: int) -> bool:
+        """Whether cells of this grid see the share of them that the mask covers, not only whether it does."""
+        return self.coarse == "coverage" and min(height, width) < COARSE_BELOW
 
     def _seen(self, height: int, width: int, masked: bool) -> Tensor:
         """c, or 1 everywhere where attention is not to be masked: each cell then counts as inside."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,21 +20,23 @@ from transformers.utils import logging as transformers_logging
 
 from models.attention import Region, install_masked_attention
 from models.ddim import noise_of_velocity
+from models.folders import BUNDLED as BUNDLED
+from models.folders import (
+    WEIGHTS,
+    check_fit,
+    check_parts,
+    check_schedule,
+    component,
+    digest_of_folder,
+    fetch_weights,
+    find,
+    read_json,
+    variant_of,
+    write_json,
+)
+from models.folders import BackboneError as BackboneError
 
-BUNDLED = Path(__file__).parent / "backbones"
-
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-_PREDICTIONS = ("epsilon", "v_prediction")
 _VAES = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
-_WEIGHTS = {
-    "unet": "diffusion_pytorch_model",
-    "vae": "diffusion_pytorch_model",
-    "text_encoder": "model",
-}
-
-
-class BackboneError(Exception):
-    """A backbone cannot be used; the message says what is missing or unsupported."""
 
 
 @dataclass
@@ -57,7 +58,8 @@ class Backbone:
     calibration: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        _check_fit(self)
+        text = self.text_encoder.config.to_dict()
+        check_fit(self.name, self.unet.config, self.vae.config, text, self.scheduler)
         self.device = torch.device(self.device)
         for module in self.modules():
             _to(module, self.device, self.dtype).eval()
@@ -74,27 +76,39 @@ class Backbone:
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> Backbone:
-        """Load a diffusers folder, a bundled backbone by name, or one from the hub ("owner/name")."""
-        folder, name = _find(path_or_name)
-        index = _read_json(folder, "model_index.json")
-        _read_json(folder, "scheduler/scheduler_config.json")
-        vae_class = _VAES.get(_component(index, "vae"))
-        if vae_class is None:
-            raise BackboneError(
-                f"{folder.name}: VAE {_component(index, 'vae')} is not supported: {', '.join(_VAES)}"
-            )
-        if _component(index, "unet") != "UNet2DConditionModel":
-            raise BackboneError(f"{folder.name}: U-Net {_component(index, 'unet')} is not a UNet2DConditionModel")
-        variants = {part: _variant(folder, part) for part in _WEIGHTS}
-        classes = {"unet": UNet2DConditionModel, "vae": vae_class, "text_encoder": CLIPTextModel}
+        """Load a diffusers folder, a bundled backbone by name, or one from the hub ("owner/name").
+
+        What it is made of is looked at before any weights are fetched or read. Its weights do not learn.
+
+        Raises:
+            BackboneError: there is none, or none that this method can use.
+        """
+        folder, name = find(path_or_name)
+        index = read_json(folder, name, "model_index.json")
+        check_parts(index, name)
+        check_schedule(read_json(folder, name, "scheduler/scheduler_config.json"), name)
+        configs = [read_json(folder, name, f"{part}/config.json") for part in ("unet", "vae", "text_encoder")]
+        with _quietly():
+            scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
+        check_fit(name, *configs, scheduler)
+        if "/" in name:
+            fetch_weights(folder, name)
+        variants = {part: variant_of(folder, name, part) for part in WEIGHTS}
+        classes = {
+            "unet": UNet2DConditionModel,
+            "vae": _VAES[component(index, name, "vae")],
+            "text_encoder": CLIPTextModel,
+        }
         calibration = folder / "calibration.json"
         with _quietly():
-            parts = {part: _load_part(folder, part, classes[part], variants[part]) for part in _WEIGHTS}
+            parts = {part: _load_part(folder, name, part, classes[part], variants[part]) for part in WEIGHTS}
             tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+        for module in parts.values():
+            module.requires_grad_(False)
         return cls(
             **parts,
             tokenizer=tokenizer,
-            scheduler=DDIMScheduler.from_pretrained(folder / "scheduler"),
+            scheduler=scheduler,
             name=name,
             digest=digest_of_folder(folder, variants),
             device=torch.device(device),
@@ -106,14 +120,14 @@ class Backbone:
         """Write a diffusers folder (StableDiffusionPipeline layout) with weights in `dtype`."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        for part in _WEIGHTS:
+        for part in WEIGHTS:
             module: Any = _to(copy.deepcopy(getattr(self, part)), torch.device("cpu"), dtype)
             module.to(memory_format=torch.contiguous_format)
             with _quietly():
                 module.save_pretrained(folder / part, safe_serialization=True)
-            config = _read_json(folder, f"{part}/config.json")
+            config = read_json(folder, self.name, f"{part}/config.json")
             config.pop("_name_or_path", None)  # where it was loaded from, which may not shape a digest
-            _write_json(folder / part / "config.json", config)
+            write_json(folder / part / "config.json", config)
         tokenizer = copy.deepcopy(self.tokenizer)
         tokenizer.backend_tokenizer.no_truncation()  # remembered from its last use, which may not shape a digest
         tokenizer.backend_tokenizer.no_padding()
@@ -131,13 +145,18 @@ class Backbone:
             "unet": ["diffusers", "UNet2DConditionModel"],
             "vae": ["diffusers", type(self.vae).__name__],
         }
-        _write_json(folder / "model_index.json", index)
+        write_json(folder / "model_index.json", index)
         if self.calibration is not None:
-            _write_json(folder / "calibration.json", self.calibration)
+            write_json(folder / "calibration.json", self.calibration)
 
     def modules(self) -> tuple[nn.Module, nn.Module, nn.Module]:
         """The three networks."""
         return self.unet, self.vae, self.text_encoder
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the weights take."""
+        return sum(weight.nbytes for module in self.modules() for weight in module.parameters())
 
     @property
     def latent_size(self) -> int:
@@ -228,39 +247,19 @@ class Backbone:
         return "sha256:" + digest.hexdigest()
 
 
-def digest_of_folder(folder: Path, variants: dict[str, str | None]) -> str:
-    """`sha256:…` over the names and contents of all files that shape what the backbone computes."""
-    digest = hashlib.sha256()
-    for path in sorted(_files(folder, variants)):
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return "sha256:" + digest.hexdigest()
-
-
 def _to(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
     """`nn.Module.to` itself: the one of diffusers warns of parts to keep in float32, of which there are none."""
     return nn.Module.to(module, device=device, dtype=dtype)
 
 
-def _files(folder: Path, variants: dict[str, str | None]) -> Iterator[Path]:
-    yield folder / "scheduler" / "scheduler_config.json"
-    yield from (folder / "tokenizer").glob("*.json")
-    yield from (folder / "tokenizer").glob("merges.txt")
-    for part, variant in variants.items():
-        yield folder / part / "config.json"
-        yield folder / part / _weights_name(part, variant)
-
-
-def _load_part(folder: Path, part: str, part_class: Any, variant: str | None) -> Any:
-    _read_json(folder, f"{part}/config.json")
+def _load_part(folder: Path, name: str, part: str, part_class: Any, variant: str | None) -> Any:
     options: dict[str, Any] = {"variant": variant, "use_safetensors": True}
     if part_class is not CLIPTextModel:
         options["low_cpu_mem_usage"] = False  # which would need the package accelerate
     try:
         return part_class.from_pretrained(folder / part, **options)
     except (OSError, ValueError, RuntimeError) as error:
-        raise BackboneError(f"{folder.name}/{part} does not load: {error}") from error
+        raise BackboneError(f"{name}: its {part} does not load: {error}") from error
 
 
 @contextmanager
@@ -278,88 +277,6 @@ def _quietly() -> Iterator[None]:
             bar_switches.enable_progress_bar()
 
 
-def _find(path_or_name: str | Path) -> tuple[Path, str]:
-    """The folder of a backbone and its name."""
-    path = Path(path_or_name)
-    if path.is_dir():
-        return path.resolve(), path.resolve().name
-    if (BUNDLED / path_or_name).is_dir():
-        return BUNDLED / path_or_name, str(path_or_name)
-    if not _HUB_NAME.fullmatch(str(path_or_name)):
-        bundled = sorted(p.name for p in BUNDLED.glob("*") if p.is_dir())
-        raise BackboneError(
-            f"there is no backbone {str(path_or_name)!r}: give a diffusers folder, a hub name (owner/name), "
-            f"or a bundled name ({', '.join(bundled) or 'none is bundled'})"
-        )
-    return _download(str(path_or_name)), str(path_or_name)
-
-
-def _download(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    patterns = ["*.json", "tokenizer/*"]
-    patterns += [f"{part}/{_weights_name(part, v)}" for part in _WEIGHTS for v in (None, "fp16")]
-    try:
-        return Path(snapshot_download(name, allow_patterns=patterns))
-    except Exception as error:
-        raise BackboneError(f"backbone {name!r} could not be fetched from the hub: {error}") from error
-
-
-def _weights_name(part: str, variant: str | None) -> str:
-    return f"{_WEIGHTS[part]}{'.' + variant if variant else ''}.safetensors"
-
-
-def _variant(folder: Path, part: str) -> str | None:
-    for variant in (None, "fp16"):
-        if (folder / part / _weights_name(part, variant)).is_file():
-            return variant
-    raise BackboneError(f"{folder.name} lacks {part}/{_weights_name(part, None)} (or its fp16 variant)")
-
-
-def _component(index: dict[str, Any], part: str) -> str:
-    entry = index.get(part)
-    if not (isinstance(entry, list) and len(entry) == 2):
-        raise BackboneError(f"model_index.json names no {part}")
-    return str(entry[1])
-
-
-def _read_json(folder: Path, name: str) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads((folder / name).read_text("utf-8"))
-    except FileNotFoundError:
-        raise BackboneError(f"{folder.name} lacks {name}: it is no diffusers pipeline folder") from None
-    except json.JSONDecodeError as error:
-        raise BackboneError(f"{folder.name}/{name} is not JSON: {error}") from error
-    return content
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", "utf-8")
-
-
 def _factor(vae: Any) -> int:
     channels = vae.config.get("encoder_block_out_channels") or vae.config["block_out_channels"]
     return int(2 ** (len(channels) - 1))
-
-
-def _check_fit(backbone: Backbone) -> None:
-    """The parts must belong together, and the U-Net must predict ε or v from latents, t and tokens alone."""
-    unet, vae = backbone.unet.config, backbone.vae.config
-    if backbone.predicts not in _PREDICTIONS:
-        raise BackboneError(
-            f"{backbone.name}: prediction type {backbone.predicts!r} is not supported: {', '.join(_PREDICTIONS)}"
-        )
-    if float(backbone.scheduler.alphas_cumprod.min()) <= 0:
-        raise BackboneError(f"{backbone.name}: its schedule ends at zero SNR, which DDIM cannot invert")
-    if unet["in_channels"] != unet["out_channels"] or unet["in_channels"] != vae["latent_channels"]:
-        raise BackboneError(
-            f"{backbone.name}: the U-Net takes {unet['in_channels']} channels and gives {unet['out_channels']}, "
-            f"the VAE has {vae['latent_channels']}; inpainting and other extended U-Nets are not supported"
-        )
-    if unet.get("addition_embed_type") or unet.get("class_embed_type") or unet.get("encoder_hid_dim"):
-        raise BackboneError(f"{backbone.name}: the U-Net needs further conditions; only text is supported")
-    if unet["cross_attention_dim"] != backbone.text_encoder.config.hidden_size:
-        raise BackboneError(
-            f"{backbone.name}: the U-Net takes tokens of width {unet['cross_attention_dim']}, "
-            f"the text encoder gives {backbone.text_encoder.config.hidden_size}"
-        )

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import optimize
 from tqdm import tqdm
@@ -46,6 +47,11 @@ def rendered_normals(count: int, size: int, seed: int) -> list[tuple[NDArray[np.
         if scene.mask.any():
             pairs.append((np.asarray(np.rint(scene.normal * 255), dtype=np.uint8), scene.mask))
     return pairs
+
+
+def neutral(backbone: Backbone) -> Adapter:
+    """A type that says nothing, for controls on a backbone that has none."""
+    return Adapter("control", 1, backbone.name, backbone.digest, torch.zeros(1, backbone.token_width))
 
 
 def calibrated(
@@ -98,15 +104,17 @@ def _line(textures: Sequence[float], values: Sequence[float]) -> tuple[float, fl
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m models.calibration", description=__doc__)
-    parser.add_argument("backbone", type=Path, help="folder of the backbone, with its defect_types/")
+    parser.add_argument("backbone", type=Path, help="its folder; with its defect_types/, if it has some")
     parser.add_argument("--count", type=int, default=120, help="controls to draw")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "float16", "bfloat16"))
     arguments = parser.parse_args()
-    backbone = Backbone.load(arguments.backbone)
+    backbone = Backbone.load(arguments.backbone, arguments.device, getattr(torch, arguments.dtype))
     backbone.calibration = None
     adapters = [Adapter.load(path) for path in sorted((arguments.backbone / "defect_types").glob("*.safetensors"))]
     pairs = rendered_normals(arguments.count, 2 * backbone.window_px, arguments.seed)
-    values = calibrated(Generator(backbone), adapters, pairs).as_dict()
+    values = calibrated(Generator(backbone), adapters or [neutral(backbone)], pairs).as_dict()
     (arguments.backbone / "calibration.json").write_text(json.dumps(values, indent=2) + "\n", "utf-8")
 
 

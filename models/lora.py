@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor
 
 Weights = Mapping[str, Tensor]
@@ -50,7 +49,7 @@ def worn(unet: Any, weights: Weights) -> Iterator[None]:
         for name in modules_of(weights):
             module = _checked(unet, name, weights)
             own = module.weight.data
-            change = _product(weights[name + _B], weights[name + _A]).to(own.device, torch.float32)
+            change = _product(weights[name + _B].to(own.device), weights[name + _A].to(own.device))
             bare.append((module, own))
             module.weight.data = (own.float() + change.view(own.shape)).to(own.dtype)
         yield

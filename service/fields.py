@@ -34,7 +34,9 @@ _HINTS = {
     "region": 'an upload id, "sha256:" and 64 hex digits, as POST /v1/uploads answers it',
     "exclude": 'an upload id, "sha256:" and 64 hex digits, as POST /v1/uploads answers it',
     "name": 'a name such as "scratch": up to 63 lower-case letters, digits, "-" and "_", a letter or digit first',
-    "samples": 'a ZIP as a file of a form, or in JSON a list of 1 to 500 pairs of upload ids, "image" and "mask"',
+    "samples": 'a ZIP as a file of a form, or in JSON a list of 1 to 500 pairs of upload ids, "image" and "mask", '
+    "or name in samples_of a version whose samples are meant",
+    "samples_of": 'a defect type that was taught here, such as "pitting" or "pitting@2"',
     "normals": "in JSON a list of at most 500 upload ids",
     "cursor": "the next_cursor of the page before",
 }

@@ -227,14 +227,15 @@ def training_body() -> dict[str, Any]:
     files = {
         "samples": {
             **_BINARY,
-            "description": "One ZIP: MVTec layout, COCO, LabelMe, CVAT, or folders `images/` and `masks/`.",
+            "description": "One ZIP: MVTec layout, COCO, LabelMe, CVAT, or folders `images/` and `masks/`; "
+            "needed unless `samples_of` is given.",
         },
         "normals": {**_BINARY, "description": "One ZIP of photos of good parts."},
     }
     form = {
         "type": "object",
         "properties": files | {name: shape(TrainingParameters, name) for name in TrainingParameters.model_fields},
-        "required": ["samples", "name"],
+        "required": ["name"],
         "additionalProperties": False,
     }
     pairs = [{"image": _EXAMPLE_IMAGE, "mask": _EXAMPLE_MASK}]
@@ -247,6 +248,7 @@ def training_body() -> dict[str, Any]:
                 "schema": {"$ref": "#/components/schemas/TrainingRequest"},
                 "examples": {
                     "one pair": {"value": example},
+                    "on another backbone": {"value": {"name": "pitting", "samples_of": "pitting@1"}},
                     "dry run": {"value": example | {"dry_run": True}},
                 },
             },

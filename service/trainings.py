@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from flawsmith.contract.trainings import (
     TrainingPlan,
     TrainingRequest,
 )
-from service import idempotency, uploads
+from service import idempotency, retraining, uploads
 from service.accepting import accept
 from service.backbones import known_backbones
 from service.body import MAX_JSON_BYTES, media_type, read, spool_folder, unsupported
@@ -36,6 +36,7 @@ from service.idempotency import Attempt
 from service.openapi import Responses, location, problem, training_body
 from service.problems import ProblemError
 from service.resources import Has, Quota, Resources, Tenant
+from service.retraining import Lender, lender
 from service.samples.errors import SampleError
 from service.samples.reading import AdmittedSample, SampleSet, Uploaded, read_pairs, read_zip
 from service.store import keys
@@ -78,6 +79,8 @@ async def create_defect_type(request: Request, tenant: Tenant, quota: Quota, has
 
     The job makes a version of the type, with a card that says how good it is. A type that is there already gets a
     new version; the others stay. Send the samples as one ZIP, or upload them first and send pairs of ids as JSON.
+    Or name in `samples_of` a version that was taught here, whose samples and normal images are then used again, as
+    on another `backbone`; the card of what is made tells the scores of both.
     """
     with spool_folder(has.settings.spool_dir) as folder:
         kind, arguments = media_type(request)
@@ -90,9 +93,11 @@ async def create_defect_type(request: Request, tenant: Tenant, quota: Quota, has
         async with idempotency.once(request, tenant, has, sent.payload) as attempt:
             if attempt.replay is not None:
                 return attempt.replay
+            of = sent.parameters.samples_of
+            source = None if of is None else await run_in_threadpool(lender, has, tenant, of)
             async with has.turn():
-                found = await _admit(has, sent, folder)
-                return await _carry_out(has, tenant, quota, attempt, sent.parameters, found)
+                found = await _admit(has, sent, source, folder)
+                return await _carry_out(has, tenant, quota, attempt, sent.parameters, source, found)
 
 
 async def _read_form(request: Request, boundary: str | None, folder: Path, tenant: str, has: Resources) -> Sent:
@@ -105,16 +110,16 @@ async def _read_form(request: Request, boundary: str | None, folder: Path, tenan
         max_file_bytes=has.settings.max_samples_bytes,
     )
     parameters = from_texts(TrainingParameters, form.texts)
-    if "samples" not in form.files:
-        raise missing(TrainingRequest, "samples")
+    _check_samples(parameters, form.files)
     await run_in_threadpool(_check_backbone, has, parameters.backbone)
     digests: dict[str, JsonValue] = {name: file.sha256 for name, file in form.files.items()}
     paths = {name: file.path for name, file in form.files.items()}
-    return Sent(parameters, digests | _sent(parameters), paths["samples"], paths.get("normals"))
+    return Sent(parameters, digests | _sent(parameters), paths.get("samples"), paths.get("normals"))
 
 
 async def _read_json(request: Request, folder: Path, tenant: str, has: Resources) -> Sent:
     parameters = from_json(TrainingRequest, await read(request, MAX_JSON_BYTES))
+    _check_samples(parameters, [name for name in FILES if getattr(parameters, name)])
     await run_in_threadpool(_check_backbone, has, parameters.backbone)
     uploaded = folder / "uploaded"
     uploaded.mkdir()
@@ -128,7 +133,7 @@ async def _read_json(request: Request, folder: Path, tenant: str, has: Resources
     def fetch_all() -> Sent:
         pairs = [
             (fetch(pair.image, f"samples.{number}.image"), fetch(pair.mask, f"samples.{number}.mask"))
-            for number, pair in enumerate(parameters.samples)
+            for number, pair in enumerate(parameters.samples or ())
         ]
         normals = [fetch(normal, f"normals.{number}") for number, normal in enumerate(parameters.normals)]
         return Sent(parameters, _sent(parameters), pairs=pairs, uploaded_normals=normals)
@@ -139,6 +144,22 @@ async def _read_json(request: Request, folder: Path, tenant: str, has: Resources
 def _sent(parameters: TrainingParameters) -> dict[str, JsonValue]:
     """What the client itself said, before anything was filled in."""
     return parameters.model_dump(mode="json", exclude_unset=True)
+
+
+def _check_samples(parameters: TrainingParameters, sent: Collection[str]) -> None:
+    """Raise `ProblemError` unless samples are sent, or those of a version are meant and nothing is sent beside."""
+    if parameters.samples_of is None:
+        if "samples" not in sent:
+            raise missing(TrainingRequest, "samples")
+        return
+    beside = [*sent, *(["label"] if parameters.label is not None else [])]
+    if beside:
+        raise ProblemError(
+            problems.INVALID_REQUEST,
+            f"{beside[0]} cannot stand beside samples_of, whose samples and normal images are used as they were "
+            "taught; leave one of the two out",
+            field=beside[0],
+        )
 
 
 def _check_backbone(has: Resources, name: str | None) -> None:
@@ -154,8 +175,8 @@ def _check_backbone(has: Resources, name: str | None) -> None:
         )
 
 
-async def _admit(has: Resources, sent: Sent, folder: Path) -> SampleSet:
-    """Read the samples.
+async def _admit(has: Resources, sent: Sent, source: Lender | None, folder: Path) -> SampleSet:
+    """Read the samples, those of ``source`` if there is one.
 
     Raises:
         ProblemError: nothing can be taught from them.
@@ -163,13 +184,17 @@ async def _admit(has: Resources, sent: Sent, folder: Path) -> SampleSet:
     target, limits = folder / "set", has.settings.sample_limits
     target.mkdir()
     try:
+        if source is not None:
+            lent = await run_in_threadpool(retraining.fetch, has.storage, source, folder)
+            return await read_pairs(lent.pairs, lent.normals, target, has.door, limits)
         if sent.samples is None:
             return await read_pairs(sent.pairs, sent.uploaded_normals, target, has.door, limits)
         return await read_zip(
             sent.samples, target, has.door, limits, normals=sent.normals, label=sent.parameters.label
         )
     except SampleError as error:
-        raise ProblemError(problems.INVALID_SAMPLES, error.detail, field=error.field) from error
+        field = error.field if source is None else retraining.FIELD
+        raise ProblemError(problems.INVALID_SAMPLES, error.detail, field=field) from error
 
 
 async def _carry_out(
@@ -178,10 +203,15 @@ async def _carry_out(
     quota: int | None,
     attempt: Attempt,
     parameters: TrainingParameters,
+    source: Lender | None,
     found: SampleSet,
 ) -> Response:
     """Accept the job, or say what would be done."""
     chosen = parameters.model_dump(exclude_none=True, exclude={"label", "dry_run", "samples", "normals"})
+    if source is not None:
+        said = parameters.model_fields_set
+        chosen |= {name: value for name, value in source.inherited.items() if name not in said}
+        chosen["samples_of"] = source.reference
     counts = {"samples": len(found.samples), "normals": len(found.normals)}
     resolved = ResolvedTraining.model_validate({"seed": secrets.randbelow(MAX_SEED + 1)} | chosen | counts)
     if parameters.dry_run:
@@ -195,6 +225,7 @@ async def _carry_out(
         request_id=context.request_id(),
         traceparent=traces.traceparent(),
         training=resolved,
+        retrained_from=source.as_earlier() if source else None,
         idempotency=attempt.record,
         warnings=[*found.warnings, *(advice.detail for advice in found.advice)],
     )

@@ -85,14 +85,16 @@ class Models:
         self.device = torch.device(_device(settings.device))
         self.batch_shape = settings.batch_shape or (8 if self.device.type == "cuda" else 1)
         self._dtype: torch.dtype = getattr(torch, settings.dtype)
+        self._budget = settings.backbone_bytes
         self._storage = storage
         bundled = {folder.name: folder.name for folder in BUNDLED.iterdir() if folder.is_dir()}
         self._sources = bundled | named_backbones((*settings.backbones, settings.backbone))
         self._taught: Kept[Adapter] = Kept(_KEPT_ADAPTERS)
         self._exemplars: Kept[list[Exemplar]] = Kept(_KEPT_EXEMPLARS)
         self._references: Kept[References] = Kept(_KEPT_EXEMPLARS)
-        self._generators: dict[str, Generator] = {}
+        self._generators: OrderedDict[str, Generator] = OrderedDict()
         self._adapters: dict[str, dict[tuple[str, int], Adapter]] = {}
+        self.default = ""
         self.default = self._load(settings.backbone)
 
     def backbone(self, name: str | None = None) -> Backbone:
@@ -116,6 +118,7 @@ class Models:
                     f"this worker has no backbone {backbone}, but {known}; others can be named in the settings"
                 )
             self._load(self._sources[backbone])
+        self._generators.move_to_end(backbone)
         return self._generators[backbone]
 
     def adapter(self, record: DefectTypeRecord) -> Adapter:
@@ -235,17 +238,33 @@ class Models:
             self.batch_shape //= 2
             _log.warning("out of memory: from now on a model call has %d rows", self.batch_shape)
         backbones = [generator.backbone for generator in self._generators.values()]
-        self._generators = {
-            backbone.name: Generator(backbone, batch_shape=self.batch_shape) for backbone in backbones
-        }
+        self._generators = OrderedDict(
+            (backbone.name, Generator(backbone, batch_shape=self.batch_shape)) for backbone in backbones
+        )
+        self._free()
+        return halved
+
+    def _make_room(self, size: int) -> None:
+        """Let go of backbones until ``size`` more bytes fit into the budget, or the default one alone is left."""
+        loaded = {name: generator.backbone.nbytes for name, generator in self._generators.items()}
+        for name in [name for name in loaded if name != self.default]:
+            if sum(loaded.values()) + size <= self._budget:
+                return
+            _log.info("backbone %s goes, for others need its memory", name)
+            del loaded[name], self._generators[name], self._adapters[name]
+            self._free()
+
+    def _free(self) -> None:
+        """Give back what nobody uses any more."""
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        return halved
 
     def _load(self, name: str) -> str:
         """Load a backbone with the defect types beside it; returns the backbone's own name."""
-        backbone = Backbone.load(name, device=self.device, dtype=self._dtype)
+        backbone = Backbone.load(name, dtype=self._dtype)
+        self._make_room(backbone.nbytes)
+        backbone = replace(backbone, device=self.device)
         folder = Path(name) if Path(name).is_dir() else BUNDLED / name
         adapters = [Adapter.load(path) for path in sorted((folder / "defect_types").glob("*.safetensors"))]
         for adapter in adapters:
@@ -253,6 +272,12 @@ class Models:
         self._adapters[backbone.name] = {(adapter.name, adapter.version): adapter for adapter in adapters}
         self._generators[backbone.name] = Generator(backbone, batch_shape=self.batch_shape)
         _log.info("backbone %s on %s with %d defect types", backbone.name, self.device, len(adapters))
+        if backbone.calibration is None:
+            _log.warning(
+                "backbone %s has no calibration.json, so presence and labels are judged by defaults; "
+                "docs/backbones.md says how to make one",
+                backbone.name,
+            )
         return backbone.name
 
 

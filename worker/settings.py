@@ -18,6 +18,9 @@ class WorkerSettings(StoreSettings):
     """Of the model's weights and latents."""
     backbone: str = "flawsmith-small-1"
     """Loaded at the start: a bundled backbone by name, a diffusers folder, or a hub name."""
+    backbone_bytes: Annotated[int, Field(ge=1)] = 6_000_000_000
+    """Memory for the weights of all backbones that are loaded: beyond it those go that were not used for longest,
+    never the one of the start. Work needs memory beside it."""
     batch_shape: Annotated[int, Field(ge=1)] | None = None
     """Rows of every model call; 1 on the CPU and 8 on CUDA if absent."""
     threads: Annotated[int, Field(ge=1)] | None = None

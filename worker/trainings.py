@@ -300,6 +300,7 @@ class Trainings:
                     **taught.card,
                     "samples": [one.sha256 for one in listed.samples],
                     "normals": [one.sha256 for one in listed.normals],
+                    "retrained_from": manifest.retrained_from,
                 }
             ),
             defaults=defaults_of(adapter.card),

@@ -8,17 +8,29 @@ from rich.markup import escape
 from rich.table import Table
 
 from flawsmith.cli.terminal import show
-from flawsmith.contract.defect_types import DefectType, DefectTypeCard
+from flawsmith.contract.defect_types import DefectType, DefectTypeCard, EarlierVersion
 
 
 def show_type(kind: DefectType) -> None:
-    """Everything about a version, a line each."""
+    """Everything about a version, a line each; its scores beside those of the version whose samples it has."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in _lines(kind):
         table.add_row(name, escape(value))
     show(table)
+    if kind.card is not None and kind.card.retrained_from is not None:
+        show(_comparison(kind, kind.card, kind.card.retrained_from))
+
+
+def _comparison(kind: DefectType, card: DefectTypeCard, before: EarlierVersion) -> Table:
+    """Scores of both versions, a row each."""
+    table = Table("", before.defect_type, f"{kind.name}@{kind.version}", box=None, pad_edge=False)
+    table.add_row("backbone", escape(before.backbone), escape(kind.backbone))
+    table.add_row("verdict", before.verdict or "", card.verdict)
+    for name in dict.fromkeys([*before.scores, *card.scores]):
+        table.add_row(name, *(f"{of[name]:.2f}" if name in of else "" for of in (before.scores, card.scores)))
+    return table
 
 
 def _lines(kind: DefectType) -> Iterator[tuple[str, str]]:

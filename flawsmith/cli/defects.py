@@ -10,7 +10,7 @@ from flawsmith.cli.bundles import export_type, import_type
 from flawsmith.cli.cards import show_type
 from flawsmith.cli.options import DEFAULT_URL, ApiKey, Json, Reference, Url
 from flawsmith.cli.terminal import say, say_json
-from flawsmith.cli.train import train
+from flawsmith.cli.train import retrain, train
 from flawsmith.client import Flawsmith
 from flawsmith.contract.defect_types import DefectTypeList
 
@@ -18,6 +18,7 @@ defects = typer.Typer(
     help="List defect types; teach, show, move and delete your own.", invoke_without_command=True
 )
 defects.command()(train)
+defects.command()(retrain)
 defects.command("export")(export_type)
 defects.command("import")(import_type)
 

@@ -1,20 +1,31 @@
-"""`flawsmith defects train`: a new defect type from real samples."""
+"""`flawsmith defects train` and `retrain`: a defect type from real samples, sent now or kept of a version."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
 from flawsmith.cli import exits
 from flawsmith.cli.cards import show_type
 from flawsmith.cli.generation import InterruptedWaitError, watched
-from flawsmith.cli.options import DEFAULT_URL, ApiKey, Json, Label, Normals, Url
+from flawsmith.cli.options import DEFAULT_URL, ApiKey, Json, Label, Normals, Reference, Url
 from flawsmith.cli.terminal import fail, say, say_json, tell
-from flawsmith.client import Flawsmith, TrainOptions
+from flawsmith.client import Flawsmith, RetrainOptions, TrainOptions
 from flawsmith.contract.augmentations import MAX_SEED
-from flawsmith.contract.jobs import JobStatus
+from flawsmith.contract.jobs import Job, JobStatus
+
+Backbone: TypeAlias = Annotated[
+    str | None, typer.Option(help="What it is trained on; the service's own if absent.")
+]
+TrainingSteps: TypeAlias = Annotated[int | None, typer.Option("--steps", help="Optimiser steps.")]
+Rank: TypeAlias = Annotated[int | None, typer.Option(help="Of the low-rank weights.")]
+TrainingSeed: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--seed", min=0, max=MAX_SEED, help="The same seed and samples teach the same type."),
+]
+Wait: TypeAlias = Annotated[bool, typer.Option("--wait", help="Wait until the type is there, and show it.")]
 
 
 def train(
@@ -33,15 +44,11 @@ def train(
     part: Annotated[str | None, typer.Option(help="What the part is, in words, without the defect.")] = None,
     description: Annotated[str | None, typer.Option(help="What the defect is, for people.")] = None,
     label: Label = None,
-    backbone: Annotated[
-        str | None, typer.Option(help="What it is trained on; the service's own if absent.")
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
-    rank: Annotated[int | None, typer.Option(help="Of the low-rank weights.")] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, max=MAX_SEED, help="The same seed and samples teach the same type.")
-    ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until the type is there, and show it.")] = False,
+    backbone: Backbone = None,
+    steps: TrainingSteps = None,
+    rank: Rank = None,
+    seed: TrainingSeed = None,
+    wait: Wait = False,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
     json: Json = False,
@@ -53,24 +60,61 @@ def train(
     if description is not None:
         options["description"] = description
     with Flawsmith(url, api_key=api_key) as client:
-        job = client.train(name, samples, normals, **options)
-        for warning in job.warnings:
-            tell(f"Note: {warning}")
-        if not wait:
-            if json:
-                say_json(job)
-            else:
-                say(job.id)
-                tell(f"`flawsmith watch {job.id}` tells how it goes on")
-            return
-        try:
-            job = watched(client, job)
-        except InterruptedWaitError:
-            raise typer.Exit(exits.INTERRUPTED) from None
-        if job.status is not JobStatus.SUCCEEDED:
-            fail(f"{job.id} {job.status}: {job.error.detail}" if job.error else f"{job.id} is {job.status}")
-        made = job.training.defect_type if job.training else None
-        kind = client.defect_type(made or name)
+        _follow(client, client.train(name, samples, normals, **options), name, wait, json)
+
+
+def retrain(
+    reference: Reference,
+    backbone: Backbone = None,
+    name: Annotated[
+        str | None, typer.Option(help="What the type is to be called.", show_default="as the version")
+    ] = None,
+    part: Annotated[
+        str | None, typer.Option(help="What the part is, in words, without the defect.", show_default="as there")
+    ] = None,
+    description: Annotated[
+        str | None, typer.Option(help="What the defect is, for people.", show_default="as there")
+    ] = None,
+    steps: TrainingSteps = None,
+    rank: Rank = None,
+    seed: TrainingSeed = None,
+    wait: Wait = False,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    json: Json = False,
+) -> None:
+    """Teach a version anew from the samples that it was taught from, such as on another backbone."""
+    options: RetrainOptions = {"backbone": backbone, "steps": steps, "rank": rank, "seed": seed}
+    if name is not None:
+        options["name"] = name
+    if part is not None:
+        options["part"] = part
+    if description is not None:
+        options["description"] = description
+    with Flawsmith(url, api_key=api_key) as client:
+        job = client.retrain(reference, **options)
+        _follow(client, job, name or reference.partition("@")[0], wait, json)
+
+
+def _follow(client: Flawsmith, job: Job, name: str, wait: bool, json: bool) -> None:
+    """Say which job it is; if it is waited for, show what it made."""
+    for warning in job.warnings:
+        tell(f"Note: {warning}")
+    if not wait:
+        if json:
+            say_json(job)
+        else:
+            say(job.id)
+            tell(f"`flawsmith watch {job.id}` tells how it goes on")
+        return
+    try:
+        job = watched(client, job)
+    except InterruptedWaitError:
+        raise typer.Exit(exits.INTERRUPTED) from None
+    if job.status is not JobStatus.SUCCEEDED:
+        fail(f"{job.id} {job.status}: {job.error.detail}" if job.error else f"{job.id} is {job.status}")
+    made = job.training.defect_type if job.training else None
+    kind = client.defect_type(made or name)
     if json:
         say_json({"job": job.model_dump(mode="json"), "defect_type": kind.model_dump(mode="json")})
     else:

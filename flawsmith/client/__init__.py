@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flawsmith.client.asynchronous import AsyncFlawsmith
-from flawsmith.client.calls import AugmentOptions, TrainOptions
+from flawsmith.client.calls import AugmentOptions, RetrainOptions, TrainOptions
 from flawsmith.client.connection import DEFAULT_URL
 from flawsmith.client.downloads import Download, DownloadedItem
 from flawsmith.client.errors import (
@@ -34,6 +34,7 @@ __all__ = [
     "JobFailedError",
     "JobTimeoutError",
     "NormalSource",
+    "RetrainOptions",
     "SampleSource",
     "ServiceUnreachableError",
     "TrainOptions",

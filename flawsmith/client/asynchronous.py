@@ -16,7 +16,7 @@ import httpx
 from httpx_sse import EventSource
 
 from flawsmith.client import bundles, calls, downloads, sample_sets
-from flawsmith.client.calls import AugmentOptions, Call, Places, TrainOptions
+from flawsmith.client.calls import AugmentOptions, Call, Places, RetrainOptions, TrainOptions
 from flawsmith.client.connection import DEFAULT_URL, Connection
 from flawsmith.client.downloads import Download
 from flawsmith.client.images import ImageSource
@@ -157,6 +157,12 @@ class AsyncFlawsmith:
         with ExitStack() as opened:
             send = await asyncio.to_thread(opened.enter_context, sample_sets.opened(samples, normals))
             return await self._send(calls.train(name, send, options, idempotency_key))
+
+    async def retrain(
+        self, reference: str, *, idempotency_key: str | None = None, **options: Unpack[RetrainOptions]
+    ) -> Job:
+        """See `Flawsmith.retrain`."""
+        return await self._send(calls.retrain(reference, options, idempotency_key))
 
     async def check_samples(
         self, samples: SampleSource, normals: NormalSource | None = None, *, label: str | None = None

@@ -105,17 +105,26 @@ class Places:
     exclude: ImageSource | Upload | None = None
 
 
-class TrainOptions(TypedDict, total=False):
-    """What may stand beside name and samples; see `TrainingParameters` for their meaning."""
-
+class _TeachOptions(TypedDict, total=False):
     part: str
     description: str
-    label: str | None
     backbone: str | None
     steps: int | None
     rank: int | None
     seed: int | None
     metadata: dict[str, JsonValue]
+
+
+class TrainOptions(_TeachOptions, total=False):
+    """What may stand beside name and samples; see `TrainingParameters` for their meaning."""
+
+    label: str | None
+
+
+class RetrainOptions(_TeachOptions, total=False):
+    """What may stand beside the version that is taught anew; see `TrainingParameters` for their meaning."""
+
+    name: str
 
 
 def augment(
@@ -152,7 +161,19 @@ def train(name: str, samples: SampleSend, options: TrainOptions, idempotency_key
     Raises:
         InvalidParameterError: a parameter is out of range.
     """
-    call = _training(name, samples, options, _model(Job), dry_run=False)
+    call = _training({"name": name, **options}, samples, _model(Job), dry_run=False)
+    return replace(call, idempotency_key=idempotency_key or _new_key())
+
+
+def retrain(reference: str, options: RetrainOptions, idempotency_key: str | None) -> Call[Job]:
+    """``POST /v1/defect-types`` with the samples of a version, under a key of its own if none is given.
+
+    Raises:
+        InvalidParameterError: it is no reference, or a parameter is out of range.
+    """
+    name, _ = _reference(reference)
+    values = {"name": name, "samples_of": reference, **options}
+    call = _training(values, SampleSend(), _model(Job), dry_run=False)
     return replace(call, idempotency_key=idempotency_key or _new_key())
 
 
@@ -162,8 +183,7 @@ def check_samples(samples: SampleSend, label: str | None) -> Call[TrainingPlan]:
     Raises:
         InvalidParameterError: the label is too long.
     """
-    options: TrainOptions = {} if label is None else {"label": label}
-    return _training(CHECKED_NAME, samples, options, _model(TrainingPlan), dry_run=True)
+    return _training({"name": CHECKED_NAME, "label": label}, samples, _model(TrainingPlan), dry_run=True)
 
 
 def upload(image: ImageSource) -> Call[Upload]:
@@ -364,15 +384,10 @@ def _augmentation(
 
 
 def _training(
-    name: str,
-    samples: SampleSend,
-    options: TrainOptions,
-    read: Callable[[httpx.Response], T],
-    *,
-    dry_run: bool,
+    given: Mapping[str, Any], samples: SampleSend, read: Callable[[httpx.Response], T], *, dry_run: bool
 ) -> Call[T]:
     try:
-        parameters = TrainingParameters(name=name, **options)
+        parameters = TrainingParameters(**given)
     except ValidationError as error:
         raise InvalidParameterError.from_validation(error) from error
     values: dict[str, JsonValue] = parameters.model_dump(mode="json", exclude_unset=True, exclude_none=True)

@@ -15,7 +15,7 @@ import httpx
 from httpx_sse import EventSource
 
 from flawsmith.client import bundles, calls, downloads, sample_sets
-from flawsmith.client.calls import AugmentOptions, Call, Places, TrainOptions
+from flawsmith.client.calls import AugmentOptions, Call, Places, RetrainOptions, TrainOptions
 from flawsmith.client.connection import DEFAULT_URL, Connection
 from flawsmith.client.downloads import Download
 from flawsmith.client.images import ImageSource
@@ -209,6 +209,23 @@ class Flawsmith:
         """
         with sample_sets.opened(samples, normals) as send:
             return self._send(calls.train(name, send, options, idempotency_key))
+
+    def retrain(
+        self, reference: str, *, idempotency_key: str | None = None, **options: Unpack[RetrainOptions]
+    ) -> Job:
+        """Have a version taught anew from the samples that it was taught from, such as on another backbone.
+
+        Args:
+            reference: ``name@version`` that was taught by this service, or a name for its newest version.
+            idempotency_key: as `augment`.
+            options: ``name`` is that of ``reference`` if absent, ``part`` and ``description`` are those of that
+                version; see `TrainingParameters`. The card of what is made tells the scores of both.
+
+        Raises:
+            InvalidParameterError: ``reference`` is none or a parameter is out of range; nothing was sent.
+            FlawsmithError: the version keeps no samples, among others.
+        """
+        return self._send(calls.retrain(reference, options, idempotency_key))
 
     def check_samples(
         self, samples: SampleSource, normals: NormalSource | None = None, *, label: str | None = None

@@ -28,6 +28,16 @@ class DefectTypeDefaults(Schema):
     part: str
 
 
+class EarlierVersion(Schema):
+    """The version from whose samples another one was taught, as it was then; it may be gone since."""
+
+    defect_type: str
+    """``name@version``."""
+    backbone: str
+    scores: dict[str, float] = Field(default_factory=dict)
+    verdict: Verdict | None = None
+
+
 class DefectTypeCard(Schema):
     """What a taught version says of itself: where it comes from, how it was judged."""
 
@@ -44,6 +54,8 @@ class DefectTypeCard(Schema):
     verdict: Verdict
     reasons: list[str] = Field(default_factory=list)
     """Why the verdict is no better, with what would help."""
+    retrained_from: EarlierVersion | None = None
+    """Whose samples it was taught from, with what that one said of itself; None where samples were sent."""
 
 
 class DefectTypeRecord(Schema):

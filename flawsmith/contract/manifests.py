@@ -10,6 +10,7 @@ from pydantic import Field, JsonValue, TypeAdapter
 
 from flawsmith.contract.augmentations import Method
 from flawsmith.contract.base import FormatVersion, Schema
+from flawsmith.contract.defect_types import EarlierVersion
 from flawsmith.contract.ids import JobId
 from flawsmith.contract.jobs import Counts, Failure, Item, JobKind, JobStatus
 from flawsmith.contract.trainings import ResolvedTraining, TrainingState
@@ -113,6 +114,8 @@ class TrainingManifest(RequestManifest):
 
     kind: Literal[JobKind.TRAINING] = JobKind.TRAINING
     training: ResolvedTraining
+    retrained_from: EarlierVersion | None = None
+    """Whose samples these are copies of."""
     shard_size: int = Field(default=1, ge=1)
 
     @property

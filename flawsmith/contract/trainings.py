@@ -10,7 +10,7 @@ from pydantic import Field, JsonValue
 from flawsmith.contract.augmentations import Metadata, Seed
 from flawsmith.contract.base import Answer, FormatVersion, Schema
 from flawsmith.contract.defect_types import Verdict
-from flawsmith.contract.ids import DefectTypeName, JobId, UploadId
+from flawsmith.contract.ids import DefectTypeName, DefectTypeRef, JobId, UploadId
 from flawsmith.contract.samples import SampleReport
 from flawsmith.contract.uploads import ImageInfo
 
@@ -21,10 +21,13 @@ TrainingPhase = Literal["preparing", "learning", "searching", "judging", "done"]
 
 
 class TrainingParameters(Schema):
-    """Everything in a training request but the samples."""
+    """Everything in a training request but samples that are sent."""
 
     name: DefectTypeName
     """What the defect type is called; if there is one of that name, a new version of it is made."""
+    samples_of: DefectTypeRef | None = None
+    """Instead of samples: a version that was taught here, ``name@version`` or the newest of a name. Its samples
+    and normal images teach another one; part and description are as they were there unless they are given."""
     part: Annotated[str, Field(min_length=1, max_length=200)] = "part"
     """Text of C2: what the part is, without a word on the defect."""
     description: Annotated[str, Field(max_length=500)] = ""
@@ -55,10 +58,10 @@ class SamplePair(Schema):
 
 
 class TrainingRequest(TrainingParameters):
-    """JSON form: samples are uploads made before."""
+    """JSON form: samples are uploads made before, or those of another version."""
 
-    samples: Annotated[list[SamplePair], Field(min_length=1, max_length=MAX_PAIRS)]
-    """Photos of the defect, each with its mask."""
+    samples: Annotated[list[SamplePair], Field(min_length=1, max_length=MAX_PAIRS)] | None = None
+    """Photos of the defect, each with its mask; needed unless ``samples_of`` is given."""
     normals: Annotated[list[UploadId], Field(max_length=MAX_PAIRS)] = Field(default_factory=list)
     """Photos of good parts; they help the model to leave backgrounds alone."""
 
@@ -67,6 +70,8 @@ class ResolvedTraining(Schema):
     """A training with every default of the service filled in, whoever asks again."""
 
     name: DefectTypeName
+    samples_of: str | None = None
+    """``name@version`` whose samples these are; None where they were sent."""
     part: str
     description: str = ""
     backbone: str | None = None

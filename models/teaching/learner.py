@@ -15,9 +15,10 @@ from models.backbone import Backbone
 from models.teaching.lesson import Lesson
 from models.teaching.weights import attached, low_rank
 from models.training.pool import Pool
+from models.training.precision import autocast, readied, scaler
 from models.training.recipe import Ablation
 from models.training.terms import Batch, Rows, Terms
-from models.training.vae import autocast, warm_cosine
+from models.training.vae import warm_cosine
 
 _EMA = 0.99
 _CLIP = 1.0
@@ -49,8 +50,9 @@ class Learner:
         self.backbone = copy.copy(backbone)
         with torch.random.fork_rng(devices=[]):  # from which peft draws its first weights
             torch.manual_seed(lesson.seed)
-            self.backbone.unet = attached(backbone.unet, lesson.rank, lesson.targets)
-        self.backbone.unet.to(memory_format=torch.channels_last).train()
+            self.backbone.unet = readied(attached(backbone.unet, lesson.rank, lesson.targets))
+        if backbone.device.type == "cpu":  # on others weights are shared with the backbone, as they lie
+            self.backbone.unet.to(memory_format=torch.channels_last)
         rows = Rows(
             defects=lesson.defects,
             backgrounds=lesson.backgrounds,
@@ -78,6 +80,7 @@ class Learner:
             lr=lesson.rate,
             betas=(0.9, 0.99),
         )
+        self.scaler = scaler(backbone.device, backbone.dtype)
         self.average = {key: value.detach().clone() for key, value in self._learned()}
 
     def step(self, step: int) -> dict[str, float]:
@@ -94,9 +97,11 @@ class Learner:
         first, second = batch.losses(predicted)
         kept = self._prior(batch, predicted) if lesson.prior and batch.normals else first.new_zeros(())
         self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(first + lesson.lam * second + lesson.prior * kept)
+        torch.autograd.backward(self.scaler.scale(first + lesson.lam * second + lesson.prior * kept))
+        self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], _CLIP)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         share = 1 - min(_EMA, (1 + step) / (10 + step))
         with torch.no_grad():
             for key, value in self._learned():
@@ -125,6 +130,7 @@ class Learner:
             "learned": {key: value.detach() for key, value in self._learned()},
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -132,6 +138,7 @@ class Learner:
         self._set(state["learned"])
         self.average = {key: value.to(self.backbone.device) for key, value in state["average"].items()}
         self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
 
     def _learned(self) -> Iterator[tuple[str, Tensor]]:
         yield from low_rank(self.backbone.unet).items()
@@ -169,7 +176,7 @@ class Learner:
         """How far the prediction of normal images under C2 has moved from the backbone's own."""
         backbone, rows = self.backbone, slice(-batch.normals, None)
         c2 = batch.tokens[rows, : backbone.background_tokens]
-        with torch.no_grad(), autocast(backbone.device):
+        with torch.no_grad(), autocast(backbone.device, backbone.dtype):
             backbone.unet.disable_adapters()
             before = backbone.predict_noise(batch.z_t[rows], batch.t[rows], c2).float()
             backbone.unet.enable_adapters()

@@ -8,7 +8,7 @@ from typing import Any
 
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
-from torch import Tensor
+from torch import Tensor, nn
 
 TARGETS: Mapping[str, tuple[str, ...]] = {
     "attention": ("to_q", "to_k", "to_v", "to_out.0"),
@@ -18,9 +18,10 @@ TARGETS: Mapping[str, tuple[str, ...]] = {
 
 
 def attached(unet: Any, rank: int, targets: str) -> Any:
-    """A copy of a U-Net with low-rank weights that alone will learn; ΔW begins at 0; its own are frozen."""
-    copied = copy.deepcopy(unet)
-    copied.requires_grad_(False)
+    """A copy of a U-Net with low-rank weights that alone will learn; ΔW begins at 0; its own are frozen, and share
+    their memory with the original's."""
+    frozen = {id(own): nn.Parameter(own.detach(), requires_grad=False) for own in unet.parameters()}
+    copied = copy.deepcopy(unet, frozen)
     names = list(TARGETS[targets])
     copied.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=names, init_lora_weights="gaussian"))
     return copied

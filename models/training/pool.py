@@ -23,6 +23,10 @@ LOOSENINGS = 8
 """Masks of each scene; they are drawn once, because they cost more than a GPU waits for."""
 
 
+_MOST_WINDOWS, _MOST_PIXELS = 16, 1 << 20
+"""That the VAE encodes at once; of windows of 512 pixels, four."""
+
+
 @dataclass(frozen=True, eq=False)
 class Pool:
     """N scenes.
@@ -48,8 +52,9 @@ class Pool:
         return len(self.parts)
 
     @classmethod
-    def encode(cls, scenes: Iterable[TrainingScene], backbone: Backbone, batch: int = 16) -> Pool:
+    def encode(cls, scenes: Iterable[TrainingScene], backbone: Backbone) -> Pool:
         """Encode scenes as they come."""
+        batch = max(1, min(_MOST_WINDOWS, _MOST_PIXELS // backbone.window_px**2))
         images: list[Tensor] = []
         normals: list[Tensor] = []
         sketches: list[Tensor] = []

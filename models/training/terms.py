@@ -14,8 +14,8 @@ from models.backbone import Backbone
 from models.ddim import EXEMPLAR_REACH, WHOLE_AT, carried, laid
 from models.losses import background_term, defect_term, diffused, diffused_background, velocity_weight
 from models.training.pool import Pool
+from models.training.precision import autocast
 from models.training.recipe import Ablation
-from models.training.vae import autocast
 
 _ANY_PART = "part"
 
@@ -108,7 +108,7 @@ class Terms:
 
     def predicted(self, batch: Batch) -> Tensor:
         """ε_θ of a batch: (B, C, L, L) float32."""
-        with autocast(self.backbone.device):
+        with autocast(self.backbone.device, self.backbone.dtype):
             return self.backbone.predict_noise(batch.z_t, batch.t, batch.tokens, batch.region).float()
 
     def batch(
@@ -159,7 +159,7 @@ class Terms:
                 diffused_background(z_0[n:], taken, eps[n:], alpha_bar[n:]),
             ]
         )
-        with autocast(device):
+        with autocast(device, self.backbone.dtype):
             types = torch.tensor([self.types.index(self.pool.types[i]) for i in scenes.tolist()])
             tokens = self._conditions(parts, learned_tokens[types.to(device)])
         return Batch(

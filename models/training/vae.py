@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.features import features
+from models.training.precision import autocast
 from models.training.recipe import Recipe
 from models.training.sheets import write_sheet
 
@@ -157,8 +158,3 @@ def warm_cosine(step: int, progress: float, hold: float = 0.0, warm: int = 50) -
     """Learning rate share: a linear warm-up of `warm` steps, all of it until `hold`, then a cosine down to 2 %."""
     fallen = max(progress - hold, 0.0) / (1 - hold)
     return min((step + 1) / warm, 1.0) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fallen)))
-
-
-def autocast(device: torch.device) -> torch.autocast:
-    """bfloat16 on a GPU; on a CPU plain float32, which is faster there."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")

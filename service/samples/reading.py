@@ -57,13 +57,15 @@ class SampleSet:
 
 @dataclass(frozen=True)
 class Uploaded:
-    """An image of an earlier upload."""
+    """An image that was let in before: an upload, or a sample of an earlier training."""
 
     path: Path
     """Its canonical PNG."""
     info: ImageInfo
     sha256: str
-    """Of the bytes sent, in hex: the upload's id without its prefix."""
+    """Of the bytes sent, in hex: an upload's id without its prefix."""
+    source: str = ""
+    """What its set called it; empty for an upload."""
 
 
 async def read_zip(
@@ -126,9 +128,9 @@ async def read_pairs(
     door: Door,
     limits: SampleLimits,
 ) -> SampleSet:
-    """Read pairs of earlier uploads, image and mask; arguments and errors as `read_zip`.
+    """Read pairs of images that were let in before, image and mask; arguments and errors as `read_zip`.
 
-    Sources are ``samples.0``, ``samples.1``, … and ``normals.0``, …: what the request calls them.
+    Sources of uploads are ``samples.0``, ``samples.1``, … and ``normals.0``, …: what the request calls them.
     """
     _check_count(len(pairs), limits)
     warnings: list[str] = []
@@ -184,12 +186,13 @@ def _unpacked(archive: Archive, image: FoundImage, target: Path) -> Offer:
 
 
 def _uploaded(number: int, image: Uploaded, mask: Uploaded | None = None) -> Offer:
-    source = f"{'normals' if mask is None else 'samples'}.{number}"
+    field = f"{'normals' if mask is None else 'samples'}.{number}"
+    source = image.source or field
     if mask is None:
-        return Offer(source, source, image.path, image.sha256, info=image.info)
-    file = MaskFile(f"{source}.mask", mask.path, mask.info.lossy)
+        return Offer(source, field, image.path, image.sha256, info=image.info)
+    file = MaskFile(f"{field}.mask", mask.path, mask.info.lossy)
     return Offer(
-        source, f"{source}.image", image.path, image.sha256, (file,), info=image.info, mask_field=f"{source}.mask"
+        source, f"{field}.image", image.path, image.sha256, (file,), info=image.info, mask_field=f"{field}.mask"
     )
 
 

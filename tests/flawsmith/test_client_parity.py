@@ -9,7 +9,7 @@ import pytest
 
 import flawsmith
 from flawsmith import AsyncFlawsmith, Flawsmith
-from flawsmith.client.calls import AugmentOptions, TrainOptions
+from flawsmith.client.calls import AugmentOptions, RetrainOptions, TrainOptions
 from flawsmith.contract.augmentations import AugmentationParameters
 from flawsmith.contract.trainings import TrainingParameters
 
@@ -34,8 +34,9 @@ def test_options_are_those_of_the_contract() -> None:
 
 
 def test_options_of_a_training_are_those_of_the_contract() -> None:
-    known = set(TrainingParameters.model_fields) - {"name", "dry_run"}
+    known = set(TrainingParameters.model_fields) - {"name", "samples_of", "dry_run"}
     assert set(typing.get_type_hints(TrainOptions)) == known
+    assert set(typing.get_type_hints(RetrainOptions)) == known - {"label"} | {"name"}
 
 
 @pytest.mark.parametrize("name", flawsmith.__all__)

@@ -18,7 +18,13 @@ from urllib.parse import parse_qs, urlsplit
 
 from flawsmith.contract import problems
 from flawsmith.contract.base import now
-from flawsmith.contract.defect_types import DefectType, DefectTypeCard, DefectTypeDefaults, DefectTypeList
+from flawsmith.contract.defect_types import (
+    DefectType,
+    DefectTypeCard,
+    DefectTypeDefaults,
+    DefectTypeList,
+    EarlierVersion,
+)
 from flawsmith.contract.jobs import Failure, Job, JobKind, JobStatus, Progress
 from flawsmith.contract.problems import Problem
 from flawsmith.contract.samples import SampleReport
@@ -31,6 +37,14 @@ from service.samples.reading import read_zip
 
 JOB_ID = "job_00000000000000000000000000"
 SHEET = b"\x89PNG\r\n\x1a\nsheet"
+
+
+EARLIER = EarlierVersion(
+    defect_type="pitting@1",
+    backbone="flawsmith-small-1",
+    scores={"realism": 0.25, "novelty": 0.125},
+    verdict="good",
+)
 
 
 def taught(version: int) -> DefectType:
@@ -50,6 +64,7 @@ def taught(version: int) -> DefectType:
             scores={"realism": 0.75},
             verdict="poor",
             reasons=["three samples are few; send ten or more"],
+            retrained_from=None if version == 1 else EARLIER,
         ),
         defaults=DefectTypeDefaults(
             severity=0.5, guidance=1.0, steps=20, seed_share=0.5, min_quality=0.25, part="a ball screw"

@@ -156,6 +156,26 @@ def test_biases_are_made_once_for_each_level() -> None:
     assert where.cross_bias(16, 16).shape == (2, 1, 256, TOKENS + DEFECT)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("background_keys", [True, False])
+def test_biases_of_fine_grids_are_the_same_and_take_no_memory_that_stays(
+    dtype: torch.dtype, background_keys: bool
+) -> None:
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[:, :, 10:20, 30:50] = 1
+    valid = torch.ones(1, DEFECT, dtype=torch.bool)
+    where = Region(mask, TOKENS, valid, background_keys=background_keys)
+    inside = where.coverage(64, 64)[0] > 0
+    allowed = ~(~inside[:, None] & inside[None, :])
+    if not background_keys:
+        allowed &= ~(inside[:, None] & ~inside[None, :])
+    bias = where.self_bias(64, 64, dtype)
+    assert bias.shape == (1, 1, 4096, 4096)
+    assert bias.dtype == dtype
+    assert torch.equal(bias[0, 0], torch.where(allowed, 0.0, -torch.inf).to(dtype))
+    assert where.self_bias(64, 64, dtype) is not bias
+
+
 def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="mask is"):
         Region(torch.zeros(2, L, L), TOKENS, torch.ones(2, DEFECT, dtype=torch.bool))

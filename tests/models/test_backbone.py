@@ -181,7 +181,7 @@ def test_a_missing_file_is_named(copied: Path, missing: str) -> None:
 
 def test_weights_that_do_not_fit_are_refused(copied: Path) -> None:
     rewrite(copied / "unet" / "config.json", block_out_channels=[16, 16, 16])
-    with pytest.raises(BackboneError, match="broken/unet does not load"):
+    with pytest.raises(BackboneError, match="broken: its unet does not load"):
         Backbone.load(copied)
 
 

@@ -66,7 +66,8 @@ BEYOND_SCHEMAS = {
     "black_level": "a 16-bit image, and a value below white_level",
     "white_level": "a 16-bit image",
     "control": "no pasting",
-    "samples": "a ZIP of samples, or uploads that exist",
+    "samples": "a ZIP of samples, or uploads that exist, and no samples_of",
+    "samples_of": "a version that was taught here, and no samples",
     "normals": "a ZIP of images, or uploads that exist",
     "bundle": "a bundle of this service",
     "label": "a class that the samples know",
@@ -122,6 +123,7 @@ def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None
         example["value"] |= ids
     lesson = raw_schema["paths"]["/v1/defect-types"]["post"]["requestBody"]["content"]["application/json"]
     for example in lesson["examples"].values():
+        example["value"].pop("samples_of", None)
         example["value"]["samples"] = [{"image": known.uploads[0], "mask": known.uploads[1]}]
     for path, operations in raw_schema["paths"].items():
         for method, operation in operations.items():
@@ -152,17 +154,20 @@ def map_body(context: HookContext, body: Any) -> Any:
     return _with_sound_levels(_with_samples(body))
 
 
+_BESIDE_SAMPLES = ("label", "backbone", "normals", "samples_of")
+
+
 def _with_samples(body: dict[str, Any]) -> dict[str, Any]:
     """Samples that can be taught from, in place of most that only look so."""
     samples = body.get("samples")
     data = samples.data if isinstance(samples, Binary) else samples
     if isinstance(data, bytes) and zlib.crc32(data) % 4:
-        return {key: value for key, value in body.items() if key not in ("label", "backbone", "normals")} | {
-            "samples": SAMPLES
-        }
+        return {key: value for key, value in body.items() if key not in _BESIDE_SAMPLES} | {"samples": SAMPLES}
     if isinstance(samples, list) and samples and all(isinstance(pair, dict) for pair in samples):
         pair = {"image": known.uploads[0], "mask": known.uploads[1]}
-        return body | {"samples": [one | pair for one in samples]}
+        return {key: value for key, value in body.items() if key != "samples_of"} | {
+            "samples": [one | pair for one in samples]
+        }
     return body
 
 

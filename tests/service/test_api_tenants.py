@@ -137,7 +137,7 @@ def check_augmentation(owned: Owned) -> None:
 
 
 def check_training(owned: Owned) -> None:
-    """Uploads of another tenant cannot be taught from."""
+    """Uploads and versions of another tenant cannot be taught from."""
 
     def asked(client: httpx.Client, image: str) -> httpx.Response:
         pair = {"image": image, "mask": owned.mask_id}
@@ -149,6 +149,14 @@ def check_training(owned: Owned) -> None:
     assert_problem(theirs, problems.UNKNOWN_UPLOAD, "samples.0.image", owned.ids["upload_id"])
     nobodys = asked(owned.stranger, UNKNOWN["upload_id"])
     assert theirs.text.replace(owned.ids["upload_id"], UNKNOWN["upload_id"]) == nobodys.text
+
+    def lent(client: httpx.Client, of: str) -> httpx.Response:
+        return client.post("/v1/defect-types", json={"name": "pitting", "samples_of": of})
+
+    assert_problem(lent(owned.api.client, "mine@1"), problems.INVALID_SAMPLES, "samples_of")
+    theirs = lent(owned.stranger, "mine@1")
+    assert_problem(theirs, problems.UNKNOWN_DEFECT_TYPE, "samples_of", "mine@1")
+    assert theirs.text.replace("mine", "none") == lent(owned.stranger, "none@1").text
 
 
 def test_a_version_that_is_imported_is_no_other_tenants(owned: Owned) -> None:

@@ -85,6 +85,7 @@ def test_a_zip_of_samples_is_accepted_as_a_training(api: Api, samples: bytes) ->
     assert job["progress"] == {"done": 0, "total": 1, "step": 0.0}
     assert job["request"] == {
         "name": "pitting",
+        "samples_of": None,
         "part": "a spindle",
         "description": "",
         "backbone": None,

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from flawsmith.contract.ids import BUILTIN_TENANT
 from models.adapters import AdapterError
-from models.backbone import BackboneError
+from models.backbone import Backbone, BackboneError
 from models.samples import Sample, exemplars_of, exemplars_to_bytes
 from service.store import keys
 from service.store.folder import FolderStorage
@@ -142,6 +142,41 @@ def test_backbones_of_the_settings_are_loaded_by_their_names(backbone_folder: Pa
 
     assert models.backbone().name == "tiny"
     assert models.backbone("other").name == "other"
+
+
+def test_backbones_that_were_not_used_for_longest_make_room_for_others(
+    backbone_folder: Path, tmp_path: Path
+) -> None:
+    names = ("first", "second", "third")
+    folders = [str(shutil.copytree(backbone_folder, tmp_path / name)) for name in names]
+    size = Backbone.load(backbone_folder).nbytes
+    settings = WorkerSettings(
+        backbone=str(backbone_folder), backbones=tuple(folders), device="cpu", backbone_bytes=3 * size
+    )
+    models = Models(settings)
+
+    first, second = models.generator("first"), models.generator("second")
+    assert models.generator("first") is first
+    third = models.generator("third")
+    assert models.generator("first") is first
+    assert models.generator("third") is third
+    assert models.generator("second") is not second, "it went, and came again"
+    assert models.generator(models.default).backbone.name == "tiny"
+    assert models.bundled_types()
+    assert models.shrink() is False
+
+
+def test_a_backbone_larger_than_the_budget_is_loaded_all_the_same(backbone_folder: Path, tmp_path: Path) -> None:
+    other = str(shutil.copytree(backbone_folder, tmp_path / "other"))
+    settings = WorkerSettings(backbone=str(backbone_folder), backbones=(other,), device="cpu", backbone_bytes=1)
+    models = Models(settings)
+    assert models.backbone("other").name == "other"
+    assert models.backbone().name == "tiny"
+
+
+def test_a_backbone_without_calibration_is_told(backbone_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    Models(WorkerSettings(backbone=str(backbone_folder), device="cpu"))
+    assert "tiny has no calibration.json" in caplog.text
 
 
 def test_heartbeats_must_fit_into_the_time_to_live() -> None:

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from models.samples import Sample
+from models.teaching import trials
+
+
+def search_briefly(patch: pytest.MonkeyPatch) -> None:
+    """Let teachings try one setting alone: for tests of something else."""
+    patch.setattr(trials, "FIRST", (trials.Settings(0.3, 1.0, 0.6, 1.0),))
+    patch.setattr(trials, "GUIDANCES", ())
+    patch.setattr(trials, "SEED_SHARES", ())
 
 
 def photo(seed: int, defect: bool = True, size: tuple[int, int] = (80, 96)) -> Sample:
