@@ -1,4 +1,4 @@
-"""Several defects in one image: each is drawn on the normal image inside its own mask, then all are put into one."""
+"""Several defects in one image: each is drawn on the normal image inside its own mask, then all are merged."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from models.scores import Scores
 def merged(requests: Sequence[ItemRequest], results: Sequence[ItemResult]) -> ItemResult:
     """One item out of the results of its defects.
 
-    Outside all masks every pixel is the normal image's, bit for bit; inside each it is that defect's own. As no two
-    masks share a pixel, the order does not matter.
+    Outside all masks every pixel is the normal image's, bit for bit; inside each it is that defect's own. No two
+    masks share a pixel, so the order does not matter.
 
     Args:
         requests: of the defects, at least one, on the same normal image (H, W[, C]); each names its ``defect``.
         results: what was drawn for each.
 
     Returns:
-        The item: refined masks and regions of all, regions the largest first, each naming its defect. Each score is
-        the least that a defect has, ``attempts`` the most; it is accepted if all are.
+        The item: refined masks and regions of all, the largest first, each naming its defect. Each score is the
+        least that a defect has, ``attempts`` the most; the item is accepted if all its defects are.
 
     Raises:
         ValueError: two masks share a pixel.
