@@ -20,6 +20,9 @@ if TYPE_CHECKING:
         CorruptDownloadError as CorruptDownloadError,
     )
     from flawsmith.client import (
+        Defect as Defect,
+    )
+    from flawsmith.client import (
         Download as Download,
     )
     from flawsmith.client import (
@@ -52,6 +55,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AsyncFlawsmith",
     "CorruptDownloadError",
+    "Defect",
     "Download",
     "DownloadedItem",
     "Flawsmith",

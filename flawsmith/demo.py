@@ -21,7 +21,7 @@ from flawsmith.cli.generation import InterruptedWaitError, Result, generate_into
 from flawsmith.cli.overview import write_overview
 from flawsmith.cli.terminal import fail, say, tell
 from flawsmith.client import AugmentOptions, Flawsmith, FlawsmithError
-from flawsmith.client.calls import Places
+from flawsmith.client.augmentations import Subject
 from flawsmith.contract.jobs import JobStatus
 from flawsmith.stack import ports
 from flawsmith.stack.application import find_application
@@ -86,7 +86,7 @@ def _draw(out: Path, orders: list[Order]) -> list[Result]:
         results = []
         for defect, image, mask in orders:
             tell(f"Drawing {defect}")
-            results.append(generate_into(client, image, Places(mask), defect, OPTIONS, out / defect))
+            results.append(generate_into(client, Subject(image, mask, defect), OPTIONS, out / defect))
     return results
 
 

@@ -16,7 +16,7 @@ from models.ddim import Grid, diffused, laid, start, strengthened
 from models.inversion import Trajectory
 from models.items import ItemRequest
 from models.levels import Levels
-from models.noise import noise_key, seeded_noise
+from models.noise import seeded_noise
 from models.resampling import resized, taper
 from models.windows import Place, Plot
 
@@ -73,7 +73,7 @@ class Drawing:
         request = self.request
         self.plane = self._inverted() if self.outside == "inversion" else self._noised(attempt)
         z_0, z_T = self.plane[0], self.plane[self.depth]
-        key = noise_key(request.seed, request.index, self.plot.name, attempt)
+        key = request.noise_key(self.plot.name, attempt)
         noise = seeded_noise(key, tuple(z_T.shape)).to(z_T)
         alpha_bar = float(self.grid.alpha_bar[self.depth])
         begun = self.exemplar  # a real one is as strong as it is
@@ -87,7 +87,7 @@ class Drawing:
     def _noised(self, attempt: int) -> list[Tensor]:
         """z_t = √ᾱ_t z_0 + √(1−ᾱ_t) ε with one ε on the whole plane, never that of the inside's own noise."""
         z_0 = self._merged(0)
-        key = noise_key(self.request.seed, self.request.index, self.plot.name + "/outside", attempt)
+        key = self.request.noise_key(self.plot.name + "/outside", attempt)
         eps = seeded_noise(key, tuple(z_0.shape)).to(z_0)
         return [z_0, *(diffused(z_0, eps, float(self.grid.alpha_bar[t])) for t in range(1, self.depth + 1))]
 

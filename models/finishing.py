@@ -15,7 +15,6 @@ from models.items import ItemRequest, ItemResult
 from models.levels import Levels, Pixels, colour, saturation
 from models.masks import Mask, around, inner_edge, outer_edge, spanned
 from models.measures import measured
-from models.noise import noise_key
 from models.refinement import Calibration, Change, change_map, refined_mask
 from models.windows import Place, Plot
 
@@ -117,9 +116,7 @@ def _plotted(
         change.reconstruction,
         alpha[:, :, None],
         composition.kept_texture(change.pixels, scale),
-        composition.surrounding_grain(
-            x, own, noise_key(request.seed, request.index, drawing.plot.name + "/grain", attempt)
-        ),
+        composition.surrounding_grain(x, own, request.noise_key(drawing.plot.name + "/grain", attempt)),
     )
     touched = alpha > 0
     colour(image)[place][touched] = drawing.levels.from_unit(y[touched], image.dtype, saturation(request.image))

@@ -173,12 +173,12 @@ class Generator:
         """The latents of what an item of this type begins on, on the plane; None is the normal image."""
         if request.begins_on == "noise" or request.control:
             return None
-        key = noise_key(request.seed, request.index, f"{plot.name}/{request.begins_on}", attempt)
+        key = request.noise_key(f"{plot.name}/{request.begins_on}", attempt)
         if request.begins_on == "exemplar":
             requested = plot.cells(*unit.shape[:2])
             laid_on = grafted(unit, requested, request.exemplars, np.random.default_rng(key))
         else:
-            look = noise_key(request.seed, request.index, "look", 0)  # one light on all of an item
+            look = noise_key(request.seed, request.index, "look", 0)  # one light on all of an image
             laid_on = sketch(unit, plot, self.backbone.window_px, request.adapter.card.sketch, key, look)
         return canvas.merged(self._encoded(_cut(laid_on, plot, self.backbone.window_px)))
 

@@ -36,6 +36,7 @@ class ItemRequest:
         seed_share: ρ in [0, 1].
         steps: of the grid over all of T.
         seed, index: the noise key; ``index`` is the item's place in its augmentation.
+        defect: in the noise key too: which of several defects in one image, each drawn apart (`models.merging`).
         control: draw under C2 alone.
         min_quality: below it the item is drawn again.
         black_level, white_level: for 16 bits; fitted on the window if None.
@@ -59,6 +60,7 @@ class ItemRequest:
     white_level: int | None = None
     exemplars: Sequence[Exemplar] = ()
     references: References | None = None
+    defect: int = 0
 
     @classmethod
     def by_default(
@@ -89,12 +91,16 @@ class ItemRequest:
             references=references,
         )
 
+    def noise_key(self, region: str, attempt: int) -> int:
+        """What the noise of a region is made from in one attempt."""
+        return noise_key(self.seed, self.index, region, attempt, self.defect)
+
     @property
     def begins_on(self) -> Begins:
         """What the inside of the drawing begins on; of a type that begins on both, the seed decides."""
         card = self.adapter.card
         if self.exemplars and card.exemplars:
-            chance = noise_key(self.seed, self.index, "begin", 0) / 2**63
+            chance = self.noise_key("begin", 0) / 2**63
             if chance < card.exemplars:
                 return "exemplar"
         return "sketch" if card.sketch else "noise"

@@ -25,6 +25,7 @@ class RegionMeasures:
         width: area over length, pixels.
         contrast: mean absolute change, as a share of the range, 0–1.
         box: x, y, width, height in the photo.
+        defect: which of several defects in one image it is of.
     """
 
     area: float
@@ -32,6 +33,7 @@ class RegionMeasures:
     width: float
     contrast: float
     box: tuple[int, int, int, int]
+    defect: int = 0
 
 
 def measured(

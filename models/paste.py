@@ -21,7 +21,6 @@ from models.items import MAX_ATTEMPTS, ItemRequest, ItemResult
 from models.levels import Levels, colour, in_channels, saturation
 from models.masks import Mask, around, inner_edge, outer_edge
 from models.membrane import membrane
-from models.noise import noise_key
 from models.refinement import Calibration, pixel_map
 from models.samples import Exemplar
 from models.warping import Warped, extent, warped
@@ -117,7 +116,7 @@ def _pasted(
     for place, site in sites:
         rows, columns = (np.flatnonzero(site.any(axis=axis)) for axis in (1, 0))
         name = f"{place[0].start + rows[0]},{place[1].start + columns[0]}/paste"
-        key = noise_key(request.seed, request.index, name, attempt)
+        key = request.noise_key(name, attempt)
         rng = np.random.default_rng(key)
         patch = warped(exemplars[_chosen(sizes, site, rng)], site, rng)
         ours = _within(place, patch.place)

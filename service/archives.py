@@ -16,7 +16,9 @@ from flawsmith.contract.files import (
     REGION_FILE,
     SHEET_FILE,
     ItemPart,
+    archive_defect,
     archive_member,
+    defect_mask_file,
 )
 from flawsmith.contract.jobs import Item, ItemStatus, Job
 from flawsmith.contract.manifests import AugmentationManifest, RequestManifest
@@ -85,8 +87,14 @@ def _files_of_augmentation(manifest: AugmentationManifest, job: Job) -> dict[str
     """Key of each file by its name in the archive."""
     tenant, tiff = manifest.tenant, manifest.image.source_format == "tiff"
     names = {INPUT_FILE: keys.job_input(tenant, job.id)}
-    if manifest.augmentation.mask == "sent":
+    if manifest.augmentation.masked:
         names[MASK_FILE] = keys.job_mask(tenant, job.id)
+    if manifest.augmentation.several:
+        names |= {
+            defect_mask_file(number): keys.job_defect_mask(tenant, job.id, number)
+            for number, defect in enumerate(manifest.augmentation.defects)
+            if defect.mask == "sent"
+        }
     if manifest.region_sha256 is not None:
         names[REGION_FILE] = keys.job_region(tenant, job.id)
     if manifest.exclude_sha256 is not None:
@@ -95,6 +103,11 @@ def _files_of_augmentation(manifest: AugmentationManifest, job: Job) -> dict[str
         if item.status is ItemStatus.SUCCEEDED:
             names |= {
                 archive_member(item.index, part, tiff=tiff): key for part, key in _keys(manifest, item).items()
+            } | {
+                archive_defect(item.index, defect.index, defect.defect_type): keys.item_defect_mask(
+                    tenant, job.id, item, defect
+                )
+                for defect in item.defects or ()
             }
     return names
 

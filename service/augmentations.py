@@ -1,9 +1,8 @@
-"""``/v1/augmentations``: one normal image, one mask, one defect type → ``count`` items."""
+"""``/v1/augmentations``: one normal image, one defect or several, each with its mask → ``count`` items."""
 
 from __future__ import annotations
 
 import hashlib
-import secrets
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,13 +11,12 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import JsonValue
 
 from flawsmith.contract import problems
-from flawsmith.contract.augmentations import MAX_SEED, AugmentationParameters, AugmentationRequest
-from flawsmith.contract.base import FORMAT_VERSION, now
-from flawsmith.contract.defect_types import DefectTypeRecord
+from flawsmith.contract.augmentations import MAX_DEFECTS, AugmentationForm, AugmentationRequest
+from flawsmith.contract.base import now
 from flawsmith.contract.files import EXCLUDE_FILE, INPUT_FILE, MASK_FILE, REGION_FILE
-from flawsmith.contract.ids import new_job_id, split_defect_type
-from flawsmith.contract.jobs import AugmentationPlan, Job
-from flawsmith.contract.manifests import AugmentationManifest, ResolvedAugmentation
+from flawsmith.contract.ids import new_job_id
+from flawsmith.contract.jobs import AugmentationPlan, Job, PlannedDefect
+from flawsmith.contract.manifests import AUGMENTATION_FORMAT, AugmentationManifest, ResolvedAugmentation
 from flawsmith.contract.uploads import ImageInfo
 from service import idempotency, uploads
 from service.accepting import accept
@@ -28,15 +26,20 @@ from service.forms import read_form
 from service.idempotency import Attempt
 from service.images.door import Admitted
 from service.images.errors import ImageError
-from service.masks import BOUNDS, Requested, SentMask, requested
+from service.masks import BOUNDS, AdmittedMask, Requested, SentMask, requested
 from service.openapi import Responses, augmentation_body, location, problem
 from service.problems import ProblemError
+from service.resolution import Parameters, Wish, check_levels, resolve, wishes
 from service.resources import Has, Quota, Resources, Tenant
 from service.telemetry import context, traces
 
 router = APIRouter(prefix="/v1/augmentations", tags=["augmentations"], dependencies=[Depends(no_query)])
 
-FILES = ("image", "mask", *BOUNDS)
+MASK_FILES = {f"mask_{number}": f"defects.{number}.mask" for number in range(MAX_DEFECTS)}
+"""What the masks of several defects are called as files of a form, and everywhere else."""
+FILES = ("image", "mask", *BOUNDS, *MASK_FILES)
+MAX_FULL_FILES = 4
+"""As many of the largest files fit in a form; masks are small."""
 ANSWERS: Responses = {
     200: {"model": AugmentationPlan, "description": "Answer to a dry run: nothing was stored or queued."},
     202: {"model": Job, "description": "The job was accepted.", "headers": location("The job.")},
@@ -47,10 +50,11 @@ ANSWERS: Responses = {
 class Sent:
     """A request as it was read: what is wished, and the images on disk."""
 
-    parameters: AugmentationParameters
+    parameters: Parameters
+    wished: list[Wish]
     image: Path
     masks: dict[str, SentMask]
-    """By field: mask, region and exclude, as far as they were sent."""
+    """By field: ``mask``, or ``defects.0.mask`` and so on; ``region``, ``exclude``; as far as they were sent."""
     payload: dict[str, JsonValue]
     """What tells this request from another."""
     image_info: ImageInfo | None = None
@@ -67,11 +71,15 @@ class Sent:
     responses=ANSWERS | problem(400, 408, 409, 413, 415),
 )
 async def create_augmentation(request: Request, tenant: Tenant, quota: Quota, has: Has) -> Response:
-    """Draw `count` synthetic images of one normal image with one defect type.
+    """Draw `count` synthetic images of one normal image with one defect type, or with several defects.
 
     Send image and mask as files of a form, or upload them first and send their ids as JSON. Without a mask each
     item gets one that is drawn as the defect type learned it from its samples, on the part, within `region` and
     outside `exclude`. The same request with the same `seed` gives the same items.
+
+    For several defects in one image send `defects` in place of `defect_type`, `mask` and `severity`. Each item
+    then has all of them, and a label of each beside the label of all. In a form the mask of the first one is the
+    file `mask_0`, that of the second `mask_1`, and so on. Everything else holds for all of them.
     """
     with spool_folder(has.settings.spool_dir) as folder:
         kind, arguments = media_type(request)
@@ -98,120 +106,49 @@ async def _read_form(
         boundary,
         folder,
         files=FILES,
-        texts=AugmentationParameters.model_fields,
+        texts=AugmentationForm.model_fields,
         max_file_bytes=has.settings.max_upload_bytes,
+        max_full_files=MAX_FULL_FILES,
     )
-    parameters = from_texts(AugmentationParameters, form.texts)
+    parameters = from_texts(AugmentationForm, form.texts)
     if "image" not in form.files:
         raise ProblemError(
             problems.INVALID_REQUEST, "image is missing; send it as a file of the form", field="image"
         )
-    resolved = await run_in_threadpool(_resolve, has, tenant, parameters, masked="mask" in form.files)
-    payload = {name: form.files[name].sha256 for name in FILES if name in form.files}
-    masks = {name: SentMask(form.files[name].path) for name in FILES[1:] if name in form.files}
-    return Sent(parameters, form.files["image"].path, masks, {**payload, **_sent(parameters)}), resolved
+    masked = {MASK_FILES.get(name, name): name for name in form.files if name not in ("image", *BOUNDS)}
+    wished = wishes(parameters, masked)
+    resolved = await run_in_threadpool(resolve, has, tenant, parameters, wished)
+    payload: dict[str, JsonValue] = {name: file.sha256 for name, file in form.files.items()}
+    files = {MASK_FILES.get(name, name): file.path for name, file in form.files.items()}
+    masks = {name: SentMask(path) for name, path in files.items() if name != "image"}
+    return Sent(parameters, wished, files["image"], masks, payload | _sent(parameters)), resolved
 
 
 async def _read_json(
     request: Request, folder: Path, tenant: str, has: Resources
 ) -> tuple[Sent, ResolvedAugmentation]:
     parameters = from_json(AugmentationRequest, await read(request, MAX_JSON_BYTES))
-    resolved = await run_in_threadpool(_resolve, has, tenant, parameters, masked=parameters.mask is not None)
-    ids = {name: upload_id for name in FILES if (upload_id := getattr(parameters, name)) is not None}
+    ids = {"image": parameters.image, "mask": parameters.mask}
+    ids |= {f"defects.{number}.mask": one.mask for number, one in enumerate(parameters.defects or ())}
+    ids |= {name: getattr(parameters, name) for name in BOUNDS}
+    named = {name: upload_id for name, upload_id in ids.items() if upload_id is not None}
+    wished = wishes(parameters, {name: name for name in named if name not in ("image", *BOUNDS)})
+    resolved = await run_in_threadpool(resolve, has, tenant, parameters, wished)
     found = {
         name: await run_in_threadpool(uploads.named, has.storage, tenant, upload_id, name)
-        for name, upload_id in ids.items()
+        for name, upload_id in named.items()
     }
     image = found["image"].image
-    _check_levels(resolved, image)
+    check_levels(resolved, image)
     for name, record in found.items():
         await run_in_threadpool(uploads.fetch, has.storage, tenant, record, folder / name, name)
     masks = {name: SentMask(folder / name, record.image) for name, record in found.items() if name != "image"}
-    return Sent(parameters, folder / "image", masks, _sent(parameters), image), resolved
+    return Sent(parameters, wished, folder / "image", masks, _sent(parameters), image), resolved
 
 
-def _sent(parameters: AugmentationParameters) -> dict[str, JsonValue]:
+def _sent(parameters: Parameters) -> dict[str, JsonValue]:
     """What the client itself said, before anything was filled in."""
     return parameters.model_dump(mode="json", exclude_unset=True)
-
-
-def _resolve(
-    has: Resources, tenant: str, parameters: AugmentationParameters, *, masked: bool
-) -> ResolvedAugmentation:
-    """The parameters with every default filled in and the seed drawn; ``masked`` says that a mask was sent.
-
-    Raises:
-        ProblemError: there is no such defect type, it needs a mask, or two parameters contradict each other.
-    """
-    name, version = split_defect_type(parameters.defect_type)
-    record = has.registry.get(tenant, name, version)
-    if record is None:
-        raise ProblemError(
-            problems.UNKNOWN_DEFECT_TYPE,
-            f"defect_type {parameters.defect_type} is not known here; GET /v1/defect-types lists what is",
-            field="defect_type",
-        )
-    _check_method(parameters, record)
-    if not masked and not record.draws_masks:
-        raise ProblemError(
-            problems.MASK_REQUIRED,
-            f"mask is missing, and {record.name}@{record.version} has not learned from samples how to draw one; "
-            "send mask, an image of the same size that is white where the defect may appear",
-            field="mask",
-        )
-    black, white = parameters.black_level, parameters.white_level
-    if black is not None and white is not None and black >= white:
-        raise ProblemError(
-            problems.INVALID_REQUEST,
-            f"black_level must be below white_level; got {black} and {white}",
-            field="black_level",
-        )
-    return _with_defaults(parameters, record, masked=masked)
-
-
-def _check_method(parameters: AugmentationParameters, record: DefectTypeRecord) -> None:
-    if parameters.method != "paste":
-        return
-    if record.exemplars_sha256 is None:
-        raise ProblemError(
-            problems.INVALID_REQUEST,
-            f"method paste needs real defects, and {record.name}@{record.version} keeps none; leave method out, or"
-            " teach a type from samples of yours with POST /v1/defect-types",
-            field="method",
-        )
-    if parameters.control:
-        raise ProblemError(
-            problems.INVALID_REQUEST,
-            "control is for method diffusion: a control pastes nothing; leave one of the two out",
-            field="control",
-        )
-
-
-def _with_defaults(
-    parameters: AugmentationParameters, record: DefectTypeRecord, *, masked: bool
-) -> ResolvedAugmentation:
-    chosen = parameters.model_dump(exclude_none=True, exclude={"defect_type", "dry_run", *FILES})
-    return ResolvedAugmentation.model_validate(
-        record.defaults.model_dump()
-        | {"seed": secrets.randbelow(MAX_SEED + 1)}
-        | chosen
-        | {
-            "defect_type": record.name,
-            "defect_type_version": record.version,
-            "defect_type_tenant": record.tenant,
-            "mask": "sent" if masked else "drawn",
-        }
-    )
-
-
-def _check_levels(resolved: ResolvedAugmentation, image: ImageInfo) -> None:
-    for field, level in (("black_level", resolved.black_level), ("white_level", resolved.white_level)):
-        if level is not None and image.bit_depth != 16:
-            raise ProblemError(
-                problems.INVALID_REQUEST,
-                f"{field} is for 16-bit images only, and this image has {image.bit_depth} bits; leave it out",
-                field=field,
-            )
 
 
 async def _admit(has: Resources, sent: Sent, folder: Path) -> tuple[Admitted, Requested]:
@@ -220,7 +157,10 @@ async def _admit(has: Resources, sent: Sent, folder: Path) -> tuple[Admitted, Re
     Raises:
         ProblemError: one of them cannot be used, or defects may lie nowhere.
     """
-    mask = sent.masks.get("mask")
+    fields = [wish.mask_field for wish in sent.wished]
+    masks: dict[str, AdmittedMask | SentMask] = {name: sent.masks[name] for name in fields if name in sent.masks}
+    # The mask of a single defect goes with the image: one process decodes both.
+    mask = sent.masks.get(fields[0]) if len(fields) == 1 else None
     uploaded = mask.info if mask else None
     try:
         admitted = await has.door.admit(
@@ -231,11 +171,14 @@ async def _admit(has: Resources, sent: Sent, folder: Path) -> tuple[Admitted, Re
         )
     except ImageError as error:
         kind = problems.INVALID_MASK if error.field == "mask" else problems.INVALID_IMAGE
-        raise ProblemError(kind, error.detail, field=error.field) from error
+        field = fields[0] if error.field == "mask" else error.field
+        raise ProblemError(kind, error.detail, field=field) from error
     of_upload = [f"mask: {warning}" for warning in uploaded.warnings] if uploaded else []
     assert admitted.info is not None
+    if admitted.mask_png is not None:
+        masks[fields[0]] = AdmittedMask(admitted.mask_png, admitted.mask_pixels or 0)
     bounds = {name: sent.masks[name] for name in BOUNDS if name in sent.masks}
-    wanted = await requested(has.door, admitted.info, admitted.mask_png, admitted.mask_pixels, bounds, folder)
+    wanted = await requested(has.door, admitted.info, fields, masks, bounds, folder)
     return replace(admitted, warnings=admitted.warnings + of_upload + wanted.warnings), wanted
 
 
@@ -253,21 +196,22 @@ async def _carry_out(
     info = admitted.info
     assert info is not None
     assert admitted.png is not None
-    _check_levels(resolved, info)
+    check_levels(resolved, info)
     if dry_run:
         plan = AugmentationPlan(
-            request=resolved.model_dump(mode="json", exclude={"defect_type_tenant"}),
+            request=resolved.shown(),
             warnings=admitted.warnings,
             width=info.width,
             height=info.height,
             mode=info.mode,
             bit_depth=info.bit_depth,
-            mask_pixels=wanted.pixels,
+            mask_pixels=wanted.all_pixels,
+            defects=_planned(resolved, wanted),
         )
         return await attempt.keep(200, plan.model_dump_json().encode())
     of_image, of_mask, of_region, of_exclude = await run_in_threadpool(_digests, admitted.png, wanted)
     manifest = AugmentationManifest(
-        format_version=FORMAT_VERSION,
+        format_version=AUGMENTATION_FORMAT,
         tenant=tenant,
         job_id=new_job_id(),
         created_at=now(),
@@ -284,6 +228,15 @@ async def _carry_out(
         warnings=admitted.warnings,
     )
     return await accept(has, manifest, {INPUT_FILE: admitted.png, **wanted.files}, quota, attempt)
+
+
+def _planned(resolved: ResolvedAugmentation, wanted: Requested) -> list[PlannedDefect] | None:
+    if not resolved.several:
+        return None
+    return [
+        PlannedDefect(index=number, defect_type=defect.reference, mask_pixels=pixels)
+        for number, (defect, pixels) in enumerate(zip(resolved.defects, wanted.pixels, strict=True))
+    ]
 
 
 def _digests(png: bytes, wanted: Requested) -> tuple[str, str | None, str | None, str | None]:

@@ -11,12 +11,14 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
 from flawsmith.contract import problems
+from flawsmith.contract.augmentations import MAX_DEFECTS, DefectParameters
 from service.problems import ProblemError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -38,9 +40,18 @@ _HINTS = {
     "or name in samples_of a version whose samples are meant",
     "samples_of": 'a defect type that was taught here, such as "pitting" or "pitting@2"',
     "normals": "in JSON a list of at most 500 upload ids",
+    "defects": f'a list of 1 to {MAX_DEFECTS} defects, each an object with "defect_type"; in a form as JSON text',
     "cursor": "the next_cursor of the page before",
 }
 """For fields whose pattern says little to a person."""
+
+_ELSEWHERE: dict[tuple[type[BaseModel], str], str] = {
+    (
+        DefectParameters,
+        "mask",
+    ): "the mask of an entry is a file of the form: mask_0 of the first one, mask_1 of the second",
+}
+"""Where to say what some schema does not know."""
 
 
 def from_json(model: type[Model], body: bytes) -> Model:
@@ -73,7 +84,7 @@ def from_texts(model: type[Model], texts: Mapping[str, str]) -> Model:
             values[name] = _READERS[shape(model, name).get("type", "string")](text)
         except ValueError:
             raise _mismatch(model, name, text) from None
-    return _validated(model, values, strict=False)
+    return _validated(model, values, strict=None)
 
 
 def query(model: type[Model]) -> Callable[[Request], Awaitable[Model]]:
@@ -122,12 +133,17 @@ def duplicate(name: str) -> ProblemError:
 def check_known(name: str, known: Iterable[str]) -> None:
     """Raise the problem of an unknown field, with its likely spelling, unless ``name`` is ``known``."""
     known = list(known)
-    if name in known:
-        return
+    if name not in known:
+        raise unknown(name, name, known)
+
+
+def unknown(at: str, name: str, known: Iterable[str], remedy: str | None = None) -> ProblemError:
+    """The problem of a field ``name``, whose path is ``at``, that is none of those ``known`` there."""
+    known = list(known)
     near = difflib.get_close_matches(name[:MAX_SHOWN], known, n=1)
-    remedy = f"did you mean {near[0]}?" if near else f"known fields: {', '.join(known)}"
-    raise ProblemError(
-        problems.INVALID_REQUEST, f"{_clipped(name)} is not a known field; {remedy}", field=_clipped(name)
+    remedy = remedy or (f"did you mean {near[0]}?" if near else f"known fields: {', '.join(known)}")
+    return ProblemError(
+        problems.INVALID_REQUEST, f"{_clipped(at)} is not a known field; {remedy}", field=_clipped(at)
     )
 
 
@@ -173,52 +189,82 @@ def _boolean(text: str) -> bool:
     return text == "true"
 
 
-def _object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text, object_pairs_hook=_object_without_duplicates)
-    except RecursionError as error:
-        raise ValueError(text) from error
-    if not isinstance(value, dict):
-        raise ValueError(text)
-    return value
+def _json(kind: type) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            value = json.loads(text, object_pairs_hook=_object_without_duplicates)
+        except RecursionError as error:
+            raise ValueError(text) from error
+        if not isinstance(value, kind):
+            raise ValueError(text)
+        return value
+
+    return read
 
 
 _READERS: dict[str, Callable[[str], Any]] = {
     "integer": _integer,
     "number": _number,
     "boolean": _boolean,
-    "object": _object,
+    "object": _json(dict),
+    "array": _json(list),
     "string": str,
 }
 
 
-def _validated(model: type[Model], values: dict[str, Any], *, strict: bool) -> Model:
+def _validated(model: type[Model], values: dict[str, Any], *, strict: bool | None) -> Model:
+    """Strictly, or as the schemas themselves say where ``strict`` is None."""
     for name in values:
         check_known(name, model.model_fields)
     try:
         return model.model_validate(values, strict=strict)
     except ValidationError as failure:
-        error = failure.errors(include_url=False)[0]
-    name = str(error["loc"][0])
+        raise _fault(model, failure.errors(include_url=False)[0], values) from None
+
+
+def _fault(model: type[BaseModel], error: ErrorDetails, values: dict[str, Any]) -> ProblemError:
+    """The problem that ``error`` is, of the innermost field that it is about."""
+    at, value = str(error["loc"][0]), values.get(str(error["loc"][0]))
+    name, path = at, [at]
+    for step in error["loc"][1:]:
+        path.append(str(step))
+        if isinstance(step, str):
+            inner = _listed(model, name)
+            if inner is None:
+                break
+            model, name, at, value = inner, step, ".".join(path), error["input"]
+    if error["type"] == "extra_forbidden":
+        return unknown(at, name, model.model_fields, _ELSEWHERE.get((model, name)))
     if error["type"] == "missing":
-        raise missing(model, name)
+        return missing(model, name, at)
     if error["type"] == "value_error":  # a validator of the contract, which says what must be
-        raise ProblemError(problems.INVALID_REQUEST, f"{name} {error['ctx']['error']}", field=name)
-    raise _mismatch(model, name, values[name])
+        return ProblemError(problems.INVALID_REQUEST, f"{at} {error['ctx']['error']}", field=at)
+    return _mismatch(model, name, value, at)
 
 
-def missing(model: type[BaseModel], name: str) -> ProblemError:
-    """The problem of a required field that was not sent."""
-    return ProblemError(
-        problems.INVALID_REQUEST, f"{name} is missing; send {_expectation(model, name)}", field=name
-    )
+def _listed(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """What the objects in a field that is a list of them are; None of others."""
+    pending: list[Any] = [model.model_fields[name].annotation]
+    while pending:
+        kind = pending.pop()
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+        pending += get_args(kind)
+    return None
 
 
-def _mismatch(model: type[BaseModel], name: str, value: object) -> ProblemError:
+def missing(model: type[BaseModel], name: str, at: str | None = None) -> ProblemError:
+    """The problem of a required field that was not sent; ``at`` is its path where it lies in another one."""
+    at = at or name
+    return ProblemError(problems.INVALID_REQUEST, f"{at} is missing; send {_expectation(model, name)}", field=at)
+
+
+def _mismatch(model: type[BaseModel], name: str, value: object, at: str | None = None) -> ProblemError:
+    at = at or name
     return ProblemError(
         problems.INVALID_REQUEST,
-        f"{name} must be {_expectation(model, name)}; got {_shown(value)}",
-        field=name,
+        f"{at} must be {_expectation(model, name)}; got {_shown(value)}",
+        field=at,
     )
 
 

@@ -39,10 +39,15 @@ async def read_form(
     files: Collection[str],
     texts: Collection[str],
     max_file_bytes: int,
+    max_full_files: int | None = None,
 ) -> Form:
     """Read the form in the body of ``request``; its files lie in ``folder`` afterwards.
 
     Every part must be known and may come once, so that the names bound the number of parts.
+
+    Args:
+        files, texts: names of the parts that are files, and of those that are not.
+        max_full_files: how many files of ``max_file_bytes`` there is room for in all; for all of them if None.
 
     Raises:
         ProblemError: the form is malformed or over a limit, or a part is unknown or comes twice.
@@ -50,9 +55,10 @@ async def read_form(
     if not boundary:
         raise _malformed("the Content-Type names no boundary")
     reader = _FormReader(folder, files, texts, max_file_bytes)
+    full = len(files) if max_full_files is None else max_full_files
     try:
         parser = MultipartParser(boundary.encode("latin-1"), reader.callbacks())
-        async for chunk in chunks(request, len(files) * max_file_bytes + MEGABYTE):
+        async for chunk in chunks(request, full * max_file_bytes + MEGABYTE):
             parser.write(chunk)
             await reader.flush()
     except FormParserError as error:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Path
 from starlette.responses import Response
 
 from flawsmith.contract import problems
-from flawsmith.contract.files import ItemPart, item_file
+from flawsmith.contract.files import ItemPart, item_defect_file, item_file
 from flawsmith.contract.jobs import Item, ItemStatus, JobKind
 from flawsmith.contract.manifests import AugmentationManifest
 from service.fields import no_query
@@ -26,6 +26,7 @@ router = APIRouter(
 )
 
 Index = Annotated[int, Path(description="Index of the item in its job, from 0.", ge=0, examples=[0])]
+DefectIndex = Annotated[int, Path(description="Place of the defect in the request's `defects`, from 0.", ge=0)]
 
 
 @file_route(
@@ -63,6 +64,32 @@ def get_mask(job_id: JobPath, n: Index, tenant: Tenant, has: Has) -> Response:
 
 @file_route(
     router,
+    "/defects/{k}/mask",
+    operation_id="getItemDefectMask",
+    summary="Download the refined mask of one of an item's defects",
+    openapi_extra={"parameters": FILE_HEADERS},
+    responses=file("image/png") | problem(404, 409, 412, 416),
+)
+def get_defect_mask(job_id: JobPath, n: Index, k: DefectIndex, tenant: Tenant, has: Has) -> Response:
+    """The label of one of several defects, like the item's, which is that of all of them."""
+    item = _finished(has, tenant, job_id, n)
+    if item.defects is None:
+        raise not_found(f"items of {job_id} have one defect; its mask is at /v1/jobs/{job_id}/items/{n}/mask")
+    if k >= len(item.defects):
+        raise not_found(f"items of {job_id} have {len(item.defects)} defects; their index runs from 0")
+    defect = item.defects[k]
+    return StoredFile(
+        has.storage,
+        keys.item_defect_mask(tenant, job_id, item, defect),
+        "image/png",
+        etag=defect.mask_sha256,
+        name=f"{job_id}-{item_defect_file(n, k, defect.defect_type)}",
+        sha256=defect.mask_sha256,
+    )
+
+
+@file_route(
+    router,
     "/preview",
     operation_id="getItemPreview",
     summary="Download an item's preview",
@@ -84,7 +111,10 @@ def get_preview(job_id: JobPath, n: Index, tenant: Tenant, has: Has) -> Response
     responses=file("image/png") | problem(404, 409, 412, 416),
 )
 def get_request(job_id: JobPath, n: Index, tenant: Tenant, has: Has) -> Response:
-    """The mask that was drawn for the item, as none was sent: 8-bit grey PNG, 255 where the defect may appear."""
+    """The requested mask of the item, where one was drawn for it: 8-bit grey PNG, 255 where a defect may appear.
+
+    Of several defects it is all their masks in one.
+    """
     item = _finished(has, tenant, job_id, n)
     if item.request_sha256 is None:
         raise not_found(f"a mask was sent for all items of {job_id}; it is at /v1/jobs/{job_id}/mask")

@@ -13,7 +13,7 @@ from flawsmith.contract import problems
 from flawsmith.contract.base import Schema
 from flawsmith.contract.files import INPUT_FILE, MASK_FILE, SHEET_FILE
 from flawsmith.contract.ids import JobId
-from flawsmith.contract.jobs import ItemStatus, Job, JobKind, JobPage, JobStatus
+from flawsmith.contract.jobs import Item, ItemStatus, Job, JobKind, JobPage, JobStatus
 from service import idempotency
 from service.archives import Archive
 from service.fields import no_query, query, query_parameters
@@ -164,14 +164,15 @@ def get_input(job_id: JobPath, tenant: Tenant, has: Has) -> Response:
     responses=file("image/png") | problem(404, 412, 416),
 )
 def get_mask(job_id: JobPath, tenant: Tenant, has: Has) -> Response:
-    """The requested mask as understood: 8-bit grey PNG, 255 where the defect may appear, else 0.
+    """The requested mask as understood: 8-bit grey PNG, 255 where a defect may appear, else 0.
 
-    There is none if each item has one of its own.
+    Of several defects it is all their masks in one. There is none if each item has one of its own.
     """
     job = _augmentation(has, tenant, job_id)
-    if job.request.get("mask") == "drawn":
+    if job.draws_masks:
         raise not_found(
-            f"no mask was sent with {job_id}; each item's own is at /v1/jobs/{job_id}/items/{{n}}/request"
+            f"no mask was sent with {job_id} that its items share; each one's own is at"
+            f" /v1/jobs/{job_id}/items/{{n}}/request"
         )
     return _file(has, keys.job_mask(tenant, job_id), job_id, MASK_FILE, job.mask_sha256)
 
@@ -216,7 +217,8 @@ def get_sheet(job_id: JobPath, tenant: Tenant, has: Has) -> Response:
 )
 def get_archive(job_id: JobPath, tenant: Tenant, has: Has) -> Response:
     """A ZIP of a final job: `job.json`, `input.png`, `mask.png`, and of every item that succeeded its files in
-    `images/`, `masks/` and `previews/`; of a training `job.json` and `sheet.png`.
+    `images/`, `masks/` and `previews/`, and the labels of single defects in `defect-masks/`; of a training
+    `job.json` and `sheet.png`.
 
     The same job gives the same bytes. It is made while it is sent and offers no ranges.
     """
@@ -262,14 +264,21 @@ def find(has: Resources, tenant: str, job_id: str) -> Job:
 def with_urls(job: Job) -> Job:
     """The job with the addresses of the files that its items have."""
     items = [
-        item.model_copy(
-            update={f"{part}_url": f"/v1/jobs/{job.id}/items/{item.index}/{part}" for part in item.parts}
-        )
+        _item_with_urls(item, f"/v1/jobs/{job.id}/items/{item.index}")
         if item.status is ItemStatus.SUCCEEDED
         else item
         for item in job.items
     ]
     return job.model_copy(update={"items": items})
+
+
+def _item_with_urls(item: Item, url: str) -> Item:
+    urls: dict[str, object] = {f"{part}_url": f"{url}/{part}" for part in item.parts}
+    if item.defects is not None:
+        urls["defects"] = [
+            defect.model_copy(update={"mask_url": f"{url}/defects/{defect.index}/mask"}) for defect in item.defects
+        ]
+    return item.model_copy(update=urls)
 
 
 def _unknown(job_id: str) -> ProblemError:

@@ -1,11 +1,11 @@
-"""Where defects of an augmentation may lie: its mask, or what its masks may be drawn within."""
+"""Where defects of an augmentation may lie: their masks, or what masks may be drawn within."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from numpy.typing import NDArray
 
 from flawsmith.contract import problems
-from flawsmith.contract.files import EXCLUDE_FILE, MASK_FILE, REGION_FILE
+from flawsmith.contract.files import EXCLUDE_FILE, MASK_FILE, REGION_FILE, defect_mask_file
 from flawsmith.contract.uploads import ImageInfo
 from service.images.decoding import read_canonical
 from service.images.door import Caller, Door
@@ -38,18 +38,33 @@ class SentMask:
 
 
 @dataclass(frozen=True)
+class AdmittedMask:
+    """A mask that was let in through the door: 8-bit grey PNG, and how many pixels are set."""
+
+    png: bytes
+    pixels: int
+
+
+@dataclass(frozen=True)
 class Requested:
     """Where defects may lie, as it is kept.
 
     Attributes:
-        files: of the job, by name: the mask that was sent, within its bounds; without one the bounds themselves.
-        pixels: of the mask; None without one.
+        files: of the job, by name: the masks that were sent, within their bounds and without what a later one has;
+            the bounds themselves where a mask is to be drawn.
+        pixels: of each defect's mask; None where it is to be drawn.
         warnings: each beginning with the field it speaks of.
     """
 
     files: dict[str, bytes]
-    pixels: int | None
-    warnings: list[str]
+    pixels: list[int | None]
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def all_pixels(self) -> int | None:
+        """Of all masks together, which share none; None if one is to be drawn."""
+        known = [pixels for pixels in self.pixels if pixels is not None]
+        return sum(known) if len(known) == len(self.pixels) else None
 
     def sha256(self, name: str) -> str | None:
         """Digest of one of the files, if it is there."""
@@ -59,62 +74,63 @@ class Requested:
 async def requested(
     door: Door,
     info: ImageInfo,
-    mask_png: bytes | None,
-    mask_pixels: int | None,
+    fields: Sequence[str],
+    masks: Mapping[str, AdmittedMask | SentMask],
     bounds: Mapping[str, SentMask],
     folder: Path,
 ) -> Requested:
-    """Let bounds in through the door, and cut the mask to them.
+    """Let what was not yet admitted in through the door, cut masks to their bounds, and share out what overlaps.
 
     Args:
         info: of the image, whose size all must have.
-        mask_png: the mask, admitted before; None if masks are to be drawn.
+        fields: one for the mask of each defect, in order; of two that overlap the later one has the pixels.
+        masks: by field; one that is not here is to be drawn. Only that of a single defect may be admitted before.
         bounds: by field, of `BOUNDS`.
         folder: for files in between.
 
     Raises:
-        ProblemError: a bound cannot be used, or nothing is left.
+        ProblemError: one of them cannot be used, or leaves nothing.
     """
-    files = {} if mask_png is None else {MASK_FILE: mask_png}
-    if not bounds:
-        return Requested(files, mask_pixels, [])
-    admitted, warnings = await _admitted(door, info, bounds, folder)
-    left = await run_in_threadpool(_left, (info.height, info.width), mask_png, admitted)
-    pixels = int(left.sum())
-    if not pixels:
-        raise _nothing_left(mask_png is not None, list(bounds))
-    if mask_png is not None:
-        cut = await run_in_threadpool(encode_mask_png, left)
-        return Requested({MASK_FILE: cut}, pixels, warnings)
-    kept = {BOUNDS[name]: await run_in_threadpool(path.read_bytes) for name, path in admitted.items()}
-    return Requested(kept, None, warnings)
+    admitted = {name: mask for name, mask in masks.items() if isinstance(mask, AdmittedMask)}
+    sent = {name: mask for name, mask in masks.items() if isinstance(mask, SentMask)}
+    if not sent and not bounds:
+        one = admitted.get(fields[0])
+        return Requested({MASK_FILE: one.png}, [one.pixels]) if one else Requested({}, [None] * len(fields))
+    found, warnings = await _admitted(door, info, {**sent, **bounds}, folder)
+    for name in sent:
+        if not found[name].pixels:
+            raise _refused(name, "the mask is empty; paint the region where the defect may appear in white")
+    admitted |= {name: found[name] for name in sent}
+    limits = {name: found[name].png for name in bounds}
+    wanted = await run_in_threadpool(_shared_out, (info.height, info.width), fields, admitted, limits)
+    wanted.warnings[:0] = warnings
+    return wanted
 
 
 async def _admitted(
-    door: Door, info: ImageInfo, bounds: Mapping[str, SentMask], folder: Path
-) -> tuple[dict[str, Path], list[str]]:
-    """The bounds as 8-bit grey PNG, and warnings; one that is empty is admitted."""
+    door: Door, info: ImageInfo, several: Mapping[str, SentMask], folder: Path
+) -> tuple[dict[str, AdmittedMask], list[str]]:
+    """Masks and bounds by field, and warnings; one that is empty is admitted."""
     callers, folders = [], []
-    for name, sent in bounds.items():
+    for name, sent in several.items():
         lossy = None if sent.info is None else sent.info.lossy
         callers.append(Caller(None, sent.path, _unwarned(info), lossy))
         folders.append(folder / f"admitted-{name}")
         folders[-1].mkdir()
-    names = list(bounds)
-    found: dict[str, Path] = {}
+    names = list(several)
+    found: dict[str, AdmittedMask] = {}
     warnings = []
     try:
-        async with aclosing(door.admit_several(callers, folders)) as several:
-            async for one in several:
+        async with aclosing(door.admit_several(callers, folders)) as results:
+            async for one in results:
                 name = names[len(found)]
                 assert one.mask is not None
-                found[name] = one.mask
-                told = bounds[name].info
+                found[name] = AdmittedMask(await run_in_threadpool(one.mask.read_bytes), one.mask_pixels or 0)
+                told = several[name].info
                 words = [text.removeprefix("mask: ") for text in one.warnings] + (told.warnings if told else [])
                 warnings += [f"{name}: {text}" for text in words]
     except ImageError as error:
-        name = names[len(found)]
-        raise ProblemError(problems.INVALID_MASK, f"{name}: {error.detail}", field=name) from error
+        raise _refused(names[len(found)], error.detail) from error
     return found, warnings
 
 
@@ -123,19 +139,67 @@ def _unwarned(info: ImageInfo) -> ImageInfo:
     return info.model_copy(update={"warnings": []})
 
 
-def _left(size: tuple[int, int], mask_png: bytes | None, bounds: Mapping[str, Path]) -> NDArray[np.bool_]:
+def _shared_out(
+    size: tuple[int, int], fields: Sequence[str], masks: Mapping[str, AdmittedMask], bounds: Mapping[str, bytes]
+) -> Requested:
+    """Each pixel within the bounds to the last mask in which it is set.
+
+    Raises:
+        ProblemError: nothing is left of a mask, or to draw one in.
+    """
+    within = _within(size, bounds)
+    owner = np.zeros(size, dtype=np.uint8)  # 1 + the place of the mask that has the pixel; 0 of none
+    wanted = Requested({}, [None] * len(fields))
+    for place, name in reversed(list(enumerate(fields))):
+        if name not in masks:
+            continue
+        mask = (read_canonical(masks[name].png).pixels > 0) & within
+        if not mask.any():
+            raise _nothing_left(name, "no pixel of the mask lies", bounds)
+        later = np.bincount(owner[mask], minlength=len(fields) + 1)
+        mask &= owner == 0
+        wanted.warnings[:0] = [
+            f"{name}: {later[owned]} of its pixels are in {fields[owned - 1]} too, which lies on top and has them"
+            for owned in np.flatnonzero(later)
+            if owned
+        ]
+        if not mask.any():
+            raise _refused(
+                name,
+                "no pixel of the mask is left beside those of later defects, which lie on top; make them overlap"
+                " less, or send the defects in another order",
+            )
+        owner[mask] = place + 1
+        wanted.pixels[place] = int(mask.sum())
+        wanted.files[MASK_FILE if len(fields) == 1 else defect_mask_file(place)] = encode_mask_png(mask)
+    drawn = [name for name in fields if name not in masks]
+    if drawn and not within.any():
+        raise _nothing_left(drawn[0], "no pixel of the image lies", bounds)
+    if drawn and not (within & (owner == 0)).any():
+        raise _refused(drawn[0], "the masks of other defects leave no pixel to draw one in; make them smaller")
+    if drawn:
+        wanted.files.update({BOUNDS[name]: png for name, png in bounds.items()})
+    elif len(fields) > 1:
+        wanted.files[MASK_FILE] = encode_mask_png(owner > 0)
+    return wanted
+
+
+def _within(size: tuple[int, int], bounds: Mapping[str, bytes]) -> NDArray[np.bool_]:
     """Where defects may lie: (H, W)."""
-    left = np.ones(size, dtype=np.bool_) if mask_png is None else read_canonical(mask_png).pixels > 0
+    within = np.ones(size, dtype=np.bool_)
     if "region" in bounds:
-        left &= read_canonical(bounds["region"].read_bytes()).pixels > 0
+        within &= read_canonical(bounds["region"]).pixels > 0
     if "exclude" in bounds:
-        left &= read_canonical(bounds["exclude"].read_bytes()).pixels == 0
-    return left
+        within &= read_canonical(bounds["exclude"]).pixels == 0
+    return within
 
 
-def _nothing_left(masked: bool, names: list[str]) -> ProblemError:
-    within = {"region": "within region", "exclude": "outside exclude"}
-    where = " and ".join(within[name] for name in within if name in names)
-    what = "no pixel of the mask lies" if masked else "no pixel of the image lies"
-    remedy = " and ".join({"region": "make region larger", "exclude": "exclude less"}[name] for name in names)
-    return ProblemError(problems.INVALID_MASK, f"{what} {where}; {remedy}", field=names[0])
+def _nothing_left(name: str, what: str, bounds: Mapping[str, bytes]) -> ProblemError:
+    """The problem of bounds that leave nothing; where there are several masks it is the mask's."""
+    where = " and ".join({"region": "within region", "exclude": "outside exclude"}[bound] for bound in bounds)
+    remedy = " and ".join({"region": "make region larger", "exclude": "exclude less"}[bound] for bound in bounds)
+    return _refused(next(iter(bounds)) if name == "mask" else name, f"{what} {where}; {remedy}")
+
+
+def _refused(name: str, detail: str) -> ProblemError:
+    return ProblemError(problems.INVALID_MASK, f"{name}: {detail}", field=name)

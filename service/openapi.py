@@ -13,7 +13,12 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
 from flawsmith.contract import problems
-from flawsmith.contract.augmentations import AugmentationParameters, AugmentationRequest
+from flawsmith.contract.augmentations import (
+    MAX_DEFECTS,
+    AugmentationForm,
+    AugmentationRequest,
+    DefectParameters,
+)
 from flawsmith.contract.problems import Problem
 from flawsmith.contract.trainings import TrainingParameters, TrainingRequest
 from service.access import scope_of
@@ -77,6 +82,10 @@ _REQUEST_ID = {
     "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
 }
 _EXAMPLE_MASK = "sha256:" + 4 * "8796a5b4c3d2e1f0"
+_EXAMPLE_DEFECTS = [
+    {"defect_type": "scratch", "mask": _EXAMPLE_MASK},
+    {"defect_type": "dent", "mask": "sha256:" + 4 * "1a2b3c4d5e6f7089", "severity": 0.5},
+]
 
 
 def _header(description: str, *, required: bool = True) -> dict[str, Any]:
@@ -198,23 +207,27 @@ def augmentation_body() -> dict[str, Any]:
             **_BINARY,
             "description": "Image like a mask: where masks may not lie, not even one that is sent.",
         },
+    } | {
+        f"mask_{number}": {**_BINARY, "description": f"The mask of `defects[{number}]`, like `mask`."}
+        for number in range(MAX_DEFECTS)
     }
     form = {
         "type": "object",
-        "properties": files
-        | {name: shape(AugmentationParameters, name) for name in AugmentationParameters.model_fields},
-        "required": ["image", "defect_type"],
+        "properties": files | {name: shape(AugmentationForm, name) for name in AugmentationForm.model_fields},
+        "required": ["image"],
         "additionalProperties": False,
     }
+    as_json = {name: {"contentType": "application/json"} for name in ("defects", "metadata")}
     uploads = {"image": _EXAMPLE_IMAGE, "mask": _EXAMPLE_MASK}
     return {
         "required": True,
         "content": {
-            "multipart/form-data": {"schema": form, "encoding": {"metadata": {"contentType": "application/json"}}},
+            "multipart/form-data": {"schema": form, "encoding": as_json},
             "application/json": {
                 "schema": {"$ref": "#/components/schemas/AugmentationRequest"},
                 "examples": {
                     "four scratches": {"value": {**uploads, **_EXAMPLE}},
+                    "a scratch and a dent": {"value": {"image": _EXAMPLE_IMAGE, "defects": _EXAMPLE_DEFECTS}},
                     "dry run": {"value": {**uploads, "defect_type": "scratch@1", "dry_run": True}},
                 },
             },
@@ -339,7 +352,12 @@ def _with_whole_numbers(value: Any) -> Any:
 def _schemas() -> dict[str, Any]:
     """Schemas that operations name in what they say themselves about bodies and problems."""
     _, definitions = models_json_schema(
-        [(AugmentationRequest, "validation"), (TrainingRequest, "validation"), (Problem, "serialization")],
+        [
+            (AugmentationRequest, "validation"),
+            (DefectParameters, "validation"),
+            (TrainingRequest, "validation"),
+            (Problem, "serialization"),
+        ],
         ref_template="#/components/schemas/{model}",
     )
     found: dict[str, Any] = definitions["$defs"]

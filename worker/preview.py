@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +16,29 @@ MAX_WIDTH = 1536
 """Of the whole preview in pixels."""
 _GAP = 4
 _OUTLINE = (0, 190, 255)
-_LABEL = (255, 40, 40)
-_LABEL_SHARE = 0.55  # how much of the label's colour covers the picture beneath
+_LABELS = (
+    (255, 40, 40),
+    (60, 220, 60),
+    (255, 170, 0),
+    (230, 60, 230),
+    (255, 240, 60),
+    (60, 120, 255),
+    (0, 220, 190),
+    (150, 75, 0),
+)
+"""Of the first defect, the second, …"""
+_LABEL_SHARE = 0.55  # how much of a label's colour covers the picture beneath
 
 
-def preview_png(source: Pixels, requested: NDArray[np.bool_], result: Pixels, refined: NDArray[np.bool_]) -> bytes:
+def preview_png(
+    source: Pixels, requested: NDArray[np.bool_], result: Pixels, labels: Sequence[NDArray[np.bool_]]
+) -> bytes:
     """An 8-bit RGB PNG of three panels, at most `MAX_WIDTH` wide.
 
     Args:
         source, result: the canonical input and the item, same shape and dtype.
-        requested, refined: (H, W) masks.
+        requested: (H, W), where the defects may appear.
+        labels: (H, W) refined mask of each defect.
     """
     low, high = _shown_range(source)
     height, width = requested.shape
@@ -32,7 +47,7 @@ def preview_png(source: Pixels, requested: NDArray[np.bool_], result: Pixels, re
     panels = [
         _coloured(_shown(source, low, high, size), _outline(_reduced(requested, size)), _OUTLINE, 1.0),
         _shown(result, low, high, size),
-        _coloured(_shown(result, low, high, size), _reduced(refined, size), _LABEL, _LABEL_SHARE),
+        _labelled(_shown(result, low, high, size), labels),
     ]
     sheet = Image.new("RGB", (3 * size[0] + 2 * _GAP, size[1]), "white")
     for place, panel in enumerate(panels):
@@ -72,6 +87,13 @@ def _reduced(mask: NDArray[np.bool_], size: tuple[int, int]) -> Image.Image:
 def _outline(mask: Image.Image) -> Image.Image:
     inside = np.asarray(mask.filter(ImageFilter.MinFilter(3)), dtype=np.bool_)
     return Image.fromarray(np.where(inside, 0, np.asarray(mask)).astype(np.uint8))
+
+
+def _labelled(panel: Image.Image, labels: Sequence[NDArray[np.bool_]]) -> Image.Image:
+    """The panel under the label of each defect, in a colour of its own."""
+    for mask, colour in zip(labels, itertools.cycle(_LABELS), strict=False):
+        panel = _coloured(panel, _reduced(mask, panel.size), colour, _LABEL_SHARE)
+    return panel
 
 
 def _coloured(panel: Image.Image, mask: Image.Image, colour: tuple[int, int, int], share: float) -> Image.Image:

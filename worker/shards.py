@@ -20,24 +20,20 @@ from rq.timeouts import BaseTimeoutException
 from flawsmith.contract.base import UnknownFormatVersionError
 from flawsmith.contract.jobs import Failure, Item, ItemStatus
 from flawsmith.contract.manifests import AugmentationManifest, TrainingManifest
-from models.items import ItemRequest, ItemResult
 from models.placement import PlacementError
-from service.images.canonical import CanonicalImage
-from service.images.decoding import read_canonical
-from service.store import keys
 from service.store.connection import QueueUnavailableError
 from service.store.jobs import Jobs, ShardState
 from service.store.queue import RETRY, RETRY_LAST
 from service.store.registry import Registry
-from service.store.storage import Storage, StorageError, StorageUnavailableError
+from service.store.storage import Storage, StorageUnavailableError
 from service.telemetry import catalog, context, traces
 from service.telemetry.jobs import count_item
 from service.telemetry.metrics import Metrics
 from worker import trainings
-from worker.items import item_request, store_item
-from worker.masks import RequestedMasks
-from worker.methods import made
-from worker.models import ModelMissingError, Models, is_device_lost, is_out_of_memory
+from worker.batches import Batches, Outcome, reason
+from worker.items import store_item
+from worker.material import Material, Order
+from worker.models import Models, is_device_lost, is_out_of_memory
 from worker.steps import JobCanceledError, Steps, StoppingError
 from worker.trainings import Trainings, Turn
 
@@ -47,7 +43,6 @@ _OUTAGE_PAUSE_S = 1.0
 """After a shard that an outage ended; twice as long after each further one in a row."""
 _LONGEST_PAUSE_S = 15.0
 _FAILURE_PAUSE_S = 1.0
-_LONGEST_REASON = 1000
 _READ_ATTEMPTS = 20
 """Times that a shard is begun whose job cannot be read; a newer worker may be able to."""
 
@@ -87,6 +82,7 @@ class Shards:
         self._stopping = stopping
         self._device_lost = device_lost
         self._metrics = metrics or Metrics(None)
+        self._batches = Batches(models, self._metrics)
         self._trainings = trainings
         self._outages = 0
 
@@ -129,7 +125,7 @@ class Shards:
             outcome = "failed"
             with suppress(QueueUnavailableError):
                 self._check_held(tenant, job_id, shard, state)
-                self._jobs.fail_attempt(tenant, job_id, shard, _reason(error))
+                self._jobs.fail_attempt(tenant, job_id, shard, reason(error))
             if is_device_lost(error):
                 self._device_lost()
             self._pause(_FAILURE_PAUSE_S)
@@ -240,7 +236,7 @@ class Shards:
                 except Exception as error:
                     _log.exception("shard %d of %s cannot be begun", shard.number, shard.job_id)
                     detail = "nothing could be drawn"
-                    self._fail(shard, shard.state.pending, "shard-failed", detail, _reason(error))
+                    self._fail(shard, shard.state.pending, "shard-failed", detail, reason(error))
                     return
                 self._draw_items(shard, material, [index])
             except _PASSING:
@@ -275,99 +271,48 @@ class Shards:
                 self._finish_item(shard, item)
         return left
 
-    def _material(self, shard: _Shard) -> _Material:
+    def _material(self, shard: _Shard) -> Material:
         """All that the items of a shard have in common."""
         manifest = self._jobs.manifest(shard.tenant, shard.job_id)
         assert isinstance(manifest, AugmentationManifest)
-        wanted = manifest.augmentation
-        record = self._registry.get(wanted.defect_type_tenant, wanted.defect_type, wanted.defect_type_version)
-        if record is None:
-            raise ModelMissingError(
-                f"defect type {wanted.defect_type}@{wanted.defect_type_version} is not in the registry any more"
-            )
-        adapter, exemplars = self._models.adapter(record), self._models.exemplars(record)
-        references = self._models.references(record)
-        image = read_canonical(self._storage.get(keys.job_input(shard.tenant, shard.job_id)))
-        masks = RequestedMasks(self._storage, manifest, image, adapter)
+        return Material(manifest, self._storage, self._registry, self._models)
 
-        def request(index: int) -> ItemRequest:
-            return item_request(manifest, index, image, masks.of(index), adapter, exemplars, references)
-
-        return _Material(manifest, record.backbone, image, masks, request)
-
-    def _draw_items(self, shard: _Shard, material: _Material, indices: list[int]) -> None:
-        requests = self._requests(shard, material, indices)
-        steps = Steps(self._jobs, shard.tenant, shard.job_id, self._stopping, len(requests), self._metrics)
+    def _draw_items(self, shard: _Shard, material: Material, indices: list[int]) -> None:
+        orders = self._orders(shard, material, indices)
+        steps = Steps(self._jobs, shard.tenant, shard.job_id, self._stopping, len(orders), self._metrics)
         first = 0
-        while first < len(requests):
-            batch = requests[first : first + self._models.batch_shape]
+        while first < len(orders):
+            batch = orders[first : first + self._batches.size(material)]
             started, began_ns = time.monotonic(), time.time_ns()
-            outcomes = self._outcomes(material, batch, steps, first)
+            outcomes = self._batches.outcomes(material, batch, steps, first)
             with suppress(QueueUnavailableError):
                 self._jobs.note_pace((time.monotonic() - started) / len(batch))
             for outcome in outcomes:
-                index = outcome.request.index
+                index = outcome.order.index
                 with context.bound(item=index), traces.span("item", began_ns=began_ns, item=index) as span:
                     if isinstance(outcome.result, Failure):
                         span.fail(outcome.result.detail)
                     self._finish(shard, material, outcome)
             first += len(batch)
 
-    def _requests(self, shard: _Shard, material: _Material, indices: list[int]) -> list[ItemRequest]:
+    def _orders(self, shard: _Shard, material: Material, indices: list[int]) -> list[Order]:
         """What to ask the models for; an item for which no mask can be drawn fails."""
-        requests = []
+        orders = []
         for index in indices:
             try:
-                requests.append(material.request(index))
+                orders.append(material.order(index))
             except PlacementError as error:
                 self._check_held(shard.tenant, shard.job_id, shard.number, shard.state)
                 failure = Failure(code="no-place", detail=f"no mask could be drawn: {error}")
-                seed = material.manifest.seed
-                self._finish_item(shard, Item(index=index, status=ItemStatus.FAILED, seed=seed, error=failure))
-        return requests
+                self._finish_item(shard, _failed(material, index, failure))
+        return orders
 
-    def _outcomes(
-        self, material: _Material, batch: list[ItemRequest], steps: Steps, first: int, *, last_try: bool = False
-    ) -> list[_Outcome]:
-        """What became of each item; an item that fails takes no other with it."""
-        generator = self._models.generator(material.backbone)
-        self._metrics.observe(catalog.BATCH_ITEMS, len(batch))
-        try:
-            results, fingerprint = made(
-                generator, material.manifest.augmentation.method, batch, steps.of(first, len(batch))
-            )
-            return [_Outcome(request, result, fingerprint) for request, result in zip(batch, results, strict=True)]
-        except Exception as error:
-            if _ends_shard(error):
-                raise
-            reason, no_memory = _reason(error), is_out_of_memory(error)
-            if no_memory:
-                self._metrics.count(catalog.OUT_OF_MEMORY)
-            if len(batch) == 1 and (last_try or not no_memory):
-                with context.bound(item=batch[0].index):
-                    _log.exception("item %d failed", batch[0].index)
-        # Out of the handler, so that nothing holds what was drawn so far in memory.
-        if no_memory and not last_try:
-            last_try = not self._models.shrink()
-        elif len(batch) == 1:
-            return [_Outcome(batch[0], _item_failure(reason, no_memory=no_memory), generator.fingerprint)]
-        outcomes: list[_Outcome] = []
-        while len(outcomes) < len(batch):
-            done = len(outcomes)
-            part = batch[done : done + (self._models.batch_shape if no_memory else 1)]
-            outcomes += self._outcomes(material, part, steps, first + done, last_try=last_try)
-        return outcomes
-
-    def _finish(self, shard: _Shard, material: _Material, outcome: _Outcome) -> None:
+    def _finish(self, shard: _Shard, material: Material, outcome: Outcome) -> None:
         self._check_held(shard.tenant, shard.job_id, shard.number, shard.state)
-        request, result = outcome.request, outcome.result
-        if isinstance(result, Failure):
-            item = Item(index=request.index, status=ItemStatus.FAILED, seed=request.seed, error=result)
+        if isinstance(outcome.result, Failure):
+            item = _failed(material, outcome.order.index, outcome.result)
         else:
-            drawn = material.masks.drawn(request.index)
-            item = store_item(
-                self._storage, material.manifest, request, material.image, result, outcome.fingerprint, drawn
-            )
+            item = store_item(self._storage, material, outcome.order, outcome.result, outcome.fingerprint)
         self._finish_item(shard, item)
 
     def _finish_item(self, shard: _Shard, item: Item) -> None:
@@ -410,10 +355,10 @@ class Shards:
         except (ResponseError, ValueError):
             attempts = 0
         if not 0 < attempts < _READ_ATTEMPTS:
-            _log.error("shard %d of %s is dropped: its job cannot be read: %s", shard, job_id, _reason(error))
+            _log.error("shard %d of %s is dropped: its job cannot be read: %s", shard, job_id, reason(error))
             return None
         newer = "; a newer worker may know it" if isinstance(error, UnknownFormatVersionError) else ""
-        _log.warning("shard %d of %s is put off%s: %s", shard, job_id, newer, _reason(error))
+        _log.warning("shard %d of %s is put off%s: %s", shard, job_id, newer, reason(error))
         self._sit_out()
         return RETRY_LAST
 
@@ -440,48 +385,12 @@ class _Shard:
     state: ShardState
 
 
-@dataclass(frozen=True)
-class _Material:
-    """What the items of a shard have in common."""
-
-    manifest: AugmentationManifest
-    backbone: str
-    image: CanonicalImage
-    masks: RequestedMasks
-    request: Callable[[int], ItemRequest]
-    """What to ask the models for an item."""
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """What became of an item, and the fingerprint under which."""
-
-    request: ItemRequest
-    result: ItemResult | Failure
-    fingerprint: str
-
-
 _PASSING = (StoppingError, StorageUnavailableError, QueueUnavailableError)
 """What ends a try and says nothing about what was tried."""
 
 
-def _ends_shard(error: Exception) -> bool:
-    """Whether an error says nothing about the item that was being drawn."""
-    return is_device_lost(error) or isinstance(
-        error,
-        (StoppingError, JobCanceledError, BaseTimeoutException, StorageError, QueueUnavailableError),
-    )
-
-
-def _item_failure(reason: str, *, no_memory: bool) -> Failure:
-    if no_memory:
-        detail = "there was no memory for this item, even alone; send a smaller image, or a mask of fewer regions"
-        return Failure(code="out-of-memory", detail=f"{detail}, or use a device with more memory: {reason}")
-    return Failure(code="item-failed", detail=f"the item could not be drawn: {reason}")
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:_LONGEST_REASON]
+def _failed(material: Material, index: int, failure: Failure) -> Item:
+    return Item(index=index, status=ItemStatus.FAILED, seed=material.manifest.seed, error=failure)
 
 
 _installed: Shards | None = None

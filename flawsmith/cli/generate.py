@@ -11,8 +11,8 @@ from flawsmith.cli import exits
 from flawsmith.cli.generation import InterruptedWaitError, as_json, generate_into, tell_result
 from flawsmith.cli.options import DEFAULT_URL, ApiKey, Json, Url
 from flawsmith.cli.terminal import fail, say_json
-from flawsmith.client import AugmentOptions, Flawsmith
-from flawsmith.client.calls import Places
+from flawsmith.client import AugmentOptions, Defect, Flawsmith
+from flawsmith.client.augmentations import Subject
 from flawsmith.contract.augmentations import MAX_COUNT, MAX_SEED, Method
 from flawsmith.contract.jobs import Job, JobStatus
 
@@ -25,13 +25,18 @@ def generate(
         ),
     ],
     defect: Annotated[
-        str, typer.Option(help="Defect type, or type@version; see `flawsmith defects`.", show_default=False)
+        list[str],
+        typer.Option(
+            help="Defect type, or type@version; see `flawsmith defects`. Given several times, each image gets all "
+            "of them.",
+            show_default=False,
+        ),
     ],
     mask: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            help="Image of the same size; where it is white, the defect may appear. Without one each item gets "
-            "one that is drawn, by types that were taught.",
+            help="Image of the same size; where it is white, the defect may appear. One for each defect, in the "
+            "same order; without any each item gets masks that are drawn, by types that were taught.",
             exists=True,
             dir_okay=False,
             show_default=False,
@@ -50,7 +55,10 @@ def generate(
     seed: Annotated[
         int | None, typer.Option(min=0, max=MAX_SEED, help="The same seed gives the same items.")
     ] = None,
-    severity: Annotated[float | None, typer.Option(help="How much the region may change, above 0 to 1.")] = None,
+    severity: Annotated[
+        list[float] | None,
+        typer.Option(help="How strong the defect is, above 0 to 1: one for all defects, or one for each."),
+    ] = None,
     guidance: Annotated[float | None, typer.Option(help="Classifier-free guidance weight.")] = None,
     steps: Annotated[int | None, typer.Option(help="Length of the denoising grid.")] = None,
     part: Annotated[str | None, typer.Option(help="What the part is, in words.")] = None,
@@ -72,11 +80,11 @@ def generate(
     json: Json = False,
 ) -> None:
     """Draw defects on a photo and download images, masks, previews and one overview."""
+    defects = _paired(defect, mask or [], severity or [])
     options: AugmentOptions = {
         "method": method,
         "count": count,
         "seed": seed,
-        "severity": severity,
         "guidance": guidance,
         "steps": steps,
         "part": part,
@@ -86,9 +94,14 @@ def generate(
         "pixel_size_um": pixel_size_um,
         "control": control,
     }
+    if len(defects) == 1:
+        options["severity"] = defects[0].severity
+        subject = Subject(image, defects[0].mask, defects[0].defect_type, None, region, exclude)
+    else:
+        subject = Subject(image, defects=defects, region=region, exclude=exclude)
     with Flawsmith(url, api_key=api_key) as client:
         try:
-            result = generate_into(client, image, Places(mask, region, exclude), defect, options, out)
+            result = generate_into(client, subject, options, out)
         except InterruptedWaitError:
             raise typer.Exit(exits.INTERRUPTED) from None
         except OSError as error:
@@ -99,6 +112,28 @@ def generate(
         tell_result(result)
     if result.job.status is not JobStatus.SUCCEEDED:
         fail(_why(result.job))
+
+
+def _paired(types: list[str], masks: list[Path], severities: list[float]) -> list[Defect]:
+    """The defects, each with what stands at its place among the masks and severities.
+
+    Raises:
+        typer.BadParameter: there are neither as many as defects nor none, or, of severities, one.
+    """
+    if masks and len(masks) != len(types):
+        raise typer.BadParameter(
+            f"{len(types)} --defect and {len(masks)} --mask: give each defect a mask, in the same order, or none"
+        )
+    if len(severities) not in (0, 1, len(types)):
+        raise typer.BadParameter(
+            f"{len(types)} --defect and {len(severities)} --severity: give one for all defects, or one for each"
+        )
+    if len(severities) == 1:
+        severities *= len(types)
+    return [
+        Defect(name, masks[number] if masks else None, severities[number] if severities else None)
+        for number, name in enumerate(types)
+    ]
 
 
 def _why(job: Job) -> str:

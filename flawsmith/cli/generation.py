@@ -12,7 +12,7 @@ from rich.prompt import Confirm
 from flawsmith.cli.overview import Entry, caption, write_overview
 from flawsmith.cli.terminal import messages, say, tell
 from flawsmith.client import AugmentOptions, Download, Flawsmith, FlawsmithError
-from flawsmith.client.calls import Places
+from flawsmith.client.augmentations import Subject
 from flawsmith.contract.base import now
 from flawsmith.contract.jobs import ItemStatus, Job, JobStatus
 
@@ -36,17 +36,15 @@ class Result:
         """Every file, in the order in which a person would look at them."""
         files = [self.overview] if self.overview else []
         for item in self.download.items:
-            files += [item.image, item.mask, item.preview, *([item.request] if item.request else [])]
+            files += [item.image, item.mask, *item.defect_masks, item.preview]
+            files += [item.request] if item.request else []
         return [*files, self.download.job_file]
 
 
-def generate_into(
-    client: Flawsmith, image: Path, places: Places, defect_type: str, options: AugmentOptions, folder: Path | None
-) -> Result:
+def generate_into(client: Flawsmith, subject: Subject, options: AugmentOptions, folder: Path | None) -> Result:
     """Send the request, wait for the job, write its files.
 
     Args:
-        places: where the defect may appear.
         folder: for the files; one named like the job if absent.
 
     Raises:
@@ -54,7 +52,15 @@ def generate_into(
         InterruptedWaitError: Ctrl-C was pressed; the job was canceled, if the person wished so.
         OSError: the files cannot be written.
     """
-    job = client.augment(image, places.mask, defect_type, region=places.region, exclude=places.exclude, **options)
+    job = client.augment(
+        subject.image,
+        subject.mask,
+        subject.defect_type,
+        defects=subject.defects,
+        region=subject.region,
+        exclude=subject.exclude,
+        **options,
+    )
     for warning in job.warnings:
         tell(f"Note: {warning}")
     job = watched(client, job)
@@ -94,6 +100,7 @@ def as_json(result: Result) -> dict[str, object]:
                 "mask": str(item.mask),
                 "preview": str(item.preview),
                 "request": str(item.request) if item.request else None,
+                "defect_masks": [str(path) for path in item.defect_masks],
             }
             for item in result.download.items
         ],

@@ -33,7 +33,7 @@ def jobs(
             job.id,
             job.status,
             f"{job.progress.done}/{job.progress.total}",
-            str(job.request.get("defect_type") or job.request.get("name") or ""),
+            ", ".join(job.defect_types) or str(job.request.get("name", "")),
             f"{job.created_at.astimezone():%Y-%m-%d %H:%M:%S}",
         )
     show(table)

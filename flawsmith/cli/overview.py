@@ -48,7 +48,7 @@ def write_overview(entries: Sequence[Entry], path: Path) -> Path:
 
 def caption(job: Job, item: Item) -> str:
     """What a person wants to know of an item."""
-    parts = [f"{job.request.get('defect_type', 'item')} {item.index}", f"seed {item.seed}"]
+    parts = [f"{' + '.join(job.defect_types) or 'item'} {item.index}", f"seed {item.seed}"]
     if item.scores is not None:
         parts.append(f"quality {item.scores.quality:.2f}")
     if item.accepted is False:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from flawsmith.client.asynchronous import AsyncFlawsmith
-from flawsmith.client.calls import AugmentOptions, RetrainOptions, TrainOptions
+from flawsmith.client.augmentations import AugmentOptions, Defect
+from flawsmith.client.calls import RetrainOptions, TrainOptions
 from flawsmith.client.connection import DEFAULT_URL
 from flawsmith.client.downloads import Download, DownloadedItem
 from flawsmith.client.errors import (
@@ -24,6 +25,7 @@ __all__ = [
     "AsyncFlawsmith",
     "AugmentOptions",
     "CorruptDownloadError",
+    "Defect",
     "Download",
     "DownloadedItem",
     "Flawsmith",

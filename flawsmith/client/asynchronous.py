@@ -6,7 +6,7 @@ import asyncio
 import io
 import itertools
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -15,8 +15,9 @@ from typing import Self, TypeVar, Unpack
 import httpx
 from httpx_sse import EventSource
 
-from flawsmith.client import bundles, calls, downloads, sample_sets
-from flawsmith.client.calls import AugmentOptions, Call, Places, RetrainOptions, TrainOptions
+from flawsmith.client import augmentations, bundles, calls, downloads, sample_sets
+from flawsmith.client.augmentations import AugmentOptions, Defect, Subject
+from flawsmith.client.calls import Call, RetrainOptions, TrainOptions
 from flawsmith.client.connection import DEFAULT_URL, Connection
 from flawsmith.client.downloads import Download
 from flawsmith.client.images import ImageSource
@@ -28,7 +29,6 @@ from flawsmith.client.waiting import ProgressCallback, Watch
 from flawsmith.contract.bundles import BundleManifest, ImportedDefectType
 from flawsmith.contract.defect_types import DefectType
 from flawsmith.contract.events import JobEvent
-from flawsmith.contract.files import ItemPart
 from flawsmith.contract.health import Readiness
 from flawsmith.contract.jobs import AugmentationPlan, Job, JobStatus
 from flawsmith.contract.trainings import TrainingPlan
@@ -118,31 +118,33 @@ class AsyncFlawsmith:
     async def augment(
         self,
         image: ImageSource | Upload,
-        mask: ImageSource | Upload | None,
-        defect_type: str,
+        mask: ImageSource | Upload | None = None,
+        defect_type: str | None = None,
         *,
+        defects: Sequence[Defect] | None = None,
         region: ImageSource | Upload | None = None,
         exclude: ImageSource | Upload | None = None,
         idempotency_key: str | None = None,
         **options: Unpack[AugmentOptions],
     ) -> Job:
         """See `Flawsmith.augment`."""
-        return await self._send(
-            calls.augment(image, Places(mask, region, exclude), defect_type, options, idempotency_key)
-        )
+        subject = Subject(image, mask, defect_type, defects, region, exclude)
+        return await self._send(augmentations.augment(subject, options, idempotency_key))
 
     async def plan(
         self,
         image: ImageSource | Upload,
-        mask: ImageSource | Upload | None,
-        defect_type: str,
+        mask: ImageSource | Upload | None = None,
+        defect_type: str | None = None,
         *,
+        defects: Sequence[Defect] | None = None,
         region: ImageSource | Upload | None = None,
         exclude: ImageSource | Upload | None = None,
         **options: Unpack[AugmentOptions],
     ) -> AugmentationPlan:
         """See `Flawsmith.plan`."""
-        return await self._send(calls.plan(image, Places(mask, region, exclude), defect_type, options))
+        subject = Subject(image, mask, defect_type, defects, region, exclude)
+        return await self._send(augmentations.plan(subject, options))
 
     async def train(
         self,
@@ -247,19 +249,23 @@ class AsyncFlawsmith:
 
     async def item_image(self, job: Job | str, index: int) -> bytes:
         """See `Flawsmith.item_image`."""
-        return await self._fetch_part(job, index, "image")
+        return await self._fetch_of_item(job, index, "image")
 
     async def item_mask(self, job: Job | str, index: int) -> bytes:
         """See `Flawsmith.item_mask`."""
-        return await self._fetch_part(job, index, "mask")
+        return await self._fetch_of_item(job, index, "mask")
+
+    async def item_defect_mask(self, job: Job | str, index: int, defect: int) -> bytes:
+        """See `Flawsmith.item_defect_mask`."""
+        return await self._fetch_of_item(job, index, downloads.defect_mask(defect))
 
     async def item_preview(self, job: Job | str, index: int) -> bytes:
         """See `Flawsmith.item_preview`."""
-        return await self._fetch_part(job, index, "preview")
+        return await self._fetch_of_item(job, index, "preview")
 
     async def item_request(self, job: Job | str, index: int) -> bytes:
         """See `Flawsmith.item_request`."""
-        return await self._fetch_part(job, index, "request")
+        return await self._fetch_of_item(job, index, "request")
 
     async def sheet(self, job: Job | str) -> bytes:
         """See `Flawsmith.sheet`."""
@@ -276,10 +282,10 @@ class AsyncFlawsmith:
         download = await asyncio.to_thread(downloads.begin, final, out_dir)
         for item in downloads.finished_items(final):
             paths = downloads.targets(download, item)
-            for part, path in paths.items():
-                sha256 = downloads.part_sha256(final, item.index, part)
+            for name, path in paths.items():
+                sha256 = downloads.file_sha256(final, item.index, name)
                 with partial_file(path) as file:
-                    await self._transfer(Transfer(calls.item_part(final.id, item.index, part), file, sha256))
+                    await self._transfer(Transfer(calls.item_file(final.id, item.index, name), file, sha256))
             downloads.end_item(download, item, paths)
         return download
 
@@ -297,9 +303,9 @@ class AsyncFlawsmith:
             await asyncio.to_thread(downloads.check_archive, final, Path(file.name))
         return target
 
-    async def _fetch_part(self, job: Job | str, index: int, part: ItemPart) -> bytes:
-        call = calls.item_part(calls.job_id_of(job), index, part)
-        return await self._fetch(call, downloads.part_sha256(job, index, part))
+    async def _fetch_of_item(self, job: Job | str, index: int, name: str) -> bytes:
+        call = calls.item_file(calls.job_id_of(job), index, name)
+        return await self._fetch(call, downloads.file_sha256(job, index, name))
 
     async def _fetch(self, call: Call[None], sha256: str | None) -> bytes:
         """A file as bytes."""

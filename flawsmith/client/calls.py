@@ -13,15 +13,13 @@ import httpx
 from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
 from flawsmith.client.errors import FlawsmithError, InvalidParameterError
-from flawsmith.client.images import ImageFile, ImageSource, image_file, upload_id
+from flawsmith.client.images import ImageFile, ImageSource, image_file
 from flawsmith.client.sample_sets import SampleSend
-from flawsmith.contract.augmentations import AugmentationParameters, Method
 from flawsmith.contract.bundles import BundleManifest, ImportedDefectType
 from flawsmith.contract.defect_types import DefectType, DefectTypeList
-from flawsmith.contract.files import ItemPart
 from flawsmith.contract.health import Readiness
 from flawsmith.contract.ids import DefectTypeRef, split_defect_type
-from flawsmith.contract.jobs import AugmentationPlan, Job, JobPage, JobStatus
+from flawsmith.contract.jobs import Job, JobPage, JobStatus
 from flawsmith.contract.trainings import TrainingParameters, TrainingPlan
 from flawsmith.contract.uploads import Upload
 
@@ -78,33 +76,6 @@ class Call(Generic[T]):
         return arguments
 
 
-class AugmentOptions(TypedDict, total=False):
-    """What may stand beside image, mask and defect type; see `AugmentationParameters` for their meaning."""
-
-    method: Method
-    count: int
-    seed: int | None
-    severity: float | None
-    guidance: float | None
-    steps: int | None
-    part: str | None
-    min_quality: float | None
-    black_level: int | None
-    white_level: int | None
-    pixel_size_um: float | None
-    control: bool
-    metadata: dict[str, JsonValue]
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where the defect may appear: the fields of an augmentation that are masks."""
-
-    mask: ImageSource | Upload | None = None
-    region: ImageSource | Upload | None = None
-    exclude: ImageSource | Upload | None = None
-
-
 class _TeachOptions(TypedDict, total=False):
     part: str
     description: str
@@ -127,42 +98,14 @@ class RetrainOptions(_TeachOptions, total=False):
     name: str
 
 
-def augment(
-    image: ImageSource | Upload,
-    places: Places,
-    defect_type: str,
-    options: AugmentOptions,
-    idempotency_key: str | None,
-) -> Call[Job]:
-    """``POST /v1/augmentations``, under a key of its own if none is given.
-
-    Raises:
-        InvalidParameterError: a parameter is out of range, a file cannot be read, or some of image and masks
-            are uploads and others are not.
-    """
-    call = _augmentation(image, places, defect_type, options, _model(Job), dry_run=False)
-    return replace(call, idempotency_key=idempotency_key or _new_key())
-
-
-def plan(
-    image: ImageSource | Upload, places: Places, defect_type: str, options: AugmentOptions
-) -> Call[AugmentationPlan]:
-    """``POST /v1/augmentations`` as a dry run.
-
-    Raises:
-        InvalidParameterError: as `augment`.
-    """
-    return _augmentation(image, places, defect_type, options, _model(AugmentationPlan), dry_run=True)
-
-
 def train(name: str, samples: SampleSend, options: TrainOptions, idempotency_key: str | None) -> Call[Job]:
     """``POST /v1/defect-types``, under a key of its own if none is given.
 
     Raises:
         InvalidParameterError: a parameter is out of range.
     """
-    call = _training({"name": name, **options}, samples, _model(Job), dry_run=False)
-    return replace(call, idempotency_key=idempotency_key or _new_key())
+    call = _training({"name": name, **options}, samples, model_of(Job), dry_run=False)
+    return replace(call, idempotency_key=idempotency_key or new_key())
 
 
 def retrain(reference: str, options: RetrainOptions, idempotency_key: str | None) -> Call[Job]:
@@ -173,8 +116,8 @@ def retrain(reference: str, options: RetrainOptions, idempotency_key: str | None
     """
     name, _ = _reference(reference)
     values = {"name": name, "samples_of": reference, **options}
-    call = _training(values, SampleSend(), _model(Job), dry_run=False)
-    return replace(call, idempotency_key=idempotency_key or _new_key())
+    call = _training(values, SampleSend(), model_of(Job), dry_run=False)
+    return replace(call, idempotency_key=idempotency_key or new_key())
 
 
 def check_samples(samples: SampleSend, label: str | None) -> Call[TrainingPlan]:
@@ -183,7 +126,7 @@ def check_samples(samples: SampleSend, label: str | None) -> Call[TrainingPlan]:
     Raises:
         InvalidParameterError: the label is too long.
     """
-    return _training({"name": CHECKED_NAME, "label": label}, samples, _model(TrainingPlan), dry_run=True)
+    return _training({"name": CHECKED_NAME, "label": label}, samples, model_of(TrainingPlan), dry_run=True)
 
 
 def upload(image: ImageSource) -> Call[Upload]:
@@ -192,13 +135,13 @@ def upload(image: ImageSource) -> Call[Upload]:
     Raises:
         InvalidParameterError: the image cannot be read.
     """
-    return Call("POST", "/v1/uploads", _model(Upload), files={"file": image_file(image)}, repeatable=True)
+    return Call("POST", "/v1/uploads", model_of(Upload), files={"file": image_file(image)}, repeatable=True)
 
 
 def job(job_id: str, wait_s: float = 0) -> Call[Job]:
     """``GET /v1/jobs/{id}``, answered when the job is final, or after ``wait_s``."""
     params = {"wait": round(wait_s, 3)} if wait_s else {}
-    return Call("GET", f"/v1/jobs/{quote(job_id, safe='')}", _model(Job), params=params, repeatable=True)
+    return Call("GET", f"/v1/jobs/{quote(job_id, safe='')}", model_of(Job), params=params, repeatable=True)
 
 
 def events_path(job_id: str) -> str:
@@ -211,11 +154,11 @@ def job_page(status: JobStatus | None, cursor: str | None, limit: int) -> Call[J
         params["status"] = JobStatus(status).value
     if cursor is not None:
         params["cursor"] = cursor
-    return Call("GET", "/v1/jobs", _model(JobPage), params=params, repeatable=True)
+    return Call("GET", "/v1/jobs", model_of(JobPage), params=params, repeatable=True)
 
 
 def cancel(job_id: str) -> Call[Job]:
-    return Call("POST", f"/v1/jobs/{quote(job_id, safe='')}/cancel", _model(Job), repeatable=True)
+    return Call("POST", f"/v1/jobs/{quote(job_id, safe='')}/cancel", model_of(Job), repeatable=True)
 
 
 def delete(job_id: str) -> Call[None]:
@@ -230,8 +173,9 @@ def job_mask(job_id: str) -> Call[None]:
     return _file(job_id, "mask")
 
 
-def item_part(job_id: str, index: int, part: ItemPart) -> Call[None]:
-    return _file(job_id, f"items/{index}/{part}")
+def item_file(job_id: str, index: int, path: str) -> Call[None]:
+    """A file of an item; ``path`` is what follows the item's own."""
+    return _file(job_id, f"items/{index}/{path}")
 
 
 def archive(job_id: str) -> Call[None]:
@@ -244,7 +188,7 @@ def sheet(job_id: str) -> Call[None]:
 
 def defect_types() -> Call[list[DefectType]]:
     return Call(
-        "GET", "/v1/defect-types", lambda answer: _model(DefectTypeList)(answer).defect_types, repeatable=True
+        "GET", "/v1/defect-types", lambda answer: model_of(DefectTypeList)(answer).defect_types, repeatable=True
     )
 
 
@@ -256,10 +200,10 @@ def defect_type(reference: str) -> Call[DefectType]:
     """
     name, version = _reference(reference)
     if version is None:
-        return Call("GET", f"/v1/defect-types/{quote(name, safe='')}", _model(DefectType), repeatable=True)
+        return Call("GET", f"/v1/defect-types/{quote(name, safe='')}", model_of(DefectType), repeatable=True)
 
     def read(answer: httpx.Response) -> DefectType:
-        for kind in _model(DefectTypeList)(answer).defect_types:
+        for kind in model_of(DefectTypeList)(answer).defect_types:
             if (kind.name, kind.version) == (name, version):
                 return kind
         raise FlawsmithError(f"there is no defect type {reference}; `flawsmith defects` lists what there is")
@@ -297,7 +241,7 @@ def import_defect_type(reference: str, bundle: bytes) -> Call[ImportedDefectType
     return Call(
         "PUT",
         _bundle_path(reference),
-        _model(ImportedDefectType),
+        model_of(ImportedDefectType),
         content=bundle,
         repeatable=True,
         timeout_s=BUNDLE_TIMEOUT_S,
@@ -326,7 +270,7 @@ def names_version(reference: str) -> bool:
 
 
 def ready() -> Call[Readiness]:
-    return Call("GET", "/readyz", _model(Readiness), repeatable=True, accepted=frozenset({503}))
+    return Call("GET", "/readyz", model_of(Readiness), repeatable=True, accepted=frozenset({503}))
 
 
 def result(call: Call[T], answer: httpx.Response) -> T:
@@ -350,39 +294,6 @@ def job_id_of(job: Job | str) -> str:
     return job if isinstance(job, str) else job.id
 
 
-def _augmentation(
-    image: ImageSource | Upload,
-    places: Places,
-    defect_type: str,
-    options: AugmentOptions,
-    read: Callable[[httpx.Response], T],
-    *,
-    dry_run: bool,
-) -> Call[T]:
-    try:
-        parameters = AugmentationParameters(defect_type=defect_type, **options)
-    except ValidationError as error:
-        raise InvalidParameterError.from_validation(error) from error
-    values: dict[str, JsonValue] = parameters.model_dump(mode="json", exclude_unset=True, exclude_none=True)
-    if dry_run:
-        values["dry_run"] = True
-    sources = {"image": image} | {name: source for name, source in vars(places).items() if source is not None}
-    ids = {name: upload_id(source) for name, source in sources.items()}
-    if None not in ids.values():
-        return Call("POST", "/v1/augmentations", read, json={**ids, **values}, repeatable=True)
-    if any(each is not None for each in ids.values()):
-        words = " and ".join(", ".join(sources).rsplit(", ", 1))
-        raise InvalidParameterError(f"{words} must all be uploads or all be images; upload the others too")
-    return Call(
-        "POST",
-        "/v1/augmentations",
-        read,
-        form=_texts(values),
-        files={name: image_file(source, name) for name, source in sources.items()},
-        repeatable=True,
-    )
-
-
 def _training(
     given: Mapping[str, Any], samples: SampleSend, read: Callable[[httpx.Response], T], *, dry_run: bool
 ) -> Call[T]:
@@ -395,11 +306,11 @@ def _training(
         values["dry_run"] = True
     call: Call[T] = Call("POST", "/v1/defect-types", read, repeatable=True, timeout_s=SAMPLES_TIMEOUT_S)
     if samples.files:
-        return replace(call, form=_texts(values), files=samples.files)
+        return replace(call, form=texts_of(values), files=samples.files)
     return replace(call, json={**samples.ids, **values})
 
 
-def _texts(values: Mapping[str, JsonValue]) -> dict[str, str]:
+def texts_of(values: Mapping[str, JsonValue]) -> dict[str, str]:
     """Values as the texts of a form."""
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
 
@@ -419,11 +330,13 @@ def _bundle_path(reference: str) -> str:
     return f"/v1/defect-types/{quote(name, safe='')}/versions/{version}/bundle"
 
 
-def _new_key() -> str:
+def new_key() -> str:
+    """An ``Idempotency-Key`` that nobody else has."""
     return str(uuid.uuid4())
 
 
-def _model(model: type[M]) -> Callable[[httpx.Response], M]:
+def model_of(model: type[M]) -> Callable[[httpx.Response], M]:
+    """The reader of an answer that is a ``model``."""
     return lambda answer: model.model_validate_json(answer.content)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from flawsmith.contract.files import (
     JOB_FILE,
     MASK_FILE,
     SHEET_FILE,
-    ItemPart,
+    archive_defect,
     archive_member,
+    item_defect_file,
     item_file,
 )
 from flawsmith.contract.jobs import Item, ItemStatus, Job
@@ -35,7 +36,9 @@ class DownloadedItem:
     mask: Path
     preview: Path
     request: Path | None = None
-    """The mask that was drawn for it, if none was sent."""
+    """Its requested mask, if one was drawn because none was sent."""
+    defect_masks: tuple[Path, ...] = ()
+    """The label of each of its defects, if it has several."""
 
 
 @dataclass(frozen=True)
@@ -62,19 +65,32 @@ def begin(job: Job, out_dir: str | os.PathLike[str]) -> Download:
     return Download(folder, job_file)
 
 
-def targets(download: Download, item: Item) -> dict[ItemPart, Path]:
-    """Where the files of ``item`` go."""
-    return {part: download.folder / item_file(item.index, part) for part in item.parts}
+def defect_mask(defect: int) -> str:
+    """What the label of one of an item's defects is called, as `targets` names files."""
+    return f"defects/{defect}/mask"
 
 
-def end_item(download: Download, item: Item, files: dict[ItemPart, Path]) -> None:
+def targets(download: Download, item: Item) -> dict[str, Path]:
+    """Where the files of ``item`` go, by what the service calls them below the item."""
+    parts = {part: item_file(item.index, part) for part in item.parts}
+    labels = {
+        defect_mask(defect.index): item_defect_file(item.index, defect.index, defect.defect_type)
+        for defect in item.defects or ()
+    }
+    return {name: download.folder / file for name, file in {**parts, **labels}.items()}
+
+
+def end_item(download: Download, item: Item, files: Mapping[str, Path]) -> None:
     """Note that the files of ``item`` are there; an image that proves to be a TIFF is called one."""
     image = files["image"]
     with image.open("rb") as file:
         is_tiff = file.read(4) in _TIFF_BEGINNINGS
     if is_tiff:
         image = image.replace(download.folder / item_file(item.index, "image", tiff=True))
-    download.items.append(DownloadedItem(item.index, image, files["mask"], files["preview"], files.get("request")))
+    labels = tuple(files[defect_mask(defect.index)] for defect in item.defects or ())
+    download.items.append(
+        DownloadedItem(item.index, image, files["mask"], files["preview"], files.get("request"), labels)
+    )
 
 
 def input_sha256(job: Job | str) -> str | None:
@@ -85,12 +101,16 @@ def mask_sha256(job: Job | str) -> str | None:
     return None if isinstance(job, str) else job.mask_sha256
 
 
-def part_sha256(job: Job | str, index: int, part: ItemPart) -> str | None:
-    """What the job says about the digest of a file, if it is known here."""
+def file_sha256(job: Job | str, index: int, name: str) -> str | None:
+    """What the job says about the digest of an item's file, named as `targets` does, if it is known here."""
     if isinstance(job, str):
         return None
-    digests: list[str | None] = [getattr(item, f"{part}_sha256") for item in job.items if item.index == index]
-    return digests[0] if digests else None
+    found: dict[str, str | None] = {}
+    for item in job.items:
+        if item.index == index:
+            found = {part: getattr(item, f"{part}_sha256") for part in item.parts}
+            found |= {defect_mask(defect.index): defect.mask_sha256 for defect in item.defects or ()}
+    return found.get(name)
 
 
 def check_archive(job: Job, path: Path) -> None:
@@ -118,10 +138,12 @@ def _digests(job: Job, names: set[str]) -> dict[str, str | None]:
     if job.training is not None:
         return {SHEET_FILE: job.training.sheet_sha256} if job.training.sheet_sha256 else {}
     digests = {INPUT_FILE: job.input_sha256}
-    if job.request.get("mask") != "drawn":
+    if not job.draws_masks:
         digests[MASK_FILE] = job.mask_sha256
     for item in finished_items(job):
         tiff = archive_member(item.index, "image", tiff=True) in names
         for part in item.parts:
-            digests[archive_member(item.index, part, tiff=tiff)] = part_sha256(job, item.index, part)
+            digests[archive_member(item.index, part, tiff=tiff)] = file_sha256(job, item.index, part)
+        for defect in item.defects or ():
+            digests[archive_defect(item.index, defect.index, defect.defect_type)] = defect.mask_sha256
     return digests

@@ -6,7 +6,7 @@ import io
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
@@ -14,8 +14,9 @@ from typing import Self, TypeVar, Unpack
 import httpx
 from httpx_sse import EventSource
 
-from flawsmith.client import bundles, calls, downloads, sample_sets
-from flawsmith.client.calls import AugmentOptions, Call, Places, RetrainOptions, TrainOptions
+from flawsmith.client import augmentations, bundles, calls, downloads, sample_sets
+from flawsmith.client.augmentations import AugmentOptions, Defect, Subject
+from flawsmith.client.calls import Call, RetrainOptions, TrainOptions
 from flawsmith.client.connection import DEFAULT_URL, Connection
 from flawsmith.client.downloads import Download
 from flawsmith.client.images import ImageSource
@@ -27,7 +28,6 @@ from flawsmith.client.waiting import ProgressCallback, Watch
 from flawsmith.contract.bundles import BundleManifest, ImportedDefectType
 from flawsmith.contract.defect_types import DefectType
 from flawsmith.contract.events import JobEvent
-from flawsmith.contract.files import ItemPart
 from flawsmith.contract.health import Readiness
 from flawsmith.contract.jobs import AugmentationPlan, Job, JobStatus
 from flawsmith.contract.trainings import TrainingPlan
@@ -140,15 +140,16 @@ class Flawsmith:
     def augment(
         self,
         image: ImageSource | Upload,
-        mask: ImageSource | Upload | None,
-        defect_type: str,
+        mask: ImageSource | Upload | None = None,
+        defect_type: str | None = None,
         *,
+        defects: Sequence[Defect] | None = None,
         region: ImageSource | Upload | None = None,
         exclude: ImageSource | Upload | None = None,
         idempotency_key: str | None = None,
         **options: Unpack[AugmentOptions],
     ) -> Job:
-        """Ask for synthetic images of ``image`` with a defect inside ``mask``; returns at once.
+        """Ask for synthetic images of ``image`` with a defect inside ``mask``, or several; returns at once.
 
         Args:
             image: a path, the bytes of a file, a PIL image, or an upload.
@@ -157,6 +158,7 @@ class Flawsmith:
             region: the same; where masks may lie, drawn or sent.
             exclude: the same; where they may not.
             defect_type: a name, or ``name@version``.
+            defects: several in one image, in place of ``mask`` and ``defect_type``.
             idempotency_key: the same request under the same key is done once; a new key if absent, which only
                 guards this call's own retries.
             options: the other fields of `AugmentationParameters`, such as ``count`` and ``seed``.
@@ -164,16 +166,16 @@ class Flawsmith:
         Raises:
             InvalidParameterError: a parameter is out of range or a file cannot be read; nothing was sent.
         """
-        return self._send(
-            calls.augment(image, Places(mask, region, exclude), defect_type, options, idempotency_key)
-        )
+        subject = Subject(image, mask, defect_type, defects, region, exclude)
+        return self._send(augmentations.augment(subject, options, idempotency_key))
 
     def plan(
         self,
         image: ImageSource | Upload,
-        mask: ImageSource | Upload | None,
-        defect_type: str,
+        mask: ImageSource | Upload | None = None,
+        defect_type: str | None = None,
         *,
+        defects: Sequence[Defect] | None = None,
         region: ImageSource | Upload | None = None,
         exclude: ImageSource | Upload | None = None,
         **options: Unpack[AugmentOptions],
@@ -183,7 +185,8 @@ class Flawsmith:
         Raises:
             InvalidParameterError: as `augment`.
         """
-        return self._send(calls.plan(image, Places(mask, region, exclude), defect_type, options))
+        subject = Subject(image, mask, defect_type, defects, region, exclude)
+        return self._send(augmentations.plan(subject, options))
 
     def train(
         self,
@@ -326,19 +329,23 @@ class Flawsmith:
 
     def item_image(self, job: Job | str, index: int) -> bytes:
         """The synthetic image of an item: a PNG file, or TIFF if the input was one."""
-        return self._fetch_part(job, index, "image")
+        return self._fetch_of_item(job, index, "image")
 
     def item_mask(self, job: Job | str, index: int) -> bytes:
         """The refined mask of an item, a PNG file."""
-        return self._fetch_part(job, index, "mask")
+        return self._fetch_of_item(job, index, "mask")
+
+    def item_defect_mask(self, job: Job | str, index: int, defect: int) -> bytes:
+        """The refined mask of one of an item's several defects, a PNG file."""
+        return self._fetch_of_item(job, index, downloads.defect_mask(defect))
 
     def item_preview(self, job: Job | str, index: int) -> bytes:
         """Input, item and labelled item side by side, small and in 8 bits: a PNG file to look at."""
-        return self._fetch_part(job, index, "preview")
+        return self._fetch_of_item(job, index, "preview")
 
     def item_request(self, job: Job | str, index: int) -> bytes:
-        """The mask that was drawn for an item because none was sent, a PNG file."""
-        return self._fetch_part(job, index, "request")
+        """The requested mask of an item, where one was drawn because none was sent, a PNG file."""
+        return self._fetch_of_item(job, index, "request")
 
     def sheet(self, job: Job | str) -> bytes:
         """What a training draws so far, a PNG file; it changes while the training goes on."""
@@ -355,10 +362,10 @@ class Flawsmith:
         download = downloads.begin(final, out_dir)
         for item in downloads.finished_items(final):
             paths = downloads.targets(download, item)
-            for part, path in paths.items():
-                sha256 = downloads.part_sha256(final, item.index, part)
+            for name, path in paths.items():
+                sha256 = downloads.file_sha256(final, item.index, name)
                 with partial_file(path) as file:
-                    self._transfer(Transfer(calls.item_part(final.id, item.index, part), file, sha256))
+                    self._transfer(Transfer(calls.item_file(final.id, item.index, name), file, sha256))
             downloads.end_item(download, item, paths)
         return download
 
@@ -376,9 +383,9 @@ class Flawsmith:
             downloads.check_archive(final, Path(file.name))
         return target
 
-    def _fetch_part(self, job: Job | str, index: int, part: ItemPart) -> bytes:
-        call = calls.item_part(calls.job_id_of(job), index, part)
-        return self._fetch(call, downloads.part_sha256(job, index, part))
+    def _fetch_of_item(self, job: Job | str, index: int, name: str) -> bytes:
+        call = calls.item_file(calls.job_id_of(job), index, name)
+        return self._fetch(call, downloads.file_sha256(job, index, name))
 
     def _fetch(self, call: Call[None], sha256: str | None) -> bytes:
         """A file as bytes."""

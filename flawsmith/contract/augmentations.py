@@ -1,16 +1,18 @@
-"""`POST /v1/augmentations`: one normal image, one mask, one defect type → ``count`` items."""
+"""`POST /v1/augmentations`: one normal image, one defect or several, each with its mask → ``count`` items."""
 
 from __future__ import annotations
 
 import json
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, JsonValue
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue
 
 from flawsmith.contract.base import Schema
 from flawsmith.contract.ids import DefectTypeRef, UploadId
 
 MAX_COUNT = 64
+MAX_DEFECTS = 8
+"""In one image."""
 MAX_SEED = 2**53 - 1
 """Seeds stay exact in every JSON reader."""
 MAX_METADATA_BYTES = 16 * 1024
@@ -54,11 +56,30 @@ def _children(value: object) -> list[object]:
 Metadata = Annotated[dict[str, JsonValue], Field(max_length=64), BeforeValidator(check_metadata)]
 
 
-class AugmentationParameters(Schema):
-    """Everything in an augmentation request but the two images."""
+class DefectParameters(Schema):
+    """One of several defects in one image: everything but its mask."""
+
+    model_config = ConfigDict(strict=True)
 
     defect_type: DefectTypeRef
     """``name`` or ``name@version``; the newest version if none is named."""
+    severity: Severity | None = None
+    """How strong this defect is; the type's default if absent."""
+
+
+class DefectRequest(DefectParameters):
+    """One of several defects in one image, its mask an upload made before."""
+
+    mask: UploadId | None = None
+    """Where this defect may appear: an upload of the same size as the image. If absent, each item gets one that is
+    drawn beside the masks of the other defects, by defect types that have learned how their masks look."""
+
+
+class AugmentationParameters(Schema):
+    """Everything in an augmentation request but the images, and the list of several defects."""
+
+    defect_type: DefectTypeRef | None = None
+    """``name`` or ``name@version``; the newest version if none is named. Either this or ``defects`` is sent."""
     method: Method = "diffusion"
     """``paste`` blends in real defects, of types that keep some of their samples; it has no controls and looks at
     neither severity, guidance, steps nor part."""
@@ -67,7 +88,8 @@ class AugmentationParameters(Schema):
     seed: Seed | None = None
     """Drawn by the service and returned if absent."""
     severity: Severity | None = None
-    """How strong the defect is, and how deep its drawing begins; the type's default if absent."""
+    """How strong the defect is, and how deep its drawing begins; the type's default if absent. Beside ``defects``
+    each has its own."""
     guidance: Annotated[float, Field(ge=0, le=20)] | None = None
     """Classifier-free guidance weight g; 1 is one pass a step; the type's default if absent."""
     steps: Annotated[int, Field(ge=4, le=250)] | None = None
@@ -90,14 +112,26 @@ class AugmentationParameters(Schema):
     """Check everything, answer what would be done, and queue nothing."""
 
 
+class AugmentationForm(AugmentationParameters):
+    """Form: image and masks are files of it."""
+
+    defects: Annotated[list[DefectParameters], Field(min_length=1, max_length=MAX_DEFECTS)] | None = None
+    """Several defects in one image, as JSON, in place of ``defect_type``, ``mask`` and ``severity``. The mask of
+    the first one is the file ``mask_0`` of the form, that of the second ``mask_1``, and so on. Where masks overlap
+    the later defect has the pixels. All types must be on one backbone."""
+
+
 class AugmentationRequest(AugmentationParameters):
-    """JSON form: image and masks are uploads made before."""
+    """JSON: image and masks are uploads made before."""
 
     image: UploadId
     """The normal image: an id that ``POST /v1/uploads`` answered."""
     mask: UploadId | None = None
     """Where the defect may appear: an upload of the same size as the image. If absent, each item gets one that is
     drawn, by defect types that have learned how their masks look."""
+    defects: Annotated[list[DefectRequest], Field(min_length=1, max_length=MAX_DEFECTS)] | None = None
+    """Several defects in one image, in place of ``defect_type``, ``mask`` and ``severity``. Where masks overlap
+    the later defect has the pixels. All types must be on one backbone."""
     region: UploadId | None = None
     """Where masks may lie: an upload of the same size as the image; a mask that is sent is cut to it."""
     exclude: UploadId | None = None

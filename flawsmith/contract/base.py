@@ -8,22 +8,25 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 FORMAT_VERSION = 1
-"""Version of every record, manifest and adapter written by this code."""
+"""Version of every record and manifest written by this code, but for those that say another one of their own."""
 
 
 class UnknownFormatVersionError(ValueError):
     """A record was written by a newer Flawsmith: refused, never guessed."""
 
 
-def check_format_version(version: int) -> int:
+def check_format_version(version: int, *, newest: int = FORMAT_VERSION) -> int:
     """Return ``version`` if this code can read it.
 
+    Args:
+        newest: version of what is read, where that is not `FORMAT_VERSION`.
+
     Raises:
-        UnknownFormatVersionError: ``version`` is newer than `FORMAT_VERSION` or below 1.
+        UnknownFormatVersionError: ``version`` is newer than ``newest`` or below 1.
     """
-    if not 1 <= version <= FORMAT_VERSION:
+    if not 1 <= version <= newest:
         raise UnknownFormatVersionError(
-            f"format_version {version} is unknown here (this Flawsmith reads 1 to {FORMAT_VERSION}); "
+            f"format_version {version} is unknown here (this Flawsmith reads 1 to {newest}); "
             "upgrade Flawsmith to read it"
         )
     return version

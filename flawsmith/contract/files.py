@@ -17,6 +17,11 @@ SHEET_FILE = "sheet.png"
 SAMPLES_FILE = "samples.json"
 
 
+def defect_mask_file(defect: int) -> str:
+    """The requested mask of one of several defects, beside ``mask.png`` of all."""
+    return f"mask-{defect}.png"
+
+
 def item_file(index: int, part: ItemPart, *, tiff: bool = False) -> str:
     """``item-03.png``, ``item-03-mask.png``, …; ``tiff`` says that the image is one."""
     stem = f"item-{index:02d}"
@@ -28,3 +33,17 @@ def item_file(index: int, part: ItemPart, *, tiff: bool = False) -> str:
 def archive_member(index: int, part: ItemPart, *, tiff: bool = False) -> str:
     """The same file in an archive: images, masks, previews and requests in a folder each."""
     return f"{part}s/{item_file(index, part, tiff=tiff)}"
+
+
+def item_defect_file(index: int, defect: int, defect_type: str) -> str:
+    """``item-03-mask-1-scratch.png``: the label of one of an item's several defects.
+
+    Args:
+        defect_type: ``name`` or ``name@version``.
+    """
+    return f"item-{index:02d}-mask-{defect}-{defect_type.partition('@')[0]}.png"
+
+
+def archive_defect(index: int, defect: int, defect_type: str) -> str:
+    """The same file in an archive, apart from ``masks/``, where there is one for each image."""
+    return f"defect-masks/{item_defect_file(index, defect, defect_type)}"

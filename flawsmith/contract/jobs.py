@@ -71,6 +71,8 @@ class RegionMeasures(Answer):
     """Mean absolute change in the region as a share of the full range, 0–1."""
     box: tuple[int, int, int, int]
     """x, y, width, height in pixels of the canonical image."""
+    defect: int = 0
+    """Which defect of the item it is of, by its place among them."""
     area_um2: float | None = None
     length_um: float | None = None
     width_um: float | None = None
@@ -89,6 +91,8 @@ class DrawnRegion(Answer):
     """Its size over that defect's, both relative to their parts."""
     of_sample: int
     """Index of the sample among those that the defect type was taught by."""
+    defect: int = 0
+    """Which defect of the item it is for, by its place among them."""
 
 
 class Measures(Answer):
@@ -115,6 +119,21 @@ class Scores(Answer):
     """Greatest difference outside the requested mask, in levels of the canonical image: 0."""
 
 
+class ItemDefect(Answer):
+    """One of several defects of an item."""
+
+    index: int
+    """Its place in the request's ``defects``."""
+    defect_type: str
+    """``name@version``."""
+    accepted: bool
+    attempts: int
+    mask_url: str | None = None
+    """Its own label."""
+    mask_sha256: str
+    scores: Scores
+
+
 class Item(Answer):
     """One synthetic image with its mask."""
 
@@ -138,6 +157,8 @@ class Item(Answer):
     measures: Measures | None = None
     drawn: list[DrawnRegion] | None = None
     """What the requested mask consists of, where it was drawn."""
+    defects: list[ItemDefect] | None = None
+    """Its several defects; each score of the item is the least that one of them has. None where it has one."""
     fingerprint: str | None = None
     """Execution fingerprint: same inputs and same fingerprint, same pixels."""
     error: Failure | None = None
@@ -176,12 +197,38 @@ class Job(Answer):
     items: list[Item] = Field(default_factory=list)
     """What an augmentation makes; a training has none."""
 
+    @property
+    def defect_types(self) -> list[str]:
+        """Names of the types that an augmentation draws; none of a training."""
+        return [str(one["defect_type"]) for one in _defects(self.request) if "defect_type" in one]
+
+    @property
+    def draws_masks(self) -> bool:
+        """Whether a mask of its items is drawn, so that each has a request of its own."""
+        return any(one.get("mask") == "drawn" for one in _defects(self.request))
+
+
+def _defects(request: dict[str, JsonValue]) -> list[dict[str, JsonValue]]:
+    """What a request says of each defect: in a list of several, else beside everything else."""
+    several = request.get("defects")
+    return [one for one in several if isinstance(one, dict)] if isinstance(several, list) else [request]
+
 
 class JobPage(Answer):
     """Jobs, newest first. In a page ``items`` of a job are left out."""
 
     jobs: list[Job]
     next_cursor: str | None = None
+
+
+class PlannedDefect(Answer):
+    """One of several defects that would be drawn."""
+
+    index: int
+    defect_type: str
+    """``name@version``."""
+    mask_pixels: Annotated[int, Field(ge=1)] | None
+    """Pixels where it may appear, those of later defects taken out; None if each item gets a mask of its own."""
 
 
 class AugmentationPlan(Answer):
@@ -194,4 +241,6 @@ class AugmentationPlan(Answer):
     mode: str
     bit_depth: int
     mask_pixels: Annotated[int, Field(ge=1)] | None
-    """Pixels where the defect may appear; None if each item gets a mask of its own."""
+    """Pixels where a defect may appear; None if each item gets a mask of its own."""
+    defects: list[PlannedDefect] | None = None
+    """Several defects; None where there is one."""

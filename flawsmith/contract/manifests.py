@@ -4,41 +4,74 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from datetime import datetime
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, JsonValue, TypeAdapter
+from pydantic import AfterValidator, Field, JsonValue, TypeAdapter, model_validator
 
-from flawsmith.contract.augmentations import Method
-from flawsmith.contract.base import FormatVersion, Schema
+from flawsmith.contract.augmentations import MAX_DEFECTS, Method
+from flawsmith.contract.base import FormatVersion, Schema, check_format_version
 from flawsmith.contract.defect_types import EarlierVersion
 from flawsmith.contract.ids import JobId
 from flawsmith.contract.jobs import Counts, Failure, Item, JobKind, JobStatus
 from flawsmith.contract.trainings import ResolvedTraining, TrainingState
 from flawsmith.contract.uploads import ImageInfo
 
+AUGMENTATION_FORMAT: Final = 2
+"""``format_version`` of the manifests of augmentations; in the first there was one defect, and no list of them."""
 
-class ResolvedAugmentation(Schema):
-    """An augmentation with every default filled in: what the worker draws, whoever asks again."""
+
+class ResolvedDefect(Schema):
+    """One defect of every item, with what its type leaves open filled in."""
 
     defect_type: str
     defect_type_version: int
     defect_type_tenant: str
-    method: Method = "diffusion"
-    count: int
-    seed: int
     severity: float
     guidance: float
     steps: int
     seed_share: float
     part: str
     min_quality: float
+    mask: Literal["sent", "drawn"] = "sent"
+    """Drawn: each item gets a mask of its own from the defect type's distribution."""
+
+    @property
+    def reference(self) -> str:
+        """``name@version``."""
+        return f"{self.defect_type}@{self.defect_type_version}"
+
+
+class ResolvedAugmentation(Schema):
+    """An augmentation with every default filled in: what the worker draws, whoever asks again."""
+
+    defects: list[ResolvedDefect] = Field(min_length=1, max_length=MAX_DEFECTS)
+    """What each item gets; a place in this list is what noise, files and answers call a defect by."""
+    method: Method = "diffusion"
+    count: int
+    seed: int
     black_level: int | None = None
     white_level: int | None = None
     pixel_size_um: float | None = None
     control: bool = False
-    mask: Literal["sent", "drawn"] = "sent"
-    """Drawn: each item gets a mask of its own from the defect type's distribution."""
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def several(self) -> bool:
+        return len(self.defects) > 1
+
+    @property
+    def masked(self) -> bool:
+        """Whether masks were sent for all defects, so that all items share them."""
+        return all(defect.mask == "sent" for defect in self.defects)
+
+    def shown(self) -> dict[str, JsonValue]:
+        """As the API shows it: like the request, where there is one defect its fields stand beside the others."""
+        fields = self.model_dump(mode="json")
+        defects = fields.pop("defects")
+        for defect in defects:
+            del defect["defect_type_tenant"]
+        return {"defects": defects, **fields} if self.several else {**defects[0], **fields}
 
 
 class IdempotencyRecord(Schema):
@@ -81,8 +114,9 @@ class RequestManifest(Schema):
 
 
 class AugmentationManifest(RequestManifest):
-    """An augmentation; its image and, as far as they were sent, mask, region and exclude lie beside it."""
+    """An augmentation; its image and, as far as they were sent, masks, region and exclude lie beside it."""
 
+    format_version: Annotated[int, AfterValidator(partial(check_format_version, newest=AUGMENTATION_FORMAT))]
     kind: Literal[JobKind.AUGMENTATION] = JobKind.AUGMENTATION
     augmentation: ResolvedAugmentation
     image: ImageInfo
@@ -90,8 +124,21 @@ class AugmentationManifest(RequestManifest):
     mask_sha256: str | None = None
     region_sha256: str | None = None
     exclude_sha256: str | None = None
-    """Digests of the files beside this manifest. Region and exclude lie there only where masks are drawn: out of a
-    mask that was sent they are cut at once."""
+    """Digests of the files beside this manifest. Mask is all masks in one, where they were sent for all defects.
+    Region and exclude lie there only where masks are drawn: out of masks that were sent they are cut at once."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_first_format(cls, values: Any) -> Any:
+        """Jobs that were accepted before there were several defects are drawn after, too."""
+        if not isinstance(values, dict) or values.get("format_version") != 1:
+            return values
+        augmentation = dict(values["augmentation"])
+        defect = {name: augmentation.pop(name) for name in ResolvedDefect.model_fields if name in augmentation}
+        return values | {
+            "format_version": AUGMENTATION_FORMAT,
+            "augmentation": augmentation | {"defects": [defect]},
+        }
 
     @property
     def count(self) -> int:
@@ -102,7 +149,7 @@ class AugmentationManifest(RequestManifest):
         return self.augmentation.seed
 
     def shown(self) -> dict[str, JsonValue]:
-        return self.augmentation.model_dump(mode="json", exclude={"defect_type_tenant"})
+        return self.augmentation.shown()
 
 
 class TrainingManifest(RequestManifest):

@@ -358,9 +358,9 @@ class Jobs:
                 data = cast("bytes | None", self._redis.hget(records.record_key(tenant, job_id), "manifest"))
             manifest = read_request(data) if data is not None else None
             if isinstance(manifest, AugmentationManifest):
-                wanted = manifest.augmentation
-                if (wanted.defect_type_tenant, wanted.defect_type) == (tenant, name):
-                    found[wanted.defect_type_version] = job_id
+                for wanted in manifest.augmentation.defects:
+                    if (wanted.defect_type_tenant, wanted.defect_type) == (tenant, name):
+                        found[wanted.defect_type_version] = job_id
         return found
 
     def finished_item(self, tenant: str, job_id: str, index: int) -> Item | None:

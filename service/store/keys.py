@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from flawsmith.contract.files import EXCLUDE_FILE, INPUT_FILE, MASK_FILE, REGION_FILE
+from flawsmith.contract.files import EXCLUDE_FILE, INPUT_FILE, MASK_FILE, REGION_FILE, defect_mask_file
 from flawsmith.contract.ids import SYSTEM_TENANT
-from flawsmith.contract.jobs import Item
+from flawsmith.contract.jobs import Item, ItemDefect
 from flawsmith.contract.uploads import ImageInfo
 
 _TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -123,6 +123,11 @@ def job_mask(tenant: str, job_id: str) -> str:
     return job_file(tenant, job_id, MASK_FILE)
 
 
+def job_defect_mask(tenant: str, job_id: str, defect: int) -> str:
+    """The requested mask of one of several defects."""
+    return job_file(tenant, job_id, defect_mask_file(defect))
+
+
 def job_region(tenant: str, job_id: str) -> str:
     """Where masks of items may lie, if that was said."""
     return job_file(tenant, job_id, REGION_FILE)
@@ -218,6 +223,11 @@ def item_request(tenant: str, job_id: str, item: Item) -> str:
     return _item_file(tenant, job_id, item.index, "request", item.request_sha256, "png")
 
 
+def item_defect_mask(tenant: str, job_id: str, item: Item, defect: ItemDefect) -> str:
+    """The label of one of an item's several defects."""
+    return _item_file(tenant, job_id, item.index, f"mask-{defect.index}", defect.mask_sha256, "png")
+
+
 def is_file_of(key: str, item: Item) -> bool:
     """Whether a key below an item's prefix is of its record, or of a file that the record names."""
     name, _, _ = key.rpartition("/")[2].rpartition(".")
@@ -226,7 +236,7 @@ def is_file_of(key: str, item: Item) -> bool:
         "mask": item.mask_sha256,
         "preview": item.preview_sha256,
         "request": item.request_sha256,
-    }
+    } | {f"mask-{defect.index}": defect.mask_sha256 for defect in item.defects or ()}
     return name == "item" or name in {f"{part}-{digest[:_SHOWN]}" for part, digest in digests.items() if digest}
 
 

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
-from flawsmith.contract.base import FORMAT_VERSION, check_format_version
+from flawsmith.contract.base import check_format_version
 from flawsmith.contract.jobs import Counts, Failure, Item, ItemStatus, Job, JobStatus, Progress
 from flawsmith.contract.manifests import (
+    AUGMENTATION_FORMAT,
     AugmentationManifest,
     RequestManifest,
     ResultManifest,
@@ -135,7 +136,7 @@ class Record:
     ) -> RedisFields:
         """The hash of a job that waits; its first ``shards_done`` shards have nothing left to do."""
         fields: RedisFields = {
-            "format_version": FORMAT_VERSION,
+            "format_version": manifest.format_version,
             "manifest": manifest.model_dump_json(),
             "status": JobStatus.QUEUED.value,
             "shards_queued": shards_queued,
@@ -151,7 +152,7 @@ class Record:
         Raises:
             UnknownFormatVersionError: it was written by a newer Flawsmith.
         """
-        check_format_version(int(fields[b"format_version"]))
+        check_format_version(int(fields[b"format_version"]), newest=AUGMENTATION_FORMAT)
         started, finished, error = (fields.get(name) for name in (b"started_at", b"finished_at", b"error"))
         training = fields.get(b"training")
         return cls(

@@ -10,6 +10,7 @@ import time
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -94,6 +95,35 @@ def test_generate_takes_its_address_from_the_environment_and_prints_json(
     assert wanted.items() <= result["job"]["request"].items()
     assert Path(result["overview"]).is_file()
     assert Path(result["items"][0]["mask"]).is_file()
+
+
+def test_several_defects_are_drawn_in_one_image(up: Up, part: Part, tmp_path: Path) -> None:
+    second = tmp_path / "second.png"
+    Image.fromarray(np.roll(np.asarray(Image.open(part.mask)), 22, axis=0)).save(second)
+    pairs = ("--defect", "scratch", "--mask", part.mask, "--defect", "scratch@1", "--mask", second)
+    command = ("generate", part.image, *pairs, "--severity", "0.5", "--steps", "4", "--min-quality", "0")
+    done = run_flawsmith(*command, "--out", tmp_path / "out", "--json", "--url", up.url)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert [one["severity"] for one in result["job"]["request"]["defects"]] == [0.5, 0.5]
+    names = ["item-00-mask-0-scratch.png", "item-00-mask-1-scratch.png"]
+    assert result["items"][0]["defect_masks"] == [str(tmp_path / "out" / name) for name in names]
+
+    again = run_flawsmith("download", result["job"]["id"], "--out", tmp_path / "again", "--url", up.url)
+    assert [str(tmp_path / "again" / name) in again.stdout.splitlines() for name in names] == [True, True]
+    assert "scratch + scratch 0" in again.stderr
+    assert "scratch, scratch" in run_flawsmith("jobs", "--url", up.url).stdout
+
+
+def test_defects_and_masks_that_do_not_pair_exit_with_2(part: Part) -> None:
+    twice = ("--defect", "scratch", "--defect", "dent")
+    for arguments, complaint in (
+        (("--mask", part.mask), "2 --defect and 1 --mask"),
+        (("--mask", part.mask, "--mask", part.mask, *3 * ("--severity", "1")), "3 --severity"),
+    ):
+        done = run_flawsmith("generate", part.image, *twice, *arguments)
+        assert done.returncode == 2
+        assert complaint in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 import flawsmith
 from flawsmith import AsyncFlawsmith, Flawsmith
-from flawsmith.client.calls import AugmentOptions, RetrainOptions, TrainOptions
+from flawsmith.client import AugmentOptions, RetrainOptions, TrainOptions
 from flawsmith.contract.augmentations import AugmentationParameters
 from flawsmith.contract.trainings import TrainingParameters
 

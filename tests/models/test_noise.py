@@ -8,8 +8,13 @@ def test_keys_depend_on_all_their_parts() -> None:
         noise_key(*parts)
         for parts in [(0, 0, "r", 1), (1, 0, "r", 1), (0, 1, "r", 1), (0, 0, "s", 1), (0, 0, "r", 2)]
     }
-    assert len(keys) == 5
+    keys.add(noise_key(0, 0, "r", 1, defect=1))
+    assert len(keys) == 6
     assert all(0 <= key < 2**63 for key in keys)
+
+
+def test_the_first_of_several_defects_has_the_key_that_it_always_had() -> None:
+    assert noise_key(7, 3, "10,20", 2, defect=0) == noise_key(7, 3, "10,20", 2) == 3092771518521704129
 
 
 def test_noise_depends_on_its_key_alone() -> None:

@@ -21,6 +21,7 @@ from schemathesis.core.failures import Failure
 from schemathesis.openapi.checks import RejectedPositiveData
 from schemathesis.transport.serialization import Binary
 
+from flawsmith.contract.augmentations import MAX_DEFECTS
 from tests.service.fuzzing import BUNDLE_PATH, DEEP, KNOWN, MOVED, Known, headers
 from tests.service.pictures import encoded, mask, part
 
@@ -62,7 +63,10 @@ BEYOND_SCHEMAS = {
     "exclude": "the same, and it leaves something of the mask",
     "method": "a type that keeps real defects, and no control, to paste",
     "file": "the bytes of an image",
-    "defect_type": "a type that exists",
+    "defect_type": "a type that exists, and no list of defects beside it",
+    "severity": "no list of defects beside it",
+    "defects": "types that exist on one backbone, and masks that leave something of each other",
+    **{f"mask_{number}": "an entry of defects" for number in range(MAX_DEFECTS)},
     "black_level": "a 16-bit image, and a value below white_level",
     "white_level": "a 16-bit image",
     "control": "no pasting",
@@ -151,7 +155,28 @@ def map_body(context: HookContext, body: Any) -> Any:
         ("mask", UPLOAD, known.uploads),
     ):
         body = body | _existing(body, field, pattern, choices)
-    return _with_sound_levels(_with_samples(body))
+    return _with_sound_levels(_with_samples(_with_one_way_to_name_defects(body)))
+
+
+def _with_one_way_to_name_defects(body: dict[str, Any]) -> dict[str, Any]:
+    """Most requests of an augmentation name one defect or list several, with masks for as many as there are."""
+    if "image" not in body or zlib.crc32(repr(sorted(body)).encode()) % 4 == 0:
+        return body
+    defects = body.get("defects")
+    parts = {f"mask_{number}" for number in range(MAX_DEFECTS)}
+    if not isinstance(defects, list) or not all(isinstance(one, dict) for one in defects):
+        return {"defect_type": known.defect_types[0]} | {
+            name: value for name, value in body.items() if name not in {"defects", *parts}
+        }
+    listed = [
+        one
+        | _existing(one, "defect_type", DEFECT_TYPE, known.defect_types)
+        | _existing(one, "mask", UPLOAD, known.uploads)
+        for one in defects
+    ]
+    stray = parts - {f"mask_{number}" for number in range(len(defects))}
+    alone = {"defect_type", "severity", "mask", *stray}
+    return {name: value for name, value in body.items() if name not in alone} | {"defects": listed}
 
 
 _BESIDE_SAMPLES = ("label", "backbone", "normals", "samples_of")
@@ -179,6 +204,8 @@ def map_path_parameters(context: HookContext, path_parameters: dict[str, Any] | 
     if context.operation is not None and context.operation.path.endswith("/bundle"):
         name = str(path_parameters.get("name"))
         return path_parameters | ({"name": MOVED, "version": 1} if zlib.crc32(name.encode()) % 4 else {})
+    if context.operation is not None and "/defects/" in context.operation.path:
+        return path_parameters | _existing(path_parameters, "job_id", JOB, [known.several])
     if context.operation is not None and context.operation.path.endswith("/sheet"):
         return path_parameters | _existing(path_parameters, "job_id", JOB, [known.training])
     if context.operation is not None and context.operation.method.upper() == "DELETE":

@@ -41,6 +41,8 @@ class Known:
     deep_upload: str
     """One of 16 bits, of the same size."""
     jobs: list[str]
+    several: str
+    """A finished one whose items have several defects."""
     training: str
     """A job that has taught ``taught``."""
     taught: str
@@ -64,8 +66,8 @@ class Fuzzed:
 
 
 def prepare(address: str, key: str | None = None, timeout_s: float = 60.0) -> Known:
-    """Uploads, a finished job of two items, a long one for others to cancel, and a type that was taught; what ran
-    before is canceled.
+    """Uploads, finished jobs of one defect and of several, a long one for others to cancel, and a type that was
+    taught; what ran before is canceled.
 
     Raises:
         RuntimeError: the worker did not finish a job in time.
@@ -83,10 +85,14 @@ def prepare(address: str, key: str | None = None, timeout_s: float = 60.0) -> Kn
         for count in (2, 64):
             fields = {"defect_type": defect_type, "count": str(count), "steps": "4", "min_quality": "0"}
             jobs.append(client.post("/v1/augmentations", files=sent, data=fields).json()["id"])
+        files = {"image": sent["image"], "mask_0": sent["mask"], "mask_1": encoded(mask().rotate(180))}
+        listed_twice = json.dumps([{"defect_type": defect_type}] * 2)
+        fields = {"defects": listed_twice, "steps": "4", "min_quality": "0"}
+        several = client.post("/v1/augmentations", files=files, data=fields).json()["id"]
         lesson = {"name": TAUGHT, "samples": [{"image": uploads[0], "mask": uploads[1]}]}
         training = client.post("/v1/defect-types", json=lesson).json()["id"]
         deadline = time.monotonic() + timeout_s
-        for job in (jobs[0], training):
+        for job in (jobs[0], several, training):
             while client.get(f"/v1/jobs/{job}").json()["status"] not in FINAL:
                 if time.monotonic() > deadline:
                     raise RuntimeError("the worker did not finish a job of two items and a training")
@@ -95,7 +101,15 @@ def prepare(address: str, key: str | None = None, timeout_s: float = 60.0) -> Kn
         bundle = client.get(f"/v1/defect-types/{made}/bundle", params={"with_samples": "true"}).content
         client.put(BUNDLE_PATH, content=bundle, headers={"Content-Type": "application/zip"})
     return Known(
-        address, key, [defect_type, f"{defect_type}@1"], uploads, deep, [jobs[0], *jobs], training, TAUGHT
+        address,
+        key,
+        [defect_type, f"{defect_type}@1"],
+        uploads,
+        deep,
+        [jobs[0], *jobs],
+        several,
+        training,
+        TAUGHT,
     )
 
 

@@ -43,6 +43,7 @@ def operations() -> list[tuple[str, str, dict[str, Any]]]:
     values = {
         "job_id": "job_" + 26 * "0",
         "n": "0",
+        "k": "0",
         "upload_id": "sha256:" + 64 * "0",
         "name": "scratch",
         "version": "1",

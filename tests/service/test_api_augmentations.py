@@ -42,7 +42,7 @@ def test_an_accepted_job_is_in_the_queue_and_its_inputs_in_storage(api: Api) -> 
     assert shards == [f"{job['id']}-{shard}".encode() for shard in range(api.settings.shard_window)]
     manifest = api.jobs.manifest("default", job["id"])
     assert manifest.augmentation.count == 9
-    assert manifest.augmentation.defect_type_tenant == "builtin"
+    assert manifest.augmentation.defects[0].defect_type_tenant == "builtin"
     stored_image = pixels(api.storage.get(keys.job_input("default", job["id"])))
     stored_mask = pixels(api.storage.get(keys.job_mask("default", job["id"])))
     assert np.array_equal(stored_image, np.asarray(part()))

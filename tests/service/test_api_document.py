@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel
 
 from flawsmith.contract import problems
-from flawsmith.contract.augmentations import AugmentationParameters, AugmentationRequest
+from flawsmith.contract.augmentations import MAX_DEFECTS, AugmentationForm, AugmentationRequest
 from flawsmith.contract.trainings import TrainingParameters, TrainingRequest
 from service.app import create_app
 from service.openapi import PATH, dump
@@ -34,6 +34,7 @@ OPERATIONS = {
     "GET /v1/jobs/{job_id}/archive": "getJobArchive",
     "GET /v1/jobs/{job_id}/items/{n}/image": "getItemImage",
     "GET /v1/jobs/{job_id}/items/{n}/mask": "getItemMask",
+    "GET /v1/jobs/{job_id}/items/{n}/defects/{k}/mask": "getItemDefectMask",
     "GET /v1/jobs/{job_id}/items/{n}/preview": "getItemPreview",
     "GET /v1/jobs/{job_id}/items/{n}/request": "getItemRequest",
     "GET /v1/defect-types": "listDefectTypes",
@@ -104,8 +105,10 @@ def test_an_augmentation_takes_a_form_or_json_with_the_same_parameters() -> None
     content = operations()["POST /v1/augmentations"]["requestBody"]["content"]
 
     assert set(content) == {"multipart/form-data", "application/json"}
-    assert set(content["multipart/form-data"]["schema"]["properties"]) == set(AugmentationRequest.model_fields)
-    for field in AugmentationParameters.model_fields:
+    masks = {f"mask_{number}" for number in range(MAX_DEFECTS)}
+    in_form = set(content["multipart/form-data"]["schema"]["properties"])
+    assert in_form == set(AugmentationRequest.model_fields) | masks
+    for field in AugmentationForm.model_fields:
         assert content["multipart/form-data"]["schema"]["properties"][field]["description"]
 
 

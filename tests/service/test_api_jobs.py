@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import pytest
 
 from flawsmith.contract import problems
-from flawsmith.contract.base import FORMAT_VERSION, now
-from flawsmith.contract.files import INPUT_FILE, MASK_FILE
+from flawsmith.contract.base import now
+from flawsmith.contract.files import INPUT_FILE, MASK_FILE, defect_mask_file
 from flawsmith.contract.ids import new_job_id
-from flawsmith.contract.jobs import Failure, Item, ItemStatus, Measures, Scores
-from flawsmith.contract.manifests import AugmentationManifest, ResolvedAugmentation
+from flawsmith.contract.jobs import Failure, Item, ItemDefect, ItemStatus, Measures, Scores
+from flawsmith.contract.manifests import (
+    AUGMENTATION_FORMAT,
+    AugmentationManifest,
+    ResolvedAugmentation,
+    ResolvedDefect,
+)
 from flawsmith.contract.uploads import ImageInfo
 from service.store import keys
 from tests.service.conftest import SCRATCH, Api
@@ -21,20 +27,27 @@ from tests.service.test_api_refusals import assert_problem
 IMAGE, REFINED, PREVIEW = b"an image" * 100_000, b"a mask", b"a preview"
 
 
-def manifest(job_id: str, count: int = 2, tiff: bool = False) -> AugmentationManifest:
+def manifest(
+    job_id: str, count: int = 2, tiff: bool = False, types: Sequence[str] = ("scratch",)
+) -> AugmentationManifest:
     """What was asked for."""
     return AugmentationManifest(
-        format_version=FORMAT_VERSION,
+        format_version=AUGMENTATION_FORMAT,
         tenant="default",
         job_id=job_id,
         created_at=now(),
         augmentation=ResolvedAugmentation(
-            defect_type=SCRATCH.name,
-            defect_type_version=1,
-            defect_type_tenant=SCRATCH.tenant,
+            defects=[
+                ResolvedDefect(
+                    defect_type=name,
+                    defect_type_version=1,
+                    defect_type_tenant=SCRATCH.tenant,
+                    **SCRATCH.defaults.model_dump(),
+                )
+                for name in types
+            ],
             count=count,
             seed=7,
-            **SCRATCH.defaults.model_dump(),
         ),
         image=ImageInfo(
             width=64,
@@ -49,21 +62,32 @@ def manifest(job_id: str, count: int = 2, tiff: bool = False) -> AugmentationMan
     )
 
 
-def accepted(api: Api, count: int = 2, tiff: bool = False, digests: bool = True) -> str:
+def accepted(
+    api: Api, count: int = 2, tiff: bool = False, digests: bool = True, types: Sequence[str] = ("scratch",)
+) -> str:
     """A queued job; without ``digests`` of its inputs as earlier versions made them."""
     job_id = new_job_id()
     image_png, mask_png = encoded(part()), encoded(mask())
-    asked = manifest(job_id, count, tiff)
+    asked = manifest(job_id, count, tiff, types)
     if digests:
         asked.input_sha256 = hashlib.sha256(image_png).hexdigest()
         asked.mask_sha256 = hashlib.sha256(mask_png).hexdigest()
-    api.jobs.accept(asked, {INPUT_FILE: image_png, MASK_FILE: mask_png})
+    files = {INPUT_FILE: image_png, MASK_FILE: mask_png}
+    if len(types) > 1:
+        files |= {defect_mask_file(number): mask_png for number in range(len(types))}
+    api.jobs.accept(asked, files)
     return job_id
+
+
+def label_of(defect: int) -> bytes:
+    """The label of one of an item's several defects."""
+    return b"the label of defect %d" % defect
 
 
 def finish(api: Api, job_id: str, failed: int | None = None, request: bytes | None = None) -> None:
     """Do a worker's part of a job of one shard; ``request`` is the mask that each item drew, if it drew one."""
-    image = api.jobs.manifest("default", job_id).image
+    manifest = api.jobs.manifest("default", job_id)
+    image, defects = manifest.image, manifest.augmentation.defects
     for index in api.jobs.begin_shard("default", job_id, 0).pending:
         item = Item(index=index, seed=7, status=ItemStatus.SUCCEEDED, accepted=True, attempts=1, fingerprint="cpu")
         item.image_sha256 = hashlib.sha256(IMAGE).hexdigest()
@@ -74,6 +98,18 @@ def finish(api: Api, job_id: str, failed: int | None = None, request: bytes | No
             presence=0.9, seam=0.8, grain=0.7, coverage=0.6, quality=0.6, background_max_abs_diff=0
         )
         item.measures = Measures(regions=[], soft_edge_px=2.0, pixels_per_model_pixel=1.0)
+        if len(defects) > 1:
+            item.defects = [
+                ItemDefect(
+                    index=number,
+                    defect_type=defect.reference,
+                    accepted=True,
+                    attempts=1,
+                    mask_sha256=hashlib.sha256(label_of(number)).hexdigest(),
+                    scores=item.scores,
+                )
+                for number, defect in enumerate(defects)
+            ]
         if index == failed:
             item = Item(index=index, seed=7, status=ItemStatus.FAILED, error=Failure(code="x", detail="no memory"))
         else:
@@ -82,6 +118,9 @@ def finish(api: Api, job_id: str, failed: int | None = None, request: bytes | No
             api.storage.put(keys.item_preview("default", job_id, item), PREVIEW)
             if request:
                 api.storage.put(keys.item_request("default", job_id, item), request)
+            for defect in item.defects or ():
+                key = keys.item_defect_mask("default", job_id, item, defect)
+                api.storage.put(key, label_of(defect.index))
         api.jobs.finish_item("default", job_id, item)
     api.jobs.finish_shard("default", job_id, 0)
 

@@ -63,7 +63,7 @@ def test_a_type_that_draws_masks_needs_none(api: Api, as_uploads: bool) -> None:
     assert job["request"]["mask"] == "drawn"
     assert job["mask_sha256"] is None
     manifest = manifest_of(api, job["id"])
-    assert manifest.augmentation.mask == "drawn"
+    assert manifest.augmentation.defects[0].mask == "drawn"
     assert not api.storage.exists(keys.job_mask("default", job["id"]))
     refused = api.client.get(f"/v1/jobs/{job['id']}/mask")
     assert refused.status_code == 404

@@ -30,6 +30,7 @@ UNKNOWN = {
     "upload_id": "sha256:" + 64 * "0",
     "name": "unknown",
     "n": "0",
+    "k": "0",
     "version": "1",
 }
 MADE = ("importDefectType",)
@@ -46,9 +47,13 @@ class Owned:
     """By the names that path parameters have."""
     mask_id: str
     training_id: str
+    several_id: str
+    """An augmentation of several defects."""
 
     def ids_for(self, path: str) -> dict[str, str]:
         """What the path is filled with: most that is under a job an augmentation has, a sheet a training."""
+        if "{k}" in path:
+            return self.ids | {"job_id": self.several_id}
         return self.ids | ({"job_id": self.training_id} if path.endswith("/sheet") else {})
 
 
@@ -63,11 +68,13 @@ def owned(settings: ServiceSettings) -> Iterator[Owned]:
         stranger.headers["X-Request-ID"] = "strange"  # answers may differ in nothing else
         job_id = accepted(api)
         finish(api, job_id, request=MASK)
-        ids = {"job_id": job_id, "upload_id": uploads[0], "name": "mine", "n": "0", "version": "1"}
+        several_id = accepted(api, types=("scratch", "scratch"))
+        finish(api, several_id)
+        ids = {"job_id": job_id, "upload_id": uploads[0], "name": "mine", "n": "0", "k": "0", "version": "1"}
         body = {"name": "mine", "samples": [{"image": uploads[0], "mask": uploads[1]}]}
         training_id = api.client.post("/v1/defect-types", json=body).json()["id"]
         end(api, training_id)
-        yield Owned(api, stranger, ids, uploads[1], training_id)
+        yield Owned(api, stranger, ids, uploads[1], training_id, several_id)
 
 
 def operations(with_parameters: bool) -> list[tuple[str, str, str]]:
@@ -98,7 +105,7 @@ def test_an_id_of_another_tenant_is_as_unknown_as_one_that_nobody_has(
     assert_problem(theirs, problems.NOT_FOUND, None)
     text = theirs.text
     for name, value in ids.items():
-        text = text if name in ("n", "version") else text.replace(value, UNKNOWN[name])
+        text = text if name in ("n", "k", "version") else text.replace(value, UNKNOWN[name])
     assert text == nobodys.text
     if method == "GET":
         with owned.api.client.stream("GET", filled(path, ids)) as seen:
@@ -134,6 +141,17 @@ def check_augmentation(owned: Owned) -> None:
         assert_problem(theirs, problems.UNKNOWN_DEFECT_TYPE, "defect_type", name)
         nobodys = asked(owned.stranger, defect_type=name.replace("mine", "none"))
         assert theirs.text.replace("mine", "none") == nobodys.text
+
+    def listed(client: httpx.Client, image: str, **defect: str) -> httpx.Response:
+        body = {"image": image, "defects": [{"defect_type": "scratch", "mask": owned.mask_id} | defect]}
+        return client.post("/v1/augmentations", json=body | {"dry_run": True})
+
+    assert listed(owned.api.client, owned.ids["upload_id"], defect_type="mine").status_code == 200
+    mine = owned.stranger.post("/v1/uploads", files={"file": IMAGE}).json()["id"]
+    assert_problem(listed(owned.stranger, mine), problems.UNKNOWN_UPLOAD, "defects.0.mask", owned.mask_id)
+    theirs = listed(owned.stranger, mine, defect_type="mine")
+    assert_problem(theirs, problems.UNKNOWN_DEFECT_TYPE, "defects.0.defect_type", "mine")
+    owned.api.storage.delete_prefix("acme/uploads/")
 
 
 def check_training(owned: Owned) -> None:

@@ -206,7 +206,9 @@ def test_samples_that_cannot_be_taught_from_are_refused(api: Api, tmp_path: Path
     assert_problem(post(api, b"no zip"), problems.INVALID_SAMPLES, "samples")
     answer = api.client.post("/v1/defect-types", files={"normals": nothing}, data={"name": "pitting"})
     assert_problem(answer, problems.INVALID_REQUEST, "samples", "ZIP")
-    for body in ({"samples": []}, {"samples": [{"image": "x"}]}, {"samples": 3}, {}):
+    odd = api.client.post("/v1/defect-types", json={"name": "pitting", "samples": [{"image": "x"}]})
+    assert_problem(odd, problems.INVALID_REQUEST, "samples.0.image", "POST /v1/uploads")
+    for body in ({"samples": []}, {"samples": 3}, {}):
         answer = api.client.post("/v1/defect-types", json={"name": "pitting"} | body)
         assert_problem(answer, problems.INVALID_REQUEST, "samples", "pairs of upload ids")
     assert_problem(

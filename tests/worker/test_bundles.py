@@ -43,8 +43,8 @@ class Site:
     def drawn(self, method: Method = "diffusion") -> list[str | None]:
         """Digests of the pixels of two items of the type."""
         manifest = request(2)
-        manifest.augmentation.defect_type = "pitting"
-        manifest.augmentation.defect_type_tenant = TENANT
+        manifest.augmentation.defects[0].defect_type = "pitting"
+        manifest.augmentation.defects[0].defect_type_tenant = TENANT
         manifest.augmentation.method = method
         job_id = self.house.accept(manifest)
         job = finished(self.house.jobs, job_id)

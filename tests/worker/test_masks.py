@@ -53,7 +53,7 @@ class Bench:
 
     def accepted(self, count: int, region: Mask | None = None, exclude: Mask | None = None) -> str:
         manifest = request(count)
-        manifest.augmentation.mask = "drawn"
+        manifest.augmentation.defects[0].mask = "drawn"
         files = {INPUT_FILE: encode_png(CanonicalImage(photo(), manifest.image))}
         for name, bound in ((REGION_FILE, region), (EXCLUDE_FILE, exclude)):
             if bound is not None:

@@ -61,7 +61,7 @@ def test_real_defects_out_of_storage_are_pasted(backbone_folder: Path, jobs: Job
     results = []
     for _ in range(2):
         manifest = pasting(2)
-        manifest.augmentation.defect_type_tenant = TENANT
+        manifest.augmentation.defects[0].defect_type_tenant = TENANT
         job_id = accept(jobs, manifest).id
         shards.run(TENANT, job_id, 0)
         job = jobs.get(TENANT, job_id)

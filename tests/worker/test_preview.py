@@ -14,7 +14,7 @@ from worker.preview import MAX_WIDTH, preview_png
 
 
 def shown(source: Pixels, requested: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    return np.asarray(Image.open(io.BytesIO(preview_png(source, requested, source, requested))))
+    return np.asarray(Image.open(io.BytesIO(preview_png(source, requested, source, [requested]))))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -44,3 +44,14 @@ def test_dark_16_bit_images_are_made_visible() -> None:
     ramp = np.tile(np.arange(64, dtype=np.uint16) * 60, (64, 1))
     preview = shown(ramp, np.zeros(ramp.shape, dtype=np.bool_))
     assert preview.max() == 255
+
+
+def test_each_defects_label_has_a_colour_of_its_own() -> None:
+    source = np.full((40, 60), 100, dtype=np.uint8)
+    masks = np.zeros((2, 40, 60), dtype=np.bool_)
+    masks[0, 5:15, 5:15] = masks[1, 20:30, 30:40] = True
+    both = np.asarray(Image.open(io.BytesIO(preview_png(source, masks.any(axis=0), source, list(masks)))))
+    label = both[:, 128:]
+    assert np.array_equal(label[10, 10], shown(source, masks[0])[:, 128:][10, 10])
+    assert not np.array_equal(label[10, 10], label[25, 35])
+    assert np.array_equal(label[0, 0], (100, 100, 100))

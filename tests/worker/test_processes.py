@@ -68,7 +68,7 @@ def test_cancel_stops_within_a_step_and_keeps_what_is_finished(house: House) -> 
 
 def test_a_job_that_cannot_be_drawn_fails_and_others_go_on(house: House) -> None:
     impossible = request(2)
-    impossible.augmentation.defect_type_version = 9
+    impossible.augmentation.defects[0].defect_type_version = 9
     house.accept(impossible)
     check_result(house, house.accept(request(1)), 1)
     job = finished(house.jobs, impossible.job_id)

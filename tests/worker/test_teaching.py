@@ -73,6 +73,6 @@ def test_a_training_killed_while_it_learns_ends_with_the_same_weights(house: Hou
 
 def test_an_augmentation_draws_with_it(house: House) -> None:
     manifest = request(2)
-    manifest.augmentation.defect_type = "pitting"
-    manifest.augmentation.defect_type_tenant = TENANT
+    manifest.augmentation.defects[0].defect_type = "pitting"
+    manifest.augmentation.defects[0].defect_type_tenant = TENANT
     check_result(house, house.accept(manifest), 2)

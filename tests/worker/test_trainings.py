@@ -514,8 +514,8 @@ def test_storage_that_fails_is_held_against_nobody(room: Room, monkeypatch: pyte
 def test_an_augmentation_draws_with_what_was_taught(room: Room) -> None:
     room.finish(room.accept())
     manifest = request(1)
-    manifest.augmentation.defect_type = "pitting"
-    manifest.augmentation.defect_type_tenant = TENANT
+    manifest.augmentation.defects[0].defect_type = "pitting"
+    manifest.augmentation.defects[0].defect_type_tenant = TENANT
     job_id = accept(room.jobs, manifest).id
 
     assert room.worker().run(TENANT, job_id, 0) is None

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,7 +18,13 @@ from flawsmith.contract.base import FORMAT_VERSION, now
 from flawsmith.contract.files import INPUT_FILE, MASK_FILE, SAMPLES_FILE
 from flawsmith.contract.ids import BUILTIN_TENANT, new_job_id
 from flawsmith.contract.jobs import Job
-from flawsmith.contract.manifests import AugmentationManifest, ResolvedAugmentation, TrainingManifest
+from flawsmith.contract.manifests import (
+    AUGMENTATION_FORMAT,
+    AugmentationManifest,
+    ResolvedAugmentation,
+    ResolvedDefect,
+    TrainingManifest,
+)
 from flawsmith.contract.trainings import ResolvedTraining, SampleRecord, SamplesManifest
 from flawsmith.contract.uploads import ImageInfo
 from models.adapters import Adapter
@@ -54,25 +61,29 @@ def request(
     """A job; more steps take longer."""
     pixels = photo() if pixels is None else pixels
     return AugmentationManifest(
-        format_version=FORMAT_VERSION,
+        format_version=AUGMENTATION_FORMAT,
         tenant=TENANT,
         job_id=new_job_id(),
         created_at=now(),
-        augmentation=ResolvedAugmentation(
-            defect_type=TYPE,
-            defect_type_version=1,
-            defect_type_tenant=BUILTIN_TENANT,
-            count=count,
-            seed=7,
-            severity=1.0,
-            guidance=1.0,
-            steps=steps,
-            seed_share=0.8,
-            part="part",
-            min_quality=0.0,
-        ),
+        augmentation=ResolvedAugmentation(defects=[defect(steps=steps)], count=count, seed=7),
         image=image_info(pixels, tiff=tiff),
         shard_size=shard_size,
+    )
+
+
+def defect(name: str = TYPE, *, steps: int = 6, mask: Literal["sent", "drawn"] = "sent") -> ResolvedDefect:
+    """One defect of a job."""
+    return ResolvedDefect(
+        defect_type=name,
+        defect_type_version=1,
+        defect_type_tenant=BUILTIN_TENANT,
+        severity=1.0,
+        guidance=1.0,
+        steps=steps,
+        seed_share=0.8,
+        part="part",
+        min_quality=0.0,
+        mask=mask,
     )
 
 

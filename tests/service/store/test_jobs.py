@@ -15,11 +15,17 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from rq.job import Job as QueueJob
 from rq.serializers import JSONSerializer
 
-from flawsmith.contract.base import FORMAT_VERSION, UnknownFormatVersionError, now
+from flawsmith.contract.base import UnknownFormatVersionError, now
 from flawsmith.contract.files import INPUT_FILE, MASK_FILE
 from flawsmith.contract.ids import BUILTIN_TENANT, new_job_id
 from flawsmith.contract.jobs import Failure, Item, ItemStatus, Job, JobStatus
-from flawsmith.contract.manifests import AugmentationManifest, ResolvedAugmentation, ResultManifest
+from flawsmith.contract.manifests import (
+    AUGMENTATION_FORMAT,
+    AugmentationManifest,
+    ResolvedAugmentation,
+    ResolvedDefect,
+    ResultManifest,
+)
 from flawsmith.contract.uploads import ImageInfo
 from service.store import keys, records
 from service.store.connection import QueueUnavailableError, connect_redis
@@ -43,29 +49,32 @@ def storage(tmp_path: Path) -> FolderStorage:
 
 def manifest(count: int = 5, shard_size: int = 2, tenant: str = TENANT, age_s: float = 0) -> AugmentationManifest:
     return AugmentationManifest(
-        format_version=FORMAT_VERSION,
+        format_version=AUGMENTATION_FORMAT,
         tenant=tenant,
         job_id=new_job_id(),
         created_at=now() - timedelta(seconds=age_s),
         augmentation=ResolvedAugmentation(
-            defect_type="scratch",
-            defect_type_version=1,
-            defect_type_tenant=BUILTIN_TENANT,
-            count=count,
-            seed=11,
-            severity=0.5,
-            guidance=1,
-            steps=10,
-            seed_share=0.5,
-            part="part",
-            min_quality=0.1,
-            metadata={"b": 1, "a": [2]},
+            defects=[defect("scratch")], count=count, seed=11, metadata={"b": 1, "a": [2]}
         ),
         image=ImageInfo(
             width=4, height=4, mode="grey", bit_depth=8, source_format="png", lossy=False, pixels_sha256="0" * 64
         ),
         shard_size=shard_size,
         warnings=["a warning"],
+    )
+
+
+def defect(name: str, version: int = 1, tenant: str = BUILTIN_TENANT) -> ResolvedDefect:
+    return ResolvedDefect(
+        defect_type=name,
+        defect_type_version=version,
+        defect_type_tenant=tenant,
+        severity=0.5,
+        guidance=1,
+        steps=10,
+        seed_share=0.5,
+        part="part",
+        min_quality=0.1,
     )
 
 

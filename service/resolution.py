@@ -1,0 +1,183 @@
+"""What a request for an augmentation comes to: its types found, defaults filled in, contradictions refused."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from flawsmith.contract import problems
+from flawsmith.contract.augmentations import (
+    MAX_SEED,
+    AugmentationForm,
+    AugmentationRequest,
+    DefectParameters,
+)
+from flawsmith.contract.defect_types import DefectTypeRecord
+from flawsmith.contract.ids import split_defect_type
+from flawsmith.contract.manifests import ResolvedAugmentation, ResolvedDefect
+from flawsmith.contract.uploads import ImageInfo
+from service.fields import missing
+from service.problems import ProblemError
+from service.resources import Resources
+
+Parameters = AugmentationForm | AugmentationRequest
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One defect as it was asked for.
+
+    Attributes:
+        at: how its fields are called: beside the others where there is one, else in its place in ``defects``.
+        masked: a mask was sent for it.
+    """
+
+    at: str
+    parameters: DefectParameters
+    masked: bool
+
+    @property
+    def mask_field(self) -> str:
+        return self.at + "mask"
+
+
+def wishes(parameters: Parameters, masked: Mapping[str, str]) -> list[Wish]:
+    """The defects of a request, whichever way it names them.
+
+    Args:
+        masked: fields of the masks that were sent, ``mask``, or ``defects.0.mask`` and so on, with the names that
+            they were sent under.
+
+    Raises:
+        ProblemError: it names none, or names them in both ways, or a mask is of none of them.
+    """
+    if parameters.defects is None:
+        if parameters.defect_type is None:
+            raise missing(AugmentationRequest, "defect_type")
+        one = DefectParameters(defect_type=parameters.defect_type, severity=parameters.severity)
+        found = [Wish("", one, "mask" in masked)]
+    else:
+        for name in ("defect_type", "severity"):
+            if getattr(parameters, name) is not None:
+                raise _invalid(
+                    name, f"{name} is of a single defect; say it in each entry of defects, or leave defects out"
+                )
+        found = [
+            Wish(f"defects.{number}.", defect, f"defects.{number}.mask" in masked)
+            for number, defect in enumerate(parameters.defects)
+        ]
+    for field, name in masked.items():
+        if field not in [wish.mask_field for wish in found]:
+            remedy = (
+                "with defect_type it is called mask"
+                if parameters.defects is None
+                else "with defects each entry has its own mask, which in a form is the file mask_0 for the first"
+                " one, mask_1 for the second"
+            )
+            raise _invalid(name, f"{name} is the mask of no defect; {remedy}")
+    return found
+
+
+def resolve(has: Resources, tenant: str, parameters: Parameters, wished: Sequence[Wish]) -> ResolvedAugmentation:
+    """The parameters with every default filled in and the seed drawn.
+
+    Raises:
+        ProblemError: there is no such defect type, it needs a mask, or two parameters contradict each other.
+    """
+    records = [_record(has, tenant, wish) for wish in wished]
+    for wish, record in zip(wished, records, strict=True):
+        _check_method(parameters, record)
+        if not wish.masked and not record.draws_masks:
+            raise ProblemError(
+                problems.MASK_REQUIRED,
+                f"{wish.mask_field} is missing, and {record.name}@{record.version} has not learned from samples"
+                " how to draw one; send it, an image of the same size that is white where the defect may appear",
+                field=wish.mask_field,
+            )
+    _check_backbones(wished, records)
+    black, white = parameters.black_level, parameters.white_level
+    if black is not None and white is not None and black >= white:
+        raise _invalid("black_level", f"black_level must be below white_level; got {black} and {white}")
+    chosen = parameters.model_dump(exclude_none=True, include=set(ResolvedAugmentation.model_fields) - {"defects"})
+    return ResolvedAugmentation.model_validate(
+        {"seed": secrets.randbelow(MAX_SEED + 1)}
+        | chosen
+        | {"defects": [_resolved(parameters, *each) for each in zip(wished, records, strict=True)]}
+    )
+
+
+def check_levels(resolved: ResolvedAugmentation, image: ImageInfo) -> None:
+    """Refuse black and white levels of an image that needs none.
+
+    Raises:
+        ProblemError: the image has 8 bits, and a level was sent.
+    """
+    for field, level in (("black_level", resolved.black_level), ("white_level", resolved.white_level)):
+        if level is not None and image.bit_depth != 16:
+            raise _invalid(
+                field,
+                f"{field} is for 16-bit images only, and this image has {image.bit_depth} bits; leave it out",
+            )
+
+
+def _record(has: Resources, tenant: str, wish: Wish) -> DefectTypeRecord:
+    name, version = split_defect_type(wish.parameters.defect_type)
+    record = has.registry.get(tenant, name, version)
+    if record is None:
+        field = wish.at + "defect_type"
+        raise ProblemError(
+            problems.UNKNOWN_DEFECT_TYPE,
+            f"{field} {wish.parameters.defect_type} is not known here; GET /v1/defect-types lists what is",
+            field=field,
+        )
+    return record
+
+
+def _check_method(parameters: Parameters, record: DefectTypeRecord) -> None:
+    if parameters.method != "paste":
+        return
+    if record.exemplars_sha256 is None:
+        raise _invalid(
+            "method",
+            f"method paste needs real defects, and {record.name}@{record.version} keeps none; leave method out, or"
+            " teach a type from samples of yours with POST /v1/defect-types",
+        )
+    if parameters.control:
+        raise _invalid(
+            "control", "control is for method diffusion: a control pastes nothing; leave one of the two out"
+        )
+
+
+def _check_backbones(wished: Sequence[Wish], records: Sequence[DefectTypeRecord]) -> None:
+    """One image is drawn on one backbone."""
+    first = records[0]
+    for wish, record in zip(wished, records, strict=True):
+        if record.backbone != first.backbone:
+            field = wish.at + "defect_type"
+            raise _invalid(
+                field,
+                f"{field} {record.name}@{record.version} is on the backbone {record.backbone}, and"
+                f" {first.name}@{first.version} on {first.backbone}; make versions of both on one with"
+                " `flawsmith defects retrain`, or name types that are on one",
+            )
+
+
+def _resolved(parameters: Parameters, wish: Wish, record: DefectTypeRecord) -> ResolvedDefect:
+    shared = parameters.model_dump(exclude_none=True, include=set(ResolvedDefect.model_fields))
+    own = wish.parameters.model_dump(exclude_none=True)
+    return ResolvedDefect.model_validate(
+        record.defaults.model_dump()
+        | shared
+        | {name: own[name] for name in own if name != "mask"}
+        | {
+            "defect_type": record.name,
+            "defect_type_version": record.version,
+            "defect_type_tenant": record.tenant,
+            "mask": "sent" if wish.masked else "drawn",
+        }
+    )
+
+
+def _invalid(field: str, detail: str) -> ProblemError:
+    return ProblemError(problems.INVALID_REQUEST, detail, field=field)
