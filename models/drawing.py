@@ -77,6 +77,8 @@ class Drawing:
         begun = self.exemplar  # a real one is as strong as it is
         if begun is not None and request.begins_on == "sketch":
             begun = laid(z_0, begun, request.severity)
+        if request.adapter.card.logical and self.depth == self.grid.steps:
+            begun = torch.zeros_like(z_0)  # what was there would tell what comes
         self.reinject(start(z_0, z_T, noise, alpha_bar, request.seed_share, begun), self.depth)
 
     def _inverted(self) -> list[Tensor]:

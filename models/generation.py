@@ -82,7 +82,7 @@ class Generator:
         if self.ablation != Ablation():
             self.fingerprint += f"+{self.ablation}"
         self._batch = Batcher(batch_shape)
-        self._plans: dict[int, tuple[Mask, tuple[Plot, ...]]] = {}
+        self._plans: dict[tuple[int, bool], tuple[Mask, tuple[Plot, ...]]] = {}
 
     @torch.inference_mode()
     def generate(self, requests: Sequence[ItemRequest], on_step: OnStep | None = None) -> list[ItemResult]:
@@ -122,10 +122,10 @@ class Generator:
             request.adapter.check(self.backbone)
             if request.mask.shape != request.image.shape[:2]:
                 raise ValueError(f"the mask is {request.mask.shape}, the image {request.image.shape[:2]}")
-        self._plan([request.mask for request in requests])
+        self._plan(requests)
         try:
             drawings = [
-                [self._prepared(request, plot, attempt) for plot in self._plans[id(request.mask)][1]]
+                [self._prepared(request, plot, attempt) for plot in self._plans[_planned_by(request)][1]]
                 for request in requests
             ]
             self._draw([drawing for group in drawings for drawing in group], attempt)
@@ -133,14 +133,16 @@ class Generator:
             self.cache.trim()
         return drawings
 
-    def _plan(self, masks: Sequence[Mask]) -> None:
+    def _plan(self, requests: Sequence[ItemRequest]) -> None:
         """Plan each mask once; the plans of the call before serve a redraw, and a job's next item."""
         known, self._plans = self._plans, {}
-        for mask in masks:
-            planned = known.get(id(mask)) or self._plans.get(id(mask))
+        for request in requests:
+            key, mask = _planned_by(request), request.mask
+            planned = known.get(key) or self._plans.get(key)
             if planned is None or planned[0] is not mask:
-                planned = (mask, plan(mask, self.backbone.window_px, self.backbone.latent_size))
-            self._plans[id(mask)] = planned
+                size, latent_size = self.backbone.window_px, self.backbone.latent_size
+                planned = (mask, plan(mask, size, latent_size, whole=request.adapter.card.logical))
+            self._plans[key] = planned
 
     def _prepared(self, request: ItemRequest, plot: Plot, attempt: int) -> Drawing:
         backbone = self.backbone
@@ -280,6 +282,11 @@ class Generator:
         for drawing in drawings:
             crops = [(crop,) for crop in drawing.canvas.crops(drawing.z)]
             yield Decoded(drawing, self._batch(self.backbone.decode, crops))
+
+
+def _planned_by(request: ItemRequest) -> tuple[int, bool]:
+    """What windows depend on: the mask, and whether the type looks at the whole image."""
+    return id(request.mask), request.adapter.card.logical
 
 
 def _cut(unit: NDArray[np.float32], plot: Plot, window_px: int) -> list[Tensor]:

@@ -14,13 +14,14 @@ of those without background keys, and no more than plain inpainting's.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
+from torch import Tensor
 from tqdm import tqdm
 
 from bench import shared
@@ -32,6 +33,7 @@ from bench.logical.sheet import sheet
 from bench.logical.variants import FULL, INPAINTING, VARIANTS, WITHOUT_KEYS, Variant
 from bench.logical.world import Image, LogicalScene
 from bench.logical.worlds import TYPES
+from bench.rendered import adapters_of
 from models.adapters import Adapter
 from models.backbone import Backbone
 from models.generation import Generator
@@ -106,8 +108,9 @@ def measured_type(
     variants: dict[str, Variant],
     arguments: argparse.Namespace,
     sheets: Path | None,
+    beginnings: Mapping[str, Tensor],
 ) -> Measured:
-    """Teach and draw one type on each line, by each variant."""
+    """Teach and draw one type on each line, by each variant; `beginnings` are tokens to begin with."""
     world, anomaly = TYPES[name]
     settings = Settings(arguments.severity, arguments.guidance, arguments.seed_share)
     side, found = arguments.side, Measured()
@@ -120,7 +123,7 @@ def measured_type(
         adapters: dict[tuple[object, ...], Adapter] = {}
         items: dict[str, list[Image]] = {}
         for row, variant in variants.items():
-            teaching = (variant.taught, variant.lam, variant.prior)
+            teaching = (variant.taught, variant.background)
             if teaching not in adapters:
                 lesson = lesson_of(name, world.part, arguments.steps, arguments.seed, variant)
                 bar = tqdm(total=lesson.steps, desc=f"{name}, line {line}, {row}", leave=False)
@@ -129,6 +132,7 @@ def measured_type(
                     lesson,
                     pairs,
                     good,
+                    beginnings,
                     variant,
                     settings,
                     lambda _, bar=bar: bar.update(),  # type: ignore[misc]
@@ -170,7 +174,7 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=1, help="lines a type; each is taught on its own")
     parser.add_argument("--pairs", type=int, default=24, help="to learn from")
     parser.add_argument("--normals", type=int, default=24, help="beside the pairs")
-    parser.add_argument("--steps", type=int, default=600, help="of learning")
+    parser.add_argument("--steps", type=int, help="of learning; as usual if absent")
     parser.add_argument("--scenes", type=int, default=24, help="held ones, a line")
     parser.add_argument("--items", type=int, default=2, help="a held scene")
     parser.add_argument("--severity", type=float, default=Settings.severity)
@@ -182,9 +186,10 @@ def main() -> None:
     arguments = parser.parse_args()
     backbone = Backbone.load(arguments.backbone)
     variants = {name: VARIANTS[name] for name in arguments.variants}
+    beginnings = {adapter.name: adapter.tokens for adapter in adapters_of(arguments.backbone)}
     found = {}
     for name in arguments.types:
-        found[name] = measured_type(backbone, name, variants, arguments, arguments.sheets)
+        found[name] = measured_type(backbone, name, variants, arguments, arguments.sheets, beginnings)
         _print({name: summary(found[name])})
     figures = {name: summary(one) for name, one in found.items()} | {"all": summary(joined(found.values()))}
     _print({"all": figures["all"]})

@@ -13,14 +13,12 @@ class Variant:
 
     Attributes:
         taught: what the teaching goes without.
-        lam: weight of the background term, λ.
-        prior: weight of the prior's preservation.
+        background: whether backgrounds are learned from, too: the second term, and the prior's preservation.
         drawn: what the drawing goes without.
     """
 
     taught: Ablation
-    lam: float
-    prior: float
+    background: bool
     drawn: Ablation
 
 
@@ -29,10 +27,10 @@ _OPEN = Ablation(masked_self=False, masked_cross=False)
 
 FULL, WITHOUT_KEYS, BLINDED, INPAINTING = "full", "no keys", "blinded", "inpainting"
 VARIANTS: dict[str, Variant] = {
-    FULL: Variant(_FULL, 1.0, 0.5, _FULL),
-    WITHOUT_KEYS: Variant(_BLIND, 1.0, 0.5, _BLIND),
-    BLINDED: Variant(_FULL, 1.0, 0.5, _BLIND),
-    INPAINTING: Variant(_OPEN, 0.0, 0.0, _OPEN),
+    FULL: Variant(_FULL, True, _FULL),
+    WITHOUT_KEYS: Variant(_BLIND, True, _BLIND),
+    BLINDED: Variant(_FULL, True, _BLIND),
+    INPAINTING: Variant(_OPEN, False, _OPEN),
 }
 """
 full: the method.

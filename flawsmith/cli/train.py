@@ -14,6 +14,7 @@ from flawsmith.cli.options import DEFAULT_URL, ApiKey, Json, Label, Normals, Url
 from flawsmith.cli.terminal import fail, say, say_json, tell
 from flawsmith.client import Flawsmith, TrainOptions
 from flawsmith.contract.augmentations import MAX_SEED
+from flawsmith.contract.defect_types import AnomalyKind
 from flawsmith.contract.jobs import JobStatus
 
 
@@ -33,6 +34,9 @@ def train(
     part: Annotated[str | None, typer.Option(help="What the part is, in words, without the defect.")] = None,
     description: Annotated[str | None, typer.Option(help="What the defect is, for people.")] = None,
     label: Label = None,
+    kind: Annotated[
+        AnomalyKind, typer.Option(help="logical: every part looks fine, but the arrangement is wrong.")
+    ] = "structural",
     backbone: Annotated[
         str | None, typer.Option(help="What it is trained on; the service's own if absent.")
     ] = None,
@@ -47,7 +51,14 @@ def train(
     json: Json = False,
 ) -> None:
     """Teach a defect type from photos of real defects with their masks."""
-    options: TrainOptions = {"label": label, "backbone": backbone, "steps": steps, "rank": rank, "seed": seed}
+    options: TrainOptions = {
+        "label": label,
+        "kind": kind,
+        "backbone": backbone,
+        "steps": steps,
+        "rank": rank,
+        "seed": seed,
+    }
     if part is not None:
         options["part"] = part
     if description is not None:

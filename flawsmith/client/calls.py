@@ -17,7 +17,7 @@ from flawsmith.client.images import ImageFile, ImageSource, image_file, upload_i
 from flawsmith.client.sample_sets import SampleSend
 from flawsmith.contract.augmentations import AugmentationParameters, Method
 from flawsmith.contract.bundles import BundleManifest, ImportedDefectType
-from flawsmith.contract.defect_types import DefectType, DefectTypeList
+from flawsmith.contract.defect_types import AnomalyKind, DefectType, DefectTypeList
 from flawsmith.contract.files import ItemPart
 from flawsmith.contract.health import Readiness
 from flawsmith.contract.ids import DefectTypeRef, split_defect_type
@@ -111,6 +111,7 @@ class TrainOptions(TypedDict, total=False):
     part: str
     description: str
     label: str | None
+    kind: AnomalyKind
     backbone: str | None
     steps: int | None
     rank: int | None

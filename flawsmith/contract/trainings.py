@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue
 
 from flawsmith.contract.augmentations import Metadata, Seed
 from flawsmith.contract.base import Answer, FormatVersion, Schema
-from flawsmith.contract.defect_types import Verdict
+from flawsmith.contract.defect_types import AnomalyKind, Verdict
 from flawsmith.contract.ids import DefectTypeName, JobId, UploadId
 from flawsmith.contract.samples import SampleReport
 from flawsmith.contract.uploads import ImageInfo
@@ -31,6 +31,8 @@ class TrainingParameters(Schema):
     """For people who choose a type."""
     label: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """Which class of the set is taught, where it knows several; all of them as one if absent."""
+    kind: AnomalyKind = "structural"
+    """``logical`` where every part looks fine and the arrangement is wrong, such as one that is missing or swapped."""
     backbone: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """What it is trained on and will run on; the worker's own if absent."""
     steps: Annotated[int, Field(ge=10, le=20_000)] | None = None
@@ -69,6 +71,7 @@ class ResolvedTraining(Schema):
     name: DefectTypeName
     part: str
     description: str = ""
+    kind: AnomalyKind = "structural"
     backbone: str | None = None
     """None is that of the worker that begins."""
     steps: int | None = None

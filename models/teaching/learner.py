@@ -23,6 +23,7 @@ from models.training.vae import autocast, warm_cosine
 _EMA = 0.99
 _CLIP = 1.0
 _ASKED = 24  # rows of one asking of held examples
+_DEEPEST = 0.999  # of T: where a drawing of severity 1 begins
 _CHOOSING = 12  # rows of one asking for each candidate of the first tokens
 
 
@@ -36,6 +37,7 @@ class Learner:
         held: examples by which a checkpoint is judged, or None.
         beginnings: tokens (n, D) of other types on this backbone, of which those are begun with that predict the
             examples best.
+        ablation: what of the method it goes without, beside the lesson's own: for benchmarks.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Learner:
         pool: Pool,
         held: Pool | None,
         beginnings: Mapping[str, Tensor],
+        ablation: Ablation | None = None,
     ) -> None:
         self.lesson = lesson
         self.backbone = copy.copy(backbone)
@@ -57,12 +60,12 @@ class Learner:
             backgrounds=lesson.backgrounds,
             normals=lesson.normals if bool(pool.known.any()) else 0,
             gamma=lesson.gamma,
-            least_start=0.4,
+            least_start=_DEEPEST if lesson.logical else 0.4,
             least_sketched=0.1,
-            sketched=0.75,
+            sketched=0.0 if lesson.logical else 0.75,
             exaggerated=False,
         )
-        ablation = Ablation(disentangled=lesson.disentangled)
+        ablation = ablation or Ablation(disentangled=lesson.disentangled)
         types = [lesson.name]
         self.pool = pool
         self.terms = Terms(rows, self.backbone, pool, types, ablation)

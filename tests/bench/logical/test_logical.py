@@ -82,7 +82,7 @@ def test_variants_differ_in_what_they_go_without() -> None:
     assert VARIANTS[BLINDED].drawn == VARIANTS[WITHOUT_KEYS].drawn
     assert not VARIANTS[WITHOUT_KEYS].taught.background_keys
     plain = VARIANTS[INPAINTING]
-    assert (plain.lam, plain.prior) == (0, 0)
+    assert not plain.background
     assert not plain.taught.masked_self
     assert not plain.taught.masked_cross
     assert plain.taught.background_keys
@@ -98,7 +98,7 @@ def test_a_type_is_taught_by_its_pairs_repeatably_and_each_variant_otherwise(
     def learned(name: str) -> tuple[torch.Tensor, np.ndarray[Any, Any]]:
         variant = VARIANTS[name]
         lesson = lesson_of(anomaly, world.part, 2, 0, variant)
-        adapter = taught(backbone, lesson, pairs, good, variant, Settings(steps=4))
+        adapter = taught(backbone, lesson, pairs, good, {}, variant, Settings(steps=4))
         (item,) = drawn(Generator(backbone, ablation=variant.drawn), adapter, scenes[0], [0])
         return adapter.tokens, item
 
@@ -116,7 +116,7 @@ def test_a_type_is_measured_in_all_rows_with_a_sheet(tmp_path: Path) -> None:
         severity=1.0, guidance=1.0, seed_share=1.0, side=SIDE, seed=0, lines=1, pairs=2, normals=1, steps=1,
         scenes=2, items=1, shown=2,
     )  # fmt: skip
-    found = measured_type(tiny_backbone(), "underfilled", VARIANTS, arguments, tmp_path)
+    found = measured_type(tiny_backbone(), "underfilled", VARIANTS, arguments, tmp_path, {})
     assert set(found) == {"normal", "stranger", *VARIANTS}
     assert all(len(values) == 2 for values in found.values())
     with Image.open(tmp_path / "underfilled-0.jpg") as sheet:
