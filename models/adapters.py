@@ -64,7 +64,6 @@ class Card:
     masks: dict[str, Any] = field(default_factory=dict)  # the mask distribution; empty is none
     kind: str = STRUCTURAL  # or LOGICAL: items see the whole image, and begin on nothing of what was there
 
-
     @property
     def logical(self) -> bool:
         """Whether the defect is a wrong arrangement."""

@@ -129,9 +129,7 @@ def ladder_side(rung: int, window_px: int) -> int:
     return 4 * round(window_px / 2 * 2 ** (rung / 2) / 4)
 
 
-def plan(
-    mask: NDArray[np.bool_], window_px: int, latent_size: int, whole: bool = False
-) -> tuple[Plot, ...]:
+def plan(mask: NDArray[np.bool_], window_px: int, latent_size: int, whole: bool = False) -> tuple[Plot, ...]:
     """Plan the windows of a mask.
 
     Args:

@@ -1,4 +1,4 @@
-"""Teaches a type of logical anomaly as a service does, up to the search: what is compared has the same settings."""
+"""Teaches a type of logical anomaly as a service does, but without a search: settings are the same for all."""
 
 from __future__ import annotations
 

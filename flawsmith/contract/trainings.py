@@ -32,7 +32,7 @@ class TrainingParameters(Schema):
     label: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """Which class of the set is taught, where it knows several; all of them as one if absent."""
     kind: AnomalyKind = "structural"
-    """``logical`` where every part looks fine and the arrangement is wrong, such as one that is missing or swapped."""
+    """``logical`` where every part looks fine, but their arrangement is wrong: one is missing, or swapped."""
     backbone: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """What it is trained on and will run on; the worker's own if absent."""
     steps: Annotated[int, Field(ge=10, le=20_000)] | None = None

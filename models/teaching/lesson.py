@@ -49,9 +49,9 @@ class Lesson:
         items: drawn in the end to judge the type.
         disentangled: False to go without the method's second term, for an ablation.
         seed: of everything drawn at random.
-        kind: `adapters.LOGICAL` learns an arrangement: where things are matters, and what tells the look of the wrong
-            region may be far from it. So windows show the whole image and are not mirrored, masks are tight, and
-            items begin on nothing of what was there, nor on a real defect, which would bring its own product along.
+        kind: `adapters.LOGICAL` learns an arrangement: where things are matters, and what tells the look of the
+            wrong region may be far from it. So windows show the whole image and are not mirrored, masks are tight,
+            and items begin on nothing of what was there, nor on a real defect, which would bring its own product.
     """
 
     name: str

@@ -264,7 +264,9 @@ class Teaching:
         yield
         self._places = self._found_places()
         yield
-        learner = Learner(self.backbone, lesson, Pool.joined([taught, *known]), asked, self._beginnings, self._ablation)
+        learner = Learner(
+            self.backbone, lesson, Pool.joined([taught, *known]), asked, self._beginnings, self._ablation
+        )
         if self._restored is not None:
             learner.restore(self._restored)
         self._learner = learner

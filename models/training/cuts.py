@@ -13,9 +13,7 @@ from models.masks import Mask
 from models.windows import Plot, Window, plan
 
 
-def planned(
-    mask: Mask, rng: np.random.Generator, size: int, latent_size: int, whole: bool = False
-) -> Window:
+def planned(mask: Mask, rng: np.random.Generator, size: int, latent_size: int, whole: bool = False) -> Window:
     """One of the windows in which generation would draw a mask that is not empty, at random by what it holds."""
     plots = plan(mask, size, latent_size, whole)
     windows = [window for plot in plots for window in plot.windows]

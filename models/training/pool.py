@@ -131,7 +131,5 @@ class Pool:
 def requested(mask: Mask, index: int, factor: int, loose: bool = True) -> Tensor:
     """Masks as requests draw them around the mask (P, P) of scene `index`: (LOOSENINGS, L, L) bool."""
     rng = np.random.default_rng(index)
-    masks = [
-        on_latent_grid(loosened(mask, rng) if loose else mask, factor) > 0 for _ in range(LOOSENINGS)
-    ]
+    masks = [on_latent_grid(loosened(mask, rng) if loose else mask, factor) > 0 for _ in range(LOOSENINGS)]
     return torch.from_numpy(np.stack(masks))
