@@ -35,8 +35,9 @@ def train(
     description: Annotated[str | None, typer.Option(help="What the defect is, for people.")] = None,
     label: Label = None,
     kind: Annotated[
-        AnomalyKind, typer.Option(help="logical: every part looks fine, but the arrangement is wrong.")
-    ] = "structural",
+        AnomalyKind | None,
+        typer.Option(help="logical: every part looks fine, but their arrangement is wrong; else structural."),
+    ] = None,
     backbone: Annotated[
         str | None, typer.Option(help="What it is trained on; the service's own if absent.")
     ] = None,
@@ -51,18 +52,13 @@ def train(
     json: Json = False,
 ) -> None:
     """Teach a defect type from photos of real defects with their masks."""
-    options: TrainOptions = {
-        "label": label,
-        "kind": kind,
-        "backbone": backbone,
-        "steps": steps,
-        "rank": rank,
-        "seed": seed,
-    }
+    options: TrainOptions = {"label": label, "backbone": backbone, "steps": steps, "rank": rank, "seed": seed}
     if part is not None:
         options["part"] = part
     if description is not None:
         options["description"] = description
+    if kind is not None:
+        options["kind"] = kind
     with Flawsmith(url, api_key=api_key) as client:
         job = client.train(name, samples, normals, **options)
         for warning in job.warnings:
