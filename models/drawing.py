@@ -20,8 +20,8 @@ from models.noise import noise_key, seeded_noise
 from models.resampling import resized, taper
 from models.windows import Place, Plot
 
-Outside = Literal["inversion", "noise"]
-"""Where the latents outside the mask come from: DDIM inversion, or q(z_t|z_0) with one fixed ε."""
+Outside = Literal["inversion", "noise", "clear"]
+"""Where the latents outside the mask come from: DDIM inversion, q(z_t|z_0) with one fixed ε, or z_0 at every t."""
 
 
 @dataclass(eq=False)
@@ -69,7 +69,7 @@ class Drawing:
     def begin(self, attempt: int) -> None:
         """Lay the trajectory on the plane, exemplar and seed's noise into the inside (design §2, step 3)."""
         request = self.request
-        self.plane = self._inverted() if self.outside == "inversion" else self._noised(attempt)
+        self.plane = self._outside(attempt)
         z_0, z_T = self.plane[0], self.plane[self.depth]
         key = noise_key(request.seed, request.index, self.plot.name, attempt)
         noise = seeded_noise(key, tuple(z_T.shape)).to(z_T)
@@ -79,7 +79,14 @@ class Drawing:
             begun = laid(z_0, begun, request.severity)
         if request.adapter.card.logical and self.depth == self.grid.steps:
             begun = torch.zeros_like(z_0)  # what was there would tell what comes
-        self.reinject(start(z_0, z_T, noise, alpha_bar, request.seed_share, begun), self.depth)
+        share = 1.0 if self.outside == "clear" else request.seed_share
+        self.reinject(start(z_0, z_T, noise, alpha_bar, share, begun), self.depth)
+
+    def _outside(self, attempt: int) -> list[Tensor]:
+        """The trajectory on the plane, by level."""
+        if self.outside == "clear":
+            return [self._merged(0)] * (self.depth + 1)
+        return self._inverted() if self.outside == "inversion" else self._noised(attempt)
 
     def _inverted(self) -> list[Tensor]:
         return [self._merged(level) for level in range(self.depth + 1)]

@@ -55,8 +55,8 @@ class Generator:
         backbone: the diffusion model.
         batch_shape: rows of every model call; short batches are padded to it.
         cache_bytes: budget of the trajectory cache.
-        outside: where the latents outside the mask come from, for all types alike; None is by type, inversion
-            unless the type begins on a sketch (decision 0020).
+        outside: where the latents outside the mask come from, for all types alike; None is by type: inversion
+            unless the type begins on a sketch (decision 0020), the latents as they are if it is logical (0034).
         ablation: which attention a type was taught without, so that it is drawn without it, too: for benchmarks.
 
     Attributes:
@@ -166,7 +166,7 @@ class Generator:
             tokens=torch.cat([trajectories[0].prompt, functional.pad(defect, (0, 0, 0, spare))]),
             tokens_valid=torch.arange(MAX_DEFECT_TOKENS, device=backbone.device) < len(defect),
             exemplar=self._exemplar(request, plot, canvas, unit, attempt),
-            outside=self.outside or ("inversion" if request.begins_on == "noise" else "noise"),
+            outside=self.outside or _outside(request),
         )
 
     def _exemplar(
@@ -282,6 +282,13 @@ class Generator:
         for drawing in drawings:
             crops = [(crop,) for crop in drawing.canvas.crops(drawing.z)]
             yield Decoded(drawing, self._batch(self.backbone.decode, crops))
+
+
+def _outside(request: ItemRequest) -> Outside:
+    """Where the latents outside the mask come from, by type."""
+    if request.adapter.card.logical:
+        return "clear"
+    return "inversion" if request.begins_on == "noise" else "noise"
 
 
 def _planned_by(request: ItemRequest) -> tuple[int, bool]:

@@ -64,6 +64,7 @@ class Learner:
             least_sketched=0.1,
             sketched=0.0 if lesson.logical else 0.75,
             exaggerated=False,
+            clear=lesson.logical,
         )
         ablation = ablation or Ablation(disentangled=lesson.disentangled)
         types = [lesson.name]

@@ -31,6 +31,7 @@ class Rows:
     least_sketched: the same for drawings that began on a sketch, or on an exemplar.
     sketched: share of the rows within reach of such a start that had one.
     exaggerated: whether a start lays a sketch on as strongly as its severity says; else as it is.
+    clear: whether the first term's rows see the background as it is, at every t; else noised as the inside is.
     """
 
     defects: int
@@ -41,6 +42,7 @@ class Rows:
     least_sketched: float
     sketched: float
     exaggerated: bool = True
+    clear: bool = False
 
 
 class Terms:
@@ -109,7 +111,7 @@ class Terms:
 
         z_t = torch.cat(
             [
-                diffused(z_0[:n], eps[:n], alpha_bar[:n]),
+                self._seen(z_0[:n], diffused(z_0[:n], eps[:n], alpha_bar[:n]), m[:n]),
                 diffused_background(z_0[n:], taken, eps[n:], alpha_bar[n:]),
             ]
         )
@@ -122,6 +124,10 @@ class Terms:
         first = (weight[:n] * defect_term(eps[:n], predicted[:n], learned)).mean()
         second = (weight[n:] * background_term(eps[n:], predicted[n:], taken)).mean()
         return first, second
+
+    def _seen(self, z_0: Tensor, z_t: Tensor, m: Tensor) -> Tensor:
+        """z_t as the first term's rows see it."""
+        return torch.where(m > 0, z_t, z_0) if self.rows.clear else z_t
 
     def _mask(self, i: int, rng: np.random.Generator) -> Tensor:
         """m of scene i: (1, L, L) float32."""

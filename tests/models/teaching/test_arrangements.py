@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from models.adapters import LOGICAL, Adapter, AdapterError, Card
+from models.attention import Region
 from models.backbone import Backbone
 from models.drawing import Drawing
 from models.generation import Generator
@@ -58,7 +59,9 @@ def test_windows_show_whole_images_as_they_stand(samples: list[Sample], normals:
         height, width = sample.mask.shape
         np.testing.assert_array_equal(scene.mask[:height, :width], sample.mask)
     rows, columns = normals[0].mask.shape
-    first, again = (next(normal_examples(normals, "plate", 1, size, size // 4, seed, whole=True)) for seed in (1, 2))
+    first, again = (
+        next(normal_examples(normals, "plate", 1, size, size // 4, seed, whole=True)) for seed in (1, 2)
+    )
     np.testing.assert_array_equal(first.image[:rows, :columns], again.image[:rows, :columns])
 
 
@@ -71,6 +74,31 @@ def test_masks_are_tight(backbone: Backbone, samples: list[Sample]) -> None:
     assert (loose.requests.sum(dim=(1, 2, 3)) > pool.requests.sum(dim=(1, 2, 3))).any()
 
 
+def test_it_learns_from_backgrounds_as_they_are(
+    backbone: Backbone, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teaching = Teaching(backbone, LESSON, samples)
+    while teaching.progress.phase == "preparing":
+        teaching.advance(0)
+    assert teaching._learner is not None
+    terms, seen = teaching._learner.terms, []
+    predict = terms.backbone.predict_noise
+
+    def watched(z_t: torch.Tensor, t: torch.Tensor, tokens: torch.Tensor, region: Region) -> torch.Tensor:
+        seen.append((z_t, region.mask))
+        return predict(z_t, t, tokens, region)
+
+    monkeypatch.setattr(terms.backbone, "predict_noise", watched)
+    terms(teaching._learner.tokens[None], np.random.default_rng(0), torch.Generator().manual_seed(0), False)
+    ((z_t, mask),) = seen
+    images = terms.pool.image.float()
+    for row in range(LESSON.defects):
+        outside = mask[row, 0] == 0
+        assert outside.any()
+        assert any(torch.equal(z_t[row][:, outside], image[:, outside]) for image in images)
+        assert not any(torch.equal(z_t[row], image) for image in images)
+
+
 def test_the_card_says_what_it_is_and_asks_for_masks(taught: Taught, backbone: Backbone) -> None:
     card = taught.adapter.card
     assert card.logical
@@ -81,7 +109,11 @@ def test_the_card_says_what_it_is_and_asks_for_masks(taught: Taught, backbone: B
 
 
 def test_nothing_of_what_was_there_tells_what_comes(
-    backbone: Backbone, taught: Taught, samples: list[Sample], normals: list[Sample], monkeypatch: pytest.MonkeyPatch
+    backbone: Backbone,
+    taught: Taught,
+    samples: list[Sample],
+    normals: list[Sample],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     starts: list[torch.Tensor] = []
     begin = Drawing.begin
@@ -89,6 +121,9 @@ def test_nothing_of_what_was_there_tells_what_comes(
     def watched(drawing: Drawing, attempt: int) -> None:
         begin(drawing, attempt)
         starts.append(drawing.z[:, drawing.mask[0] > 0])
+        outside = drawing.mask[0] == 0
+        clear = torch.equal(drawing.z[:, outside], drawing.plane[0][:, outside])
+        assert clear == drawing.request.adapter.card.logical
 
     monkeypatch.setattr(Drawing, "begin", watched)
     mask = samples[0].mask
@@ -113,7 +148,9 @@ def test_the_search_tries_guidance_alone(samples: list[Sample]) -> None:
 
 def test_it_is_tried_where_its_samples_have_their_masks(samples: list[Sample]) -> None:
     rows, columns = samples[0].mask.shape
-    larger = Sample(np.zeros((2 * rows, 3 * columns, 3), np.uint8), np.zeros((2 * rows, 3 * columns), np.bool_), "")
+    larger = Sample(
+        np.zeros((2 * rows, 3 * columns, 3), np.uint8), np.zeros((2 * rows, 3 * columns), np.bool_), ""
+    )
     for place, sample in zip(arranged_places([larger], samples, len(samples)), samples, strict=True):
         assert place.mask.shape == larger.mask.shape
         np.testing.assert_array_equal(place.mask[::2, ::3], sample.mask)
