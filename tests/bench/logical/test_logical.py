@@ -14,7 +14,7 @@ from PIL import Image
 from bench.logical.errors import Errors, errors, feature_error
 from bench.logical.pairs import held, normals, samples
 from bench.logical.pupil import Settings, lesson_of, taught
-from bench.logical.run import drawn, measured_type, references, strangers, summary
+from bench.logical.run import DECODED, drawn, measured_type, references, strangers, summary
 from bench.logical.variants import BLINDED, FULL, INPAINTING, VARIANTS, WITHOUT_KEYS
 from bench.logical.world import LogicalScene
 from bench.logical.worlds import TYPES
@@ -60,7 +60,8 @@ def test_features_tell_a_wrong_symbol_of_the_right_colour() -> None:
 def test_a_stranger_has_the_right_anomaly_of_another_product(scenes: list[LogicalScene[Any]]) -> None:
     for picture, scene in zip(strangers(scenes), scenes, strict=True):
         np.testing.assert_array_equal(picture[~scene.mask], scene.normal[~scene.mask])
-    several = references(scenes)
+    several = references(tiny_backbone(), scenes)
+    assert set(several) == {"normal", "stranger", "decoded"}
     assert np.mean([one.colour for one in several["stranger"]]) > 5
     np.testing.assert_array_equal(strangers(scenes[:1])[0], scenes[0].anomalous)
 
@@ -117,7 +118,7 @@ def test_a_type_is_measured_in_all_rows_with_a_sheet(tmp_path: Path) -> None:
         scenes=2, items=1, shown=2,
     )  # fmt: skip
     found = measured_type(tiny_backbone(), "underfilled", VARIANTS, arguments, tmp_path, {})
-    assert set(found) == {"normal", "stranger", *VARIANTS}
+    assert set(found) == {"normal", "stranger", "decoded", *VARIANTS}
     assert all(len(values) == 2 for values in found.values())
     with Image.open(tmp_path / "underfilled-0.jpg") as sheet:
         assert sheet.size == ((3 + len(VARIANTS)) * (SIDE + 4), 2 * (SIDE + 4) + 18)
@@ -131,4 +132,8 @@ def test_ratios_are_those_of_the_means_with_their_intervals() -> None:
     assert figures["colour"]["ratios"][WITHOUT_KEYS]["ratio"] == pytest.approx(0.5, rel=0.05)
     low, high = figures["features"]["ratios"][WITHOUT_KEYS]["interval"]
     assert low < 0.25 < high
+    assert "above" not in figures["colour"]["ratios"][WITHOUT_KEYS]
     assert INPAINTING not in figures["colour"]["ratios"]
+    floor = [Errors(one.colour / 2, 0, 0) for one in half]
+    above = summary({FULL: half, WITHOUT_KEYS: whole, DECODED: floor})["colour"]["ratios"][WITHOUT_KEYS]["above"]
+    assert above == pytest.approx(1 / 3, rel=0.1)
