@@ -23,6 +23,7 @@ from models.training.vae import autocast, warm_cosine
 _EMA = 0.99
 _CLIP = 1.0
 _ASKED = 24  # rows of one asking of held examples
+_HIGH = 3.0  # exponent of t in a logical lesson: half of its rows are in the upper eighth
 _DEEPEST = 0.999  # of T: where a drawing of severity 1 begins
 _CHOOSING = 12  # rows of one asking for each candidate of the first tokens
 
@@ -65,6 +66,7 @@ class Learner:
             sketched=0.0 if lesson.logical else 0.75,
             exaggerated=False,
             clear=lesson.logical,
+            high=_HIGH if lesson.logical else 1.0,
         )
         ablation = ablation or Ablation(disentangled=lesson.disentangled)
         types = [lesson.name]

@@ -32,6 +32,7 @@ class Rows:
     sketched: share of the rows within reach of such a start that had one.
     exaggerated: whether a start lays a sketch on as strongly as its severity says; else as it is.
     clear: whether the first term's rows see the background as it is, at every t; else noised as the inside is.
+    high: t/T is 1 − u^high with u spread evenly: above 1, a batch has more of high t, where colours are settled.
     """
 
     defects: int
@@ -43,6 +44,7 @@ class Rows:
     sketched: float
     exaggerated: bool = True
     clear: bool = False
+    high: float = 1.0
 
 
 class Terms:
@@ -142,9 +144,11 @@ class Terms:
         return self.pool.parts[i] if kind < 0.85 else f"a photo of a {self.pool.parts[i]}"
 
     def _timesteps(self, rng: np.random.Generator, count: int) -> Any:
-        """t, one from each of `count` equal slices of T: evenly spread within a batch."""
+        """t, one from each of `count` slices of T, equal ones unless `high`: evenly spread within a batch."""
         T = len(self.backbone.alphas_cumprod)
         slices = (rng.permutation(count) + rng.random(count)) / count
+        if self.rows.high != 1:
+            slices = 1 - slices**self.rows.high
         return np.minimum((slices * T).astype(np.int64), T - 1)
 
     @property
