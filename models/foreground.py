@@ -18,6 +18,8 @@ _LEAST_RING = 0.45  # share of the border that shows the background; the part ma
 _DEVIATIONS = 4.0  # of the background, beyond which a pixel is no background
 _LEAST_STEP = 0.06  # in unit range: no smaller difference parts the part from the background
 _CLEAR = 1.5  # times that difference by which the part as a whole stands out
+_LEAST_CLEAR = 2 / 3  # of the clear part's own difference: what has less may be its shadow or shine
+_TINTED = 0.3  # of the part's difference: from so much of it in colour, colours tell it
 _LEAST_PART, _MOST_PART = 0.03, 0.97  # share of the image that a part may have
 _LEAST_PIECE = 0.002  # share of the image below which what stands out is dirt
 _HOLE = 0.05  # share of the part up to which a hole in it is a highlight
@@ -67,12 +69,30 @@ def _standing_out(picture: Unit) -> Mask | None:
     fitted = _background(picture, ring)
     if fitted is None:
         return None
-    distance, least = fitted
+    difference, least = fitted
+    distance = np.abs(difference).max(axis=2)
     part = _tidy(distance > least)
-    share = float(part.mean())
-    if not _LEAST_PART <= share <= _MOST_PART or np.median(distance[part]) < _CLEAR * least:
+    if not _LEAST_PART <= part.mean() <= _MOST_PART or np.median(distance[part]) < _CLEAR * least:
         return None
-    return part
+    # Shadow and shine change brightness more than colour.
+    tint = np.abs(difference - difference.mean(axis=2, keepdims=True)).max(axis=2)
+    tinted = float(np.median(tint[part]) / np.median(distance[part]))
+    if tinted > _TINTED:
+        distance, least = tint, tinted * least
+    part = _tidy(_with_an_edge(distance, least, _parting(distance[part])))
+    return part if part.mean() >= _LEAST_PART else None
+
+
+def _with_an_edge(distance: Unit, least: float, clear: float) -> Mask:
+    """What is no background, as far as it begins at an edge: shadow and shine of a part fade into the background.
+
+    What stands out clearly is part; the rest goes to the side from which no edge parts it, by a watershed (Falcão
+    et al., *The image foresting transform*, 2004).
+    """
+    smooth = ndimage.gaussian_filter(distance, 1.0)
+    heights = np.asarray(np.rint(smooth / max(float(smooth.max()), 1e-6) * 65535), np.uint16)
+    seeds = np.where(distance > clear, 2, np.where(distance <= least, 1, 0)).astype(np.int8)
+    return np.asarray(ndimage.watershed_ift(heights, seeds) == 2)
 
 
 def _ring(shape: tuple[int, ...]) -> Mask:
@@ -83,8 +103,8 @@ def _ring(shape: tuple[int, ...]) -> Mask:
 
 
 def _background(picture: Unit, ring: Mask) -> tuple[Unit, float] | None:
-    """Distance of each pixel to the background (the farthest channel's), and the least that is none; None if the
-    border is not plain.
+    """Difference of each pixel from the background, (h, w, c), and the least in any channel that is none; None if
+    the border is not plain.
 
     The background is a plane of colour fitted to the border without what does not belong to it.
     """
@@ -104,7 +124,7 @@ def _background(picture: Unit, ring: Mask) -> tuple[Unit, float] | None:
         kept = now_kept
     if kept.mean() < _LEAST_RING or least > _DEVIATIONS * _MOST_UNEVEN:
         return None
-    return np.abs(picture - basis @ plane).max(axis=2).astype(np.float32), least
+    return (picture - basis @ plane).astype(np.float32), least
 
 
 def _mode(colours: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -128,3 +148,15 @@ def _tidy(part: Mask) -> Mask:
     large = np.bincount(pieces.ravel()) >= _LEAST_PIECE * part.size
     large[0] = False
     return np.asarray(large[pieces])
+
+
+def _parting(values: Unit) -> float:
+    """From where values are those of the clear group, of the two that differ most (Otsu 1979), well below most of
+    which it lies: where there is one group alone, nearly all are."""
+    ordered = np.sort(values.astype(np.float64))
+    below = np.arange(1, len(ordered)) / len(ordered)
+    sums = np.cumsum(ordered)
+    low = sums[:-1] / np.arange(1, len(ordered))
+    high = (sums[-1] - sums[:-1]) / np.arange(len(ordered) - 1, 0, -1)
+    first = int(np.argmax(below * (1 - below) * (high - low) ** 2)) + 1
+    return min(float(ordered[first]), _LEAST_CLEAR * float(np.median(ordered[first:])))

@@ -12,12 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from models.backbone import Backbone
-from models.losses import diffused, velocity_weight
 from models.teaching.lesson import Lesson
 from models.teaching.weights import attached, low_rank
 from models.training.pool import Pool
 from models.training.recipe import Ablation
-from models.training.terms import Rows, Terms, corner, quarters
+from models.training.terms import Batch, Rows, Terms
 from models.training.vae import autocast, warm_cosine
 
 _EMA = 0.99
@@ -96,10 +95,10 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * warm_cosine(step, progress, 0.5)
         close_up = progress < lesson.close_up
-        first, second = self.terms(self.tokens[None], rng, noise, close_up)
-        kept = (
-            self._prior(rng, noise, close_up) if lesson.prior and self.terms.rows.normals else first.new_zeros(())
-        )
+        batch = self.terms.batch(self.tokens[None], rng, noise, close_up)
+        predicted = self.terms.predicted(batch)
+        first, second = batch.losses(predicted)
+        kept = self._prior(batch, predicted) if lesson.prior and batch.normals else first.new_zeros(())
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(first + lesson.lam * second + lesson.prior * kept)
         nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], _CLIP)
@@ -172,22 +171,13 @@ class Learner:
             first, _ = terms(tokens, rng, torch.Generator().manual_seed(self.lesson.seed), False)
         return first.item()
 
-    def _prior(self, rng: np.random.Generator, noise: torch.Generator, close_up: bool) -> Tensor:
-        """How far a normal image's prediction under C2 has moved from the backbone's own."""
-        backbone, device = self.backbone, self.backbone.device
-        some = torch.from_numpy(rng.choice(self.terms.known, self.lesson.normals))
-        z_0 = self.pool.image[some].float()
-        if close_up:
-            z_0 = quarters(z_0, [corner(torch.zeros_like(z[:1]), rng) for z in z_0])
-        t = torch.from_numpy(rng.integers(0, len(backbone.alphas_cumprod), len(some)))
-        alpha_bar = backbone.alphas_cumprod[t].float()
-        z_t = diffused(z_0, torch.randn(z_0.shape, generator=noise), alpha_bar).to(device)
-        c2 = backbone.embed([self.pool.parts[int(i)] for i in some])
-        t = t.to(device)
-        with autocast(device):
-            with torch.no_grad():
-                backbone.unet.disable_adapters()
-                before = backbone.predict_noise(z_t, t, c2).float()
-                backbone.unet.enable_adapters()
-            moved = (backbone.predict_noise(z_t, t, c2).float() - before).square().mean(dim=(1, 2, 3))
-        return (velocity_weight(alpha_bar.to(device), self.lesson.gamma) * moved).mean()
+    def _prior(self, batch: Batch, predicted: Tensor) -> Tensor:
+        """How far the prediction of normal images under C2 has moved from the backbone's own."""
+        backbone, rows = self.backbone, slice(-batch.normals, None)
+        c2 = batch.tokens[rows, : backbone.background_tokens]
+        with torch.no_grad(), autocast(backbone.device):
+            backbone.unet.disable_adapters()
+            before = backbone.predict_noise(batch.z_t[rows], batch.t[rows], c2).float()
+            backbone.unet.enable_adapters()
+        moved = (predicted[rows] - before).square().mean(dim=(1, 2, 3))
+        return (batch.weight[rows] * moved).mean()

@@ -32,6 +32,7 @@ from models.teaching.trials import (
     arranged_places,
     best_of,
     drawn,
+    hopeless,
     places,
     settings_to_try,
     trials,
@@ -325,12 +326,13 @@ class Teaching:
         return settings_to_try(self._tried, bool(self.exemplars), self.lesson.logical)
 
     def _try(self, settings: Settings) -> None:
-        """One item of these settings; all of them together are one trial."""
+        """One item of these settings; all of them together are one trial, which ends early if it cannot win."""
+        count = self.lesson.places
         if self._places:
             place = self._places[len(self._trial) % len(self._places)]
             result = self._drawn(settings, place, self.lesson.seed + len(self._trial))
             self._trial.append(worth(result))
-        if len(self._trial) >= self.lesson.places or not self._places:
+        if len(self._trial) >= count or not self._places or hopeless(self._trial, self._tried, count):
             self._tried.append((settings, float(np.mean(self._trial)) if self._trial else 0.0))
             self._trial = []
 

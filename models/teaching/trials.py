@@ -96,6 +96,12 @@ def best_of(tried: Sequence[tuple[Settings, float]]) -> Settings:
     return max(tried, key=lambda one: one[1])[0]
 
 
+def hopeless(worths: Sequence[float], tried: Sequence[tuple[Settings, float]], count: int) -> bool:
+    """Whether settings fall behind the best even if the rest of their ``count`` items were worth 1 each."""
+    best = max((value for _, value in tried), default=0.0)
+    return sum(worths) + count - len(worths) < count * best
+
+
 @dataclass(frozen=True, eq=False)
 class Place:
     """A photo without this defect, and a mask that its distribution draws there."""

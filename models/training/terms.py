@@ -47,6 +47,40 @@ class Rows:
     high: float = 1.0
 
 
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What one forward pass predicts: rows of the first term, then those of the second, normal images last.
+
+    Attributes:
+        z_t: (B, C, L, L), noised.
+        t: (B,).
+        tokens: (B, N, D), C1 of the first rows, C2 (padded) of the others.
+        region: what attention sees.
+        eps: (B, C, L, L), what was noised with.
+        learned: (n, 1, L, L), the area of the first term.
+        taken: (B − n, 1, L, L), what was taken out of the others.
+        weight: (B,) by t.
+        normals: how many of the last rows are normal images.
+    """
+
+    z_t: Tensor
+    t: Tensor
+    tokens: Tensor
+    region: Region
+    eps: Tensor
+    learned: Tensor
+    taken: Tensor
+    weight: Tensor
+    normals: int
+
+    def losses(self, predicted: Tensor) -> tuple[Tensor, Tensor]:
+        """The defect term and the background term of ε_θ (B, C, L, L), each a mean over its own rows."""
+        n = len(self.learned)
+        first = self.weight[:n] * defect_term(self.eps[:n], predicted[:n], self.learned)
+        second = self.weight[n:] * background_term(self.eps[n:], predicted[n:], self.taken)
+        return first.mean(), second.mean()
+
+
 class Terms:
     """Draws batches from a pool and gives the loss's two terms.
 
@@ -72,7 +106,19 @@ class Terms:
     def __call__(
         self, learned_tokens: Tensor, rng: np.random.Generator, noise: torch.Generator, close_up: bool
     ) -> tuple[Tensor, Tensor]:
-        """The defect term and the background term of one batch, each a mean over its own rows.
+        """The defect term and the background term of one batch."""
+        batch = self.batch(learned_tokens, rng, noise, close_up)
+        return batch.losses(self.predicted(batch))
+
+    def predicted(self, batch: Batch) -> Tensor:
+        """ε_θ of a batch: (B, C, L, L) float32."""
+        with autocast(self.backbone.device):
+            return self.backbone.predict_noise(batch.z_t, batch.t, batch.tokens, batch.region).float()
+
+    def batch(
+        self, learned_tokens: Tensor, rng: np.random.Generator, noise: torch.Generator, close_up: bool
+    ) -> Batch:
+        """One batch.
 
         Args:
             learned_tokens: (types, n, D).
@@ -120,12 +166,17 @@ class Terms:
         with autocast(device):
             types = torch.tensor([self.types.index(self.pool.types[i]) for i in scenes.tolist()])
             tokens = self._conditions(parts, learned_tokens[types.to(device)])
-            region = self.region(m, n, learned_tokens.shape[1])
-            predicted = self.backbone.predict_noise(z_t, t, tokens, region).float()
-        weight = velocity_weight(alpha_bar, self.rows.gamma)
-        first = (weight[:n] * defect_term(eps[:n], predicted[:n], learned)).mean()
-        second = (weight[n:] * background_term(eps[n:], predicted[n:], taken)).mean()
-        return first, second
+        return Batch(
+            z_t=z_t,
+            t=t,
+            tokens=tokens,
+            region=self.region(m, n, learned_tokens.shape[1]),
+            eps=eps,
+            learned=learned,
+            taken=taken,
+            weight=velocity_weight(alpha_bar, self.rows.gamma),
+            normals=rest,
+        )
 
     def _seen(self, z_0: Tensor, z_t: Tensor, m: Tensor) -> Tensor:
         """z_t as the first term's rows see it."""
