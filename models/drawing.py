@@ -20,8 +20,9 @@ from models.noise import noise_key, seeded_noise
 from models.resampling import resized, taper
 from models.windows import Place, Plot
 
-Outside = Literal["inversion", "noise", "clear"]
-"""Where the latents outside the mask come from: DDIM inversion, q(z_t|z_0) with one fixed ε, or z_0 at every t."""
+Outside = Literal["inversion", "noise", "clear", "nothing"]
+"""Where the latents outside the mask come from: DDIM inversion, q(z_t|z_0) with one fixed ε, or z_0 at every t.
+Nothing is for benchmarks: while it is drawn, a defect then sees no background."""
 
 _EXAGGERATED = 1.5  # times as strong as it was, at most, is what began on a real defect
 
@@ -81,13 +82,14 @@ class Drawing:
             begun = laid(z_0, begun, request.severity)
         if request.adapter.card.logical and self.depth == self.grid.steps:
             begun = torch.zeros_like(z_0)  # what was there would tell what comes
-        share = 1.0 if self.outside == "clear" else request.seed_share
+        share = 1.0 if self.outside in ("clear", "nothing") else request.seed_share
         self.reinject(start(z_0, z_T, noise, alpha_bar, share, begun), self.depth)
 
     def _outside(self, attempt: int) -> list[Tensor]:
         """The trajectory on the plane, by level."""
-        if self.outside == "clear":
-            return [self._merged(0)] * (self.depth + 1)
+        if self.outside in ("clear", "nothing"):
+            z_0 = self._merged(0)
+            return [z_0] + [z_0 if self.outside == "clear" else torch.zeros_like(z_0)] * self.depth
         return self._inverted() if self.outside == "inversion" else self._noised(attempt)
 
     def _inverted(self) -> list[Tensor]:

@@ -5,11 +5,11 @@ is known what the region should look like on each image, given the rest of it. A
 line and drawn in the true regions of other images of that line. Errors are those to the rendered truth: colour
 (mean ΔE00 over the region, and over what changes in it) and features.
 
-Rows: the method; the same taught and drawn without background keys; the method only drawn without them; and the
-same backbone fine-tuned as plain inpainting. Beside them what nobody taught: the normal image as it is; another
+Rows: the method; the same taught and drawn without background keys; the method only drawn without them; the same
+with nothing to be seen outside the mask; and the same backbone fine-tuned as plain inpainting. Beside them what nobody taught: the normal image as it is; another
 image's truth, which is the right anomaly of the wrong product; and the truth as the backbone's VAE gives it back,
-which no drawing is better than. Goals: the method's errors are at most half of those without background keys, and
-no more than plain inpainting's. Ratios above the VAE's errors stand beside them.
+which no drawing is better than. Goals: the method's errors are at most half of those without background keys or
+background, and no more than plain inpainting's. Ratios above the VAE's errors stand beside them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from bench.logical.errors import KINDS, Errors, errors, means
 from bench.logical.pairs import held, normals, samples
 from bench.logical.pupil import Settings, lesson_of, taught
 from bench.logical.sheet import sheet
-from bench.logical.variants import FULL, INPAINTING, VARIANTS, WITHOUT_KEYS, Variant
+from bench.logical.variants import FULL, INPAINTING, UNSEEN, VARIANTS, WITHOUT_KEYS, Variant
 from bench.logical.world import Image, LogicalScene
 from bench.logical.worlds import TYPES
 from bench.rendered import adapters_of
@@ -43,7 +43,7 @@ from models.items import ItemRequest
 from models.resampling import as_model_input, resized
 from models.training.vae import to_bytes
 
-GOALS = {WITHOUT_KEYS: 0.5, INPAINTING: 1.0}
+GOALS = {WITHOUT_KEYS: 0.5, UNSEEN: 0.5, INPAINTING: 1.0}
 NORMAL, STRANGER, DECODED = "normal", "stranger", "decoded"
 
 Scenes = Sequence[LogicalScene[Any]]
@@ -164,7 +164,7 @@ def measured_type(
                     lambda _, bar=bar: bar.update(),  # type: ignore[misc]
                 )
                 bar.close()
-            generator = Generator(backbone, ablation=variant.drawn)
+            generator = Generator(backbone, outside=variant.outside, ablation=variant.drawn)
             seeds = range(arguments.items)
             several = [drawn(generator, adapters[teaching], scene, seeds) for scene in scenes]
             items[row] = [one[0] for one in several]

@@ -180,7 +180,9 @@ class Terms:
 
     def _seen(self, z_0: Tensor, z_t: Tensor, m: Tensor) -> Tensor:
         """z_t as the first term's rows see it."""
-        return torch.where(m > 0, z_t, z_0) if self.rows.clear else z_t
+        if not self.rows.clear:
+            return z_t
+        return torch.where(m > 0, z_t, z_0 if self.ablation.background else torch.zeros_like(z_0))
 
     def _mask(self, i: int, rng: np.random.Generator) -> Tensor:
         """m of scene i: (1, L, L) float32."""

@@ -15,10 +15,11 @@ from bench.logical.errors import Errors, errors, feature_error
 from bench.logical.pairs import held, normals, samples
 from bench.logical.pupil import Settings, lesson_of, taught
 from bench.logical.run import DECODED, drawn, measured_type, references, strangers, summary
-from bench.logical.variants import BLINDED, FULL, INPAINTING, VARIANTS, WITHOUT_KEYS
+from bench.logical.variants import BLINDED, FULL, INPAINTING, UNSEEN, VARIANTS, WITHOUT_KEYS
 from bench.logical.world import LogicalScene
 from bench.logical.worlds import TYPES
 from models.generation import Generator
+from models.items import ItemRequest
 from tests.models.tiny import tiny_backbone
 
 SIDE = 64
@@ -100,7 +101,8 @@ def test_a_type_is_taught_by_its_pairs_repeatably_and_each_variant_otherwise(
         variant = VARIANTS[name]
         lesson = lesson_of(anomaly, world.part, 2, 0, variant)
         adapter = taught(backbone, lesson, pairs, good, {}, variant, Settings(steps=4))
-        (item,) = drawn(Generator(backbone, ablation=variant.drawn), adapter, scenes[0], [0])
+        generator = Generator(backbone, outside=variant.outside, ablation=variant.drawn)
+        (item,) = drawn(generator, adapter, scenes[0], [0])
         return adapter.tokens, item
 
     tokens, item = learned(FULL)
@@ -110,6 +112,25 @@ def test_a_type_is_taught_by_its_pairs_repeatably_and_each_variant_otherwise(
     np.testing.assert_array_equal(item[~scenes[0].mask], scenes[0].normal[~scenes[0].mask])
     assert not torch.equal(tokens, learned(WITHOUT_KEYS)[0])
     assert not torch.equal(tokens, learned(INPAINTING)[0])
+    assert not torch.equal(tokens, learned(UNSEEN)[0])
+
+
+def test_what_sees_no_background_draws_the_same_on_any(scenes: list[LogicalScene[Any]]) -> None:
+    backbone = tiny_backbone()
+    world, anomaly = TYPES["carried-over"]
+    pairs = samples(world, anomaly, 2, 0, SIDE)
+    scene = scenes[0]
+    other = np.where(scene.mask[..., None], scene.normal, 255 - scene.normal)
+    for name, alike in ((UNSEEN, True), (FULL, False)):
+        variant = VARIANTS[name]
+        adapter = taught(
+            backbone, lesson_of(anomaly, world.part, 2, 0, variant), pairs, (), {}, variant, Settings(steps=4)
+        )
+        generator = Generator(backbone, outside=variant.outside, ablation=variant.drawn)
+        requests = [ItemRequest.by_default(image, scene.mask, adapter, 3) for image in (scene.normal, other)]
+        drawings = [decoded[0].drawing for decoded in generator.decoded(requests)]
+        first, second = (drawing.z[:, drawing.mask[0] > 0] for drawing in drawings)
+        assert torch.equal(first, second) == alike
 
 
 def test_a_type_is_measured_in_all_rows_with_a_sheet(tmp_path: Path) -> None:
