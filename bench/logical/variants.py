@@ -41,8 +41,8 @@ VARIANTS: dict[str, Variant] = {
 full: the method.
 no keys: taught and drawn with attention in which cells inside the mask see none outside.
 blinded: taught as in full, and blind only while it draws.
-unseen: taught and drawn with nothing to be seen outside the mask. Without keys convolutions still see, and what they
-    see goes on from cell to cell inside.
+unseen: taught and drawn with nothing to be seen outside the mask. Without keys convolutions still see, and what
+    they see goes on from cell to cell inside.
 inpainting: the plain loss on z_t inside the mask alone, the background there as it is, noised; nothing else is
     learned, and no attention is masked. While it draws, the background is put back at each step, as for all.
 """
