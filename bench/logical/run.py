@@ -7,10 +7,10 @@ line and drawn in the true regions of other images of that line. Errors are thos
 
 Rows: the method; the same taught and drawn without background keys; the method only drawn without them; the same
 with nothing to be seen outside the mask; and the same backbone fine-tuned as plain inpainting. Beside them what
-nobody taught: the normal image as it is; another image's truth, which is the right anomaly of the wrong product; and
-the truth as the backbone's VAE gives it back, which no drawing is better than. Goals: the method's errors are at most
-half of those without background keys or background, and no more than plain inpainting's. Ratios above the VAE's
-errors stand beside them.
+nobody taught: the normal image as it is; another image's truth, which is the right anomaly of the wrong product;
+and the truth as the backbone's VAE gives it back, which no drawing is better than. Goals: the method's errors are
+at most half of those without background keys or background, and no more than plain inpainting's. Ratios above the
+VAE's errors stand beside them.
 """
 
 from __future__ import annotations
