@@ -21,8 +21,8 @@ from models.resampling import resized, taper
 from models.windows import Place, Plot
 
 Outside = Literal["inversion", "noise", "clear", "nothing"]
-"""Where the latents outside the mask come from: DDIM inversion, q(z_t|z_0) with one fixed ε, or z_0 at every t.
-Nothing is for benchmarks: while it is drawn, a defect then sees no background."""
+"""Where the latents outside the mask come from: DDIM inversion; q(z_t|z_0) with one fixed ε; or, at every t, those
+of what the drawing begins on. Nothing is for benchmarks: while it is drawn, a defect then sees no background."""
 
 _EXAGGERATED = 1.5  # times as strong as it was, at most, is what began on a real defect
 
@@ -80,16 +80,17 @@ class Drawing:
         begun = self.exemplar  # a real one is as strong as it is
         if begun is not None and request.begins_on == "sketch":
             begun = laid(z_0, begun, request.severity)
-        if request.adapter.card.logical and self.depth == self.grid.steps:
-            begun = torch.zeros_like(z_0)  # what was there would tell what comes
-        share = 1.0 if self.outside in ("clear", "nothing") else request.seed_share
+        share = request.seed_share
+        if self.outside in ("clear", "nothing"):
+            begun, share = z_T, 1.0  # no noise but the seed's
         self.reinject(start(z_0, z_T, noise, alpha_bar, share, begun), self.depth)
 
     def _outside(self, attempt: int) -> list[Tensor]:
         """The trajectory on the plane, by level."""
         if self.outside in ("clear", "nothing"):
             z_0 = self._merged(0)
-            return [z_0] + [z_0 if self.outside == "clear" else torch.zeros_like(z_0)] * self.depth
+            seen = z_0 if self.exemplar is None else self.exemplar
+            return [z_0] + [seen if self.outside == "clear" else torch.zeros_like(z_0)] * self.depth
         return self._inverted() if self.outside == "inversion" else self._noised(attempt)
 
     def _inverted(self) -> list[Tensor]:

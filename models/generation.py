@@ -24,6 +24,7 @@ from models.canvas import Canvas
 from models.ddim import Grid, guided, moved
 from models.drawing import Drawing, Outside
 from models.exemplars import sketch
+from models.filling import emptied
 from models.fingerprint import fingerprint
 from models.finishing import Decoded, finished
 from models.grafts import grafted
@@ -35,6 +36,8 @@ from models.masks import Mask, grown_where_thin
 from models.noise import noise_key
 from models.refinement import Calibration
 from models.resampling import as_model_input
+from models.training.cuts import cut_mask
+from models.training.loosening import on_latent_grid
 from models.training.recipe import Ablation
 from models.windows import Plot, plan
 
@@ -160,9 +163,7 @@ class Generator:
             grid=Grid.over(backbone.alphas_cumprod, request.steps),
             levels=levels,
             trajectories=trajectories,
-            mask=torch.from_numpy(grown_where_thin(plot.cells(canvas.height, canvas.width)))[None].to(
-                backbone.device, backbone.dtype
-            ),
+            mask=torch.from_numpy(self._cells(request, plot, canvas))[None].to(backbone.device, backbone.dtype),
             tokens=torch.cat([trajectories[0].prompt, functional.pad(defect, (0, 0, 0, spare))]),
             tokens_valid=torch.arange(MAX_DEFECT_TOKENS, device=backbone.device) < len(defect),
             exemplar=self._exemplar(request, plot, canvas, unit, attempt),
@@ -173,6 +174,8 @@ class Generator:
         self, request: ItemRequest, plot: Plot, canvas: Canvas, unit: NDArray[np.float32], attempt: int
     ) -> Tensor | None:
         """The latents of what an item of this type begins on, on the plane; None is the normal image."""
+        if request.adapter.card.logical:
+            return canvas.merged(self._encoded(self._emptied(request, plot, unit)))
         if request.begins_on == "noise" or request.control:
             return None
         key = noise_key(request.seed, request.index, f"{plot.name}/{request.begins_on}", attempt)
@@ -183,6 +186,23 @@ class Generator:
             look = noise_key(request.seed, request.index, "look", 0)  # one light on all of an item
             laid_on = sketch(unit, plot, self.backbone.window_px, request.adapter.card.sketch, key, look)
         return canvas.merged(self._encoded(_cut(laid_on, plot, self.backbone.window_px)))
+
+    def _cells(self, request: ItemRequest, plot: Plot, canvas: Canvas) -> Mask:
+        """The latent cells (h, w) that are drawn; of a logical type just those that it learned to fill."""
+        if request.adapter.card.logical:
+            (window,) = plot.windows
+            mask = cut_mask(window, request.mask, self.backbone.window_px)
+            return on_latent_grid(mask, self.backbone.factor) > 0
+        return grown_where_thin(plot.cells(canvas.height, canvas.width))
+
+    def _emptied(self, request: ItemRequest, plot: Plot, unit: NDArray[np.float32]) -> list[Tensor]:
+        """Windows (3, P, P) without what the mask holds: what was there, and its trace beside it, would tell."""
+        size = self.backbone.window_px
+        left = [
+            emptied(x.permute(1, 2, 0).numpy(), cut_mask(window, request.mask, size))
+            for x, window in zip(_cut(unit, plot, size), plot.windows, strict=True)
+        ]
+        return [torch.from_numpy(one).permute(2, 0, 1).contiguous() for one in left]
 
     def _encoded(self, windows: list[Tensor]) -> list[Tensor]:
         """Latents (C, L, L) of windows (3, P, P)."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from models.filling import normalised
+from models.filling import emptied, normalised
 from models.grafts import grafted
 from models.levels import Pixels, in_eight_bits
 from models.masks import Mask
@@ -58,14 +58,15 @@ def arrangements(
 ) -> Iterator[TrainingScene]:
     """Windows of samples whose arrangement is wrong, as `examples` has them: the whole image, as it stands.
 
-    What would have been in the mask is not guessed, because it is an arrangement, too.
+    What would have been in the mask is not guessed, because it is an arrangement, too: it is taken out.
     """
     for number, sample in enumerate(samples):
         image = rgb(sample.image)
         for i in range(crops):
             window = planned(sample.mask, np.random.default_rng([seed, number, i]), size, latent_size, whole=True)
             pixels, mask = cut_image(window, image, size), cut_mask(window, sample.mask, size)
-            yield TrainingScene(pixels, None, None, mask, part, name)
+            left = emptied(np.asarray(pixels / np.float32(255), np.float32), mask)
+            yield TrainingScene(pixels, _bytes(left), None, mask, part, name)
 
 
 def normal_examples(

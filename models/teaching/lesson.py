@@ -22,7 +22,16 @@ class TeachingError(Exception):
         self.name = name
 
 
-_LOGICAL: dict[str, Any] = {"close_up": 0.0, "crops": 1, "normal_crops": 48}
+_LOGICAL: dict[str, Any] = {
+    "steps": 400,
+    "rate": 3e-3,
+    "defects": 8,
+    "backgrounds": 1,
+    "normals": 1,
+    "close_up": 0.0,
+    "crops": 1,
+    "normal_crops": 48,
+}
 """What a logical lesson has otherwise than a structural one."""
 
 

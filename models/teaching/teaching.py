@@ -285,8 +285,6 @@ class Teaching:
     def _encoded(self, scenes: Sequence[TrainingScene], guessed: bool) -> Pool:
         self._units_prepared += 1
         pool = Pool.encode(scenes, self.backbone, loose=not self.lesson.logical)
-        if guessed and self.lesson.logical:  # drawings begin on nothing
-            pool = replace(pool, normal=torch.zeros_like(pool.normal), sketch=torch.zeros_like(pool.sketch))
         return replace(pool, known=torch.zeros_like(pool.known)) if guessed else pool
 
     def _held_back(self) -> list[int]:

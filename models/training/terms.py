@@ -31,7 +31,8 @@ class Rows:
     least_sketched: the same for drawings that began on a sketch, or on an exemplar.
     sketched: share of the rows within reach of such a start that had one.
     exaggerated: whether a start lays a sketch on as strongly as its severity says; else as it is.
-    clear: whether the first term's rows see the background as it is, at every t; else noised as the inside is.
+    clear: whether the first term's rows see the background of what a drawing begins on, without noise at every t;
+        else z_t's, noised as the inside is.
     high: t/T is 1 − u^high with u spread evenly: above 1, a batch has more of high t, where colours are settled.
     """
 
@@ -143,6 +144,8 @@ class Terms:
         sketched = (t[:n] < self._reach) & torch.from_numpy(rng.random(n) < self.rows.sketched)
         starts = self._starts(rng, t[:n], sketched)
         z_n = self._begun(scenes, starts, sketched)
+        if not self.ablation.background:
+            z_n = torch.zeros_like(z_n)
         m = torch.cat([m, m[:k], *(one[None] for one in m_normals)])
         if close_up:
             corners = [corner(one, rng) for one in (*m[:n], *m[n + k :])]
@@ -157,9 +160,10 @@ class Terms:
 
         learned, taken = (m[:n], m[n:]) if disentangled else (torch.ones_like(m[:n]), torch.zeros_like(m[n:]))
 
+        noised = diffused(z_0[:n], eps[:n], alpha_bar[:n])
         z_t = torch.cat(
             [
-                self._seen(z_0[:n], diffused(z_0[:n], eps[:n], alpha_bar[:n]), m[:n]),
+                torch.where(m[:n] > 0, noised, z_n) if self.rows.clear else noised,
                 diffused_background(z_0[n:], taken, eps[n:], alpha_bar[n:]),
             ]
         )
@@ -177,12 +181,6 @@ class Terms:
             weight=velocity_weight(alpha_bar, self.rows.gamma),
             normals=rest,
         )
-
-    def _seen(self, z_0: Tensor, z_t: Tensor, m: Tensor) -> Tensor:
-        """z_t as the first term's rows see it."""
-        if not self.rows.clear:
-            return z_t
-        return torch.where(m > 0, z_t, z_0 if self.ablation.background else torch.zeros_like(z_0))
 
     def _mask(self, i: int, rng: np.random.Generator) -> Tensor:
         """m of scene i: (1, L, L) float32."""
