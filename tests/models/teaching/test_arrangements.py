@@ -12,7 +12,6 @@ import torch
 from models.adapters import LOGICAL, Adapter, AdapterError, Card
 from models.attention import Region
 from models.backbone import Backbone
-from models.drawing import Drawing
 from models.generation import Generator
 from models.items import ItemRequest
 from models.samples import Sample
@@ -74,7 +73,7 @@ def test_masks_are_tight(backbone: Backbone, samples: list[Sample]) -> None:
     assert (loose.requests.sum(dim=(1, 2, 3)) > pool.requests.sum(dim=(1, 2, 3))).any()
 
 
-def test_it_learns_from_backgrounds_as_they_are(
+def test_it_learns_from_backgrounds_without_noise_and_without_what_lay_in_them(
     backbone: Backbone, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     teaching = Teaching(backbone, LESSON, samples)
@@ -91,12 +90,12 @@ def test_it_learns_from_backgrounds_as_they_are(
     monkeypatch.setattr(terms.backbone, "predict_noise", watched)
     terms(teaching._learner.tokens[None], np.random.default_rng(0), torch.Generator().manual_seed(0), False)
     ((z_t, mask),) = seen
-    images = terms.pool.image.float()
+    emptied, images = terms.pool.normal.float(), terms.pool.image.float()
     for row in range(LESSON.defects):
         outside = mask[row, 0] == 0
         assert outside.any()
-        assert any(torch.equal(z_t[row][:, outside], image[:, outside]) for image in images)
-        assert not any(torch.equal(z_t[row], image) for image in images)
+        assert any(torch.equal(z_t[row][:, outside], left[:, outside]) for left in emptied)
+        assert not any(torch.equal(z_t[row][:, outside], image[:, outside]) for image in images)
 
 
 def test_the_card_says_what_it_is_and_asks_for_masks(taught: Taught, backbone: Backbone) -> None:
@@ -115,26 +114,40 @@ def test_nothing_of_what_was_there_tells_what_comes(
     normals: list[Sample],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    starts: list[torch.Tensor] = []
-    begin = Drawing.begin
+    seen: list[torch.Tensor] = []
+    predict = backbone.predict_noise
 
-    def watched(drawing: Drawing, attempt: int) -> None:
-        begin(drawing, attempt)
-        starts.append(drawing.z[:, drawing.mask[0] > 0])
-        outside = drawing.mask[0] == 0
-        clear = torch.equal(drawing.z[:, outside], drawing.plane[0][:, outside])
-        assert clear == drawing.request.adapter.card.logical
+    def watched(
+        z_t: torch.Tensor, t: torch.Tensor, tokens: torch.Tensor, region: Region | None = None
+    ) -> torch.Tensor:
+        if region is not None:
+            seen.append(z_t.clone())
+        return predict(z_t, t, tokens, region)
 
-    monkeypatch.setattr(Drawing, "begin", watched)
+    monkeypatch.setattr(backbone, "predict_noise", watched)
     mask = samples[0].mask
     other = normals[0].image.copy()
     other[mask] = 255 - other[mask]
     structural = replace(taught.adapter, card=replace(taught.adapter.card, kind="structural"))
-    for adapter in (taught.adapter, structural):
+    for adapter, alike in ((taught.adapter, True), (structural, False)):
+        adapter = replace(adapter, card=replace(adapter.card, guidance=1.0))
         for image in (normals[0].image, other):
             Generator(backbone).generate([ItemRequest.by_default(image, mask, adapter, 5)])
-    assert torch.equal(starts[0], starts[1])
-    assert not torch.equal(starts[2], starts[3])
+        first, second = seen[: len(seen) // 2], seen[len(seen) // 2 :]
+        assert len(first) == adapter.card.steps
+        assert all(torch.equal(one, same) for one, same in zip(first, second, strict=True)) == alike
+        seen.clear()
+
+
+def test_exactly_those_cells_are_drawn_that_it_learned_to_fill(
+    backbone: Backbone, taught: Taught, samples: list[Sample]
+) -> None:
+    sample, size = samples[0], backbone.window_px
+    (scene,) = arrangements([sample], "swapped", "plate", 1, size, backbone.latent_size, 0)
+    pool = Pool.encode([scene], backbone, loose=False)
+    request = ItemRequest.by_default(sample.image, sample.mask, taught.adapter, 5)
+    ((decoded,),) = Generator(backbone).decoded([request])
+    assert torch.equal(decoded.drawing.mask[0] > 0, pool.requests[0, 0])
 
 
 def test_the_search_tries_guidance_alone(samples: list[Sample]) -> None:
