@@ -39,7 +39,8 @@ def emptied(image: Field, mask: Mask) -> Field:
     Args:
         image: (H, W, C). mask: (H, W).
     """
-    return membrane(image, np.asarray(ndimage.binary_dilation(mask, iterations=_EDGE)))
+    region = np.asarray(ndimage.binary_dilation(mask, iterations=_EDGE))
+    return membrane(np.where(region[..., None], np.float32(0.5), image), region)  # grey where nothing holds it
 
 
 def normalised(image: Field, mask: Mask, rng: np.random.Generator) -> Field:
