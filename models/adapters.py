@@ -20,6 +20,8 @@ from torch import Tensor
 from models import lora
 from models.rendering import DEFECT_TYPES
 
+STRUCTURAL, LOGICAL = "structural", "logical"
+"""Kinds of anomalies, as MVTec LOCO names them: a defect of a part, or of how parts are arranged."""
 MAX_DEFECT_TOKENS = 8
 FORMAT_VERSION = 3
 
@@ -60,6 +62,12 @@ class Card:
     sketch: str = ""  # the rendered type whose sketches items begin on; none is a noise start
     exemplars: float = 0.0  # share of items that begin on a real defect, where some are at hand
     masks: dict[str, Any] = field(default_factory=dict)  # the mask distribution; empty is none
+    kind: str = STRUCTURAL  # or LOGICAL: items see the whole image, and begin on nothing of what was there
+
+    @property
+    def logical(self) -> bool:
+        """Whether the defect is a wrong arrangement."""
+        return self.kind == LOGICAL
 
 
 @dataclass
@@ -91,6 +99,11 @@ class Adapter:
             raise AdapterError(
                 f"defect type {self.name!r}: {self.card.sketch!r} is no rendered type that could be sketched; "
                 f"those are {', '.join(DEFECT_TYPES)}"
+            )
+        if self.card.kind not in (STRUCTURAL, LOGICAL):
+            raise AdapterError(
+                f"defect type {self.name!r}: {self.card.kind!r} is no kind of anomaly; "
+                f"those are {STRUCTURAL} and {LOGICAL}"
             )
         held = {_TOKENS: self.tokens, **self.weights}
         if self.references is not None:
@@ -148,7 +161,7 @@ class Adapter:
         Low-rank weights and references are kept in half precision.
         """
         taught = bool(self.weights) or self.references is not None
-        card = dict(vars(self.card))
+        card = {key: value for key, value in vars(self.card).items() if key != "kind" or self.card.logical}
         if not taught:
             card = {key: value for key, value in card.items() if key not in _SINCE_3 or value}
         header = {

@@ -20,8 +20,9 @@ from models.noise import seeded_noise
 from models.resampling import resized, taper
 from models.windows import Place, Plot
 
-Outside = Literal["inversion", "noise"]
-"""Where the latents outside the mask come from: DDIM inversion, or q(z_t|z_0) with one fixed ε."""
+Outside = Literal["inversion", "noise", "clear", "nothing"]
+"""Where the latents outside the mask come from: DDIM inversion; q(z_t|z_0) with one fixed ε; or, at every t, those
+of what the drawing begins on. Nothing is for benchmarks: while it is drawn, a defect then sees no background."""
 
 _EXAGGERATED = 1.5  # times as strong as it was, at most, is what began on a real defect
 
@@ -71,7 +72,7 @@ class Drawing:
     def begin(self, attempt: int) -> None:
         """Lay the trajectory on the plane, exemplar and seed's noise into the inside (design §2, step 3)."""
         request = self.request
-        self.plane = self._inverted() if self.outside == "inversion" else self._noised(attempt)
+        self.plane = self._outside(attempt)
         z_0, z_T = self.plane[0], self.plane[self.depth]
         key = request.noise_key(self.plot.name, attempt)
         noise = seeded_noise(key, tuple(z_T.shape)).to(z_T)
@@ -79,7 +80,18 @@ class Drawing:
         begun = self.exemplar  # a real one is as strong as it is
         if begun is not None and request.begins_on == "sketch":
             begun = laid(z_0, begun, request.severity)
-        self.reinject(start(z_0, z_T, noise, alpha_bar, request.seed_share, begun), self.depth)
+        share = request.seed_share
+        if self.outside in ("clear", "nothing"):
+            begun, share = z_T, 1.0  # no noise but the seed's
+        self.reinject(start(z_0, z_T, noise, alpha_bar, share, begun), self.depth)
+
+    def _outside(self, attempt: int) -> list[Tensor]:
+        """The trajectory on the plane, by level."""
+        if self.outside in ("clear", "nothing"):
+            z_0 = self._merged(0)
+            seen = z_0 if self.exemplar is None else self.exemplar
+            return [z_0] + [seen if self.outside == "clear" else torch.zeros_like(z_0)] * self.depth
+        return self._inverted() if self.outside == "inversion" else self._noised(attempt)
 
     def _inverted(self) -> list[Tensor]:
         return [self._merged(level) for level in range(self.depth + 1)]

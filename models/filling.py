@@ -30,6 +30,19 @@ def cloned(image: Field, patch: Field, mask: Mask) -> Field:
     return np.where(mask[..., None], patch + difference, image).astype(np.float32)
 
 
+def emptied(image: Field, mask: Mask) -> Field:
+    """An image without what lies in a mask: a membrane over it, which nothing but its surroundings holds.
+
+    A VAE's cells see some pixels beyond their own, so that latents beside a mask tell what lies in it; of the
+    emptied image they do not.
+
+    Args:
+        image: (H, W, C). mask: (H, W).
+    """
+    region = np.asarray(ndimage.binary_dilation(mask, iterations=_EDGE))
+    return membrane(np.where(region[..., None], np.float32(0.5), image), region)  # grey where nothing holds it
+
+
 def normalised(image: Field, mask: Mask, rng: np.random.Generator) -> Field:
     """A guess at the photo without its defect: texture of the same photo, cloned over the mask.
 

@@ -24,6 +24,7 @@ from models.canvas import Canvas
 from models.ddim import Grid, guided, moved
 from models.drawing import Drawing, Outside
 from models.exemplars import sketch
+from models.filling import emptied
 from models.fingerprint import fingerprint
 from models.finishing import Decoded, finished
 from models.grafts import grafted
@@ -35,6 +36,8 @@ from models.masks import Mask, grown_where_thin
 from models.noise import noise_key
 from models.refinement import Calibration
 from models.resampling import as_model_input
+from models.training.cuts import cut_mask
+from models.training.loosening import on_latent_grid
 from models.training.recipe import Ablation
 from models.windows import Plot, plan
 
@@ -55,8 +58,8 @@ class Generator:
         backbone: the diffusion model.
         batch_shape: rows of every model call; short batches are padded to it.
         cache_bytes: budget of the trajectory cache.
-        outside: where the latents outside the mask come from, for all types alike; None is by type, inversion
-            unless the type begins on a sketch (decision 0020).
+        outside: where the latents outside the mask come from, for all types alike; None is by type: inversion
+            unless the type begins on a sketch (decision 0020), the latents as they are if it is logical (0034).
         ablation: which attention a type was taught without, so that it is drawn without it, too: for benchmarks.
 
     Attributes:
@@ -82,7 +85,7 @@ class Generator:
         if self.ablation != Ablation():
             self.fingerprint += f"+{self.ablation}"
         self._batch = Batcher(batch_shape)
-        self._plans: dict[int, tuple[Mask, tuple[Plot, ...]]] = {}
+        self._plans: dict[tuple[int, bool], tuple[Mask, tuple[Plot, ...]]] = {}
 
     @torch.inference_mode()
     def generate(self, requests: Sequence[ItemRequest], on_step: OnStep | None = None) -> list[ItemResult]:
@@ -122,10 +125,10 @@ class Generator:
             request.adapter.check(self.backbone)
             if request.mask.shape != request.image.shape[:2]:
                 raise ValueError(f"the mask is {request.mask.shape}, the image {request.image.shape[:2]}")
-        self._plan([request.mask for request in requests])
+        self._plan(requests)
         try:
             drawings = [
-                [self._prepared(request, plot, attempt) for plot in self._plans[id(request.mask)][1]]
+                [self._prepared(request, plot, attempt) for plot in self._plans[_planned_by(request)][1]]
                 for request in requests
             ]
             self._draw([drawing for group in drawings for drawing in group], attempt)
@@ -133,14 +136,16 @@ class Generator:
             self.cache.trim()
         return drawings
 
-    def _plan(self, masks: Sequence[Mask]) -> None:
+    def _plan(self, requests: Sequence[ItemRequest]) -> None:
         """Plan each mask once; the plans of the call before serve a redraw, and a job's next item."""
         known, self._plans = self._plans, {}
-        for mask in masks:
-            planned = known.get(id(mask)) or self._plans.get(id(mask))
+        for request in requests:
+            key, mask = _planned_by(request), request.mask
+            planned = known.get(key) or self._plans.get(key)
             if planned is None or planned[0] is not mask:
-                planned = (mask, plan(mask, self.backbone.window_px, self.backbone.latent_size))
-            self._plans[id(mask)] = planned
+                size, latent_size = self.backbone.window_px, self.backbone.latent_size
+                planned = (mask, plan(mask, size, latent_size, whole=request.adapter.card.logical))
+            self._plans[key] = planned
 
     def _prepared(self, request: ItemRequest, plot: Plot, attempt: int) -> Drawing:
         backbone = self.backbone
@@ -158,19 +163,19 @@ class Generator:
             grid=Grid.over(backbone.alphas_cumprod, request.steps),
             levels=levels,
             trajectories=trajectories,
-            mask=torch.from_numpy(grown_where_thin(plot.cells(canvas.height, canvas.width)))[None].to(
-                backbone.device, backbone.dtype
-            ),
+            mask=torch.from_numpy(self._cells(request, plot, canvas))[None].to(backbone.device, backbone.dtype),
             tokens=torch.cat([trajectories[0].prompt, functional.pad(defect, (0, 0, 0, spare))]),
             tokens_valid=torch.arange(MAX_DEFECT_TOKENS, device=backbone.device) < len(defect),
             exemplar=self._exemplar(request, plot, canvas, unit, attempt),
-            outside=self.outside or ("inversion" if request.begins_on == "noise" else "noise"),
+            outside=self.outside or _outside(request),
         )
 
     def _exemplar(
         self, request: ItemRequest, plot: Plot, canvas: Canvas, unit: NDArray[np.float32], attempt: int
     ) -> Tensor | None:
         """The latents of what an item of this type begins on, on the plane; None is the normal image."""
+        if request.adapter.card.logical:
+            return canvas.merged(self._encoded(self._emptied(request, plot, unit)))
         if request.begins_on == "noise" or request.control:
             return None
         key = request.noise_key(f"{plot.name}/{request.begins_on}", attempt)
@@ -181,6 +186,23 @@ class Generator:
             look = noise_key(request.seed, request.index, "look", 0)  # one light on all of an image
             laid_on = sketch(unit, plot, self.backbone.window_px, request.adapter.card.sketch, key, look)
         return canvas.merged(self._encoded(_cut(laid_on, plot, self.backbone.window_px)))
+
+    def _cells(self, request: ItemRequest, plot: Plot, canvas: Canvas) -> Mask:
+        """The latent cells (h, w) that are drawn; of a logical type just those that it learned to fill."""
+        if request.adapter.card.logical:
+            (window,) = plot.windows
+            mask = cut_mask(window, request.mask, self.backbone.window_px)
+            return on_latent_grid(mask, self.backbone.factor) > 0
+        return grown_where_thin(plot.cells(canvas.height, canvas.width))
+
+    def _emptied(self, request: ItemRequest, plot: Plot, unit: NDArray[np.float32]) -> list[Tensor]:
+        """Windows (3, P, P) without what the mask holds: what was there, and its trace beside it, would tell."""
+        size = self.backbone.window_px
+        left = [
+            emptied(x.permute(1, 2, 0).numpy(), cut_mask(window, request.mask, size))
+            for x, window in zip(_cut(unit, plot, size), plot.windows, strict=True)
+        ]
+        return [torch.from_numpy(one).permute(2, 0, 1).contiguous() for one in left]
 
     def _encoded(self, windows: list[Tensor]) -> list[Tensor]:
         """Latents (C, L, L) of windows (3, P, P)."""
@@ -280,6 +302,18 @@ class Generator:
         for drawing in drawings:
             crops = [(crop,) for crop in drawing.canvas.crops(drawing.z)]
             yield Decoded(drawing, self._batch(self.backbone.decode, crops))
+
+
+def _outside(request: ItemRequest) -> Outside:
+    """Where the latents outside the mask come from, by type."""
+    if request.adapter.card.logical:
+        return "clear"
+    return "inversion" if request.begins_on == "noise" else "noise"
+
+
+def _planned_by(request: ItemRequest) -> tuple[int, bool]:
+    """What windows depend on: the mask, and whether the type looks at the whole image."""
+    return id(request.mask), request.adapter.card.logical
 
 
 def _cut(unit: NDArray[np.float32], plot: Plot, window_px: int) -> list[Tensor]:

@@ -129,13 +129,15 @@ def ladder_side(rung: int, window_px: int) -> int:
     return 4 * round(window_px / 2 * 2 ** (rung / 2) / 4)
 
 
-def plan(mask: NDArray[np.bool_], window_px: int, latent_size: int) -> tuple[Plot, ...]:
+def plan(mask: NDArray[np.bool_], window_px: int, latent_size: int, whole: bool = False) -> tuple[Plot, ...]:
     """Plan the windows of a mask.
 
     Args:
         mask: (H, W) bool, not empty.
         window_px: side of the model's window in pixels.
         latent_size: side of the model's window in latent cells.
+        whole: one window that shows the whole image, of a very large one as much as
+            `MAX_PIXELS_PER_MODEL_PIXEL` allows: for what depends on things far away.
 
     Returns:
         Plots in reading order; each requested pixel belongs to exactly one.
@@ -143,9 +145,11 @@ def plan(mask: NDArray[np.bool_], window_px: int, latent_size: int) -> tuple[Plo
     Raises:
         ValueError: the mask is empty.
     """
-    components = _components(mask)
-    if not components:
+    if not mask.any():
         raise ValueError("the mask is empty; set at least one pixel where the defect may appear")
+    if whole:
+        return (_overview(mask, window_px),)
+    components = _components(mask)
     floor = 0
     while True:
         plots = _plan_at(components, mask.shape[1], mask.shape[0], window_px, latent_size, floor)
@@ -153,6 +157,29 @@ def plan(mask: NDArray[np.bool_], window_px: int, latent_size: int) -> tuple[Plo
         if sum(len(plot.windows) for plot in plots) <= MAX_WINDOWS_PER_MASK or covers_image:
             return tuple(sorted(plots, key=lambda plot: (plot.y, plot.x, plot.side)))
         floor += 1
+
+
+def _overview(mask: NDArray[np.bool_], window_px: int) -> Plot:
+    """All of a mask in one window, which shows as much of the image as it may."""
+    rows, columns = (axis.astype(np.int32) for axis in np.nonzero(mask))
+    starts, ends = (rows.min(), columns.min()), (rows.max() + 1, columns.max() + 1)
+    extent = max(int(end - start) for start, end in zip(starts, ends, strict=True))
+    least = max(extent, min(max(mask.shape), MAX_PIXELS_PER_MODEL_PIXEL * window_px))
+    rung = 0
+    while True:
+        side = ladder_side(rung, window_px)
+        y, x = (_within(*axis, side) for axis in zip(starts, ends, mask.shape, strict=True))
+        held = y <= starts[0] and x <= starts[1] and y + side >= ends[0] and x + side >= ends[1]
+        if side >= least and held:
+            return Plot((Window(x, y, side),), rows, columns)
+        rung += 1
+
+
+def _within(start: int, end: int, size: int, side: int) -> int:
+    """Where a window of this side begins on an axis: about the middle of start … end, but on the image."""
+    quarter = side // 4
+    last = quarter * -((side - size) // quarter)
+    return int(np.clip(quarter * round(((start + end) / 2 - side / 2) / quarter), 0, max(last, 0)))
 
 
 def _components(mask: NDArray[np.bool_]) -> list[_Component]:

@@ -30,7 +30,7 @@ from service.store.storage import ObjectNotFoundError, Storage
 
 FIELD = "samples_of"
 
-_INHERITED = ("part", "description")
+_INHERITED = ("part", "description", "kind")
 """What a training takes from the earlier one unless its request says otherwise."""
 _READERS = 8
 """Files that are fetched at once."""

@@ -21,7 +21,7 @@ def teaching_with(models: Models) -> Teach:
         backbone: Backbone, wanted: ResolvedTraining, samples: Sequence[Sample], normals: Sequence[Sample]
     ) -> Teaching:
         try:
-            lesson = Lesson(wanted.name, wanted.part, wanted.description, seed=wanted.seed)
+            lesson = Lesson.of(wanted.kind, wanted.name, wanted.part, wanted.description, wanted.seed)
             if wanted.steps is not None:
                 lesson = replace(lesson, steps=wanted.steps)
             if wanted.rank is not None:

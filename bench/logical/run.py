@@ -5,22 +5,26 @@ is known what the region should look like on each image, given the rest of it. A
 line and drawn in the true regions of other images of that line. Errors are those to the rendered truth: colour
 (mean ΔE00 over the region, and over what changes in it) and features.
 
-Rows: the method; the same taught and drawn without background keys; the method only drawn without them; and the
-same backbone fine-tuned as plain inpainting. Beside them what needs no model: the normal image as it is, and
-another image's truth, which is the right anomaly of the wrong product. Goals: the method's errors are at most half
-of those without background keys, and no more than plain inpainting's.
+Rows: the method; the same taught and drawn without background keys; the method only drawn without them; the same
+with nothing to be seen outside the mask; and the same backbone fine-tuned as plain inpainting. Beside them what
+nobody taught: the normal image as it is; another image's truth, which is the right anomaly of the wrong product;
+and the truth as the backbone's VAE gives it back, which no drawing is better than. Goals: the method's errors are
+at most half of those without background keys or background, and no more than plain inpainting's. Ratios above the
+VAE's errors stand beside them.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image as Pillow
+from torch import Tensor
 from tqdm import tqdm
 
 from bench import shared
@@ -29,16 +33,19 @@ from bench.logical.errors import KINDS, Errors, errors, means
 from bench.logical.pairs import held, normals, samples
 from bench.logical.pupil import Settings, lesson_of, taught
 from bench.logical.sheet import sheet
-from bench.logical.variants import FULL, INPAINTING, VARIANTS, WITHOUT_KEYS, Variant
+from bench.logical.variants import FULL, INPAINTING, UNSEEN, VARIANTS, WITHOUT_KEYS, Variant
 from bench.logical.world import Image, LogicalScene
 from bench.logical.worlds import TYPES
+from bench.rendered import adapters_of
 from models.adapters import Adapter
 from models.backbone import Backbone
 from models.generation import Generator
 from models.items import ItemRequest
+from models.resampling import as_model_input, resized
+from models.training.vae import to_bytes
 
-GOALS = {WITHOUT_KEYS: 0.5, INPAINTING: 1.0}
-NORMAL, STRANGER = "normal", "stranger"
+GOALS = {WITHOUT_KEYS: 0.5, UNSEEN: 0.5, INPAINTING: 1.0}
+NORMAL, STRANGER, DECODED = "normal", "stranger", "decoded"
 
 Scenes = Sequence[LogicalScene[Any]]
 Measured = dict[str, list[Errors]]
@@ -61,9 +68,21 @@ def strangers(scenes: Scenes) -> list[Image]:
     return found
 
 
-def references(scenes: Scenes) -> Measured:
-    """Errors of what needs no model."""
-    pictures = {NORMAL: [scene.normal for scene in scenes], STRANGER: strangers(scenes)}
+@torch.inference_mode()
+def decoded(backbone: Backbone, scene: LogicalScene[Any]) -> Image:
+    """The truth as the VAE gives it back."""
+    truth = as_model_input(scene.anomalous.astype(np.float32) / 255, backbone.window_px)[None]
+    back = resized(backbone.decode(backbone.encode(truth)).float(), len(scene.mask)).cpu()
+    return np.where(scene.mask[..., None], to_bytes(back)[0], scene.normal)
+
+
+def references(backbone: Backbone, scenes: Scenes) -> Measured:
+    """Errors of what nobody taught."""
+    pictures = {
+        NORMAL: [scene.normal for scene in scenes],
+        STRANGER: strangers(scenes),
+        DECODED: [decoded(backbone, scene) for scene in scenes],
+    }
     return {
         row: [_errors(picture, scene) for picture, scene in zip(several, scenes, strict=True)]
         for row, several in pictures.items()
@@ -71,7 +90,10 @@ def references(scenes: Scenes) -> Measured:
 
 
 def summary(measured: Measured) -> dict[str, Any]:
-    """Means by row and kind with intervals over scenes, and the method's over the two others' with theirs."""
+    """Means by row and kind with intervals over scenes, and the method's over the two others' with theirs.
+
+    `above` are ratios of what the errors exceed those of the decoded truth by.
+    """
     figures: dict[str, Any] = {"scenes": len(next(iter(measured.values())))}
     for kind in KINDS:
         rows = {row: np.array([one.of(kind) for one in several]) for row, several in measured.items()}
@@ -80,16 +102,23 @@ def summary(measured: Measured) -> dict[str, Any]:
             for row, values in rows.items()
         }
         figures[kind]["ratios"] = {
-            other: _ratio(rows[FULL], rows[other]) for other in GOALS if FULL in rows and other in rows
+            other: _ratio(rows[FULL], rows[other], rows.get(DECODED))
+            for other in GOALS
+            if FULL in rows and other in rows
         }
     return figures
 
 
-def _ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> dict[str, Any]:
+def _ratio(
+    one: NDArray[np.float64], other: NDArray[np.float64], floor: NDArray[np.float64] | None
+) -> dict[str, Any]:
     def figure(chosen: NDArray[np.int64]) -> float:
-        return float(above[chosen].mean() / max(float(below[chosen].mean()), 1e-12))
+        return float(one[chosen].mean() / max(float(other[chosen].mean()), 1e-12))
 
-    return {"ratio": figure(np.arange(len(above))), "interval": bootstrap(len(above), figure)}
+    found: dict[str, Any] = {"ratio": figure(np.arange(len(one))), "interval": bootstrap(len(one), figure)}
+    if floor is not None:
+        found["above"] = float((one - floor).mean() / max(float((other - floor).mean()), 1e-12))
+    return found
 
 
 def _errors(picture: Image, scene: LogicalScene[Any]) -> Errors:
@@ -106,8 +135,9 @@ def measured_type(
     variants: dict[str, Variant],
     arguments: argparse.Namespace,
     sheets: Path | None,
+    beginnings: Mapping[str, Tensor],
 ) -> Measured:
-    """Teach and draw one type on each line, by each variant."""
+    """Teach and draw one type on each line, by each variant; `beginnings` are tokens to begin with."""
     world, anomaly = TYPES[name]
     settings = Settings(arguments.severity, arguments.guidance, arguments.seed_share)
     side, found = arguments.side, Measured()
@@ -115,12 +145,12 @@ def measured_type(
         pairs = samples(world, anomaly, arguments.pairs, line, side)
         good = normals(world, anomaly, arguments.normals, line, side)
         scenes = list(held(world, anomaly, arguments.scenes, line, side))
-        for row, values in references(scenes).items():
+        for row, values in references(backbone, scenes).items():
             found.setdefault(row, []).extend(values)
         adapters: dict[tuple[object, ...], Adapter] = {}
         items: dict[str, list[Image]] = {}
         for row, variant in variants.items():
-            teaching = (variant.taught, variant.lam, variant.prior)
+            teaching = (variant.taught, variant.background)
             if teaching not in adapters:
                 lesson = lesson_of(name, world.part, arguments.steps, arguments.seed, variant)
                 bar = tqdm(total=lesson.steps, desc=f"{name}, line {line}, {row}", leave=False)
@@ -129,12 +159,13 @@ def measured_type(
                     lesson,
                     pairs,
                     good,
+                    beginnings,
                     variant,
                     settings,
                     lambda _, bar=bar: bar.update(),  # type: ignore[misc]
                 )
                 bar.close()
-            generator = Generator(backbone, ablation=variant.drawn)
+            generator = Generator(backbone, outside=variant.outside, ablation=variant.drawn)
             seeds = range(arguments.items)
             several = [drawn(generator, adapters[teaching], scene, seeds) for scene in scenes]
             items[row] = [one[0] for one in several]
@@ -170,7 +201,7 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=1, help="lines a type; each is taught on its own")
     parser.add_argument("--pairs", type=int, default=24, help="to learn from")
     parser.add_argument("--normals", type=int, default=24, help="beside the pairs")
-    parser.add_argument("--steps", type=int, default=600, help="of learning")
+    parser.add_argument("--steps", type=int, help="of learning; as usual if absent")
     parser.add_argument("--scenes", type=int, default=24, help="held ones, a line")
     parser.add_argument("--items", type=int, default=2, help="a held scene")
     parser.add_argument("--severity", type=float, default=Settings.severity)
@@ -182,9 +213,10 @@ def main() -> None:
     arguments = parser.parse_args()
     backbone = Backbone.load(arguments.backbone)
     variants = {name: VARIANTS[name] for name in arguments.variants}
+    beginnings = {adapter.name: adapter.tokens for adapter in adapters_of(arguments.backbone)}
     found = {}
     for name in arguments.types:
-        found[name] = measured_type(backbone, name, variants, arguments, arguments.sheets)
+        found[name] = measured_type(backbone, name, variants, arguments, arguments.sheets, beginnings)
         _print({name: summary(found[name])})
     figures = {name: summary(one) for name, one in found.items()} | {"all": summary(joined(found.values()))}
     _print({"all": figures["all"]})
@@ -211,7 +243,8 @@ def _print(figures: dict[str, Any]) -> None:
 
 def _told(ratio: dict[str, Any]) -> str:
     low, high = ratio["interval"]
-    return f"{ratio['ratio']:.2f} [{low:.2f}, {high:.2f}]"
+    above = f", above the VAE's {ratio['above']:.2f}" if "above" in ratio else ""
+    return f"{ratio['ratio']:.2f} [{low:.2f}, {high:.2f}]{above}"
 
 
 if __name__ == "__main__":

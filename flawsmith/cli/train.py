@@ -14,6 +14,7 @@ from flawsmith.cli.options import DEFAULT_URL, ApiKey, Json, Label, Normals, Ref
 from flawsmith.cli.terminal import fail, say, say_json, tell
 from flawsmith.client import Flawsmith, RetrainOptions, TrainOptions
 from flawsmith.contract.augmentations import MAX_SEED
+from flawsmith.contract.defect_types import AnomalyKind
 from flawsmith.contract.jobs import Job, JobStatus
 
 Backbone: TypeAlias = Annotated[
@@ -44,6 +45,10 @@ def train(
     part: Annotated[str | None, typer.Option(help="What the part is, in words, without the defect.")] = None,
     description: Annotated[str | None, typer.Option(help="What the defect is, for people.")] = None,
     label: Label = None,
+    kind: Annotated[
+        AnomalyKind | None,
+        typer.Option(help="logical: every part looks fine, but their arrangement is wrong; else structural."),
+    ] = None,
     backbone: Backbone = None,
     steps: TrainingSteps = None,
     rank: Rank = None,
@@ -59,6 +64,8 @@ def train(
         options["part"] = part
     if description is not None:
         options["description"] = description
+    if kind is not None:
+        options["kind"] = kind
     with Flawsmith(url, api_key=api_key) as client:
         _follow(client, client.train(name, samples, normals, **options), name, wait, json)
 

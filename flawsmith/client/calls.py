@@ -16,7 +16,7 @@ from flawsmith.client.errors import FlawsmithError, InvalidParameterError
 from flawsmith.client.images import ImageFile, ImageSource, image_file
 from flawsmith.client.sample_sets import SampleSend
 from flawsmith.contract.bundles import BundleManifest, ImportedDefectType
-from flawsmith.contract.defect_types import DefectType, DefectTypeList
+from flawsmith.contract.defect_types import AnomalyKind, DefectType, DefectTypeList
 from flawsmith.contract.health import Readiness
 from flawsmith.contract.ids import DefectTypeRef, split_defect_type
 from flawsmith.contract.jobs import Job, JobPage, JobStatus
@@ -79,6 +79,7 @@ class Call(Generic[T]):
 class _TeachOptions(TypedDict, total=False):
     part: str
     description: str
+    kind: AnomalyKind
     backbone: str | None
     steps: int | None
     rank: int | None

@@ -12,6 +12,8 @@ from flawsmith.contract.ids import JobId
 
 Start = Literal["noise", "sketch", "exemplar"]
 """What the inside of a drawing begins on."""
+AnomalyKind = Literal["structural", "logical"]
+"""A defect of a part, or a wrong arrangement of parts that each look fine."""
 Verdict = Literal["good", "fair", "poor"]
 """What a taught type says of itself, judged on samples that were held back."""
 

@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue
 
 from flawsmith.contract.augmentations import Metadata, Seed
 from flawsmith.contract.base import Answer, FormatVersion, Schema
-from flawsmith.contract.defect_types import Verdict
+from flawsmith.contract.defect_types import AnomalyKind, Verdict
 from flawsmith.contract.ids import DefectTypeName, DefectTypeRef, JobId, UploadId
 from flawsmith.contract.samples import SampleReport
 from flawsmith.contract.uploads import ImageInfo
@@ -34,6 +34,8 @@ class TrainingParameters(Schema):
     """For people who choose a type."""
     label: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """Which class of the set is taught, where it knows several; all of them as one if absent."""
+    kind: AnomalyKind = "structural"
+    """``logical`` where every part looks fine, but their arrangement is wrong: one is missing, or swapped."""
     backbone: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """What it is trained on and will run on; the worker's own if absent."""
     steps: Annotated[int, Field(ge=10, le=20_000)] | None = None
@@ -74,6 +76,7 @@ class ResolvedTraining(Schema):
     """``name@version`` whose samples these are; None where they were sent."""
     part: str
     description: str = ""
+    kind: AnomalyKind = "structural"
     backbone: str | None = None
     """None is that of the worker that begins."""
     steps: int | None = None

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from models.filling import normalised
+from models.filling import emptied, normalised
 from models.grafts import grafted
 from models.levels import Pixels, in_eight_bits
 from models.masks import Mask
@@ -53,16 +53,33 @@ def examples(
             yield TrainingScene(pixels, _bytes(normal), _bytes(begun), mask, part, name)
 
 
-def normal_examples(
-    normals: Sequence[Sample], part: str, count: int, size: int, latent_size: int, seed: int
+def arrangements(
+    samples: Sequence[Sample], name: str, part: str, crops: int, size: int, latent_size: int, seed: int
 ) -> Iterator[TrainingScene]:
-    """Windows of normal photos, which take turns."""
+    """Windows of samples whose arrangement is wrong, as `examples` has them: the whole image, as it stands.
+
+    What would have been in the mask is not guessed, because it is an arrangement, too: it is taken out.
+    """
+    for number, sample in enumerate(samples):
+        image = rgb(sample.image)
+        for i in range(crops):
+            window = planned(sample.mask, np.random.default_rng([seed, number, i]), size, latent_size, whole=True)
+            pixels, mask = cut_image(window, image, size), cut_mask(window, sample.mask, size)
+            left = emptied(np.asarray(pixels / np.float32(255), np.float32), mask)
+            yield TrainingScene(pixels, _bytes(left), None, mask, part, name)
+
+
+def normal_examples(
+    normals: Sequence[Sample], part: str, count: int, size: int, latent_size: int, seed: int, whole: bool = False
+) -> Iterator[TrainingScene]:
+    """Windows of normal photos, which take turns; mirrored, unless they show the whole image."""
     for i in range(count if normals else 0):
         rng = np.random.default_rng([seed, i])
         image = rgb(normals[i % len(normals)].image)
-        window = planned(blob(rng, *image.shape[:2]), rng, size, latent_size)
-        nothing = np.zeros((size, size), dtype=np.bool_)
-        pixels, mask = _mirrored(cut_image(window, image, size), nothing, rng)
+        window = planned(blob(rng, *image.shape[:2]), rng, size, latent_size, whole)
+        pixels, mask = cut_image(window, image, size), np.zeros((size, size), dtype=np.bool_)
+        if not whole:
+            pixels, mask = _mirrored(pixels, mask, rng)
         yield TrainingScene(pixels, pixels, None, mask, part, "")
 
 

@@ -23,6 +23,8 @@ from models.training.vae import warm_cosine
 _EMA = 0.99
 _CLIP = 1.0
 _ASKED = 24  # rows of one asking of held examples
+_HIGH = 3.0  # exponent of t in a logical lesson: half of its rows are in the upper eighth
+_DEEPEST = 0.999  # of T: where a drawing of severity 1 begins
 _CHOOSING = 12  # rows of one asking for each candidate of the first tokens
 
 
@@ -36,6 +38,7 @@ class Learner:
         held: examples by which a checkpoint is judged, or None.
         beginnings: tokens (n, D) of other types on this backbone, of which those are begun with that predict the
             examples best.
+        ablation: what of the method it goes without, beside the lesson's own: for benchmarks.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Learner:
         pool: Pool,
         held: Pool | None,
         beginnings: Mapping[str, Tensor],
+        ablation: Ablation | None = None,
     ) -> None:
         self.lesson = lesson
         self.backbone = copy.copy(backbone)
@@ -58,12 +62,14 @@ class Learner:
             backgrounds=lesson.backgrounds,
             normals=lesson.normals if bool(pool.known.any()) else 0,
             gamma=lesson.gamma,
-            least_start=0.4,
+            least_start=_DEEPEST if lesson.logical else 0.4,
             least_sketched=0.1,
-            sketched=0.75,
+            sketched=0.0 if lesson.logical else 0.75,
             exaggerated=False,
+            clear=lesson.logical,
+            high=_HIGH if lesson.logical else 1.0,
         )
-        ablation = Ablation(disentangled=lesson.disentangled)
+        ablation = ablation or Ablation(disentangled=lesson.disentangled)
         types = [lesson.name]
         self.pool = pool
         self.terms = Terms(rows, self.backbone, pool, types, ablation)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from models.adapters import Adapter
+from models.adapters import LOGICAL, STRUCTURAL, Adapter
 
 Phase = Literal["preparing", "learning", "searching", "judging", "done"]
 
@@ -20,6 +20,19 @@ class TeachingError(Exception):
     def __init__(self, name: str, detail: str) -> None:
         super().__init__(detail)
         self.name = name
+
+
+_LOGICAL: dict[str, Any] = {
+    "steps": 400,
+    "rate": 3e-3,
+    "defects": 8,
+    "backgrounds": 1,
+    "normals": 1,
+    "close_up": 0.0,
+    "crops": 1,
+    "normal_crops": 48,
+}
+"""What a logical lesson has otherwise than a structural one."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +58,9 @@ class Lesson:
         items: drawn in the end to judge the type.
         disentangled: False to go without the method's second term, for an ablation.
         seed: of everything drawn at random.
+        kind: `adapters.LOGICAL` learns an arrangement: where things are matters, and what tells the look of the
+            wrong region may be far from it. So windows show the whole image and are not mirrored, masks are tight,
+            and items begin on nothing of what was there, nor on a real defect, which would bring its own product.
     """
 
     name: str
@@ -73,6 +89,18 @@ class Lesson:
     items: int = 8
     disentangled: bool = True
     seed: int = 0
+    kind: str = STRUCTURAL
+
+    @classmethod
+    def of(cls, kind: str, name: str, part: str, description: str = "", seed: int = 0) -> Lesson:
+        """A lesson with the defaults of its kind."""
+        lesson = cls(name, part, description, seed=seed, kind=kind)
+        return replace(lesson, **_LOGICAL) if lesson.logical else lesson
+
+    @property
+    def logical(self) -> bool:
+        """Whether an arrangement is to be learned."""
+        return self.kind == LOGICAL
 
     def __post_init__(self) -> None:
         for name in ("steps", "rank", "tokens", "defects", "crops", "checks", "places", "items"):

@@ -23,12 +23,13 @@ from models.levels import colour
 from models.placement import MaskDistribution
 from models.references import References
 from models.samples import Sample, exemplars_of, exemplars_to_bytes
-from models.teaching.examples import examples, normal_examples, rgb
+from models.teaching.examples import arrangements, examples, normal_examples, rgb
 from models.teaching.learner import Learner
 from models.teaching.lesson import Lesson, Phase, Progress, Taught, TeachingError
 from models.teaching.trials import (
     Place,
     Settings,
+    arranged_places,
     best_of,
     drawn,
     hopeless,
@@ -39,6 +40,7 @@ from models.teaching.trials import (
 )
 from models.teaching.verdict import judged, scores_of
 from models.training.pool import Pool
+from models.training.recipe import Ablation
 from models.training.scenes import TrainingScene
 
 OnStep = Callable[[int, int], None]
@@ -60,6 +62,7 @@ class Teaching:
         samples: at least one with a defect.
         normals: photos without one; may be empty.
         beginnings: tokens of other types of this backbone, among which the first ones are chosen.
+        ablation: what of the method it goes without: for benchmarks.
 
     Raises:
         TeachingError: this cannot be taught.
@@ -72,6 +75,7 @@ class Teaching:
         samples: Sequence[Sample],
         normals: Sequence[Sample] = (),
         beginnings: Mapping[str, Tensor] | None = None,
+        ablation: Ablation | None = None,
     ) -> None:
         self.backbone = backbone
         self.lesson = lesson
@@ -84,7 +88,8 @@ class Teaching:
             raise TeachingError("tokens", f"tokens must be 1 to {MAX_DEFECT_TOKENS}; got {lesson.tokens}")
         self._normals = [*normals, *(sample for sample in samples if not sample.mask.any())]
         self._beginnings = beginnings or {}
-        self._generator = Generator(backbone)
+        self._ablation = ablation
+        self._generator = Generator(backbone, ablation=ablation)
         self.exemplars = exemplars_of(self._samples)
         self.masks = MaskDistribution.learned(self._samples)
         self._learner: Learner | None = None
@@ -106,7 +111,7 @@ class Teaching:
     @property
     def progress(self) -> Progress:
         """How far it is."""
-        searching = trials(bool(self.exemplars)) * self.lesson.places
+        searching = trials(bool(self.exemplars), self.lesson.logical) * self.lesson.places
         before = self._units_prepared + self._step
         found = len(self._tried) * self.lesson.places + len(self._trial)
         steps = self._prepare_units + self.lesson.steps + searching + self.lesson.items
@@ -178,6 +183,16 @@ class Teaching:
             [np.concatenate([*row, *[blank] * (_SHOWN - len(row))], axis=1) for row in rows if row], axis=0
         )
 
+    def adapter(self, settings: Settings) -> Adapter:
+        """The type as far as it is learned, with settings of one's own instead of a search: for benchmarks.
+
+        Raises:
+            RuntimeError: nothing is learned yet.
+        """
+        if self._kept is None:
+            raise RuntimeError("nothing is learned yet")
+        return self._adapter(settings)
+
     def result(self) -> Taught:
         """What it made.
 
@@ -223,10 +238,16 @@ class Teaching:
         """Encode all examples, some a unit, and make the learner."""
         lesson, size, latent = self.lesson, self.backbone.window_px, self.backbone.latent_size
         crops = self._crops()
-        drawn_examples = examples(
-            self._samples, self.exemplars, lesson.name, lesson.part, crops, size, latent, lesson.seed
+        drawn_examples = (
+            arrangements(self._samples, lesson.name, lesson.part, crops, size, latent, lesson.seed)
+            if lesson.logical
+            else examples(
+                self._samples, self.exemplars, lesson.name, lesson.part, crops, size, latent, lesson.seed
+            )
         )
-        normal = normal_examples(self._normals, lesson.part, lesson.normal_crops, size, latent, lesson.seed + 1)
+        normal = normal_examples(
+            self._normals, lesson.part, lesson.normal_crops, size, latent, lesson.seed + 1, lesson.logical
+        )
         own: list[Pool] = []
         for part in _some(drawn_examples, _ENCODED):
             own.append(self._encoded(part, guessed=True))
@@ -242,20 +263,28 @@ class Teaching:
         asked = pool.only(np.flatnonzero(np.isin(rows, held))) if held else None
         self.references = References.of(self.exemplars)
         yield
-        photos = self._normals or self._samples
-        self._places = list(places(photos, self.masks, max(lesson.places, lesson.items), lesson.seed))
-        if not self._places:
-            self._places = list(places(self._samples, self.masks, max(lesson.places, lesson.items), lesson.seed))
+        self._places = self._found_places()
         yield
-        learner = Learner(self.backbone, lesson, Pool.joined([taught, *known]), asked, self._beginnings)
+        learner = Learner(
+            self.backbone, lesson, Pool.joined([taught, *known]), asked, self._beginnings, self._ablation
+        )
         if self._restored is not None:
             learner.restore(self._restored)
         self._learner = learner
         yield
 
+    def _found_places(self) -> list[Place]:
+        """Where its settings are tried, and it is judged."""
+        lesson, photos = self.lesson, self._normals or self._samples
+        count = max(lesson.places, lesson.items)
+        if lesson.logical:
+            return list(arranged_places(photos, self._samples, count))
+        found = list(places(photos, self.masks, count, lesson.seed))
+        return found or list(places(self._samples, self.masks, count, lesson.seed))
+
     def _encoded(self, scenes: Sequence[TrainingScene], guessed: bool) -> Pool:
         self._units_prepared += 1
-        pool = Pool.encode(scenes, self.backbone)
+        pool = Pool.encode(scenes, self.backbone, loose=not self.lesson.logical)
         return replace(pool, known=torch.zeros_like(pool.known)) if guessed else pool
 
     def _held_back(self) -> list[int]:
@@ -292,7 +321,7 @@ class Teaching:
     # Searching and judging
 
     def _next(self) -> Settings | None:
-        return settings_to_try(self._tried, bool(self.exemplars))
+        return settings_to_try(self._tried, bool(self.exemplars), self.lesson.logical)
 
     def _try(self, settings: Settings) -> None:
         """One item of these settings; all of them together are one trial, which ends early if it cannot win."""
@@ -327,7 +356,8 @@ class Teaching:
             description=self.lesson.description,
             part=self.lesson.part,
             min_quality=_MIN_QUALITY,
-            masks=self.masks.to_json(),
+            masks={} if self.lesson.logical else self.masks.to_json(),
+            kind=self.lesson.kind,
         )
         adapter = Adapter(
             name=self.lesson.name,

@@ -57,8 +57,16 @@ SEED_SHARES = (0.3, 0.9)
 """Tried then, each with the rest as it is best so far."""
 
 
-def settings_to_try(tried: Sequence[tuple[Settings, float]], has_exemplars: bool) -> Settings | None:
+ARRANGED = tuple(Settings(1.0, guidance, 1.0, 0.0) for guidance in (1.0, 1.5, 2.0))
+"""All that is tried of a wrong arrangement: nothing of what was there may stay."""
+
+
+def settings_to_try(
+    tried: Sequence[tuple[Settings, float]], has_exemplars: bool, logical: bool = False
+) -> Settings | None:
     """The next settings of a search that has seen these, with their worths; None when it is over."""
+    if logical:
+        return ARRANGED[len(tried)] if len(tried) < len(ARRANGED) else None
     first = _first(has_exemplars)
     if len(tried) < len(first):
         return first[len(tried)]
@@ -73,8 +81,10 @@ def settings_to_try(tried: Sequence[tuple[Settings, float]], has_exemplars: bool
     return None
 
 
-def trials(has_exemplars: bool) -> int:
+def trials(has_exemplars: bool, logical: bool = False) -> int:
     """How many settings a search tries."""
+    if logical:
+        return len(ARRANGED)
     return len(_first(has_exemplars)) + len(GUIDANCES) + len(SEED_SHARES)
 
 
@@ -117,6 +127,17 @@ def places(photos: Sequence[Sample], masks: MaskDistribution, count: int, seed: 
                 continue
             yield _cut(photo.image, mask)
             break
+
+
+def arranged_places(photos: Sequence[Sample], samples: Sequence[Sample], count: int) -> Iterator[Place]:
+    """Whole photos with samples' masks where these have them; both take turns."""
+    for i in range(count):
+        image, mask = photos[i % len(photos)].image, samples[i % len(samples)].mask
+        rows, columns = (
+            (2 * np.arange(size) + 1) * own // (2 * size)
+            for size, own in zip(image.shape, mask.shape, strict=False)
+        )
+        yield Place(image, mask[rows[:, None], columns])
 
 
 def _cut(image: Pixels, mask: Mask) -> Place:

@@ -13,9 +13,9 @@ from models.masks import Mask
 from models.windows import Plot, Window, plan
 
 
-def planned(mask: Mask, rng: np.random.Generator, size: int, latent_size: int) -> Window:
+def planned(mask: Mask, rng: np.random.Generator, size: int, latent_size: int, whole: bool = False) -> Window:
     """One of the windows in which generation would draw a mask that is not empty, at random by what it holds."""
-    plots = plan(mask, size, latent_size)
+    plots = plan(mask, size, latent_size, whole)
     windows = [window for plot in plots for window in plot.windows]
     held = np.array([cut(window, mask[:, :, None])[:, :, 0].sum() for window in windows], dtype=np.float64)
     return windows[rng.choice(len(windows), p=held / held.sum())]

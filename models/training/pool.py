@@ -52,8 +52,8 @@ class Pool:
         return len(self.parts)
 
     @classmethod
-    def encode(cls, scenes: Iterable[TrainingScene], backbone: Backbone) -> Pool:
-        """Encode scenes as they come."""
+    def encode(cls, scenes: Iterable[TrainingScene], backbone: Backbone, loose: bool = True) -> Pool:
+        """Encode scenes as they come; unless `loose`, each is asked for by its own mask alone."""
         batch = max(1, min(_MOST_WINDOWS, _MOST_PIXELS // backbone.window_px**2))
         images: list[Tensor] = []
         normals: list[Tensor] = []
@@ -83,7 +83,8 @@ class Pool:
                 )
                 masks.append(torch.from_numpy(np.stack([scene.mask for scene in some])))
                 requests += [
-                    requested(scene.mask, len(requests) + i, backbone.factor) for i, scene in enumerate(some)
+                    requested(scene.mask, len(requests) + i, backbone.factor, loose)
+                    for i, scene in enumerate(some)
                 ]
                 known += [scene.normal is not None for scene in some]
                 types += [scene.defect_type for scene in some]
@@ -130,8 +131,8 @@ class Pool:
         return cls(**torch.load(path, weights_only=True))
 
 
-def requested(mask: Mask, index: int, factor: int) -> Tensor:
+def requested(mask: Mask, index: int, factor: int, loose: bool = True) -> Tensor:
     """Masks as requests draw them around the mask (P, P) of scene `index`: (LOOSENINGS, L, L) bool."""
     rng = np.random.default_rng(index)
-    masks = [on_latent_grid(loosened(mask, rng), factor) > 0 for _ in range(LOOSENINGS)]
+    masks = [on_latent_grid(loosened(mask, rng) if loose else mask, factor) > 0 for _ in range(LOOSENINGS)]
     return torch.from_numpy(np.stack(masks))

@@ -69,6 +69,7 @@ class Ablation:
 
     masked_self, masked_cross: masked attention among the cells, and to the defect's tokens.
     background_keys: without them cells inside m attend to none outside, so that the defect is drawn half blind.
+    background: without it nothing of what lies outside m is seen where backgrounds are clear (`terms.Rows`).
     disentangled: without it the loss is the plain one on z_t over the whole image: scenes with their defect under
         C1, their normal images under C2 in place of the second term's z_t^m, and no random m for normals.
     """
@@ -76,6 +77,7 @@ class Ablation:
     masked_self: bool = True
     masked_cross: bool = True
     background_keys: bool = True
+    background: bool = True
     disentangled: bool = True
 
 

@@ -31,6 +31,9 @@ class Rows:
     least_sketched: the same for drawings that began on a sketch, or on an exemplar.
     sketched: share of the rows within reach of such a start that had one.
     exaggerated: whether a start lays a sketch on as strongly as its severity says; else as it is.
+    clear: whether the first term's rows see the background of what a drawing begins on, without noise at every t;
+        else z_t's, noised as the inside is.
+    high: t/T is 1 − u^high with u spread evenly: above 1, a batch has more of high t, where colours are settled.
     """
 
     defects: int
@@ -41,6 +44,8 @@ class Rows:
     least_sketched: float
     sketched: float
     exaggerated: bool = True
+    clear: bool = False
+    high: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +144,8 @@ class Terms:
         sketched = (t[:n] < self._reach) & torch.from_numpy(rng.random(n) < self.rows.sketched)
         starts = self._starts(rng, t[:n], sketched)
         z_n = self._begun(scenes, starts, sketched)
+        if not self.ablation.background:
+            z_n = torch.zeros_like(z_n)
         m = torch.cat([m, m[:k], *(one[None] for one in m_normals)])
         if close_up:
             corners = [corner(one, rng) for one in (*m[:n], *m[n + k :])]
@@ -153,9 +160,10 @@ class Terms:
 
         learned, taken = (m[:n], m[n:]) if disentangled else (torch.ones_like(m[:n]), torch.zeros_like(m[n:]))
 
+        noised = diffused(z_0[:n], eps[:n], alpha_bar[:n])
         z_t = torch.cat(
             [
-                diffused(z_0[:n], eps[:n], alpha_bar[:n]),
+                torch.where(m[:n] > 0, noised, z_n) if self.rows.clear else noised,
                 diffused_background(z_0[n:], taken, eps[n:], alpha_bar[n:]),
             ]
         )
@@ -187,9 +195,11 @@ class Terms:
         return self.pool.parts[i] if kind < 0.85 else f"a photo of a {self.pool.parts[i]}"
 
     def _timesteps(self, rng: np.random.Generator, count: int) -> Any:
-        """t, one from each of `count` equal slices of T: evenly spread within a batch."""
+        """t, one from each of `count` slices of T, equal ones unless `high`: evenly spread within a batch."""
         T = len(self.backbone.alphas_cumprod)
         slices = (rng.permutation(count) + rng.random(count)) / count
+        if self.rows.high != 1:
+            slices = 1 - slices**self.rows.high
         return np.minimum((slices * T).astype(np.int64), T - 1)
 
     @property

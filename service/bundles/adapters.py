@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue, StringConstraints, ValidationError
 
 from flawsmith.contract.base import Schema
 from flawsmith.contract.bundles import ADAPTER_FILE, BundleError
-from flawsmith.contract.defect_types import Start
+from flawsmith.contract.defect_types import AnomalyKind, Start
 from service.bundles.tensors import TensorFile, parse
 
 FORMAT_VERSION = 3
@@ -34,6 +34,7 @@ class AdapterCard(Schema):
     sketch: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{0,63}$")] = ""
     exemplars: float = Field(default=0.0, ge=0, le=1)
     masks: dict[str, JsonValue] = Field(default_factory=dict)
+    kind: AnomalyKind = "structural"
 
     def start(self, has_exemplars: bool) -> Start:
         """What drawings begin on: on a real defect only where some are at hand."""

@@ -192,10 +192,11 @@ def test_train_sends_and_says_the_job(server: TrainingServer, folder: Path) -> N
 
 def test_train_waits_and_shows_the_card(server: TrainingServer, folder: Path, tmp_path: Path) -> None:
     good = zipped(tmp_path / "good.zip", normals(2))
-    options = ("--normals", good, "--part", "a ball screw", "--seed", "7", "--wait", "--url", server.url)
+    said = ("--part", "a ball screw", "--kind", "logical", "--seed", "7")
+    options = ("--normals", good, *said, "--wait", "--url", server.url)
     done = run_flawsmith("defects", "train", "pitting", "--samples", folder, *options)
     assert done.returncode == 0, done.stderr
-    assert server.texts == {"name": "pitting", "part": "a ball screw", "seed": "7"}
+    assert server.texts == {"name": "pitting", "part": "a ball screw", "kind": "logical", "seed": "7"}
     assert server.files["normals"] == good.read_bytes()
     for words in ("pitting@2", "poor", "three samples are few", "realism 0.75", "drawn if none is sent"):
         assert words in done.stdout

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 from scipy.ndimage import binary_dilation
 
-from models.filling import cloned, normalised
+from models.filling import cloned, emptied, normalised
 from models.grafts import grafted
 from models.masks import Mask
 from models.samples import exemplars_of
@@ -59,3 +60,16 @@ def test_every_region_gets_a_real_defect_and_equal_generators_the_same() -> None
     far = ~binary_dilation(requested, iterations=24)
     assert np.abs(frame - one)[far].max() == 0
     assert not np.array_equal(one, grafted(frame, requested, exemplars, np.random.default_rng(5)))
+
+
+def test_what_is_taken_out_of_an_image_leaves_nothing_behind() -> None:
+    rng = np.random.default_rng(4)
+    image = rng.random((40, 50, 3), np.float32)
+    mask = np.zeros((40, 50), np.bool_)
+    mask[10:20, 15:30] = True
+    other = np.where(mask[..., None], 1 - image, image)
+    left = emptied(image, mask)
+    np.testing.assert_array_equal(left, emptied(other, mask))
+    far = ndimage.binary_dilation(mask, iterations=3)
+    np.testing.assert_array_equal(left[~far], image[~far])
+    np.testing.assert_allclose(emptied(image, np.ones_like(mask)), 0.5, atol=1e-3)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from models.windows import (
+    MAX_PIXELS_PER_MODEL_PIXEL,
     MAX_WINDOWS_PER_MASK,
     MAX_WINDOWS_PER_PLOT,
     ladder_side,
@@ -127,3 +128,32 @@ def test_reflection_is_numpys_without_repeating_the_border(start: int, size: int
     padded = np.pad(np.arange(size), (60, 60), mode="reflect")
     expected = padded[60 + start : 60 + start + length] if size > 1 else np.zeros(length)
     assert (reflected(start, length, size) == expected).all()
+
+
+@given(masks())
+@settings(max_examples=60, deadline=None)
+def test_one_window_shows_the_whole_image_or_all_that_its_scale_allows(mask: NDArray[np.bool_]) -> None:
+    height, width = mask.shape
+    for window_px in (WINDOW, 8):
+        (plot,) = plan(mask, window_px, window_px // 4, whole=True)
+        (window,) = plot.windows
+        assert (window.x % (window.side // 4), window.y % (window.side // 4)) == (0, 0)
+        assert len(plot.rows) == mask.sum()
+        assert plot.cells(window_px // 4, window_px // 4).any()
+        assert window.x <= plot.columns.min()
+        assert plot.columns.max() < window.x + window.side
+        assert window.y <= plot.rows.min()
+        assert plot.rows.max() < window.y + window.side
+        if max(height, width) <= MAX_PIXELS_PER_MODEL_PIXEL * window_px:
+            assert (window.x, window.y) == (0, 0)
+            assert window.side >= max(height, width)
+
+
+def test_of_a_very_large_image_the_one_window_shows_what_is_around_the_mask() -> None:
+    mask = blank(4000, 6000)
+    mask[2000:2040, 5900:5960] = True
+    (plot,) = plan(mask, WINDOW, LATENT, whole=True)
+    (window,) = plot.windows
+    assert window.side == MAX_PIXELS_PER_MODEL_PIXEL * WINDOW
+    assert window.x + window.side >= 6000
+    assert window.x + 0.75 * window.side < 6000

@@ -17,6 +17,7 @@ from PIL import Image
 from flawsmith.contract import problems
 from flawsmith.contract.base import FORMAT_VERSION, now
 from flawsmith.contract.jobs import Item, ItemStatus
+from flawsmith.contract.manifests import TrainingManifest
 from flawsmith.contract.trainings import SamplesManifest, TrainingRecord, TrainingState
 from service.store import keys
 from service.store.queue import QUEUE_NAME
@@ -88,6 +89,7 @@ def test_a_zip_of_samples_is_accepted_as_a_training(api: Api, samples: bytes) ->
         "samples_of": None,
         "part": "a spindle",
         "description": "",
+        "kind": "structural",
         "backbone": None,
         "steps": 200,
         "rank": None,
@@ -181,6 +183,7 @@ def test_what_is_poor_in_the_samples_is_said_with_the_job(api: Api, samples: byt
         ({"name": "Pitting!"}, "name", "lower-case"),
         ({"steps": "1"}, "steps", "between 10 and"),
         ({"rank": "0"}, "rank", "between 1 and"),
+        ({"kind": "magical"}, "kind", "logical"),
         ({"backbone": "/etc"}, "backbone", "flawsmith-small-1"),
         ({"backbone": "somebody/elses"}, "backbone", "known"),
         ({"part": ""}, "part", "1 to 200"),
@@ -193,6 +196,14 @@ def test_parameters_that_cannot_be_are_refused(
     before = api.traces()
     assert_problem(post(api, samples, **form), problems.INVALID_REQUEST, at, word)
     assert api.traces() == before
+
+
+def test_a_wrong_arrangement_is_taught_as_one(api: Api, samples: bytes) -> None:
+    job = post(api, samples, kind="logical").json()
+    assert job["request"]["kind"] == "logical"
+    manifest = api.jobs.manifest("default", job["id"])
+    assert isinstance(manifest, TrainingManifest)
+    assert manifest.training.kind == "logical"
 
 
 def test_a_backbone_that_is_known_is_taken(api: Api, samples: bytes) -> None:

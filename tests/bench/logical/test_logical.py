@@ -14,11 +14,12 @@ from PIL import Image
 from bench.logical.errors import Errors, errors, feature_error
 from bench.logical.pairs import held, normals, samples
 from bench.logical.pupil import Settings, lesson_of, taught
-from bench.logical.run import drawn, measured_type, references, strangers, summary
-from bench.logical.variants import BLINDED, FULL, INPAINTING, VARIANTS, WITHOUT_KEYS
+from bench.logical.run import DECODED, drawn, measured_type, references, strangers, summary
+from bench.logical.variants import BLINDED, FULL, INPAINTING, UNSEEN, VARIANTS, WITHOUT_KEYS
 from bench.logical.world import LogicalScene
 from bench.logical.worlds import TYPES
 from models.generation import Generator
+from models.items import ItemRequest
 from tests.models.tiny import tiny_backbone
 
 SIDE = 64
@@ -60,7 +61,8 @@ def test_features_tell_a_wrong_symbol_of_the_right_colour() -> None:
 def test_a_stranger_has_the_right_anomaly_of_another_product(scenes: list[LogicalScene[Any]]) -> None:
     for picture, scene in zip(strangers(scenes), scenes, strict=True):
         np.testing.assert_array_equal(picture[~scene.mask], scene.normal[~scene.mask])
-    several = references(scenes)
+    several = references(tiny_backbone(), scenes)
+    assert set(several) == {"normal", "stranger", "decoded"}
     assert np.mean([one.colour for one in several["stranger"]]) > 5
     np.testing.assert_array_equal(strangers(scenes[:1])[0], scenes[0].anomalous)
 
@@ -82,7 +84,7 @@ def test_variants_differ_in_what_they_go_without() -> None:
     assert VARIANTS[BLINDED].drawn == VARIANTS[WITHOUT_KEYS].drawn
     assert not VARIANTS[WITHOUT_KEYS].taught.background_keys
     plain = VARIANTS[INPAINTING]
-    assert (plain.lam, plain.prior) == (0, 0)
+    assert not plain.background
     assert not plain.taught.masked_self
     assert not plain.taught.masked_cross
     assert plain.taught.background_keys
@@ -98,8 +100,9 @@ def test_a_type_is_taught_by_its_pairs_repeatably_and_each_variant_otherwise(
     def learned(name: str) -> tuple[torch.Tensor, np.ndarray[Any, Any]]:
         variant = VARIANTS[name]
         lesson = lesson_of(anomaly, world.part, 2, 0, variant)
-        adapter = taught(backbone, lesson, pairs, good, variant, Settings(steps=4))
-        (item,) = drawn(Generator(backbone, ablation=variant.drawn), adapter, scenes[0], [0])
+        adapter = taught(backbone, lesson, pairs, good, {}, variant, Settings(steps=4))
+        generator = Generator(backbone, outside=variant.outside, ablation=variant.drawn)
+        (item,) = drawn(generator, adapter, scenes[0], [0])
         return adapter.tokens, item
 
     tokens, item = learned(FULL)
@@ -109,6 +112,25 @@ def test_a_type_is_taught_by_its_pairs_repeatably_and_each_variant_otherwise(
     np.testing.assert_array_equal(item[~scenes[0].mask], scenes[0].normal[~scenes[0].mask])
     assert not torch.equal(tokens, learned(WITHOUT_KEYS)[0])
     assert not torch.equal(tokens, learned(INPAINTING)[0])
+    assert not torch.equal(tokens, learned(UNSEEN)[0])
+
+
+def test_what_sees_no_background_draws_the_same_on_any(scenes: list[LogicalScene[Any]]) -> None:
+    backbone = tiny_backbone()
+    world, anomaly = TYPES["carried-over"]
+    pairs = samples(world, anomaly, 2, 0, SIDE)
+    scene = scenes[0]
+    other = np.where(scene.mask[..., None], scene.normal, 255 - scene.normal)
+    for name, alike in ((UNSEEN, True), (FULL, False)):
+        variant = VARIANTS[name]
+        adapter = taught(
+            backbone, lesson_of(anomaly, world.part, 2, 0, variant), pairs, (), {}, variant, Settings(steps=4)
+        )
+        generator = Generator(backbone, outside=variant.outside, ablation=variant.drawn)
+        requests = [ItemRequest.by_default(image, scene.mask, adapter, 3) for image in (scene.normal, other)]
+        drawings = [decoded[0].drawing for decoded in generator.decoded(requests)]
+        first, second = (drawing.z[:, drawing.mask[0] > 0] for drawing in drawings)
+        assert torch.equal(first, second) == alike
 
 
 def test_a_type_is_measured_in_all_rows_with_a_sheet(tmp_path: Path) -> None:
@@ -116,8 +138,8 @@ def test_a_type_is_measured_in_all_rows_with_a_sheet(tmp_path: Path) -> None:
         severity=1.0, guidance=1.0, seed_share=1.0, side=SIDE, seed=0, lines=1, pairs=2, normals=1, steps=1,
         scenes=2, items=1, shown=2,
     )  # fmt: skip
-    found = measured_type(tiny_backbone(), "underfilled", VARIANTS, arguments, tmp_path)
-    assert set(found) == {"normal", "stranger", *VARIANTS}
+    found = measured_type(tiny_backbone(), "underfilled", VARIANTS, arguments, tmp_path, {})
+    assert set(found) == {"normal", "stranger", "decoded", *VARIANTS}
     assert all(len(values) == 2 for values in found.values())
     with Image.open(tmp_path / "underfilled-0.jpg") as sheet:
         assert sheet.size == ((3 + len(VARIANTS)) * (SIDE + 4), 2 * (SIDE + 4) + 18)
@@ -131,4 +153,8 @@ def test_ratios_are_those_of_the_means_with_their_intervals() -> None:
     assert figures["colour"]["ratios"][WITHOUT_KEYS]["ratio"] == pytest.approx(0.5, rel=0.05)
     low, high = figures["features"]["ratios"][WITHOUT_KEYS]["interval"]
     assert low < 0.25 < high
+    assert "above" not in figures["colour"]["ratios"][WITHOUT_KEYS]
     assert INPAINTING not in figures["colour"]["ratios"]
+    floor = [Errors(one.colour / 2, 0, 0) for one in half]
+    above = summary({FULL: half, WITHOUT_KEYS: whole, DECODED: floor})["colour"]["ratios"][WITHOUT_KEYS]["above"]
+    assert above == pytest.approx(1 / 3, rel=0.1)
