@@ -13,7 +13,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ from models.samples import Exemplar, Sample, exemplars_from_bytes
 from models.teaching.examples import rgb
 from models.teaching.lesson import Lesson
 from models.teaching.teaching import Teaching
-from models.teaching.trials import Place, places
+from models.teaching.trials import Place, Settings, places
 
 SETS: dict[str, tuple[str, tuple[str, ...]]] = {
     "magnetic_tile": ("magnetic tile", ("blowhole", "break", "crack", "fray", "uneven")),
@@ -54,6 +54,7 @@ SETS: dict[str, tuple[str, tuple[str, ...]]] = {
 _TAUGHT = {"bsdata_ballscrew": ("pitting",)}
 _SEEN = 128  # pixels a side of what is judged
 _NORMALS = 40  # that a teaching gets
+_FOR_NEAREST = 6  # places by which the nearest bundled type is found
 
 VARIANTS = ("taught", "without the term", "bundled", "pasted")
 SCORES = ("presence", "seam", "grain", "coverage", "realism", "novelty")
@@ -151,6 +152,15 @@ def teach(backbone: Backbone, lesson: Lesson, samples: Sequence[Sample], normals
     references = References.of(exemplars, taught.adapter.references)
     minutes = (time.monotonic() - began) / 60
     return Made(taught.adapter, exemplars, references, teaching, taught.card, minutes)
+
+
+def entangled(
+    backbone: Backbone, lesson: Lesson, made: Made, samples: Sequence[Sample], normals: Sequence[Sample]
+) -> Made:
+    """The type taught without the disentanglement term, to be drawn with the settings that were found with it."""
+    plain = teach(backbone, replace(lesson, disentangled=False, places=1, items=1), samples, normals)
+    found = Settings(**{field.name: made.card["settings"][field.name] for field in fields(Settings)})
+    return replace(plain, adapter=found.of(plain.adapter))
 
 
 def drawn(generator: Generator, sites: Sequence[Place], request: Asking) -> list[ItemResult]:
@@ -260,8 +270,9 @@ def compared(
         if variant == "taught":
             drawn_by[variant] = drawn(generator, sites, by_default(made))
         elif variant == "without the term":
-            plain = teach(backbone, replace(lesson, disentangled=False), samples, normals)
-            drawn_by[variant] = drawn(generator, sites, by_default(plain))
+            drawn_by[variant] = drawn(
+                generator, sites, by_default(entangled(backbone, lesson, made, samples, normals))
+            )
         elif variant == "bundled":
             drawn_by[variant] = nearest_bundled(generator, sites, judge, type_)
         elif variant == "pasted":
@@ -297,7 +308,7 @@ def compared(
 
 
 def nearest_bundled(generator: Generator, sites: Sequence[Place], judge: Judge, type_: str) -> list[ItemResult]:
-    """Items of the bundled type that comes nearest, by a third of the places."""
+    """Items of the bundled type that comes nearest, by the first places."""
 
     def asking(adapter: Adapter) -> Asking:
         return lambda place, seed: ItemRequest.by_default(place.image, place.mask, adapter, seed)
@@ -306,7 +317,7 @@ def nearest_bundled(generator: Generator, sites: Sequence[Place], judge: Judge, 
         x = described(drawn(generator, some, asking(adapter)), some)
         return energy(x / judge.scale, judge.extra[type_] / judge.scale)
 
-    some = sites[: max(2, len(sites) // 3)]
+    some = sites[:_FOR_NEAREST]
     nearest = min(adapters_of(generator.backbone.name), key=distance)
     print(f"  nearest bundled type: {nearest.name}")
     return drawn(generator, sites, asking(nearest))
@@ -322,7 +333,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for sheets and adapters")
     arguments = parser.parse_args()
     generator = Generator(Backbone.load(arguments.backbone))
-    fields = {key: json.loads(value) for key, value in (one.split("=", 1) for one in arguments.lesson)}
+    given = {key: json.loads(value) for key, value in (one.split("=", 1) for one in arguments.lesson)}
     table: dict[str, Any] = {}
     for name in arguments.sets:
         part, types = SETS[name]
@@ -330,7 +341,7 @@ def main() -> None:
         judge = Judge.of(name, {one: read_samples(name, one, "teach") for one in types}) if wanted else None
         for type_ in wanted:
             assert judge is not None
-            lesson = replace(Lesson(type_, part, seed=arguments.seed), **fields)
+            lesson = replace(Lesson(type_, part, seed=arguments.seed), **given)
             table[f"{name}/{type_}"] = compared(generator, judge, name, type_, lesson, arguments)
             write_json(arguments.json, table)
 

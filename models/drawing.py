@@ -23,6 +23,8 @@ from models.windows import Place, Plot
 Outside = Literal["inversion", "noise"]
 """Where the latents outside the mask come from: DDIM inversion, or q(z_t|z_0) with one fixed ε."""
 
+_EXAGGERATED = 1.5  # times as strong as it was, at most, is what began on a real defect
+
 
 @dataclass(eq=False)
 class Drawing:
@@ -98,8 +100,10 @@ class Drawing:
 
     def strengthen(self) -> None:
         """Make what was drawn as strong as the severity asks for."""
-        request = self.request
-        self.reinject(strengthened(self.plane[0], self.z, request.severity, request.adapter.card.severity), 0)
+        severity, default = self.request.severity, self.request.adapter.card.severity
+        if self.request.begins_on == "exemplar":  # its default is how deep the start is, which may be very little
+            severity = min(severity, _EXAGGERATED**2 * default)
+        self.reinject(strengthened(self.plane[0], self.z, severity, default), 0)
 
     def latent_change(self, place: Place) -> NDArray[np.float32]:
         """Norm of ẑ_0 − z_0 over channels at the photo's resolution, (rows, columns); 0 beyond the plot."""

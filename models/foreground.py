@@ -19,6 +19,7 @@ _DEVIATIONS = 4.0  # of the background, beyond which a pixel is no background
 _LEAST_STEP = 0.06  # in unit range: no smaller difference parts the part from the background
 _CLEAR = 1.5  # times that difference by which the part as a whole stands out
 _LEAST_CLEAR = 2 / 3  # of the clear part's own difference: what has less may be its shadow or shine
+_TINTED = 0.3  # of the part's difference: from so much of it in colour, colours tell it
 _LEAST_PART, _MOST_PART = 0.03, 0.97  # share of the image that a part may have
 _LEAST_PIECE = 0.002  # share of the image below which what stands out is dirt
 _HOLE = 0.05  # share of the part up to which a hole in it is a highlight
@@ -68,10 +69,16 @@ def _standing_out(picture: Unit) -> Mask | None:
     fitted = _background(picture, ring)
     if fitted is None:
         return None
-    distance, least = fitted
+    difference, least = fitted
+    distance = np.abs(difference).max(axis=2)
     part = _tidy(distance > least)
     if not _LEAST_PART <= part.mean() <= _MOST_PART or np.median(distance[part]) < _CLEAR * least:
         return None
+    # Shadow and shine change brightness more than colour.
+    tint = np.abs(difference - difference.mean(axis=2, keepdims=True)).max(axis=2)
+    tinted = float(np.median(tint[part]) / np.median(distance[part]))
+    if tinted > _TINTED:
+        distance, least = tint, tinted * least
     part = _tidy(_with_an_edge(distance, least, _parting(distance[part])))
     return part if part.mean() >= _LEAST_PART else None
 
@@ -96,8 +103,8 @@ def _ring(shape: tuple[int, ...]) -> Mask:
 
 
 def _background(picture: Unit, ring: Mask) -> tuple[Unit, float] | None:
-    """Distance of each pixel to the background (the farthest channel's), and the least that is none; None if the
-    border is not plain.
+    """Difference of each pixel from the background, (h, w, c), and the least in any channel that is none; None if
+    the border is not plain.
 
     The background is a plane of colour fitted to the border without what does not belong to it.
     """
@@ -117,7 +124,7 @@ def _background(picture: Unit, ring: Mask) -> tuple[Unit, float] | None:
         kept = now_kept
     if kept.mean() < _LEAST_RING or least > _DEVIATIONS * _MOST_UNEVEN:
         return None
-    return np.abs(picture - basis @ plane).max(axis=2).astype(np.float32), least
+    return (picture - basis @ plane).astype(np.float32), least
 
 
 def _mode(colours: NDArray[np.float64]) -> NDArray[np.float64]:

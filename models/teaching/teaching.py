@@ -26,7 +26,17 @@ from models.samples import Sample, exemplars_of, exemplars_to_bytes
 from models.teaching.examples import examples, normal_examples, rgb
 from models.teaching.learner import Learner
 from models.teaching.lesson import Lesson, Phase, Progress, Taught, TeachingError
-from models.teaching.trials import Place, Settings, best_of, drawn, places, settings_to_try, trials, worth
+from models.teaching.trials import (
+    Place,
+    Settings,
+    best_of,
+    drawn,
+    hopeless,
+    places,
+    settings_to_try,
+    trials,
+    worth,
+)
 from models.teaching.verdict import judged, scores_of
 from models.training.pool import Pool
 from models.training.scenes import TrainingScene
@@ -285,12 +295,13 @@ class Teaching:
         return settings_to_try(self._tried, bool(self.exemplars))
 
     def _try(self, settings: Settings) -> None:
-        """One item of these settings; all of them together are one trial."""
+        """One item of these settings; all of them together are one trial, which ends early if it cannot win."""
+        count = self.lesson.places
         if self._places:
             place = self._places[len(self._trial) % len(self._places)]
             result = self._drawn(settings, place, self.lesson.seed + len(self._trial))
-            self._trial.append(worth(result))
-        if len(self._trial) >= self.lesson.places or not self._places:
+            self._trial.append(worth(result, settings))
+        if len(self._trial) >= count or not self._places or hopeless(self._trial, self._tried, count):
             self._tried.append((settings, float(np.mean(self._trial)) if self._trial else 0.0))
             self._trial = []
 

@@ -20,6 +20,7 @@ from models.samples import Exemplar, Sample
 
 _MOST = 512  # pixels a side of what is taken of a photo
 _TRIES = 4
+_ON_NOISE = 0.8  # of its worth counts what began on noise
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,12 @@ def best_of(tried: Sequence[tuple[Settings, float]]) -> Settings:
     return max(tried, key=lambda one: one[1])[0]
 
 
+def hopeless(worths: Sequence[float], tried: Sequence[tuple[Settings, float]], count: int) -> bool:
+    """Whether settings fall behind the best even if the rest of their ``count`` items were worth 1 each."""
+    best = max((value for _, value in tried), default=0.0)
+    return sum(worths) + count - len(worths) < count * best
+
+
 @dataclass(frozen=True, eq=False)
 class Place:
     """A photo without this defect, and a mask that its distribution draws there."""
@@ -139,13 +146,13 @@ def drawn(
     return result
 
 
-def worth(result: ItemResult) -> float:
+def worth(result: ItemResult, settings: Settings) -> float:
     """What settings are worth by an item that they drew: how like a real example it is, if no copy and seen.
 
     Presence, seam and grain count below ½ alone: real defects of many types have an edge and a roughness of their
-    own.
+    own. A start on noise takes several times the passes, and must be worth them.
     """
     scores = result.scores
     known = [score for score in (scores.realism, scores.novelty) if score is not None]
     least = min(scores.presence, scores.seam, scores.grain)
-    return min([min(1.0, 2 * least), *known])
+    return min([min(1.0, 2 * least), *known]) * (1.0 if settings.exemplars else _ON_NOISE)

@@ -68,7 +68,11 @@ def api_bucket(s3_server: S3Server) -> str:
     return "api-tests"
 
 
-@pytest.fixture(scope="module", params=["folder", "s3"])
+ON_BOTH = pytest.mark.parametrize("settings", ["folder", "s3"], indirect=True)
+"""For what the kind of storage makes a difference to: with others the second one waits for the nightly run."""
+
+
+@pytest.fixture(scope="module", params=["folder", pytest.param("s3", marks=pytest.mark.nightly)])
 def settings(
     request: pytest.FixtureRequest, valkey: Valkey, tmp_path_factory: pytest.TempPathFactory
 ) -> ServiceSettings:

@@ -14,10 +14,12 @@ from flawsmith.contract import problems
 from flawsmith.contract.jobs import Item
 from service.store import keys
 from service.store.folder import FolderStorage
-from tests.service.conftest import Api
+from tests.service.conftest import ON_BOTH, Api
 from tests.service.pictures import encoded, mask, part
 from tests.service.test_api_jobs import IMAGE, PREVIEW, REFINED, accepted, finish
 from tests.service.test_api_refusals import assert_problem
+
+pytestmark = ON_BOTH
 
 
 def test_an_archive_holds_the_job_and_what_succeeded(api: Api) -> None:

@@ -12,8 +12,10 @@ from PIL import Image
 from service.store import keys
 from service.store.queue import QUEUE_NAME
 from service.store.registry import Registry
-from tests.service.conftest import SCRATCH, Api
+from tests.service.conftest import ON_BOTH, SCRATCH, Api
 from tests.service.pictures import encoded, mask, part, part_16_bit
+
+pytestmark = ON_BOTH
 
 FILES = {"image": ("part.png", encoded(part())), "mask": ("mask.png", encoded(mask()))}
 

@@ -20,11 +20,13 @@ from flawsmith.contract.jobs import Item, ItemStatus
 from flawsmith.contract.trainings import SamplesManifest, TrainingRecord, TrainingState
 from service.store import keys
 from service.store.queue import QUEUE_NAME
-from tests.service.conftest import Api
+from tests.service.conftest import ON_BOTH, Api
 from tests.service.pictures import encoded, mask, part
 from tests.service.samples.sets import normals, pairs, zipped
 from tests.service.test_api_events import watching
 from tests.service.test_api_refusals import assert_problem
+
+pytestmark = ON_BOTH
 
 SHEETS = [encoded(part(8, 8)), encoded(part(16, 8))]
 

@@ -8,10 +8,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from models.adapters import Adapter
 from models.backbone import Backbone
@@ -198,6 +200,22 @@ def test_items_of_two_types_drawn_together_are_those_drawn_alone(
         assert np.array_equal(one.image, other.image)
     assert np.array_equal(together[0].image, together[2].image)
     assert not np.array_equal(together[0].image, together[1].image)
+
+
+def test_severity_makes_what_began_on_a_real_defect_at_most_half_as_strong_again(
+    backbone: Backbone, taught: Taught, samples: list[Sample], normals: list[Sample]
+) -> None:
+    exemplars = exemplars_from_bytes(taught.exemplars)
+
+    def at_most(default: float) -> NDArray[Any]:
+        card = replace(taught.adapter.card, exemplars=1.0, severity=default)
+        adapter = replace(taught.adapter, card=card)
+        asked = ItemRequest.by_default(normals[0].image, samples[0].mask, adapter, 7, exemplars=exemplars)
+        (result,) = Generator(backbone).generate([replace(asked, severity=1.0)])
+        return result.image
+
+    assert np.array_equal(at_most(0.1), at_most(1 / 1.5**2))
+    assert not np.array_equal(at_most(0.1), at_most(1.0))
 
 
 PLAIN = """

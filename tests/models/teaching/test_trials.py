@@ -1,0 +1,36 @@
+"""The search for a type's settings: one after the other, and none further than it can win."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.teaching.trials import Settings, best_of, hopeless, settings_to_try, trials
+
+WORTHS = st.lists(st.floats(0, 1), min_size=4, max_size=4)
+
+
+def searched(worths: list[list[float]], stops: bool) -> tuple[Settings, int]:
+    """What is chosen of settings whose items come to these worths, and how many items were drawn."""
+    tried: list[tuple[Settings, float]] = []
+    drawn = 0
+    while (settings := settings_to_try(tried, True)) is not None:
+        trial: list[float] = []
+        for worth in worths[len(tried)]:
+            trial.append(worth)
+            if stops and hopeless(trial, tried, 4):
+                break
+        drawn += len(trial)
+        tried.append((settings, float(np.mean(trial))))
+    return best_of(tried), drawn
+
+
+@given(st.lists(WORTHS, min_size=trials(True), max_size=trials(True)))
+def test_giving_up_on_settings_that_cannot_win_changes_no_choice(worths: list[list[float]]) -> None:
+    assert searched(worths, stops=True)[0] == searched(worths, stops=False)[0]
+
+
+def test_settings_that_cannot_win_cost_few_items() -> None:
+    worths = [[0.9, 0.9, 0.9, 0.9], *([[0.1, 0.1, 0.1, 0.1]] * (trials(True) - 1))]
+    assert searched(worths, stops=True)[1] < searched(worths, stops=False)[1] / 2
