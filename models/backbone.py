@@ -87,10 +87,10 @@ class Backbone:
         index = read_json(folder, name, "model_index.json")
         check_parts(index, name)
         check_schedule(read_json(folder, name, "scheduler/scheduler_config.json"), name)
-        configs = [read_json(folder, name, f"{part}/config.json") for part in ("unet", "vae", "text_encoder")]
+        unet, vae, text = (read_json(folder, name, f"{part}/config.json") for part in WEIGHTS)
         with _quietly():
             scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
-        check_fit(name, *configs, scheduler)
+        check_fit(name, unet, vae, text, scheduler)
         if "/" in name:
             fetch_weights(folder, name)
         variants = {part: variant_of(folder, name, part) for part in WEIGHTS}
