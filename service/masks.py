@@ -156,12 +156,12 @@ def _shared_out(
         mask = (read_canonical(masks[name].png).pixels > 0) & within
         if not mask.any():
             raise _nothing_left(name, "no pixel of the mask lies", bounds)
-        later = np.bincount(owner[mask], minlength=len(fields) + 1)
+        _, *shared = np.bincount(owner[mask], minlength=len(fields) + 1)
         mask &= owner == 0
         wanted.warnings[:0] = [
-            f"{name}: {later[owned]} of its pixels are in {fields[owned - 1]} too, which lies on top and has them"
-            for owned in np.flatnonzero(later)
-            if owned
+            f"{name}: {count} of its pixels are in {above} too, which lies on top and has them"
+            for above, count in zip(fields, shared, strict=True)
+            if count
         ]
         if not mask.any():
             raise _refused(

@@ -72,12 +72,10 @@ def defect_mask(defect: int) -> str:
 
 def targets(download: Download, item: Item) -> dict[str, Path]:
     """Where the files of ``item`` go, by what the service calls them below the item."""
-    parts = {part: item_file(item.index, part) for part in item.parts}
-    labels = {
-        defect_mask(defect.index): item_defect_file(item.index, defect.index, defect.defect_type)
-        for defect in item.defects or ()
-    }
-    return {name: download.folder / file for name, file in {**parts, **labels}.items()}
+    names: dict[str, str] = {part: item_file(item.index, part) for part in item.parts}
+    for defect in item.defects or ():
+        names[defect_mask(defect.index)] = item_defect_file(item.index, defect.index, defect.defect_type)
+    return {name: download.folder / file for name, file in names.items()}
 
 
 def end_item(download: Download, item: Item, files: Mapping[str, Path]) -> None:

@@ -133,11 +133,14 @@ class AugmentationManifest(RequestManifest):
         """Jobs that were accepted before there were several defects are drawn after, too."""
         if not isinstance(values, dict) or values.get("format_version") != 1:
             return values
-        augmentation = dict(values["augmentation"])
-        defect = {name: augmentation.pop(name) for name in ResolvedDefect.model_fields if name in augmentation}
+        flat = values.get("augmentation")
+        if not isinstance(flat, dict):
+            return values
+        of_defect = {name: value for name, value in flat.items() if name in ResolvedDefect.model_fields}
+        shared = {name: value for name, value in flat.items() if name not in of_defect}
         return values | {
             "format_version": AUGMENTATION_FORMAT,
-            "augmentation": augmentation | {"defects": [defect]},
+            "augmentation": {"defects": [of_defect], **shared},
         }
 
     @property

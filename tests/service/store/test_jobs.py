@@ -135,7 +135,7 @@ def test_accept_writes_storage_record_index_and_the_first_shards(
     assert jobs.page(TENANT, 10).jobs == [job.model_copy(update={"items": [], "queue_position": 0})]
     assert queued(redis) == [f"{job.id}-0", f"{job.id}-1"]
     record: Any = redis.hgetall(f"flawsmith:{TENANT}:job:{job.id}")
-    assert record[b"format_version"] == b"1"
+    assert record[b"format_version"] == b"2"
 
 
 def test_shards_are_rq_jobs_that_come_back(jobs: Jobs, redis: Redis) -> None:
@@ -154,7 +154,7 @@ def test_manifests_in_storage_keep_their_order_of_keys(jobs: Jobs, storage: Fold
     accepted(jobs, request)
     text = storage.get(keys.job_request(TENANT, request.job_id)).decode()
     assert text == request.model_dump_json(indent=2)
-    assert text.startswith('{\n  "format_version": 1,\n  "tenant": "default",\n  "job_id": ')
+    assert text.startswith('{\n  "format_version": 2,\n  "tenant": "default",\n  "job_id": ')
 
 
 def test_everything_of_an_acceptance_is_in_one_transaction(
@@ -570,12 +570,12 @@ def test_the_record_of_a_final_job_leaves_redis_in_time(jobs: Jobs, redis: Redis
 
 def test_records_of_a_newer_format_are_refused(jobs: Jobs, redis: Redis, storage: FolderStorage) -> None:
     job_id = accepted(jobs)
-    redis.hset(records.record_key(TENANT, job_id), "format_version", 2)
+    redis.hset(records.record_key(TENANT, job_id), "format_version", 3)
     with pytest.raises(UnknownFormatVersionError):
         jobs.get(TENANT, job_id)
     redis.flushall()
     request = storage.get(keys.job_request(TENANT, job_id))
-    storage.put(keys.job_request(TENANT, job_id), request.replace(b'"format_version": 1', b'"format_version": 2'))
+    storage.put(keys.job_request(TENANT, job_id), request.replace(b'"format_version": 2', b'"format_version": 3'))
     with pytest.raises(ValidationError, match="upgrade Flawsmith"):
         jobs.get(TENANT, job_id)
 

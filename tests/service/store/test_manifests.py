@@ -102,7 +102,7 @@ def test_a_queued_job_of_the_first_format_goes_on_after_an_upgrade(
 
     assert got(jobs, job_id).request["defect_type"] == "scratch"
     state = jobs.begin_shard(TENANT, job_id, 0)
-    assert state.pending == [0, 1]
+    assert state.pending == (0, 1)
     assert state.manifest == first_format()
 
 
