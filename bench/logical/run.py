@@ -208,10 +208,13 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=Settings.guidance)
     parser.add_argument("--seed-share", type=float, default=Settings.seed_share)
     parser.add_argument("--side", type=int, default=128, help="pixels a side")
+    parser.add_argument("--cells", type=int, help="of the model's window, a side; fewer are coarser and faster")
     parser.add_argument("--sheets", type=Path, help="write a sheet of each type and line into this folder")
     parser.add_argument("--shown", type=int, default=8, help="scenes on a sheet")
     arguments = parser.parse_args()
     backbone = Backbone.load(arguments.backbone)
+    if arguments.cells:
+        backbone.unet.register_to_config(sample_size=arguments.cells)
     variants = {name: VARIANTS[name] for name in arguments.variants}
     beginnings = {adapter.name: adapter.tokens for adapter in adapters_of(arguments.backbone)}
     found = {}
