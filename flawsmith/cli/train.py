@@ -77,8 +77,8 @@ def train(
         if job.status is not JobStatus.SUCCEEDED:
             fail(f"{job.id} {job.status}: {job.error.detail}" if job.error else f"{job.id} is {job.status}")
         made = job.training.defect_type if job.training else None
-        kind = client.defect_type(made or name)
+        version = client.defect_type(made or name)
     if json:
-        say_json({"job": job.model_dump(mode="json"), "defect_type": kind.model_dump(mode="json")})
+        say_json({"job": job.model_dump(mode="json"), "defect_type": version.model_dump(mode="json")})
     else:
-        show_type(kind)
+        show_type(version)
