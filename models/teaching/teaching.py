@@ -329,7 +329,7 @@ class Teaching:
         if self._places:
             place = self._places[len(self._trial) % len(self._places)]
             result = self._drawn(settings, place, self.lesson.seed + len(self._trial))
-            self._trial.append(worth(result))
+            self._trial.append(worth(result, settings))
         if len(self._trial) >= count or not self._places or hopeless(self._trial, self._tried, count):
             self._tried.append((settings, float(np.mean(self._trial)) if self._trial else 0.0))
             self._trial = []

@@ -20,6 +20,7 @@ from models.samples import Exemplar, Sample
 
 _MOST = 512  # pixels a side of what is taken of a photo
 _TRIES = 4
+_ON_NOISE = 0.8  # of its worth counts what began on noise
 
 
 @dataclass(frozen=True)
@@ -166,13 +167,13 @@ def drawn(
     return result
 
 
-def worth(result: ItemResult) -> float:
+def worth(result: ItemResult, settings: Settings) -> float:
     """What settings are worth by an item that they drew: how like a real example it is, if no copy and seen.
 
     Presence, seam and grain count below ½ alone: real defects of many types have an edge and a roughness of their
-    own.
+    own. A start on noise takes several times the passes, and must be worth them.
     """
     scores = result.scores
     known = [score for score in (scores.realism, scores.novelty) if score is not None]
     least = min(scores.presence, scores.seam, scores.grain)
-    return min([min(1.0, 2 * least), *known])
+    return min([min(1.0, 2 * least), *known]) * (1.0 if settings.exemplars else _ON_NOISE)
