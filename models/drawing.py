@@ -59,6 +59,8 @@ class Drawing:
 
     @property
     def depth(self) -> int:
+        if self.request.adapter.card.logical:  # it has learned to begin there alone; a lesser severity mixes
+            return self.grid.steps
         # A control goes as deep as the item that it is one of.
         return self.grid.depth(self.request.severity, self.request.begins_on != "noise")
 

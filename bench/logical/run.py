@@ -71,8 +71,12 @@ def strangers(scenes: Scenes) -> list[Image]:
 @torch.inference_mode()
 def decoded(backbone: Backbone, scene: LogicalScene[Any]) -> Image:
     """The truth as the VAE gives it back."""
+<<<<<<< HEAD
     unit = np.asarray(scene.anomalous / np.float32(255), np.float32)
     truth = as_model_input(unit, backbone.window_px)[None]
+=======
+    truth = as_model_input(np.asarray(scene.anomalous / np.float32(255), np.float32), backbone.window_px)[None]
+>>>>>>> logical
     back = resized(backbone.decode(backbone.encode(truth)).float(), len(scene.mask)).cpu()
     return np.where(scene.mask[..., None], to_bytes(back)[0], scene.normal)
 
@@ -209,10 +213,13 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=Settings.guidance)
     parser.add_argument("--seed-share", type=float, default=Settings.seed_share)
     parser.add_argument("--side", type=int, default=128, help="pixels a side")
+    parser.add_argument("--cells", type=int, help="of the model's window, a side; fewer are coarser and faster")
     parser.add_argument("--sheets", type=Path, help="write a sheet of each type and line into this folder")
     parser.add_argument("--shown", type=int, default=8, help="scenes on a sheet")
     arguments = parser.parse_args()
     backbone = Backbone.load(arguments.backbone)
+    if arguments.cells:
+        backbone.unet.register_to_config(sample_size=arguments.cells)
     variants = {name: VARIANTS[name] for name in arguments.variants}
     beginnings = {adapter.name: adapter.tokens for adapter in adapters_of(arguments.backbone)}
     found = {}

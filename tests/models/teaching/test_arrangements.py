@@ -139,6 +139,18 @@ def test_nothing_of_what_was_there_tells_what_comes(
         seen.clear()
 
 
+def test_a_lesser_severity_mixes_what_was_there_with_what_was_drawn(
+    backbone: Backbone, taught: Taught, samples: list[Sample], normals: list[Sample]
+) -> None:
+    request = ItemRequest.by_default(normals[0].image, samples[0].mask, taught.adapter, 5)
+    drawings = [
+        Generator(backbone).decoded([replace(request, severity=severity)])[0][0].drawing
+        for severity in (1.0, 0.25)
+    ]
+    z_0 = drawings[0].plane[0]
+    assert torch.allclose(drawings[1].z - z_0, (drawings[0].z - z_0) / 2, atol=1e-5)
+
+
 def test_exactly_those_cells_are_drawn_that_it_learned_to_fill(
     backbone: Backbone, taught: Taught, samples: list[Sample]
 ) -> None:
