@@ -71,12 +71,7 @@ def strangers(scenes: Scenes) -> list[Image]:
 @torch.inference_mode()
 def decoded(backbone: Backbone, scene: LogicalScene[Any]) -> Image:
     """The truth as the VAE gives it back."""
-<<<<<<< HEAD
-    unit = np.asarray(scene.anomalous / np.float32(255), np.float32)
-    truth = as_model_input(unit, backbone.window_px)[None]
-=======
     truth = as_model_input(np.asarray(scene.anomalous / np.float32(255), np.float32), backbone.window_px)[None]
->>>>>>> logical
     back = resized(backbone.decode(backbone.encode(truth)).float(), len(scene.mask)).cpu()
     return np.where(scene.mask[..., None], to_bytes(back)[0], scene.normal)
 

@@ -67,7 +67,6 @@ def train(
     if kind is not None:
         options["kind"] = kind
     with Flawsmith(url, api_key=api_key) as client:
-<<<<<<< HEAD
         _follow(client, client.train(name, samples, normals, **options), name, wait, json)
 
 
@@ -122,27 +121,7 @@ def _follow(client: Flawsmith, job: Job, name: str, wait: bool, json: bool) -> N
     if job.status is not JobStatus.SUCCEEDED:
         fail(f"{job.id} {job.status}: {job.error.detail}" if job.error else f"{job.id} is {job.status}")
     made = job.training.defect_type if job.training else None
-    kind = client.defect_type(made or name)
-=======
-        job = client.train(name, samples, normals, **options)
-        for warning in job.warnings:
-            tell(f"Note: {warning}")
-        if not wait:
-            if json:
-                say_json(job)
-            else:
-                say(job.id)
-                tell(f"`flawsmith watch {job.id}` tells how it goes on")
-            return
-        try:
-            job = watched(client, job)
-        except InterruptedWaitError:
-            raise typer.Exit(exits.INTERRUPTED) from None
-        if job.status is not JobStatus.SUCCEEDED:
-            fail(f"{job.id} {job.status}: {job.error.detail}" if job.error else f"{job.id} is {job.status}")
-        made = job.training.defect_type if job.training else None
-        version = client.defect_type(made or name)
->>>>>>> logical
+    version = client.defect_type(made or name)
     if json:
         say_json({"job": job.model_dump(mode="json"), "defect_type": version.model_dump(mode="json")})
     else:
