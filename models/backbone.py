@@ -43,7 +43,7 @@ _VAES = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
 class Backbone:
     """One diffusion model and all that belongs to it.
 
-    Nothing here turns gradients off: generation does so around its calls, training needs them.
+    Calls here follow gradients: generation turns that off around them, training needs it.
     """
 
     unet: Any  # UNet2DConditionModel

@@ -2,7 +2,7 @@
 
 A type is taught on rendered parts for a few steps of the batches that every training has, and items are drawn with
 it; what they look like says nothing. Peaks are those of the allocator of CUDA; on a CPU there are none. ``--tiny``
-does the same with a net of a hundred thousandth of the size.
+rehearses it with a small net of the same shape.
 """
 
 from __future__ import annotations
