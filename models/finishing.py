@@ -110,13 +110,16 @@ def _plotted(
     own_refined = refined_mask(map_, own, scale)
     x = drawing.levels.to_unit(colour(request.image)[place])
     alpha = inner_edge(own, edge) * outer_edge(own_refined, edge)
+    kappa, logical = composition.kept_texture(change.pixels, scale), request.adapter.card.logical
+    if logical:  # what was there is another thing, not its skin
+        kappa = kappa * ~own_refined[:, :, None]
     y = composition.composed(
         x,
         change.pixels,
         change.reconstruction,
         alpha[:, :, None],
-        composition.kept_texture(change.pixels, scale),
-        composition.surrounding_grain(x, own, request.noise_key(drawing.plot.name + "/grain", attempt)),
+        kappa,
+        composition.surrounding_grain(x, own, request.noise_key(drawing.plot.name + "/grain", attempt), logical),
     )
     touched = alpha > 0
     colour(image)[place][touched] = drawing.levels.from_unit(y[touched], image.dtype, saturation(request.image))

@@ -92,3 +92,13 @@ def test_specks_are_dropped_beside_a_defect() -> None:
 
 def test_no_change_leaves_an_empty_label() -> None:
     assert not refined_mask(np.zeros((8, 8), dtype=np.float32), np.ones((8, 8), dtype=np.bool_), 1.0).any()
+
+
+def test_prints_beside_a_mask_are_no_grain_where_noise_alone_is_wanted() -> None:
+    x = grainy()
+    x[:, 58:61] = 0.0  # a line beside the disc
+    inside = disc()
+    with_print, noise = (surrounding_grain(x, inside, 3, noise_alone)[inside] for noise_alone in (False, True))
+    assert np.abs(with_print).max() > 0.2
+    assert np.abs(noise).max() < 0.15
+    assert noise.std() == pytest.approx(0.03, rel=0.3)
