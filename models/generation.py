@@ -199,7 +199,7 @@ class Generator:
         """Windows (3, P, P) without what the mask holds: what was there, and its trace beside it, would tell."""
         size = self.backbone.window_px
         left = [
-            emptied(x.permute(1, 2, 0).numpy(), cut_mask(window, request.mask, size))
+            emptied(x.permute(1, 2, 0).numpy(), cut_mask(window, request.mask, size), size / window.side)
             for x, window in zip(_cut(unit, plot, size), plot.windows, strict=True)
         ]
         return [torch.from_numpy(one).permute(2, 0, 1).contiguous() for one in left]

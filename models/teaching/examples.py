@@ -65,7 +65,7 @@ def arrangements(
         for i in range(crops):
             window = planned(sample.mask, np.random.default_rng([seed, number, i]), size, latent_size, whole=True)
             pixels, mask = cut_image(window, image, size), cut_mask(window, sample.mask, size)
-            left = emptied(np.asarray(pixels / np.float32(255), np.float32), mask)
+            left = emptied(np.asarray(pixels / np.float32(255), np.float32), mask, size / window.side)
             yield TrainingScene(pixels, _bytes(left), None, mask, part, name)
 
 
