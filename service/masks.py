@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +58,7 @@ class Requested:
 
     files: dict[str, bytes]
     pixels: list[int | None]
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str]
 
     @property
     def all_pixels(self) -> int | None:
@@ -95,7 +95,9 @@ async def requested(
     sent = {name: mask for name, mask in masks.items() if isinstance(mask, SentMask)}
     if not sent and not bounds:
         one = admitted.get(fields[0])
-        return Requested({MASK_FILE: one.png}, [one.pixels]) if one else Requested({}, [None] * len(fields))
+        if one is None:
+            return Requested({}, [None] * len(fields), [])
+        return Requested({MASK_FILE: one.png}, [one.pixels], [])
     found, warnings = await _admitted(door, info, {**sent, **bounds}, folder)
     for name in sent:
         if not found[name].pixels:
@@ -103,8 +105,7 @@ async def requested(
     admitted |= {name: found[name] for name in sent}
     limits = {name: found[name].png for name in bounds}
     wanted = await run_in_threadpool(_shared_out, (info.height, info.width), fields, admitted, limits)
-    wanted.warnings[:0] = warnings
-    return wanted
+    return replace(wanted, warnings=warnings + wanted.warnings)
 
 
 async def _admitted(
@@ -149,7 +150,9 @@ def _shared_out(
     """
     within = _within(size, bounds)
     owner = np.zeros(size, dtype=np.uint8)  # 1 + the place of the mask that has the pixel; 0 of none
-    wanted = Requested({}, [None] * len(fields))
+    files: dict[str, bytes] = {}
+    pixels: list[int | None] = [None] * len(fields)
+    warnings: list[str] = []
     for place, name in reversed(list(enumerate(fields))):
         if name not in masks:
             continue
@@ -157,12 +160,12 @@ def _shared_out(
         if not mask.any():
             raise _nothing_left(name, "no pixel of the mask lies", bounds)
         _, *shared = np.bincount(owner[mask], minlength=len(fields) + 1)
-        mask &= owner == 0
-        wanted.warnings[:0] = [
+        warnings[:0] = [
             f"{name}: {count} of its pixels are in {above} too, which lies on top and has them"
             for above, count in zip(fields, shared, strict=True)
             if count
         ]
+        mask &= owner == 0
         if not mask.any():
             raise _refused(
                 name,
@@ -170,18 +173,18 @@ def _shared_out(
                 " less, or send the defects in another order",
             )
         owner[mask] = place + 1
-        wanted.pixels[place] = int(mask.sum())
-        wanted.files[MASK_FILE if len(fields) == 1 else defect_mask_file(place)] = encode_mask_png(mask)
+        pixels[place] = int(mask.sum())
+        files[MASK_FILE if len(fields) == 1 else defect_mask_file(place)] = encode_mask_png(mask)
     drawn = [name for name in fields if name not in masks]
-    if drawn and not within.any():
-        raise _nothing_left(drawn[0], "no pixel of the image lies", bounds)
-    if drawn and not (within & (owner == 0)).any():
-        raise _refused(drawn[0], "the masks of other defects leave no pixel to draw one in; make them smaller")
+    if not drawn and len(fields) > 1:
+        files[MASK_FILE] = encode_mask_png(owner > 0)
     if drawn:
-        wanted.files.update({BOUNDS[name]: png for name, png in bounds.items()})
-    elif len(fields) > 1:
-        wanted.files[MASK_FILE] = encode_mask_png(owner > 0)
-    return wanted
+        if not within.any():
+            raise _nothing_left(drawn[0], "no pixel of the image lies", bounds)
+        if not (within & (owner == 0)).any():
+            raise _refused(drawn[0], "the masks of other defects leave no pixel to draw one in; make them smaller")
+        files |= {BOUNDS[name]: png for name, png in bounds.items()}
+    return Requested(files, pixels, warnings)
 
 
 def _within(size: tuple[int, int], bounds: Mapping[str, bytes]) -> NDArray[np.bool_]:

@@ -205,7 +205,12 @@ def map_path_parameters(context: HookContext, path_parameters: dict[str, Any] | 
         name = str(path_parameters.get("name"))
         return path_parameters | ({"name": MOVED, "version": 1} if zlib.crc32(name.encode()) % 4 else {})
     if context.operation is not None and "/defects/" in context.operation.path:
-        return path_parameters | _existing(path_parameters, "job_id", JOB, [known.several])
+        numbers = {name: value for name, value in path_parameters.items() if type(value) is int and value >= 0}
+        return (
+            path_parameters
+            | _existing(path_parameters, "job_id", JOB, [known.several])
+            | (dict.fromkeys(numbers, 0) if sum(numbers.values()) % 4 else {})
+        )
     if context.operation is not None and context.operation.path.endswith("/sheet"):
         return path_parameters | _existing(path_parameters, "job_id", JOB, [known.training])
     if context.operation is not None and context.operation.method.upper() == "DELETE":

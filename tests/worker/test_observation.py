@@ -179,13 +179,13 @@ def test_lines_of_a_shard_carry_its_ids_and_no_line_after_it(bench: Bench) -> No
 
     bench.models.before = note
     handler = Noting()
-    logging.getLogger("worker.shards").addHandler(handler)
+    logging.getLogger("worker.batches").addHandler(handler)
     manifest = request(1)
     manifest.request_id = "r-1"
     accept(bench.jobs, manifest)
     before = context.fields()
     bench.work()
-    logging.getLogger("worker.shards").removeHandler(handler)
+    logging.getLogger("worker.batches").removeHandler(handler)
 
     ids = {"request_id": "r-1", "tenant": TENANT, "job_id": manifest.job_id, "shard": 0}
     assert seen == [ids, ids | {"item": 0}]
