@@ -43,7 +43,7 @@ def emptied(image: Field, mask: Mask, enlarged: float = 1.0) -> Field:
         enlarged: how many times larger than the photo the image is; resampling spreads a pixel by so much more.
     """
     reach = math.ceil(_EDGE * max(1.0, enlarged))
-    region = np.asarray(ndimage.binary_dilation(mask, np.ones((3, 3)), iterations=reach))
+    region = np.asarray(ndimage.binary_dilation(mask, np.ones((3, 3), np.bool_), iterations=reach))
     return membrane(np.where(region[..., None], np.float32(0.5), image), region)  # grey where nothing holds it
 
 
