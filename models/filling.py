@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -32,7 +30,7 @@ def cloned(image: Field, patch: Field, mask: Mask) -> Field:
     return np.where(mask[..., None], patch + difference, image).astype(np.float32)
 
 
-def emptied(image: Field, mask: Mask, enlarged: float = 1.0) -> Field:
+def emptied(image: Field, mask: Mask) -> Field:
     """An image without what lies in a mask: a membrane over it, which nothing but its surroundings holds.
 
     A VAE's cells see some pixels beyond their own, so that latents beside a mask tell what lies in it; of the
@@ -40,10 +38,8 @@ def emptied(image: Field, mask: Mask, enlarged: float = 1.0) -> Field:
 
     Args:
         image: (H, W, C). mask: (H, W).
-        enlarged: how many times larger than the photo the image is; resampling spreads a pixel by so much more.
     """
-    reach = math.ceil(_EDGE * max(1.0, enlarged))
-    region = np.asarray(ndimage.binary_dilation(mask, np.ones((3, 3), np.bool_), iterations=reach))
+    region = np.asarray(ndimage.binary_dilation(mask, iterations=_EDGE))
     return membrane(np.where(region[..., None], np.float32(0.5), image), region)  # grey where nothing holds it
 
 

@@ -112,7 +112,7 @@ def _plotted(
     alpha = inner_edge(own, edge) * outer_edge(own_refined, edge)
     kappa, logical = composition.kept_texture(change.pixels, scale), request.adapter.card.logical
     if logical:  # what was there is another thing, not its skin
-        kappa = kappa * ~own_refined[:, :, None]
+        kappa = np.where(own_refined[:, :, None], np.float32(0), kappa)
     y = composition.composed(
         x,
         change.pixels,

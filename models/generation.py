@@ -36,7 +36,7 @@ from models.masks import Mask, grown_where_thin
 from models.noise import noise_key
 from models.refinement import Calibration
 from models.resampling import as_model_input
-from models.training.cuts import cut_mask
+from models.training.cuts import cut, cut_mask
 from models.training.loosening import on_latent_grid
 from models.training.recipe import Ablation
 from models.windows import Plot, plan
@@ -196,13 +196,13 @@ class Generator:
         return grown_where_thin(plot.cells(canvas.height, canvas.width))
 
     def _emptied(self, request: ItemRequest, plot: Plot, unit: NDArray[np.float32]) -> list[Tensor]:
-        """Windows (3, P, P) without what the mask holds: what was there, and its trace beside it, would tell."""
+        """The window (3, P, P) without what the mask holds, of which the cells beside it would tell, too."""
+        (window,) = plot.windows
         size = self.backbone.window_px
-        left = [
-            emptied(x.permute(1, 2, 0).numpy(), cut_mask(window, request.mask, size), size / window.side)
-            for x, window in zip(_cut(unit, plot, size), plot.windows, strict=True)
-        ]
-        return [torch.from_numpy(one).permute(2, 0, 1).contiguous() for one in left]
+        held = np.asarray(cut(window, request.mask[:, :, None])) > 0
+        (blank,) = _cut(np.where(held, np.float32(0.5), unit), plot, size)  # resampling would spread it, too
+        left = emptied(blank.permute(1, 2, 0).numpy(), cut_mask(window, request.mask, size))
+        return [torch.from_numpy(left).permute(2, 0, 1).contiguous()]
 
     def _encoded(self, windows: list[Tensor]) -> list[Tensor]:
         """Latents (C, L, L) of windows (3, P, P)."""

@@ -62,10 +62,11 @@ def arrangements(
     """
     for number, sample in enumerate(samples):
         image = rgb(sample.image)
+        blank = np.where(sample.mask[:, :, None], np.uint8(128), image)  # resampling would spread it, too
         for i in range(crops):
             window = planned(sample.mask, np.random.default_rng([seed, number, i]), size, latent_size, whole=True)
             pixels, mask = cut_image(window, image, size), cut_mask(window, sample.mask, size)
-            left = emptied(np.asarray(pixels / np.float32(255), np.float32), mask, size / window.side)
+            left = emptied(np.asarray(cut_image(window, blank, size) / np.float32(255), np.float32), mask)
             yield TrainingScene(pixels, _bytes(left), None, mask, part, name)
 
 

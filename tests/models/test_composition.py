@@ -101,4 +101,4 @@ def test_prints_beside_a_mask_are_no_grain_where_noise_alone_is_wanted() -> None
     with_print, noise = (surrounding_grain(x, inside, 3, noise_alone)[inside] for noise_alone in (False, True))
     assert np.abs(with_print).max() > 0.2
     assert np.abs(noise).max() < 0.15
-    assert noise.std() == pytest.approx(0.03, rel=0.3)
+    assert 0.02 < noise.std() < 0.05
