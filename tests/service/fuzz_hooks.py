@@ -159,24 +159,41 @@ def map_body(context: HookContext, body: Any) -> Any:
 
 
 def _with_one_way_to_name_defects(body: dict[str, Any]) -> dict[str, Any]:
-    """Most requests of an augmentation name one defect or list several, with masks for as many as there are."""
-    if "image" not in body or zlib.crc32(repr(sorted(body)).encode()) % 4 == 0:
-        return body
+    """Most requests that fit the document name one defect or list several, with masks for as many as there are."""
     defects = body.get("defects")
-    parts = {f"mask_{number}" for number in range(MAX_DEFECTS)}
-    if not isinstance(defects, list) or not all(isinstance(one, dict) for one in defects):
-        return {"defect_type": known.defect_types[0]} | {
-            name: value for name, value in body.items() if name not in {"defects", *parts}
-        }
-    listed = [
-        one
-        | _existing(one, "defect_type", DEFECT_TYPE, known.defect_types)
-        | _existing(one, "mask", UPLOAD, known.uploads)
-        for one in defects
-    ]
-    stray = parts - {f"mask_{number}" for number in range(len(defects))}
-    alone = {"defect_type", "severity", "mask", *stray}
-    return {name: value for name, value in body.items() if name not in alone} | {"defects": listed}
+    listed = isinstance(defects, list) and all(isinstance(one, dict) for one in defects)
+    if "image" not in body or not (listed or defects is None) or zlib.crc32(repr(sorted(body)).encode()) % 4 == 0:
+        return body
+    masks = [f"mask_{number}" for number in range(MAX_DEFECTS)]
+    left_out = ["defect_type", "severity", "mask", *masks[len(defects) :]] if defects else ["defects", *masks]
+    if not all(_fits(name, body[name]) for name in left_out if name in body):
+        return body
+    kept = {name: value for name, value in body.items() if name not in left_out}
+    if not defects:
+        return {"defect_type": known.defect_types[0]} | kept
+    return kept | {
+        "defects": [
+            one
+            | _existing(one, "defect_type", DEFECT_TYPE, known.defect_types)
+            | _existing(one, "mask", UPLOAD, known.uploads)
+            for one in defects
+        ]
+    }
+
+
+def _fits(name: str, value: object) -> bool:
+    """Whether a field that names or places a defect is as the document says; what is not, is to be refused."""
+    match name:
+        case "defects":
+            return value is None
+        case "defect_type":
+            return isinstance(value, str) and re.fullmatch(DEFECT_TYPE, value) is not None
+        case "severity":
+            return type(value) in (int, float) and 0 < value <= 1  # type: ignore[operator]
+        case _:
+            return isinstance(value, Binary | bytes) or (
+                isinstance(value, str) and re.fullmatch(UPLOAD, value) is not None
+            )
 
 
 _BESIDE_SAMPLES = ("label", "backbone", "normals", "samples_of")
