@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,8 @@ def site(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Site]:
     search_briefly(monkeypatch)
-    monkeypatch.setattr(teaching, "Lesson", partial(Lesson, **BRIEF))
+    whole = Lesson.of
+    monkeypatch.setattr(teaching.Lesson, "of", lambda *given: replace(whole(*given), **BRIEF))
     named = (str(folder),)
     settings = settings.model_copy(update={"backbone": str(backbone_folder), "backbones": named, "device": "cpu"})
     models = Models(settings, storage)
