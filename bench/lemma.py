@@ -38,11 +38,10 @@ from models.attention import Region
 from models.backbone import Backbone
 from models.ddim import Grid, moved, start
 from models.losses import area_mean, diffused_background, lemma_residual
-from models.masks import Mask
+from models.masks import Mask, on_latent_grid
 from models.noise import seeded_noise
 from models.rendering import DEFECT_TYPES
 from models.training.diffusion import DiffusionStage, new_backbone
-from models.training.loosening import on_latent_grid
 from models.training.pool import Pool
 from models.training.recipe import Ablation, Recipe
 from models.training.scenes import TrainingScene, draw_scenes

@@ -32,10 +32,10 @@ from models.adapters import Adapter
 from models.attention import Region
 from models.backbone import Backbone
 from models.losses import background_term, defect_term, diffused, diffused_background
+from models.masks import on_latent_grid
 from models.noise import seeded_noise
 from models.rendering import DEFECT_TYPES
 from models.training.loop import Budget
-from models.training.loosening import on_latent_grid
 from models.training.photos import read_teach
 from models.training.recipe import TINY, Recipe
 from models.training.run import train

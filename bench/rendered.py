@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.adapters import Adapter
-from models.backbone import BUNDLED
+from models.folders import BUNDLED
 from models.masks import Mask
 from models.rendering import DEFECT_TYPES, render
 from models.rendering.scene import SURFACES

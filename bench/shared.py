@@ -28,6 +28,18 @@ def parser(name: str, doc: str | None, backbone: str = "flawsmith-small-1") -> a
     return made
 
 
+def add_lesson(made: argparse.ArgumentParser) -> None:
+    """What types are taught otherwise than usual by a benchmark that teaches."""
+    made.add_argument(
+        "--lesson", nargs="*", default=[], type=_given, help="field=value, as JSON, of models.teaching.lesson"
+    )
+
+
+def _given(text: str) -> tuple[str, Any]:
+    key, _, value = text.partition("=")
+    return key, json.loads(value)
+
+
 def read_photo(file: Path) -> Pixels:
     """(H, W) or (H, W, 3) in the order red, green, blue, as the method takes it."""
     read_as: Any = read(file)

@@ -4,16 +4,17 @@ Each type is taught from its `teach` pairs and normals, then drawn on `extra` no
 masks of its own distribution. Judged is what lies within the refined mask, by fixed features of ImageNet: is it
 named as its type by a classifier that knows real `teach` pairs alone; and how far is it from real `extra` pairs,
 against the bundled type that comes nearest, a teaching without the disentanglement term, and copies pasted in.
-Distances are energy distances, with intervals over items and real pairs alike.
+Distances are energy distances, with intervals over items and real pairs alike. Drawings mostly begin on a real
+defect, which hides what was learned; so with and without the term are compared begun on noise alone, too.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,15 @@ _SEEN = 128  # pixels a side of what is judged
 _NORMALS = 40  # that a teaching gets
 _FOR_NEAREST = 6  # places by which the nearest bundled type is found
 
-VARIANTS = ("taught", "without the term", "bundled", "pasted")
+TAUGHT = "taught"
+VARIANTS = (TAUGHT, "without the term", "on noise", "on noise without", "bundled", "pasted")
+BESIDE = dict.fromkeys(VARIANTS[1:], TAUGHT) | {"on noise without": "on noise"}
+"""With what a variant is compared, item by item."""
+ON_NOISE = Settings(severity=1.0, guidance=2.0, seed_share=0.8, exemplars=0.0)
 SCORES = ("presence", "seam", "grain", "coverage", "realism", "novelty")
 
 Vectors = NDArray[np.float64]
+Rows = NDArray[np.int64]
 Asking = Callable[[Place, int], ItemRequest]
 """The request of an item at a place, with its seed."""
 
@@ -101,17 +107,17 @@ def kernel_distance(x: Vectors, y: Vectors) -> float:
 
 
 def with_interval(
-    distance: Callable[[Vectors, Vectors], float], x: Vectors, y: Vectors, draws: int = 300
+    figure: Callable[[Rows, Rows], float], items: int, pairs: int, draws: int = 300
 ) -> dict[str, Any]:
-    """A distance and its bootstrap interval, items and real pairs drawn anew together."""
+    """A figure of so many items and real pairs, and its bootstrap interval, both drawn anew together."""
     rng = np.random.default_rng(0)
     drawn = []
     for _ in range(draws):
         # Without return below the full size: pairs of equals would look like a distance of 0.
-        rows, others = (rng.permutation(n)[: max(2, round(0.632 * n))] for n in (len(x), len(y)))
-        drawn.append(distance(x[rows], y[others]))
+        rows, others = (rng.permutation(n)[: max(2, round(0.632 * n))] for n in (items, pairs))
+        drawn.append(figure(rows, others))
     low, high = np.quantile(drawn, (0.025, 0.975))
-    return {"value": distance(x, y), "interval": (float(low), float(high))}
+    return {"value": figure(np.arange(items), np.arange(pairs)), "interval": (float(low), float(high))}
 
 
 def read_samples(name: str, type_: str, split: str) -> list[Sample]:
@@ -226,25 +232,38 @@ class Judge:
         """The share that is named as this type."""
         return float((self.model.predict(x) == self.types.index(type_)).mean())
 
-    def distances(self, x: Vectors, type_: str) -> dict[str, Any]:
-        """To real `extra` pairs, with intervals; KID only from 50 of each."""
+    def distances(self, x: Vectors, type_: str, beside: Vectors | None) -> dict[str, Any]:
+        """To real `extra` pairs, with intervals; KID only from 50 of each.
+
+        "excess" is how much farther they are than items of another variant in the same places, `beside`.
+        """
         ours, theirs = x / self.scale, self.extra[type_] / self.scale
-        found = {"energy": with_interval(energy, ours, theirs)}
-        if min(len(ours), len(theirs)) >= 50:
-            found["KID"] = with_interval(kernel_distance, ours, theirs)
+        items, pairs = len(ours), len(theirs)
+        kinds = {"energy": energy} | ({"KID": kernel_distance} if min(items, pairs) >= 50 else {})
+        found: dict[str, Any] = {}
+        for kind, distance in kinds.items():
+            found[kind] = with_interval(lambda i, k, d=distance: d(ours[i], theirs[k]), items, pairs)  # type: ignore[misc]
+            if beside is not None:
+                other = beside / self.scale
+                found[kind]["excess"] = with_interval(
+                    lambda i, k, d=distance, o=other: d(ours[i], theirs[k]) - d(o[i], theirs[k]),  # type: ignore[misc]
+                    items,
+                    pairs,
+                )
         return found
 
 
-def measured(judge: Judge, type_: str, results: Sequence[ItemResult], sites: Sequence[Place]) -> dict[str, Any]:
-    """The figures of one variant's items."""
-    x = described(results, sites)
+def measured(
+    judge: Judge, type_: str, results: Sequence[ItemResult], x: Vectors, beside: Vectors | None
+) -> dict[str, Any]:
+    """The figures of one variant's items, of what lies in their masks `x`, beside another variant's."""
     named, of_real = judge.named(x, type_), judge.named(judge.extra[type_], type_)
     scores = {key: [getattr(result.scores, key) for result in results] for key in SCORES}
     known = {key: [v for v in values if v is not None] for key, values in scores.items()}
     return {
         "named": named,
         "of real": named / max(of_real, 1e-9),
-        "distances": judge.distances(x, type_),
+        "distances": judge.distances(x, type_, beside),
         "medians": {key: float(np.median(values)) for key, values in known.items() if values},
         "least novelty": min(known["novelty"], default=float("nan")),
         "scores": scores,
@@ -265,28 +284,30 @@ def compared(
     own = energy(judge.taught[type_] / judge.scale, judge.extra[type_] / judge.scale)
     print(f"\n{name} {type_}: {len(samples)} pairs, {made.minutes:.1f} min, {made.card['verdict']}")
     print(f"  real extra pairs: named {of_real:.2f}; energy distance of real teach pairs {own:.3f}")
-    drawn_by: dict[str, list[ItemResult]] = {}
-    for variant in arguments.variants:
-        if variant == "taught":
-            drawn_by[variant] = drawn(generator, sites, by_default(made))
-        elif variant == "without the term":
-            drawn_by[variant] = drawn(
-                generator, sites, by_default(entangled(backbone, lesson, made, samples, normals))
-            )
-        elif variant == "bundled":
-            drawn_by[variant] = nearest_bundled(generator, sites, judge, type_)
-        elif variant == "pasted":
-            asked, calibration = by_default(made), Calibration.of(backbone.calibration)
-            drawn_by[variant] = [
-                paste(asked(place, i), made.exemplars, calibration) for i, place in enumerate(sites)
-            ]
-    figures = {variant: measured(judge, type_, results, sites) for variant, results in drawn_by.items()}
+
+    @cache
+    def plain() -> Made:
+        return entangled(backbone, lesson, made, samples, normals)
+
+    asked, calibration = by_default(made), Calibration.of(backbone.calibration)
+    ways: dict[str, Callable[[], list[ItemResult]]] = {
+        TAUGHT: lambda: drawn(generator, sites, asked),
+        "without the term": lambda: drawn(generator, sites, by_default(plain())),
+        "on noise": lambda: drawn(generator, sites, by_default(on_noise(made))),
+        "on noise without": lambda: drawn(generator, sites, by_default(on_noise(plain()))),
+        "bundled": lambda: nearest_bundled(generator, sites, judge, type_),
+        "pasted": lambda: [paste(asked(place, i), made.exemplars, calibration) for i, place in enumerate(sites)],
+    }
+    drawn_by = {variant: ways[variant]() for variant in arguments.variants}
+    held_in = {variant: described(results, sites) for variant, results in drawn_by.items()}
+    figures = {
+        variant: measured(judge, type_, results, held_in[variant], held_in.get(BESIDE.get(variant, "")))
+        for variant, results in drawn_by.items()
+    }
     for variant, row in figures.items():
-        distance = row["distances"]["energy"]
-        low, high = distance["interval"]
         print(
-            f"  {variant:<17} named {row['named']:.2f} ({row['of real']:.2f} of real)"
-            f"  energy {distance['value']:.3f} [{low:.3f}, {high:.3f}]  "
+            f"  {variant:<17} named {row['named']:.2f} ({row['of real']:.2f} of real)  "
+            + "".join(f"{kind} {_told(one)}  " for kind, one in row["distances"].items())
             + " ".join(f"{key} {value:.2f}" for key, value in row["medians"].items())
             + f"  least novelty {row['least novelty']:.2f}",
             flush=True,
@@ -305,6 +326,18 @@ def compared(
         "real energy": own,
         "variants": figures,
     }
+
+
+def _told(distance: dict[str, Any]) -> str:
+    def figure(of: dict[str, Any]) -> str:
+        return f"{of['value']:.3f} [{of['interval'][0]:.3f}, {of['interval'][1]:.3f}]"
+
+    return figure(distance) + (f", excess {figure(distance['excess'])}" if "excess" in distance else "")
+
+
+def on_noise(of: Made) -> Made:
+    """The type begun on noise alone, so that all that is seen was learned."""
+    return replace(of, adapter=ON_NOISE.of(of.adapter))
 
 
 def nearest_bundled(generator: Generator, sites: Sequence[Place], judge: Judge, type_: str) -> list[ItemResult]:
@@ -329,11 +362,10 @@ def main() -> None:
     parser.add_argument("--types", nargs="+", help="only these")
     parser.add_argument("--items", type=int, default=24, help="drawn of each type and variant")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
-    parser.add_argument("--lesson", nargs="*", default=[], help="field=value, as JSON, of models.teaching.lesson")
+    shared.add_lesson(parser)
     parser.add_argument("--out", type=Path, help="folder for sheets and adapters")
     arguments = parser.parse_args()
     generator = Generator(Backbone.load(arguments.backbone))
-    given = {key: json.loads(value) for key, value in (one.split("=", 1) for one in arguments.lesson)}
     table: dict[str, Any] = {}
     for name in arguments.sets:
         part, types = SETS[name]
@@ -341,7 +373,7 @@ def main() -> None:
         judge = Judge.of(name, {one: read_samples(name, one, "teach") for one in types}) if wanted else None
         for type_ in wanted:
             assert judge is not None
-            lesson = replace(Lesson(type_, part, seed=arguments.seed), **given)
+            lesson = replace(Lesson(type_, part, seed=arguments.seed), **dict(arguments.lesson))
             table[f"{name}/{type_}"] = compared(generator, judge, name, type_, lesson, arguments)
             write_json(arguments.json, table)
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
+from diffusers import DDIMScheduler, UNet2DConditionModel
 from diffusers.utils import logging as diffusers_logging
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -20,9 +21,9 @@ from transformers.utils import logging as transformers_logging
 
 from models.attention import Region, install_masked_attention
 from models.ddim import noise_of_velocity
-from models.folders import BUNDLED as BUNDLED
 from models.folders import (
     WEIGHTS,
+    BackboneError,
     check_fit,
     check_parts,
     check_schedule,
@@ -34,9 +35,6 @@ from models.folders import (
     variant_of,
     write_json,
 )
-from models.folders import BackboneError as BackboneError
-
-_VAES = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
 
 
 @dataclass
@@ -96,7 +94,7 @@ class Backbone:
         variants = {part: variant_of(folder, name, part) for part in WEIGHTS}
         classes = {
             "unet": UNet2DConditionModel,
-            "vae": _VAES[component(index, name, "vae")],
+            "vae": getattr(diffusers, component(index, name, "vae")),
             "text_encoder": CLIPTextModel,
         }
         calibration = folder / "calibration.json"

@@ -21,6 +21,7 @@ from models.attention import Region
 from models.backbone import Backbone
 from models.batching import Batcher, OnStep
 from models.canvas import Canvas
+from models.cuts import cut, cut_mask
 from models.ddim import Grid, guided, moved
 from models.drawing import Drawing, Outside
 from models.exemplars import sketch
@@ -32,12 +33,10 @@ from models.inversion import Trajectory, TrajectoryCache, deepen
 from models.items import MAX_ATTEMPTS, ItemRequest, ItemResult
 from models.levels import Levels, colour
 from models.lora import worn
-from models.masks import Mask, grown_where_thin
+from models.masks import Mask, grown_where_thin, on_latent_grid
 from models.noise import noise_key
 from models.refinement import Calibration
 from models.resampling import as_model_input
-from models.training.cuts import cut, cut_mask
-from models.training.loosening import on_latent_grid
 from models.training.recipe import Ablation
 from models.windows import Plot, plan
 

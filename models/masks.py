@@ -55,6 +55,13 @@ def grown_where_thin(cells: Mask) -> Mask:
     return np.asarray(cells | ndimage.binary_dilation(thin, square))
 
 
+def on_latent_grid(mask: Mask, factor: int) -> NDArray[np.float32]:
+    """(P, P) bool → (P/factor, P/factor) 0 or 1 by max-pooling, so that thin masks never vanish."""
+    rows, columns = mask.shape[0] // factor, mask.shape[1] // factor
+    pooled: Mask = np.any(mask.reshape(rows, factor, columns, factor), axis=(1, 3))
+    return pooled.astype(np.float32)
+
+
 def inner_edge(mask: Mask, width: int) -> NDArray[np.float32]:
     """α: 0 outside, rising to 1 within ``width`` pixels inside, and 1 on the medial axis however thin the mask."""
     inside = distance_inside(mask)

@@ -11,7 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import JsonValue
 
 from flawsmith.contract import problems
-from flawsmith.contract.augmentations import MAX_DEFECTS, AugmentationForm, AugmentationRequest
+from flawsmith.contract.augmentations import MASK_FILES, AugmentationForm, AugmentationRequest
 from flawsmith.contract.base import now
 from flawsmith.contract.files import EXCLUDE_FILE, INPUT_FILE, MASK_FILE, REGION_FILE
 from flawsmith.contract.ids import new_job_id
@@ -29,14 +29,14 @@ from service.images.errors import ImageError
 from service.masks import BOUNDS, AdmittedMask, Requested, SentMask, requested
 from service.openapi import Responses, augmentation_body, location, problem
 from service.problems import ProblemError
-from service.resolution import Parameters, Wish, check_levels, resolve, wishes
+from service.resolution import Parameters, Wish, check_levels, mask_field, resolve, wishes
 from service.resources import Has, Quota, Resources, Tenant
 from service.telemetry import context, traces
 
 router = APIRouter(prefix="/v1/augmentations", tags=["augmentations"], dependencies=[Depends(no_query)])
 
-MASK_FILES = {f"mask_{number}": f"defects.{number}.mask" for number in range(MAX_DEFECTS)}
-"""What the masks of several defects are called as files of a form, and everywhere else."""
+FIELDS = {name: mask_field(number) for number, name in enumerate(MASK_FILES)}
+"""What the masks of several defects are called everywhere else, by their names in a form."""
 FILES = ("image", "mask", *BOUNDS, *MASK_FILES)
 MAX_FULL_FILES = 4
 """As many of the largest files fit in a form; masks are small."""
@@ -115,11 +115,11 @@ async def _read_form(
         raise ProblemError(
             problems.INVALID_REQUEST, "image is missing; send it as a file of the form", field="image"
         )
-    masked = {MASK_FILES.get(name, name): name for name in form.files if name not in ("image", *BOUNDS)}
+    masked = {FIELDS.get(name, name): name for name in form.files if name not in ("image", *BOUNDS)}
     wished = wishes(parameters, masked)
     resolved = await run_in_threadpool(resolve, has, tenant, parameters, wished)
     payload: dict[str, JsonValue] = {name: file.sha256 for name, file in form.files.items()}
-    files = {MASK_FILES.get(name, name): file.path for name, file in form.files.items()}
+    files = {FIELDS.get(name, name): file.path for name, file in form.files.items()}
     masks = {name: SentMask(path) for name, path in files.items() if name != "image"}
     return Sent(parameters, wished, files["image"], masks, payload | _sent(parameters)), resolved
 
@@ -129,7 +129,7 @@ async def _read_json(
 ) -> tuple[Sent, ResolvedAugmentation]:
     parameters = from_json(AugmentationRequest, await read(request, MAX_JSON_BYTES))
     ids = {"image": parameters.image, "mask": parameters.mask}
-    ids |= {f"defects.{number}.mask": one.mask for number, one in enumerate(parameters.defects or ())}
+    ids |= {mask_field(number): one.mask for number, one in enumerate(parameters.defects or ())}
     ids |= {name: getattr(parameters, name) for name in BOUNDS}
     named = {name: upload_id for name, upload_id in ids.items() if upload_id is not None}
     wished = wishes(parameters, {name: name for name in named if name not in ("image", *BOUNDS)})

@@ -10,11 +10,11 @@ from pydantic import Field
 from flawsmith.contract import problems
 from flawsmith.contract.base import Schema
 from flawsmith.contract.defect_types import DefectType, DefectTypeList, DefectTypeRecord
-from flawsmith.contract.ids import BUILTIN_TENANT, DefectTypeName
+from flawsmith.contract.ids import BUILTIN_TENANT, DefectTypeName, split_defect_type
 from service.fields import no_query, query, query_parameters
 from service.openapi import problem
 from service.problems import ProblemError, not_found
-from service.resources import Has, Tenant
+from service.resources import Has, Resources, Tenant
 
 router = APIRouter(prefix="/v1/defect-types", tags=["defect types"])
 
@@ -97,6 +97,22 @@ def delete_defect_type(
     for version in versions:
         has.registry.delete(tenant, name, version)
     return Response(status_code=204)
+
+
+def named(has: Resources, tenant: str, reference: str, field: str) -> DefectTypeRecord:
+    """The version that a field of a request names, the newest if it names none.
+
+    Raises:
+        ProblemError: there is none.
+    """
+    record = has.registry.get(tenant, *split_defect_type(reference))
+    if record is None:
+        raise ProblemError(
+            problems.UNKNOWN_DEFECT_TYPE,
+            f"{field} {reference} is not known here; GET /v1/defect-types lists what is",
+            field=field,
+        )
+    return record
 
 
 def unknown(name: str, version: int | None) -> ProblemError:

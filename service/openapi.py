@@ -14,7 +14,7 @@ from pydantic.json_schema import models_json_schema
 
 from flawsmith.contract import problems
 from flawsmith.contract.augmentations import (
-    MAX_DEFECTS,
+    MASK_FILES,
     AugmentationForm,
     AugmentationRequest,
     DefectParameters,
@@ -208,8 +208,8 @@ def augmentation_body() -> dict[str, Any]:
             "description": "Image like a mask: where masks may not lie, not even one that is sent.",
         },
     } | {
-        f"mask_{number}": {**_BINARY, "description": f"The mask of `defects[{number}]`, like `mask`."}
-        for number in range(MAX_DEFECTS)
+        name: {**_BINARY, "description": f"The mask of `defects[{number}]`, like `mask`."}
+        for number, name in enumerate(MASK_FILES)
     }
     form = {
         "type": "object",

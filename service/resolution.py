@@ -14,9 +14,9 @@ from flawsmith.contract.augmentations import (
     DefectParameters,
 )
 from flawsmith.contract.defect_types import DefectTypeRecord
-from flawsmith.contract.ids import split_defect_type
 from flawsmith.contract.manifests import ResolvedAugmentation, ResolvedDefect
 from flawsmith.contract.uploads import ImageInfo
+from service.defect_types import named
 from service.fields import missing
 from service.problems import ProblemError
 from service.resources import Resources
@@ -42,6 +42,11 @@ class Wish:
         return self.at + "mask"
 
 
+def mask_field(number: int) -> str:
+    """What the mask of one of several defects is called in JSON, and in problems."""
+    return f"defects.{number}.mask"
+
+
 def wishes(parameters: Parameters, masked: Mapping[str, str]) -> list[Wish]:
     """The defects of a request, whichever way it names them.
 
@@ -64,7 +69,7 @@ def wishes(parameters: Parameters, masked: Mapping[str, str]) -> list[Wish]:
                     name, f"{name} is of a single defect; say it in each entry of defects, or leave defects out"
                 )
         found = [
-            Wish(f"defects.{number}.", defect, f"defects.{number}.mask" in masked)
+            Wish(f"defects.{number}.", defect, mask_field(number) in masked)
             for number, defect in enumerate(parameters.defects)
         ]
     for field, name in masked.items():
@@ -85,13 +90,13 @@ def resolve(has: Resources, tenant: str, parameters: Parameters, wished: Sequenc
     Raises:
         ProblemError: there is no such defect type, it needs a mask, or two parameters contradict each other.
     """
-    records = [_record(has, tenant, wish) for wish in wished]
+    records = [named(has, tenant, wish.parameters.defect_type, wish.at + "defect_type") for wish in wished]
     for wish, record in zip(wished, records, strict=True):
         _check_method(parameters, record)
         if not wish.masked and not record.draws_masks:
             raise ProblemError(
                 problems.MASK_REQUIRED,
-                f"{wish.mask_field} is missing, and {record.name}@{record.version} has not learned from samples"
+                f"{wish.mask_field} is missing, and {record.reference} has not learned from samples"
                 " how to draw one; send it, an image of the same size that is white where the defect may appear",
                 field=wish.mask_field,
             )
@@ -121,26 +126,13 @@ def check_levels(resolved: ResolvedAugmentation, image: ImageInfo) -> None:
             )
 
 
-def _record(has: Resources, tenant: str, wish: Wish) -> DefectTypeRecord:
-    name, version = split_defect_type(wish.parameters.defect_type)
-    record = has.registry.get(tenant, name, version)
-    if record is None:
-        field = wish.at + "defect_type"
-        raise ProblemError(
-            problems.UNKNOWN_DEFECT_TYPE,
-            f"{field} {wish.parameters.defect_type} is not known here; GET /v1/defect-types lists what is",
-            field=field,
-        )
-    return record
-
-
 def _check_method(parameters: Parameters, record: DefectTypeRecord) -> None:
     if parameters.method != "paste":
         return
     if record.exemplars_sha256 is None:
         raise _invalid(
             "method",
-            f"method paste needs real defects, and {record.name}@{record.version} keeps none; leave method out, or"
+            f"method paste needs real defects, and {record.reference} keeps none; leave method out, or"
             " teach a type from samples of yours with POST /v1/defect-types",
         )
     if parameters.control:
@@ -157,19 +149,18 @@ def _check_backbones(wished: Sequence[Wish], records: Sequence[DefectTypeRecord]
             field = wish.at + "defect_type"
             raise _invalid(
                 field,
-                f"{field} {record.name}@{record.version} is on the backbone {record.backbone}, and"
-                f" {first.name}@{first.version} on {first.backbone}; make versions of both on one with"
+                f"{field} {record.reference} is on the backbone {record.backbone}, and"
+                f" {first.reference} on {first.backbone}; make versions of both on one with"
                 " `flawsmith defects retrain`, or name types that are on one",
             )
 
 
 def _resolved(parameters: Parameters, wish: Wish, record: DefectTypeRecord) -> ResolvedDefect:
     shared = parameters.model_dump(exclude_none=True, include=set(ResolvedDefect.model_fields))
-    own = wish.parameters.model_dump(exclude_none=True)
     return ResolvedDefect.model_validate(
         record.defaults.model_dump()
         | shared
-        | {name: own[name] for name in own if name != "mask"}
+        | wish.parameters.model_dump(exclude_none=True, exclude={"mask"})
         | {
             "defect_type": record.name,
             "defect_type_version": record.version,

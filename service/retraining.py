@@ -19,9 +19,9 @@ from pydantic import JsonValue
 from flawsmith.contract import problems
 from flawsmith.contract.defect_types import DefectTypeRecord, EarlierVersion
 from flawsmith.contract.files import SAMPLES_FILE
-from flawsmith.contract.ids import split_defect_type
 from flawsmith.contract.manifests import TrainingManifest
 from flawsmith.contract.trainings import ResolvedTraining, SampleRecord, SamplesManifest
+from service.defect_types import named
 from service.problems import ProblemError
 from service.resources import Resources
 from service.samples.reading import Uploaded
@@ -48,7 +48,7 @@ class Lender:
     @property
     def reference(self) -> str:
         """``name@version``."""
-        return f"{self.record.name}@{self.record.version}"
+        return self.record.reference
 
     @property
     def inherited(self) -> Mapping[str, JsonValue]:
@@ -80,14 +80,7 @@ def lender(has: Resources, tenant: str, reference: str) -> Lender:
     Raises:
         ProblemError: there is none, or it keeps no samples; says why, and what to do.
     """
-    name, version = split_defect_type(reference)
-    record = has.registry.get(tenant, name, version)
-    if record is None:
-        raise ProblemError(
-            problems.UNKNOWN_DEFECT_TYPE,
-            f"{FIELD} {reference} is not known here; GET /v1/defect-types lists what is",
-            field=FIELD,
-        )
+    record = named(has, tenant, reference, FIELD)
     if record.tenant != tenant:
         raise _keeps_none(record, "comes with Flawsmith and was not taught from samples of yours")
     if record.job_id is None:
@@ -145,6 +138,6 @@ def _deleted(record: DefectTypeRecord) -> ProblemError:
 def _keeps_none(record: DefectTypeRecord, why: str) -> ProblemError:
     return ProblemError(
         problems.INVALID_SAMPLES,
-        f"{record.name}@{record.version} {why}; send the samples themselves, as `samples`",
+        f"{record.reference} {why}; send the samples themselves, as `samples`",
         field=FIELD,
     )

@@ -120,6 +120,12 @@ async def _read_form(request: Request, boundary: str | None, folder: Path, tenan
 async def _read_json(request: Request, folder: Path, tenant: str, has: Resources) -> Sent:
     parameters = from_json(TrainingRequest, await read(request, MAX_JSON_BYTES))
     _check_samples(parameters, [name for name in FILES if getattr(parameters, name)])
+    if parameters.label is not None:
+        raise ProblemError(
+            problems.INVALID_REQUEST,
+            "label tells which annotations of a ZIP are meant, and pairs of uploads have a mask each; leave it out",
+            field="label",
+        )
     await run_in_threadpool(_check_backbone, has, parameters.backbone)
     uploaded = folder / "uploaded"
     uploaded.mkdir()

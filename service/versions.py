@@ -188,5 +188,5 @@ def _check_backbone(has: Resources, bundle: Bundle, tenant: str) -> list[str]:
 def _taken(record: DefectTypeRecord, what: str) -> ProblemError:
     return ProblemError(
         problems.VERSION_TAKEN,
-        f"{record.name}@{record.version} {what}; import it under another number or name",
+        f"{record.reference} {what}; import it under another number or name",
     )

@@ -18,7 +18,8 @@ from flawsmith.contract.base import FORMAT_VERSION
 from flawsmith.contract.defect_types import DefectTypeDefaults, DefectTypeRecord, Start
 from flawsmith.contract.ids import BUILTIN_TENANT
 from models.adapters import Adapter, Card
-from models.backbone import BUNDLED, Backbone, BackboneError
+from models.backbone import Backbone
+from models.folders import BUNDLED, BackboneError
 from models.generation import Generator
 from models.items import ItemRequest
 from models.references import References
@@ -138,7 +139,7 @@ class Models:
         adapter = self._adapters[record.backbone].get((record.name, record.version))
         if adapter is None or adapter.sha256 != record.adapter_sha256:
             raise ModelMissingError(
-                f"this worker's {record.backbone} does not hold {record.name}@{record.version} as published "
+                f"this worker's {record.backbone} does not hold {record.reference} as published "
                 f"({record.adapter_sha256}); run API and workers in the same version"
             )
         return adapter
@@ -175,11 +176,11 @@ class Models:
     def _read_adapter(self, record: DefectTypeRecord) -> Adapter:
         key = keys.defect_type_adapter(record.tenant, record.name, record.version)
         data = self._published(record, key, record.adapter_sha256)
-        return Adapter.from_bytes(data, f"{record.name}@{record.version}")
+        return Adapter.from_bytes(data, record.reference)
 
     def _published(self, record: DefectTypeRecord, key: str, digest: str) -> bytes:
         """A file of a version out of storage, as it was published."""
-        what = f"{record.name}@{record.version}"
+        what = record.reference
         if self._storage is None:
             raise ModelMissingError(f"this worker has no storage to read {what} from")
         try:

@@ -326,7 +326,7 @@ class Trainings:
             update={
                 "phase": "done",
                 "step": state.steps,
-                "defect_type": f"{record.name}@{record.version}",
+                "defect_type": record.reference,
                 "verdict": record.card.verdict if record.card else None,
             }
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
@@ -11,29 +12,21 @@ from bench.logical.variants import Variant
 from models.adapters import LOGICAL, Adapter
 from models.backbone import Backbone
 from models.samples import Sample
-from models.teaching import trials
 from models.teaching.lesson import Lesson
 from models.teaching.teaching import Teaching
+from models.teaching.trials import Settings
 
 OnStep = Callable[[dict[str, float]], None]
 
 
-@dataclass(frozen=True)
-class Settings:
-    """With which all items are drawn."""
-
-    severity: float = 1.0
-    guidance: float = 1.0
-    seed_share: float = 1.0
-    steps: int = 20
+DRAWN_WITH = Settings(severity=1.0, guidance=1.0, seed_share=1.0, exemplars=0.0)
 
 
-def lesson_of(name: str, part: str, steps: int | None, seed: int, variant: Variant) -> Lesson:
-    """What shapes the learning of a type by a variant; as many steps as usual if None."""
-    lesson = Lesson.of(LOGICAL, name, part, seed=seed)
+def lesson_of(name: str, part: str, seed: int, variant: Variant, given: Mapping[str, Any]) -> Lesson:
+    """What shapes the learning of a type by a variant; as usual but for what is `given`."""
+    lesson = replace(Lesson.of(LOGICAL, name, part, seed=seed), **given)
     return replace(
         lesson,
-        steps=steps or lesson.steps,
         lam=lesson.lam if variant.background else 0.0,
         prior=lesson.prior if variant.background else 0.0,
     )
@@ -62,6 +55,5 @@ def taught(
         progress = teaching.advance(0)
         if phase == "learning" and on_step is not None:
             on_step(progress.losses)
-    chosen = trials.Settings(settings.severity, settings.guidance, settings.seed_share, 0.0)
-    adapter = teaching.adapter(chosen)
-    return replace(adapter, card=replace(adapter.card, steps=settings.steps, min_quality=0.0))
+    adapter = teaching.adapter(settings)
+    return replace(adapter, card=replace(adapter.card, min_quality=0.0))

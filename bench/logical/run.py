@@ -31,7 +31,7 @@ from bench import shared
 from bench.intervals import bootstrap, interval
 from bench.logical.errors import KINDS, Errors, errors, means
 from bench.logical.pairs import held, normals, samples
-from bench.logical.pupil import Settings, lesson_of, taught
+from bench.logical.pupil import DRAWN_WITH, lesson_of, taught
 from bench.logical.sheet import sheet
 from bench.logical.variants import FULL, INPAINTING, UNSEEN, VARIANTS, WITHOUT_KEYS, Variant
 from bench.logical.world import Image, LogicalScene
@@ -42,6 +42,7 @@ from models.backbone import Backbone
 from models.generation import Generator
 from models.items import ItemRequest
 from models.resampling import as_model_input, resized
+from models.teaching.trials import Settings
 from models.training.vae import to_bytes
 
 GOALS = {WITHOUT_KEYS: 0.5, UNSEEN: 0.5, INPAINTING: 1.0}
@@ -139,7 +140,7 @@ def measured_type(
 ) -> Measured:
     """Teach and draw one type on each line, by each variant; `beginnings` are tokens to begin with."""
     world, anomaly = TYPES[name]
-    settings = Settings(arguments.severity, arguments.guidance, arguments.seed_share)
+    settings = Settings(arguments.severity, arguments.guidance, arguments.seed_share, exemplars=0.0)
     side, found = arguments.side, Measured()
     for line in range(arguments.seed, arguments.seed + arguments.lines):
         pairs = samples(world, anomaly, arguments.pairs, line, side)
@@ -152,7 +153,7 @@ def measured_type(
         for row, variant in variants.items():
             teaching = (variant.taught, variant.background)
             if teaching not in adapters:
-                lesson = lesson_of(name, world.part, arguments.steps, arguments.seed, variant)
+                lesson = lesson_of(name, world.part, arguments.seed, variant, dict(arguments.lesson))
                 bar = tqdm(total=lesson.steps, desc=f"{name}, line {line}, {row}", leave=False)
                 adapters[teaching] = taught(
                     backbone,
@@ -201,12 +202,12 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=1, help="lines a type; each is taught on its own")
     parser.add_argument("--pairs", type=int, default=24, help="to learn from")
     parser.add_argument("--normals", type=int, default=24, help="beside the pairs")
-    parser.add_argument("--steps", type=int, help="of learning; as usual if absent")
+    shared.add_lesson(parser)
     parser.add_argument("--scenes", type=int, default=24, help="held ones, a line")
     parser.add_argument("--items", type=int, default=2, help="a held scene")
-    parser.add_argument("--severity", type=float, default=Settings.severity)
-    parser.add_argument("--guidance", type=float, default=Settings.guidance)
-    parser.add_argument("--seed-share", type=float, default=Settings.seed_share)
+    parser.add_argument("--severity", type=float, default=DRAWN_WITH.severity)
+    parser.add_argument("--guidance", type=float, default=DRAWN_WITH.guidance)
+    parser.add_argument("--seed-share", type=float, default=DRAWN_WITH.seed_share)
     parser.add_argument("--side", type=int, default=128, help="pixels a side")
     parser.add_argument("--cells", type=int, help="of the model's window, a side; fewer are coarser and faster")
     parser.add_argument("--sheets", type=Path, help="write a sheet of each type and line into this folder")

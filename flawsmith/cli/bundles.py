@@ -32,7 +32,7 @@ def export_type(
         target = out or Path(f"{kind.name}-{kind.version}.zip")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            manifest = client.export_defect_type(f"{kind.name}@{kind.version}", target, with_samples=with_samples)
+            manifest = client.export_defect_type(kind.reference, target, with_samples=with_samples)
         except OSError as error:
             fail(f"the bundle cannot be written: {error}")
     for warning in manifest.warnings:
@@ -67,4 +67,4 @@ def import_type(
         return
     if not done.created:
         tell("It was here already, with the same content.")
-    say(f"{done.defect_type.name}@{done.defect_type.version}")
+    say(done.defect_type.reference)

@@ -25,7 +25,7 @@ def show_type(kind: DefectType) -> None:
 
 def _comparison(kind: DefectType, card: DefectTypeCard, before: EarlierVersion) -> Table:
     """Scores of both versions, a row each."""
-    table = Table("", before.defect_type, f"{kind.name}@{kind.version}", box=None, pad_edge=False)
+    table = Table("", before.defect_type, kind.reference, box=None, pad_edge=False)
     table.add_row("backbone", escape(before.backbone), escape(kind.backbone))
     table.add_row("verdict", before.verdict or "", card.verdict)
     for name in dict.fromkeys([*before.scores, *card.scores]):
@@ -35,7 +35,7 @@ def _comparison(kind: DefectType, card: DefectTypeCard, before: EarlierVersion) 
 
 def _lines(kind: DefectType) -> Iterator[tuple[str, str]]:
     defaults = kind.defaults
-    yield "Name", f"{kind.name}@{kind.version}"
+    yield "Name", kind.reference
     if kind.description:
         yield "What it is", kind.description
     yield "Part", defaults.part

@@ -59,13 +59,10 @@ def train(
     json: Json = False,
 ) -> None:
     """Teach a defect type from photos of real defects with their masks."""
-    options: TrainOptions = {"label": label, "backbone": backbone, "steps": steps, "rank": rank, "seed": seed}
-    if part is not None:
-        options["part"] = part
-    if description is not None:
-        options["description"] = description
-    if kind is not None:
-        options["kind"] = kind
+    options: TrainOptions = {
+        "part": part, "description": description, "label": label, "kind": kind,
+        "backbone": backbone, "steps": steps, "rank": rank, "seed": seed,
+    }  # fmt: skip
     with Flawsmith(url, api_key=api_key) as client:
         _follow(client, client.train(name, samples, normals, **options), name, wait, json)
 
@@ -91,13 +88,10 @@ def retrain(
     json: Json = False,
 ) -> None:
     """Teach a version anew from the samples that it was taught from, such as on another backbone."""
-    options: RetrainOptions = {"backbone": backbone, "steps": steps, "rank": rank, "seed": seed}
-    if name is not None:
-        options["name"] = name
-    if part is not None:
-        options["part"] = part
-    if description is not None:
-        options["description"] = description
+    options: RetrainOptions = {
+        "name": name, "part": part, "description": description,
+        "backbone": backbone, "steps": steps, "rank": rank, "seed": seed,
+    }  # fmt: skip
     with Flawsmith(url, api_key=api_key) as client:
         job = client.retrain(reference, **options)
         _follow(client, job, name or reference.partition("@")[0], wait, json)

@@ -92,7 +92,7 @@ class AsyncFlawsmith:
         """
         if not calls.names_version(reference):
             newest = await self.defect_type(reference)
-            reference = f"{newest.name}@{newest.version}"
+            reference = newest.reference
         with partial_file(Path(path)) as file:
             await self._transfer(
                 Transfer(calls.export_defect_type(reference, with_samples=with_samples), file, None)

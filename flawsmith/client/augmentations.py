@@ -12,7 +12,7 @@ from pydantic import JsonValue, ValidationError
 from flawsmith.client.calls import Call, model_of, new_key, texts_of
 from flawsmith.client.errors import InvalidParameterError
 from flawsmith.client.images import ImageSource, image_file, upload_id
-from flawsmith.contract.augmentations import AugmentationForm, Method
+from flawsmith.contract.augmentations import MASK_FILES, AugmentationForm, Method
 from flawsmith.contract.jobs import AugmentationPlan, Job
 from flawsmith.contract.uploads import Upload
 
@@ -62,7 +62,7 @@ class Subject:
     def sources(self) -> dict[str, ImageSource | Upload]:
         """The images by the names that they have in a form."""
         named = {"image": self.image, "mask": self.mask, "region": self.region, "exclude": self.exclude}
-        named |= {f"mask_{number}": defect.mask for number, defect in enumerate(self.defects or ())}
+        named |= {name: defect.mask for name, defect in zip(MASK_FILES, self.defects or (), strict=False)}
         return {name: source for name, source in named.items() if source is not None}
 
 
@@ -104,8 +104,8 @@ def _augmentation(
         return replace(call, form=texts_of(values), files=files)
     if parameters.defects is not None:
         values["defects"] = [
-            {**defect.model_dump(mode="json", exclude_none=True), "mask": ids.pop(f"mask_{number}", None)}
-            for number, defect in enumerate(parameters.defects)
+            {**defect.model_dump(mode="json", exclude_none=True), "mask": ids.pop(name, None)}
+            for name, defect in zip(MASK_FILES, parameters.defects, strict=False)
         ]
     return replace(call, json={**ids, **values})
 

@@ -77,9 +77,9 @@ class Call(Generic[T]):
 
 
 class _TeachOptions(TypedDict, total=False):
-    part: str
-    description: str
-    kind: AnomalyKind
+    part: str | None
+    description: str | None
+    kind: AnomalyKind | None
     backbone: str | None
     steps: int | None
     rank: int | None
@@ -96,7 +96,7 @@ class TrainOptions(_TeachOptions, total=False):
 class RetrainOptions(_TeachOptions, total=False):
     """What may stand beside the version that is taught anew; see `TrainingParameters` for their meaning."""
 
-    name: str
+    name: str | None
 
 
 def train(name: str, samples: SampleSend, options: TrainOptions, idempotency_key: str | None) -> Call[Job]:
@@ -116,7 +116,7 @@ def retrain(reference: str, options: RetrainOptions, idempotency_key: str | None
         InvalidParameterError: it is no reference, or a parameter is out of range.
     """
     name, _ = _reference(reference)
-    values = {"name": name, "samples_of": reference, **options}
+    values = {**options, "name": options.get("name") or name, "samples_of": reference}
     call = _training(values, SampleSend(), model_of(Job), dry_run=False)
     return replace(call, idempotency_key=idempotency_key or new_key())
 
@@ -256,7 +256,7 @@ def imported_as(manifest: BundleManifest, reference: str | None) -> str:
         InvalidParameterError: ``reference`` is none.
     """
     if reference is None:
-        return f"{manifest.name}@{manifest.version}"
+        return manifest.reference
     name, version = _reference(reference)
     return f"{name}@{manifest.version if version is None else version}"
 
@@ -299,7 +299,7 @@ def _training(
     given: Mapping[str, Any], samples: SampleSend, read: Callable[[httpx.Response], T], *, dry_run: bool
 ) -> Call[T]:
     try:
-        parameters = TrainingParameters(**given)
+        parameters = TrainingParameters(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         raise InvalidParameterError.from_validation(error) from error
     values: dict[str, JsonValue] = parameters.model_dump(mode="json", exclude_unset=True, exclude_none=True)

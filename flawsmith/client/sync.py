@@ -108,7 +108,7 @@ class Flawsmith:
         """
         if not calls.names_version(reference):
             newest = self.defect_type(reference)
-            reference = f"{newest.name}@{newest.version}"
+            reference = newest.reference
         with partial_file(Path(path)) as file:
             self._transfer(Transfer(calls.export_defect_type(reference, with_samples=with_samples), file, None))
             file.flush()

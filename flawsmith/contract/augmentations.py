@@ -13,6 +13,8 @@ from flawsmith.contract.ids import DefectTypeRef, UploadId
 MAX_COUNT = 64
 MAX_DEFECTS = 8
 """In one image."""
+MASK_FILES = tuple(f"mask_{number}" for number in range(MAX_DEFECTS))
+"""What the masks of several defects are called as files of a form."""
 MAX_SEED = 2**53 - 1
 """Seeds stay exact in every JSON reader."""
 MAX_METADATA_BYTES = 16 * 1024

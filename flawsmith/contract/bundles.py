@@ -54,6 +54,11 @@ class BundleManifest(Schema):
     warnings: list[str] = Field(default_factory=list)
     """What whoever imports it should know."""
 
+    @property
+    def reference(self) -> str:
+        """``name@version``."""
+        return f"{self.name}@{self.version}"
+
     @model_validator(mode="after")
     def _check_adapter(self) -> Self:
         if ADAPTER_FILE not in self.files:

@@ -84,6 +84,11 @@ class DefectTypeRecord(Schema):
     """None for bundled types."""
     defaults: DefectTypeDefaults
 
+    @property
+    def reference(self) -> str:
+        """``name@version``."""
+        return f"{self.name}@{self.version}"
+
 
 class DefectType(Answer):
     """A version of a defect type as the API shows it."""
@@ -105,6 +110,11 @@ class DefectType(Answer):
     card: DefectTypeCard | None = None
     """None for types that come with Flawsmith."""
     defaults: DefectTypeDefaults
+
+    @property
+    def reference(self) -> str:
+        """``name@version``."""
+        return f"{self.name}@{self.version}"
 
 
 class DefectTypeList(Answer):

@@ -33,7 +33,7 @@ class TrainingParameters(Schema):
     description: Annotated[str, Field(max_length=500)] = ""
     """For people who choose a type."""
     label: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    """Which class of the set is taught, where it knows several; all of them as one if absent."""
+    """Which class of a ZIP is taught, where its annotations know several; all of them as one if absent."""
     kind: AnomalyKind = "structural"
     """``logical`` where every part looks fine, but their arrangement is wrong: one is missing, or swapped."""
     backbone: Annotated[str, Field(min_length=1, max_length=200)] | None = None

@@ -69,7 +69,7 @@ class Learner:
             clear=lesson.logical,
             high=_HIGH if lesson.logical else 1.0,
         )
-        ablation = ablation or Ablation(disentangled=lesson.disentangled)
+        ablation = replace(ablation or Ablation(), disentangled=lesson.disentangled)
         types = [lesson.name]
         self.pool = pool
         self.terms = Terms(rows, self.backbone, pool, types, ablation)

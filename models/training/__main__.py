@@ -40,7 +40,7 @@ def main() -> int:
 
     import torch  # after the arguments: rendering processes import this module, and need no torch
 
-    from models.backbone import BackboneError
+    from models.folders import BackboneError
     from models.training.loop import Budget
     from models.training.photos import read_teach
     from models.training.run import RunError, train

@@ -12,7 +12,8 @@ import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 
-from models.backbone import Backbone, BackboneError
+from models.backbone import Backbone
+from models.folders import BackboneError
 from models.rendering import DEFECT_TYPES
 from models.training.pool import Pool
 from models.training.preview import preview

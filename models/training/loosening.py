@@ -82,10 +82,3 @@ def hulled(mask: Mask) -> Mask:
         return mask
     everywhere = np.indices(mask.shape).reshape(2, -1).T
     return (Delaunay(corners).find_simplex(everywhere) >= 0).reshape(mask.shape) | mask
-
-
-def on_latent_grid(mask: Mask, factor: int) -> NDArray[np.float32]:
-    """(P, P) bool → (P/factor, P/factor) 0 or 1 by max-pooling, so that thin masks never vanish."""
-    rows, columns = mask.shape[0] // factor, mask.shape[1] // factor
-    pooled: Mask = np.any(mask.reshape(rows, factor, columns, factor), axis=(1, 3))
-    return pooled.astype(np.float32)

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from models.cuts import cut_image, cut_mask, planned
 from models.masks import Mask
-from models.training.cuts import cut_image, cut_mask, planned
 from models.windows import Window
 
 GOOD = "good"

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.backbone import Backbone
-from models.masks import Mask
-from models.training.loosening import loosened, on_latent_grid
+from models.masks import Mask, on_latent_grid
+from models.training.loosening import loosened
 from models.training.scenes import TrainingScene
 from models.training.vae import to_pixels
 

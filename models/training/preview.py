@@ -10,9 +10,9 @@ from torch import Tensor
 from models.attention import Region
 from models.backbone import Backbone
 from models.ddim import Grid, guided, laid, moved, start
+from models.masks import on_latent_grid
 from models.noise import seeded_noise
 from models.rendering import DEFECT_TYPES
-from models.training.loosening import on_latent_grid
 from models.training.pool import Pool
 from models.training.vae import to_bytes
 

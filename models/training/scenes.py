@@ -15,9 +15,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from models.cuts import cut_image, cut_mask, planned
 from models.masks import Mask
 from models.rendering import DEFECT_TYPES, Scene, render
-from models.training.cuts import cut_image, cut_mask, planned
 from models.training.loosening import confined, loosened
 from models.training.photos import GOOD, LATENT_FACTOR, Crop
 

@@ -90,9 +90,6 @@ class Terms:
 
     Args:
         types: names in the order of the tokens.
-
-    Attributes:
-        known: rows of the pool that have a normal image.
     """
 
     def __init__(self, rows: Rows, backbone: Backbone, pool: Pool, types: list[str], ablation: Ablation) -> None:
@@ -102,7 +99,7 @@ class Terms:
         self.types = types
         self.ablation = ablation
         self._defective = np.flatnonzero([bool(name) for name in pool.types])
-        self.known = np.flatnonzero(pool.known.numpy())
+        self._known = np.flatnonzero(pool.known.numpy())
 
     def __call__(
         self, learned_tokens: Tensor, rng: np.random.Generator, noise: torch.Generator, close_up: bool
@@ -131,7 +128,7 @@ class Terms:
             rows * (2 if close_up else 1) for rows in (self.rows.defects, self.rows.backgrounds, self.rows.normals)
         )
         scenes = torch.from_numpy(rng.choice(self._defective, n, replace=len(self._defective) < n))
-        normals = torch.from_numpy(rng.choice(self.known, rest))
+        normals = torch.from_numpy(rng.choice(self._known, rest))
         m = torch.stack([self._mask(int(i), rng) for i in scenes])
         m_normals = [
             self._mask(int(rng.choice(self._defective)), rng) if i % 3 == 2 else torch.zeros_like(m[0])

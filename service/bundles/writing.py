@@ -55,9 +55,7 @@ class BundleFile(Kept):
                 name: BundledFile(sha256=digest, size=storage.size(key)) for name, (digest, key) in files.items()
             }
         except ObjectNotFoundError as error:
-            raise not_found(
-                f"a file of {record.name}@{record.version} is gone: the version was deleted"
-            ) from error
+            raise not_found(f"a file of {record.reference} is gone: the version was deleted") from error
         manifest = BundleManifest(
             format_version=FORMAT_VERSION,
             name=record.name,

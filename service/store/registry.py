@@ -35,9 +35,7 @@ class Registry:
         if self._storage.put_if_absent(key, data, _JSON) or self._storage.get(key) == data:
             return
         if not replace:
-            raise VersionExistsError(
-                f"{record.name}@{record.version} is published already; publish this one as a new version"
-            )
+            raise VersionExistsError(f"{record.reference} is published already; publish this one as a new version")
         self._storage.put(key, data, _JSON)
 
     def claim(self, tenant: str, name: str, job_id: str) -> int:

@@ -141,6 +141,8 @@ class StoredJobs:
             result.training.defect_type = result.training.verdict = None  # the version goes, if it was there
         key = keys.job_result(manifest.tenant, manifest.job_id)
         if self._storage.put_if_absent(key, _json(result), _JSON):
+            if not self.exists(manifest.tenant, manifest.job_id):  # somebody ended and deleted it meanwhile
+                self.erase(manifest.tenant, manifest.job_id)
             return result
         return self.result(manifest.tenant, manifest.job_id) or result
 

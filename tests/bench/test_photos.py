@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.cuts import cut_image
 from models.resampling import as_model_input
-from models.training.cuts import cut_image
 from models.training.photos import Photo, crops, native_crops, read_teach
 from models.windows import Window
 

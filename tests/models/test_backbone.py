@@ -10,7 +10,8 @@ from diffusers import DDIMScheduler
 
 from models.adapters import Adapter
 from models.attention import Region
-from models.backbone import Backbone, BackboneError
+from models.backbone import Backbone
+from models.folders import BackboneError
 from tests.models.tiny import TOKENS, WIDTH, tiny_backbone
 
 
@@ -262,7 +263,7 @@ def test_parts_that_do_not_fit_are_refused() -> None:
 
 @pytest.mark.slow
 def test_bundled_backbones_load_with_their_types() -> None:
-    from models.backbone import BUNDLED
+    from models.folders import BUNDLED
 
     for folder in sorted(path for path in BUNDLED.glob("*") if path.is_dir()):
         backbone = Backbone.load(folder.name)

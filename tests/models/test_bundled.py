@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from models.adapters import Adapter
-from models.backbone import BUNDLED, Backbone
+from models.backbone import Backbone
+from models.folders import BUNDLED
 from models.generation import Generator
 from models.items import ItemRequest
 from models.rendering import DEFECT_TYPES, render

@@ -13,7 +13,8 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from models.backbone import Backbone, BackboneError
+from models.backbone import Backbone
+from models.folders import BackboneError
 from tests.models.sd15 import tiny_sd15
 
 

@@ -9,12 +9,14 @@ from diffusers import UNet2DConditionModel
 from PIL import Image
 
 from models.adapters import Adapter
-from models.backbone import Backbone, BackboneError
+from models.backbone import Backbone
 from models.ddim import EXEMPLAR_REACH, laid
+from models.folders import BackboneError
+from models.masks import on_latent_grid
 from models.rendering import DEFECT_TYPES
 from models.training.diffusion import DiffusionStage, continued, new_backbone
 from models.training.loop import Budget, learn
-from models.training.loosening import blotted, boxed, confined, dilated, hulled, loosened, on_latent_grid
+from models.training.loosening import blotted, boxed, confined, dilated, hulled, loosened
 from models.training.photos import Photo
 from models.training.pool import Pool
 from models.training.recipe import TINY, Recipe

@@ -74,7 +74,7 @@ BEYOND_SCHEMAS = {
     "samples_of": "a version that was taught here, and no samples",
     "normals": "a ZIP of images, or uploads that exist",
     "bundle": "a bundle of this service",
-    "label": "a class that the samples know",
+    "label": "a class that a ZIP of samples knows",
     "backbone": "one that the service knows",
     "metadata": "its size and depth as JSON",
     "cursor": "a cursor that an answer held",

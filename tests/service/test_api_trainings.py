@@ -155,6 +155,8 @@ def test_pairs_of_uploads_are_accepted_too(api: Api) -> None:
         normal.removeprefix("sha256:"),
     )
 
+    labelled = api.client.post("/v1/defect-types", json=body | {"label": "pit"})
+    assert_problem(labelled, problems.INVALID_REQUEST, "label", "ZIP")
     unknown = {"image": image, "mask": "sha256:" + 64 * "0"}
     answer = api.client.post("/v1/defect-types", json=body | {"samples": [body["samples"][0], unknown]})
     assert_problem(answer, problems.UNKNOWN_UPLOAD, "samples.1.mask")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from models.adapters import Adapter
-from models.backbone import BUNDLED
+from models.folders import BUNDLED
 from models.rendering import DEFECT_TYPES
 from worker.settings import WorkerSettings
 

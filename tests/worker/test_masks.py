@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from flawsmith.contract.files import EXCLUDE_FILE, INPUT_FILE, REGION_FILE
 from flawsmith.contract.jobs import Item, ItemStatus, Job, JobStatus
-from flawsmith.contract.manifests import AugmentationManifest
 from models.placement import MaskDistribution, MaskDistributionError
 from models.samples import Sample
 from service.images.canonical import CanonicalImage
@@ -21,7 +20,7 @@ from service.store import keys
 from service.store.folder import FolderStorage
 from service.store.jobs import Jobs
 from tests.worker.fake_models import FakeModels
-from tests.worker.tiny_worker import TENANT, photo, request
+from tests.worker.tiny_worker import TENANT, photo, request, worked_on
 from worker import shards as shards_module
 from worker.shards import Shards
 
@@ -65,13 +64,7 @@ class Bench:
         return self.jobs.accept(manifest, files).id
 
     def worked_on(self, job_id: str) -> Job:
-        manifest = self.jobs.manifest(TENANT, job_id)
-        assert isinstance(manifest, AugmentationManifest)
-        for shard in range(-(-manifest.count // manifest.shard_size)):
-            self.shards.run(TENANT, job_id, shard)
-        job = self.jobs.get(TENANT, job_id)
-        assert job is not None
-        return job
+        return worked_on(self.jobs, self.shards, job_id)
 
     def requested(self, job_id: str, item: Item) -> Mask:
         data = self.storage.get(keys.item_request(TENANT, job_id, item))

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from flawsmith.contract.ids import BUILTIN_TENANT
 from models.adapters import AdapterError
-from models.backbone import Backbone, BackboneError
+from models.backbone import Backbone
+from models.folders import BackboneError
 from models.samples import Sample, exemplars_of, exemplars_to_bytes
 from service.store import keys
 from service.store.folder import FolderStorage

@@ -29,7 +29,7 @@ from service.store.registry import Registry
 from tests.worker import fake_models
 from tests.worker.fake_models import FakeModels
 from tests.worker.test_masks import distribution
-from tests.worker.tiny_worker import TENANT, TYPE, accept, defect, photo, request
+from tests.worker.tiny_worker import TENANT, TYPE, accept, defect, photo, request, worked_on
 from worker import shards as shards_module
 from worker.models import ModelMissingError, Models
 from worker.settings import WorkerSettings
@@ -84,13 +84,7 @@ class Bench:
         return self.jobs.accept(manifest, files).id
 
     def worked_on(self, job_id: str) -> Job:
-        manifest = self.jobs.manifest(TENANT, job_id)
-        assert isinstance(manifest, AugmentationManifest)
-        for shard in range(-(-manifest.count // manifest.shard_size)):
-            self.shards.run(TENANT, job_id, shard)
-        job = self.jobs.get(TENANT, job_id)
-        assert job is not None
-        return job
+        return worked_on(self.jobs, self.shards, job_id)
 
     def read(self, key: str) -> NDArray[np.uint8]:
         return np.asarray(decode(self.storage.get(key)).pixels, dtype=np.uint8)

@@ -59,7 +59,7 @@ class TeachingHouse(House):
         assert job.training is not None
         record = Registry(self.storage).made_by(TENANT, job_id)
         assert record is not None
-        assert job.training.defect_type == f"{record.name}@{record.version}"
+        assert job.training.defect_type == record.reference
         return record
 
 

@@ -33,6 +33,7 @@ from service.images.canonical import CanonicalImage, Pixels, pixels_sha256
 from service.images.encoding import encode_mask_png, encode_png
 from service.store.jobs import Jobs
 from tests.models.tiny import tiny_backbone
+from worker.shards import Shards
 
 TENANT = "default"
 TYPE = "scratch"
@@ -149,6 +150,17 @@ def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not come about in time"
         time.sleep(0.02)
+
+
+def worked_on(jobs: Jobs, shards: Shards, job_id: str) -> Job:
+    """A job whose shards were all run, here and one after the other."""
+    manifest = jobs.manifest(TENANT, job_id)
+    assert isinstance(manifest, AugmentationManifest)
+    for shard in range(-(-manifest.count // manifest.shard_size)):
+        shards.run(TENANT, job_id, shard)
+    job = jobs.get(TENANT, job_id)
+    assert job is not None
+    return job
 
 
 def finished(jobs: Jobs, job_id: str, timeout_s: float = 120.0) -> Job:

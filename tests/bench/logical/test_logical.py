@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,21 @@ from PIL import Image
 
 from bench.logical.errors import Errors, errors, feature_error
 from bench.logical.pairs import held, normals, samples
-from bench.logical.pupil import Settings, lesson_of, taught
+from bench.logical.pupil import DRAWN_WITH, lesson_of, taught
 from bench.logical.run import DECODED, drawn, measured_type, references, strangers, summary
 from bench.logical.variants import BLINDED, FULL, INPAINTING, UNSEEN, VARIANTS, WITHOUT_KEYS
 from bench.logical.world import LogicalScene
 from bench.logical.worlds import TYPES
+from models.adapters import Adapter
 from models.generation import Generator
 from models.items import ItemRequest
 from tests.models.tiny import tiny_backbone
 
 SIDE = 64
+
+
+def in_four_steps(adapter: Adapter) -> Adapter:
+    return replace(adapter, card=replace(adapter.card, steps=4))
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +105,8 @@ def test_a_type_is_taught_by_its_pairs_repeatably_and_each_variant_otherwise(
 
     def learned(name: str) -> tuple[torch.Tensor, np.ndarray[Any, Any]]:
         variant = VARIANTS[name]
-        lesson = lesson_of(anomaly, world.part, 2, 0, variant)
-        adapter = taught(backbone, lesson, pairs, good, {}, variant, Settings(steps=4))
+        lesson = lesson_of(anomaly, world.part, 0, variant, {"steps": 2})
+        adapter = in_four_steps(taught(backbone, lesson, pairs, good, {}, variant, DRAWN_WITH))
         generator = Generator(backbone, outside=variant.outside, ablation=variant.drawn)
         (item,) = drawn(generator, adapter, scenes[0], [0])
         return adapter.tokens, item
@@ -123,9 +129,8 @@ def test_what_sees_no_background_draws_the_same_on_any(scenes: list[LogicalScene
     other = np.where(scene.mask[..., None], scene.normal, 255 - scene.normal)
     for name, alike in ((UNSEEN, True), (FULL, False)):
         variant = VARIANTS[name]
-        adapter = taught(
-            backbone, lesson_of(anomaly, world.part, 2, 0, variant), pairs, (), {}, variant, Settings(steps=4)
-        )
+        lesson = lesson_of(anomaly, world.part, 0, variant, {"steps": 2})
+        adapter = in_four_steps(taught(backbone, lesson, pairs, (), {}, variant, DRAWN_WITH))
         generator = Generator(backbone, outside=variant.outside, ablation=variant.drawn)
         requests = [ItemRequest.by_default(image, scene.mask, adapter, 3) for image in (scene.normal, other)]
         drawings = [decoded[0].drawing for decoded in generator.decoded(requests)]
@@ -135,8 +140,8 @@ def test_what_sees_no_background_draws_the_same_on_any(scenes: list[LogicalScene
 
 def test_a_type_is_measured_in_all_rows_with_a_sheet(tmp_path: Path) -> None:
     arguments = argparse.Namespace(
-        severity=1.0, guidance=1.0, seed_share=1.0, side=SIDE, seed=0, lines=1, pairs=2, normals=1, steps=1,
-        scenes=2, items=1, shown=2,
+        severity=1.0, guidance=1.0, seed_share=1.0, side=SIDE, seed=0, lines=1, pairs=2, normals=1,
+        lesson=[("steps", 1)], scenes=2, items=1, shown=2,
     )  # fmt: skip
     found = measured_type(tiny_backbone(), "underfilled", VARIANTS, arguments, tmp_path, {})
     assert set(found) == {"normal", "stranger", "decoded", *VARIANTS}

@@ -20,28 +20,11 @@ from models.teaching.lesson import Lesson, Taught
 from models.teaching.teaching import Teaching
 from models.teaching.trials import Settings, arranged_places, settings_to_try, trials
 from models.training.pool import Pool
-from tests.models.teaching.parts import photo
-from tests.models.tiny import tiny_backbone
 
 LESSON = replace(
     Lesson.of(LOGICAL, "swapped", "plate"),
     steps=4, rank=2, crops=1, normal_crops=4, checks=2, places=1, items=2, defects=2, backgrounds=1,
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def backbone() -> Backbone:
-    return tiny_backbone(seed=3)
-
-
-@pytest.fixture(scope="module")
-def samples() -> list[Sample]:
-    return [photo(seed) for seed in range(5)]
-
-
-@pytest.fixture(scope="module")
-def normals() -> list[Sample]:
-    return [photo(seed, defect=False) for seed in range(100, 103)]
 
 
 @pytest.fixture(scope="module")

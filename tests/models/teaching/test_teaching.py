@@ -43,21 +43,6 @@ LESSON = Lesson(
 
 
 @pytest.fixture(scope="module")
-def backbone() -> Backbone:
-    return tiny_backbone(seed=3)
-
-
-@pytest.fixture(scope="module")
-def samples() -> list[Sample]:
-    return [photo(seed) for seed in range(6)]
-
-
-@pytest.fixture(scope="module")
-def normals() -> list[Sample]:
-    return [photo(seed, defect=False) for seed in range(100, 103)]
-
-
-@pytest.fixture(scope="module")
 def taught(backbone: Backbone, samples: Sequence[Sample], normals: Sequence[Sample]) -> Taught:
     teaching = Teaching(backbone, LESSON, samples, normals)
     assert teaching.advance(3600).phase == "done"

@@ -65,6 +65,24 @@ def test_what_comes_after_a_job_was_deleted_goes(jobs: Jobs, storage: Storage) -
     assert list(storage.list(keys.job_prefix(TENANT, job_id))) == []
 
 
+def test_who_ends_a_job_that_another_ended_and_deleted_meanwhile_leaves_nothing(
+    jobs: Jobs, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = accepted(jobs)
+    put = storage.put_if_absent
+
+    def late(key: str, data: bytes, media_type: str) -> bool:
+        if key == keys.job_result(TENANT, job_id):
+            monkeypatch.undo()
+            jobs.finalize(TENANT, job_id)
+            jobs.delete(TENANT, job_id)
+        return put(key, data, media_type)
+
+    monkeypatch.setattr(storage, "put_if_absent", late)
+    assert jobs.cancel(TENANT, job_id) is None
+    assert list(storage.list(keys.job_prefix(TENANT, job_id))) == []
+
+
 def test_who_draws_an_item_otherwise_and_late_overwrites_nothing(jobs: Jobs, storage: Storage) -> None:
     """A worker on another device was thought dead, and wrote its files after the one that took over."""
     job_id = accepted(jobs, manifest(count=2))

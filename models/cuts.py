@@ -1,4 +1,4 @@
-"""Training windows: planned for a mask and cut from a picture as generation plans and cuts them.
+"""Windows cut from pictures and masks, in generation and, as it plans and cuts them, in training.
 
 No torch here: rendering processes import this module.
 """
