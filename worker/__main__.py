@@ -20,7 +20,6 @@ from service.telemetry import logs, traces
 from service.telemetry.jobs import count_final
 from service.telemetry.metrics import Metrics
 from worker import shards
-from worker.allocator import keep_freed_memory
 from worker.compute import DEQUEUE_S, ComputeWorker
 from worker.memory import device_memory
 from worker.models import Models
@@ -40,7 +39,6 @@ def main(teach: Teach | None = None) -> int:
     Args:
         teach: begins a training, in place of what the models teach.
     """
-    keep_freed_memory()
     settings = WorkerSettings()
     logs.configure("worker", settings)
     traces.configure("worker")
