@@ -36,6 +36,7 @@ class Learner:
     Args:
         pool: examples; the known ones are normal.
         held: examples by which a checkpoint is judged, or None.
+        coarse: the same examples as `pool` in coarse windows, for the lesson's share of the steps on them.
         beginnings: tokens (n, D) of other types on this backbone, of which those are begun with that predict the
             examples best.
         ablation: what of the method it goes without, beside the lesson's own: for benchmarks.
@@ -49,6 +50,7 @@ class Learner:
         held: Pool | None,
         beginnings: Mapping[str, Tensor],
         ablation: Ablation | None = None,
+        coarse: Pool | None = None,
     ) -> None:
         self.lesson = lesson
         self.backbone = copy.copy(backbone)
@@ -73,6 +75,7 @@ class Learner:
         types = [lesson.name]
         self.pool = pool
         self.terms = Terms(rows, self.backbone, pool, types, ablation)
+        self._coarse = Terms(rows, self.backbone, coarse, types, ablation) if coarse else None
         asking = replace(rows, defects=_ASKED, backgrounds=1, normals=0)
         self._held = Terms(asking, self.backbone, held, types, ablation) if held else None
         self.tokens = nn.Parameter(torch.zeros(lesson.tokens, backbone.token_width, device=backbone.device))
@@ -98,8 +101,9 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * warm_cosine(step, progress, 0.5)
         close_up = progress < lesson.close_up
-        batch = self.terms.batch(self.tokens[None], rng, noise, close_up)
-        predicted = self.terms.predicted(batch)
+        terms = self._coarse if self._coarse is not None and progress < lesson.coarse else self.terms
+        batch = terms.batch(self.tokens[None], rng, noise, close_up)
+        predicted = terms.predicted(batch)
         first, second = batch.losses(predicted)
         kept = self._prior(batch, predicted) if lesson.prior and batch.normals else first.new_zeros(())
         self.optimizer.zero_grad(set_to_none=True)

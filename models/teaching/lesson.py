@@ -29,6 +29,7 @@ _LOGICAL: dict[str, Any] = {
     "backgrounds": 1,
     "normals": 1,
     "close_up": 0.0,
+    "coarse": 0.7,
     "crops": 1,
     "normal_crops": 48,
 }
@@ -50,6 +51,8 @@ class Lesson:
         gamma: cap of the loss's weight by t.
         defects, backgrounds, normals: rows of a batch (`training.terms.Rows`).
         close_up: share of the steps on quarters of windows.
+        coarse: share of the steps on windows of half as many cells a side, in which all is nearer together, and
+            which take a quarter of the work.
         crops: windows cut from each sample; fewer if all came to more than `most_crops`.
         normal_crops: windows cut from all normals together.
         held: share of the samples held back to choose the checkpoint, where there are `least_held` or more.
@@ -79,6 +82,7 @@ class Lesson:
     backgrounds: int = 2
     normals: int = 2
     close_up: float = 0.6
+    coarse: float = 0.0
     crops: int = 8
     most_crops: int = 320
     normal_crops: int = 96

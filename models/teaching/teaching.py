@@ -95,8 +95,8 @@ class Teaching:
         self._learner: Learner | None = None
         self._restored: dict[str, Any] | None = None
         self._preparing = self._prepared()
-        crops = self._crops() * len(self._samples) + (lesson.normal_crops if self._normals else 0)
-        self._prepare_units = -(-crops // _ENCODED) + 3
+        some = self._crops() * len(self._samples), lesson.normal_crops if self._normals else 0
+        self._prepare_units = len(self._scales) * sum(-(-count // _ENCODED) for count in some)
         self._units_prepared = 0
         self._step = 0
         self._losses: dict[str, float] = {}
@@ -234,10 +234,39 @@ class Teaching:
     def _crops(self) -> int:
         return max(1, min(self.lesson.crops, self.lesson.most_crops // len(self._samples)))
 
+    @property
+    def _scales(self) -> tuple[int, ...]:
+        """By which windows are divided: the learner's own, then the coarse ones."""
+        return (1, 2) if self.lesson.coarse else (1,)
+
     def _prepared(self) -> Iterator[None]:
         """Encode all examples, some a unit, and make the learner."""
-        lesson, size, latent = self.lesson, self.backbone.window_px, self.backbone.latent_size
-        crops = self._crops()
+        pools: list[tuple[Pool, Pool | None]] = []
+        for scale in self._scales:
+            yield from self._encode(scale, pools)
+        self.references = References.of(self.exemplars)
+        yield
+        self._places = self._found_places()
+        yield
+        (pool, asked), *coarse = pools
+        learner = Learner(
+            self.backbone,
+            self.lesson,
+            pool,
+            asked,
+            self._beginnings,
+            self._ablation,
+            coarse[0][0] if coarse else None,
+        )
+        if self._restored is not None:
+            learner.restore(self._restored)
+        self._learner = learner
+        yield
+
+    def _encode(self, scale: int, pools: list[tuple[Pool, Pool | None]]) -> Iterator[None]:
+        """Append what is learned from, and what is held back, in windows with 1/`scale` as many cells a side."""
+        lesson, crops = self.lesson, self._crops()
+        size, latent = self.backbone.window_px // scale, self.backbone.latent_size // scale
         drawn_examples = (
             arrangements(self._samples, lesson.name, lesson.part, crops, size, latent, lesson.seed)
             if lesson.logical
@@ -261,17 +290,7 @@ class Teaching:
         rows = np.arange(len(self._samples)).repeat(crops)
         taught = pool.only(np.flatnonzero(~np.isin(rows, held)))
         asked = pool.only(np.flatnonzero(np.isin(rows, held))) if held else None
-        self.references = References.of(self.exemplars)
-        yield
-        self._places = self._found_places()
-        yield
-        learner = Learner(
-            self.backbone, lesson, Pool.joined([taught, *known]), asked, self._beginnings, self._ablation
-        )
-        if self._restored is not None:
-            learner.restore(self._restored)
-        self._learner = learner
-        yield
+        pools.append((Pool.joined([taught, *known]), asked))
 
     def _found_places(self) -> list[Place]:
         """Where its settings are tried, and it is judged."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,6 +81,44 @@ def test_it_learns_from_backgrounds_without_noise_and_without_what_lay_in_them(
         assert outside.any()
         assert any(torch.equal(z_t[row][:, outside], left[:, outside]) for left in emptied)
         assert not any(torch.equal(z_t[row][:, outside], image[:, outside]) for image in images)
+
+
+def test_it_learns_on_coarse_windows_first_and_ends_on_those_in_which_it_draws(
+    backbone: Backbone, samples: list[Sample], normals: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teaching = Teaching(backbone, replace(LESSON, coarse=0.5), samples, normals)
+    while teaching.progress.phase == "preparing":
+        teaching.advance(0)
+    assert teaching._learner is not None
+    learning, seen = teaching._learner.backbone, []
+    predict = learning.predict_noise
+
+    def watched(z_t: torch.Tensor, *others: Any) -> torch.Tensor:
+        if torch.is_grad_enabled():
+            seen.append(z_t.shape[-1])
+        return predict(z_t, *others)
+
+    monkeypatch.setattr(learning, "predict_noise", watched)
+    while teaching.progress.phase == "learning":
+        teaching.advance(0)
+    cells = backbone.latent_size
+    assert [key for key, _ in groupby(seen)] == [cells // 2, cells]
+
+
+def test_killed_anywhere_it_ends_as_if_undisturbed(
+    backbone: Backbone, samples: list[Sample], normals: list[Sample], taught: Taught
+) -> None:
+    teaching = Teaching(backbone, LESSON, samples, normals)
+    units = 0
+    while teaching.advance(0).phase != "done":
+        units += 1
+        if units % 3 == 0:
+            checkpoint = teaching.checkpoint()
+            teaching = Teaching(backbone, LESSON, samples, normals)
+            teaching.restore(checkpoint)
+            while teaching.progress.phase == "preparing":
+                teaching.advance(0)
+    assert teaching.result().adapter.to_bytes() == taught.adapter.to_bytes()
 
 
 def test_the_card_says_what_it_is_and_asks_for_masks(taught: Taught, backbone: Backbone) -> None:
