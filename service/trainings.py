@@ -123,7 +123,7 @@ async def _read_json(request: Request, folder: Path, tenant: str, has: Resources
     if parameters.label is not None:
         raise ProblemError(
             problems.INVALID_REQUEST,
-            "label tells which annotations of a ZIP are meant, and pairs of uploads have a mask each; leave it out",
+            "label tells which annotations of a ZIP are meant; pairs of uploads have a mask each, so leave it out",
             field="label",
         )
     await run_in_threadpool(_check_backbone, has, parameters.backbone)
