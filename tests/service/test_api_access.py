@@ -103,6 +103,7 @@ def test_every_operation_needs_the_scope_that_the_document_names(keyed: KeyedApi
         "Bearer \xff\xfe",
         new_key().text,
     ],
+    ids=["nothing", "scheme", "prefix", "basic", "unknown", "cut off", "long", "not ascii", "without scheme"],
 )
 def test_what_is_no_key_of_this_service_is_refused(keyed: KeyedApi, value: str) -> None:
     answer = httpx.get(f"{keyed.address}/v1/jobs", headers={"Authorization": value.encode("latin-1")})

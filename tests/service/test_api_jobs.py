@@ -258,7 +258,11 @@ def test_a_job_that_is_not_final_is_not_deleted(api: Api) -> None:
     assert api.traces() == before
 
 
-@pytest.mark.parametrize("job_id", [new_job_id(), "job_1", "..%2F..", "%00", "x" * 2000, "job_" + 26 * "i"])
+@pytest.mark.parametrize(
+    "job_id",
+    [new_job_id(), "job_1", "..%2F..", "%00", "x" * 2000, "job_" + 26 * "i"],
+    ids=["unknown", "short", "up", "null", "long", "other letters"],
+)
 def test_an_unknown_job_is_not_found(api: Api, job_id: str) -> None:
     for method, path in (
         ("GET", ""),
