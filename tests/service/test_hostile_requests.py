@@ -45,7 +45,7 @@ OWN_BOUND = 32 * MEGABYTE
 DECODE_BUDGET = 300 * MEGABYTE
 """What its decoding processes may set aside together, in these tests."""
 PROCESSES = 2
-EACH_PROCESS = 100 * MEGABYTE
+EACH_PROCESS = 120 * MEGABYTE
 """Of one decoding process before it asks for more: the interpreter, the codecs, the file."""
 PATIENCE_S = 30.0
 """An answer must be there by then, on a computer however busy."""
