@@ -20,8 +20,6 @@ from models.samples import Exemplar, Sample
 from models.training.photos import blob
 from models.training.scenes import TrainingScene
 
-_MOVED = 0.04  # of a side, at most
-
 
 def examples(
     samples: Sequence[Sample],
@@ -60,18 +58,14 @@ def arrangements(
 ) -> Iterator[TrainingScene]:
     """Windows of samples whose arrangement is wrong, as `examples` has them: the whole image, as it stands.
 
-    What would have been in the mask is not guessed, because it is an arrangement, too: it is taken out. All
-    but a sample's first are moved a little, so that no cell is learned by heart.
+    What would have been in the mask is not guessed, because it is an arrangement, too: it is taken out.
     """
     for number, sample in enumerate(samples):
+        image = rgb(sample.image)
+        blank = np.where(sample.mask[:, :, None], np.uint8(128), image)  # resampling would spread it, too
         for i in range(crops):
-            rng = np.random.default_rng([seed, number, i])
-            image, whole = rgb(sample.image), sample.mask
-            if i:
-                image, whole = _moved(image, whole, rng)
-            blank = np.where(whole[:, :, None], np.uint8(128), image)  # resampling would spread it, too
-            window = planned(whole, rng, size, latent_size, whole=True)
-            pixels, mask = cut_image(window, image, size), cut_mask(window, whole, size)
+            window = planned(sample.mask, np.random.default_rng([seed, number, i]), size, latent_size, whole=True)
+            pixels, mask = cut_image(window, image, size), cut_mask(window, sample.mask, size)
             left = emptied(np.asarray(cut_image(window, blank, size) / np.float32(255), np.float32), mask)
             yield TrainingScene(pixels, _bytes(left), None, mask, part, name)
 
@@ -98,16 +92,6 @@ def rgb(image: Pixels) -> NDArray[np.uint8]:
 
 def _bytes(unit: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.asarray(np.rint(unit.clip(0, 1) * 255), np.uint8)
-
-
-def _moved(image: NDArray[np.uint8], mask: Mask, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Mask]:
-    """Both moved alike; what came in at the borders is mirrored."""
-    reach = [round(_MOVED * side) for side in mask.shape]
-    y, x = (int(rng.integers(2 * most + 1)) for most in reach)
-    rows, columns = slice(y, y + mask.shape[0]), slice(x, x + mask.shape[1])
-    padding = [(most, most) for most in reach]
-    moved = np.pad(image, [*padding, (0, 0)], mode="reflect")[rows, columns]
-    return moved, np.pad(mask, padding, mode="reflect")[rows, columns]
 
 
 def _mirrored(pixels: NDArray[np.uint8], mask: Mask, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Mask]:

@@ -23,13 +23,13 @@ class TeachingError(Exception):
 
 
 _LOGICAL: dict[str, Any] = {
-    "steps": 400,
+    "steps": 800,
     "rate": 3e-3,
     "defects": 8,
     "backgrounds": 1,
     "normals": 1,
     "close_up": 0.0,
-    "coarse": 0.7,
+    "coarse": 0.85,
     "crops": 1,
     "normal_crops": 48,
 }
