@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from models.samples import Sample
 from models.teaching import trials
+from models.teaching.lesson import Taught
+from models.teaching.teaching import Teaching
 
 
 def search_briefly(patch: pytest.MonkeyPatch) -> None:
@@ -14,6 +18,20 @@ def search_briefly(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(trials, "FIRST", (trials.Settings(0.3, 1.0, 0.6, 1.0),))
     patch.setattr(trials, "GUIDANCES", ())
     patch.setattr(trials, "SEED_SHARES", ())
+
+
+def killed_every(units: int, begin: Callable[[], Teaching]) -> Taught:
+    """What a teaching makes that is lost after so many units, time and again, and goes on from its checkpoint."""
+    teaching, done = begin(), 0
+    while teaching.advance(0).phase != "done":
+        done += 1
+        if done % units == 0:
+            checkpoint = teaching.checkpoint()
+            teaching = begin()
+            teaching.restore(checkpoint)
+            while teaching.progress.phase == "preparing":
+                teaching.advance(0)
+    return teaching.result()
 
 
 def photo(seed: int, defect: bool = True, size: tuple[int, int] = (80, 96)) -> Sample:

@@ -22,6 +22,7 @@ from models.teaching.lesson import Lesson, Taught
 from models.teaching.teaching import Teaching
 from models.teaching.trials import Settings, arranged_places, settings_to_try, trials
 from models.training.pool import Pool
+from tests.models.teaching.parts import killed_every
 
 LESSON = replace(
     Lesson.of(LOGICAL, "swapped", "plate"),
@@ -108,17 +109,8 @@ def test_it_learns_on_coarse_windows_first_and_ends_on_those_in_which_it_draws(
 def test_killed_anywhere_it_ends_as_if_undisturbed(
     backbone: Backbone, samples: list[Sample], normals: list[Sample], taught: Taught
 ) -> None:
-    teaching = Teaching(backbone, LESSON, samples, normals)
-    units = 0
-    while teaching.advance(0).phase != "done":
-        units += 1
-        if units % 3 == 0:
-            checkpoint = teaching.checkpoint()
-            teaching = Teaching(backbone, LESSON, samples, normals)
-            teaching.restore(checkpoint)
-            while teaching.progress.phase == "preparing":
-                teaching.advance(0)
-    assert teaching.result().adapter.to_bytes() == taught.adapter.to_bytes()
+    again = killed_every(3, lambda: Teaching(backbone, LESSON, samples, normals))
+    assert again.adapter.to_bytes() == taught.adapter.to_bytes()
 
 
 def test_the_card_says_what_it_is_and_asks_for_masks(taught: Taught, backbone: Backbone) -> None:

@@ -24,7 +24,7 @@ from models.placement import MaskDistribution
 from models.samples import Sample, exemplars_from_bytes
 from models.teaching.lesson import Lesson, Taught, TeachingError
 from models.teaching.teaching import Teaching
-from tests.models.teaching.parts import photo
+from tests.models.teaching.parts import killed_every, photo
 from tests.models.tiny import tiny_backbone
 
 LESSON = Lesson(
@@ -75,17 +75,7 @@ def test_the_backbone_is_left_as_it_was(backbone: Backbone, taught: Taught) -> N
 def test_killed_anywhere_and_taken_up_from_its_checkpoint_it_makes_the_same(
     backbone: Backbone, samples: Sequence[Sample], normals: Sequence[Sample], taught: Taught
 ) -> None:
-    teaching = Teaching(backbone, LESSON, samples, normals)
-    units = 0
-    while teaching.advance(0).phase != "done":
-        units += 1
-        if units % 7 == 0:
-            checkpoint = teaching.checkpoint()
-            teaching = Teaching(backbone, LESSON, samples, normals)
-            teaching.restore(checkpoint)
-            while teaching.progress.phase == "preparing":
-                teaching.advance(0)
-    again = teaching.result()
+    again = killed_every(7, lambda: Teaching(backbone, LESSON, samples, normals))
     assert again.adapter.to_bytes() == taught.adapter.to_bytes()
     assert again.exemplars == taught.exemplars
     assert again.card == taught.card
