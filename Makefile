@@ -32,7 +32,7 @@ sample: $(STAMP) ## write a normal image and a mask to out/sample
 	$(BIN)/python -m models.rendering sample out/sample/image.png out/sample/mask.png --size 384x256 --seed 58
 
 test: lint ## everything that must hold: lint, types, imports, tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $$(nproc) --maxprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(STAMP) ## style, types and the arrows between the rooms
 	$(BIN)/ruff check $(CHECKED)

@@ -122,7 +122,7 @@ def test_a_job_is_drawn_for_who_has_a_key(project: Project, client: Flawsmith) -
     assert (readiness.ready, readiness.workers) == (True, 1)
     with Flawsmith(client.url, api_key="") as stranger, pytest.raises(FlawsmithError):
         stranger.defect_types()
-    job = client.wait(client.augment(*part(), "scratch", count=2, seed=7, steps=4), timeout=120)
+    job = client.wait(client.augment(*part(), "scratch", count=2, seed=7, steps=4), timeout=240)
     assert job.status is JobStatus.SUCCEEDED
     assert job.counts.succeeded == 2
     assert client.item_image(job, 1).startswith(b"\x89PNG")
@@ -140,7 +140,7 @@ def test_the_queue_keeps_its_jobs_when_it_is_started_again(project: Project, cli
     with Redis(port=valkey.ports[6379], password=PASSWORD) as redis:
         assert redis.get("kept") == b"yes"
     project.await_healthy("worker")
-    job = client.wait(client.augment(*part(), "scratch", steps=4), timeout=120)
+    job = client.wait(client.augment(*part(), "scratch", steps=4), timeout=240)
     assert job.status is JobStatus.SUCCEEDED
 
 

@@ -48,13 +48,13 @@ def test_each_defect_lies_inside_its_own_mask_and_the_same_request_gives_the_sam
 
         def drawn(*wanted: Defect) -> Job:
             asked = client.augment(image, defects=wanted, seed=11, steps=12, min_quality=0.0)
-            job = client.wait(asked, timeout=120)
+            job = client.wait(asked, timeout=240)
             assert job.status is JobStatus.SUCCEEDED
             return job
 
         job, repeated, first = drawn(*defects), drawn(*defects), drawn(defects[0])
         alone = client.augment(image, masks[0], TYPES[0], seed=11, steps=12, min_quality=0.0)
-        alone = client.wait(alone, timeout=120)
+        alone = client.wait(alone, timeout=240)
         (item,) = client.download(job, tmp_path / "out").items
         (single,) = client.download(first, tmp_path / "single").items
 

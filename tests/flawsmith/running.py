@@ -107,7 +107,7 @@ def run_flawsmith(*arguments: str | Path, **environment: str) -> subprocess.Comp
         env=os.environ | {"COLUMNS": "200"} | environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
 

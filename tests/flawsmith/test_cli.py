@@ -172,12 +172,12 @@ def test_ctrl_c_cancels_the_job(up: Up, part: Part) -> None:
         text=True,
     )
     with Flawsmith(up.url) as client:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not (running := list(client.jobs(status=JobStatus.RUNNING))):
             assert time.monotonic() < deadline
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=240)
         assert process.returncode == 130
         assert f"{running[0].id} is canceled" in said
         assert client.job(running[0]).status is JobStatus.CANCELED
@@ -210,7 +210,7 @@ def test_jobs_are_listed_canceled_and_deleted(up: Up, part: Part) -> None:
         assert early.returncode == 1
         assert "is not final" in early.stderr
         assert run_flawsmith("cancel", job.id, "--url", up.url).returncode == 0
-        client.wait(job, timeout=30)
+        client.wait(job, timeout=240)
     listed = json.loads(run_flawsmith("jobs", "--status", "canceled", "--json", "--url", up.url).stdout)
     assert job.id in {entry["id"] for entry in listed["jobs"]}
     assert json.loads(run_flawsmith("cancel", job.id, "--json", "--url", up.url).stdout)["status"] == "canceled"
@@ -222,7 +222,7 @@ def test_jobs_are_listed_canceled_and_deleted(up: Up, part: Part) -> None:
 
 def test_an_earlier_job_is_downloaded(up: Up, part: Part, tmp_path: Path) -> None:
     with Flawsmith(up.url) as client:
-        job = client.wait(client.augment(part.image, part.mask, "scratch", steps=4, min_quality=0.0), timeout=60)
+        job = client.wait(client.augment(part.image, part.mask, "scratch", steps=4, min_quality=0.0), timeout=240)
     out, archive = tmp_path / "out", tmp_path / "new" / "results.zip"
 
     folder = run_flawsmith("download", job.id, "--out", out, "--url", up.url)

@@ -44,7 +44,7 @@ def test_it_draws_and_downloads(up: Up, part: Part, tmp_path: Path) -> None:
             part.image, part.mask, "scratch", count=2, seed=7, steps=6, min_quality=0.0, metadata={"line": 3}
         )
         assert accepted.request["metadata"] == {"line": 3}
-        job = client.wait(accepted, timeout=60, on_progress=seen.append)
+        job = client.wait(accepted, timeout=240, on_progress=seen.append)
         download = client.download(job, tmp_path / "out")
         mask, before, after = client.job_mask(job), client.job_input(job), client.item_image(job, 1)
         refined = client.item_mask(job, 1)
@@ -74,7 +74,7 @@ def test_it_draws_and_downloads(up: Up, part: Part, tmp_path: Path) -> None:
 def test_an_archive_is_one_file_with_everything(up: Up, part: Part, tmp_path: Path) -> None:
     with Flawsmith(up.url) as client:
         job = client.augment(part.image, part.mask, "scratch", count=2, seed=7, steps=4, min_quality=0.0)
-        job = client.wait(job, timeout=60)
+        job = client.wait(job, timeout=240)
         path = client.archive(job.id, tmp_path / "results.zip")
         download = client.download(job, tmp_path / "folder")
         assert client.job_input(job.id) == client.job_input(job)
@@ -107,7 +107,7 @@ def test_paths_bytes_pictures_and_uploads_are_the_same_request(up: Up, part: Par
                 (uploads[0].id, uploads[1].id),
             )
         ]
-        digests = {client.wait(job, timeout=60).items[0].pixels_sha256 for job in jobs}
+        digests = {client.wait(job, timeout=240).items[0].pixels_sha256 for job in jobs}
     assert len(digests) == 1
     assert None not in digests
 
@@ -128,7 +128,7 @@ def test_jobs_are_paged_newest_first_and_can_be_deleted(up: Up, part: Part) -> N
         ids = [job.id for job in itertools.islice(client.jobs(page_size=2), 3)]
         assert ids == [job.id for job in reversed(mine)]
         for job in mine:
-            client.wait(job, timeout=60)
+            client.wait(job, timeout=240)
         assert mine[0].id in {job.id for job in client.jobs(status=JobStatus.SUCCEEDED)}
         client.delete(mine[0])
         with pytest.raises(FlawsmithError) as refused:
@@ -147,7 +147,7 @@ def test_a_long_job_can_be_waited_for_in_part_and_canceled(up: Up, part: Part) -
             client.delete(job)
         assert refused.value.status == 409
         client.cancel(job.id)
-        assert client.wait(job.id, timeout=30).status is JobStatus.CANCELED
+        assert client.wait(job.id, timeout=240).status is JobStatus.CANCELED
 
 
 def test_the_same_request_under_a_key_is_the_same_job(up: Up, part: Part) -> None:
@@ -161,7 +161,7 @@ def test_the_same_request_under_a_key_is_the_same_job(up: Up, part: Part) -> Non
             client.augment(part.image, part.mask, "scratch", steps=5, idempotency_key="order-18")
         assert refused.value.problem is not None
         assert refused.value.problem.type == problems.IDEMPOTENCY_MISMATCH.uri
-        client.wait(first, timeout=60)
+        client.wait(first, timeout=240)
 
 
 def test_events_tell_what_happens_until_the_end(up: Up, part: Part) -> None:
@@ -231,7 +231,7 @@ def test_async_does_the_same(up: Up, part: Part, tmp_path: Path) -> None:
                 await client.augment(part.image, part.mask, "scratch", seed=seed, steps=4, min_quality=0.0)
                 for seed in (1, 2)
             ]
-            done = await asyncio.gather(*(client.wait(job, timeout=60, on_progress=seen.append) for job in jobs))
+            done = await asyncio.gather(*(client.wait(job, timeout=240, on_progress=seen.append) for job in jobs))
             assert {job.status for job in done} == {JobStatus.SUCCEEDED}
             assert seen
             events = [event async for event in client.events(jobs[0])]

@@ -65,14 +65,14 @@ class Fuzzed:
     """What schemathesis said, with a command that reproduces each failure."""
 
 
-def prepare(address: str, key: str | None = None, timeout_s: float = 60.0) -> Known:
+def prepare(address: str, key: str | None = None, timeout_s: float = 240.0) -> Known:
     """Uploads, finished jobs of one defect and of several, a long one for others to cancel, and a type that was
     taught; what ran before is canceled.
 
     Raises:
         RuntimeError: the worker did not finish a job in time.
     """
-    with httpx.Client(base_url=address, headers=headers(key), timeout=30) as client:
+    with httpx.Client(base_url=address, headers=headers(key), timeout=120) as client:
         _cancel_all(client)
         listed = client.get("/v1/defect-types").json()["defect_types"]
         (defect_type,) = {entry["name"] for entry in listed if entry["builtin"]}

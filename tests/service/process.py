@@ -64,7 +64,7 @@ def service_process(environment: dict[str, str], log: Path) -> Iterator[ServiceP
 
 
 def _wait_for_answer(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(httpx.TransportError):
             httpx.get(f"{address}/healthz", timeout=5)
@@ -74,13 +74,14 @@ def _wait_for_answer(address: str, process: subprocess.Popen[bytes], log: Path) 
 
 
 class MemoryWatch:
-    """Peak resident memory of a process, and of its children together, while the block runs."""
+    """Peak resident memory of a process, and of its children, while the block runs."""
 
     def __init__(self, pid: int, every_s: float = SAMPLED_EVERY_S) -> None:
         self._pid = pid
         self._every_s = every_s
         self._before = 0
         self._children = 0
+        self._largest_child = 0
         self._most_children = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch)
@@ -111,6 +112,11 @@ class MemoryWatch:
         return self._children
 
     @property
+    def largest_child(self) -> int:
+        """Most bytes that one of its children had."""
+        return self._largest_child
+
+    @property
     def most_children(self) -> int:
         """Most children at one moment."""
         return self._most_children
@@ -119,6 +125,7 @@ class MemoryWatch:
         while not self._ended.wait(self._every_s):
             found = [peak(child) for child in _children(self._pid)]
             self._children = max(self._children, sum(found))
+            self._largest_child = max(self._largest_child, *found, 0)
             self._most_children = max(self._most_children, len(found))
 
 

@@ -63,7 +63,7 @@ def test_all_others_are_not(host: str) -> None:
 def test_without_keys_it_listens_on_the_loopback_address_and_says_so(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     with service(tmp_path, FLAWSMITH_HOST="0.0.0.0", FLAWSMITH_PORT=str(port)) as (process, log):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while "running on" not in log.read_text():
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()

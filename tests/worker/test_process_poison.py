@@ -14,7 +14,7 @@ from tests.worker.tiny_worker import TENANT, request, running_module
 
 pytestmark = pytest.mark.slow
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 @pytest.mark.parametrize(("by", "status"), [("kill", -signal.SIGKILL), ("device", 1)])
