@@ -1,0 +1,138 @@
+"""Figures of outcomes, for many draws of the images at once.
+
+Each takes outcomes of N images and weights (D, N), how often each image counts in each of D draws, and gives (D,)
+figures; NaN for a draw without what it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.evaluation.outcomes import Array, Outcomes
+
+Metric = Callable[[Outcomes, Array], Array]
+
+_MOST_ALARMS = 0.3  # share of normal pixels up to which PRO is integrated (Bergmann et al., IJCV 2021)
+
+
+def once(outcomes: Outcomes) -> Array:
+    """(1, N): each image once."""
+    return np.ones((1, len(outcomes.image)))
+
+
+def draws(outcomes: Outcomes, count: int, seed: int = 0) -> Array:
+    """(D, N): bootstrap draws of groups with return, of those with a defect and of the others apart."""
+    rng = np.random.default_rng(seed)
+    weights = np.zeros((count, len(outcomes.image)))
+    groups = np.array(outcomes.groups)
+    defective = set(groups[outcomes.defective])
+    for names in (sorted(defective), sorted(set(groups) - defective)):
+        if names:
+            drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count)
+            for number, name in enumerate(names):
+                weights[:, groups == name] = drawn[:, number, None]
+    return weights
+
+
+def pixel_ap(outcomes: Outcomes, weights: Array) -> Array:
+    """Average precision over pixels: Σ (R_k − R_{k−1}) P_k."""
+    hits, alarms = _above(outcomes.hits, weights), _above(outcomes.alarms, weights)
+    precision = hits / np.maximum(hits + alarms, 1)
+    return _ratio((np.diff(hits, axis=1, prepend=0) * precision).sum(axis=1), hits[:, -1])
+
+
+def pixel_auroc(outcomes: Outcomes, weights: Array) -> Array:
+    """Area under the ROC of pixels."""
+    hits, alarms = _above(outcomes.hits, weights), _above(outcomes.alarms, weights)
+    return _ratio(_area(hits, alarms), hits[:, -1] * alarms[:, -1])
+
+
+def best_f1(outcomes: Outcomes, weights: Array) -> Array:
+    """F1 of pixels at the threshold that is best for it."""
+    hits, alarms = _above(outcomes.hits, weights), _above(outcomes.alarms, weights)
+    return np.asarray((2 * hits / np.maximum(hits + alarms + hits[:, -1:], 1)).max(axis=1))
+
+
+def best_iou(outcomes: Outcomes, weights: Array) -> Array:
+    """Intersection over union of pixels at the threshold that is best for it."""
+    hits, alarms = _above(outcomes.hits, weights), _above(outcomes.alarms, weights)
+    return np.asarray((hits / np.maximum(alarms + hits[:, -1:], 1)).max(axis=1))
+
+
+def pro(outcomes: Outcomes, weights: Array) -> Array:
+    """Per-region overlap, its mean over shares of false alarms up to 0.3 (Bergmann et al., IJCV 2021)."""
+    overlap = _ratio(_above(outcomes.overlaps, weights), (weights @ outcomes.regions)[:, None])
+    alarms = _above(outcomes.alarms, weights)
+    share = _ratio(alarms, alarms[:, -1:])
+    at = np.linspace(0, _MOST_ALARMS, 301)
+    curves = [np.interp(at, x, y) for x, y in zip(share, overlap, strict=True)]
+    return np.asarray(np.trapezoid(np.stack(curves), at, axis=1) / _MOST_ALARMS)
+
+
+def image_auroc(outcomes: Outcomes, weights: Array) -> Array:
+    """Area under the ROC of images; ties count half."""
+    order = np.argsort(-outcomes.image, kind="stable")
+    steps = np.flatnonzero(np.diff(outcomes.image[order], append=-np.inf))
+    defective = outcomes.defective[order]
+    hits, alarms = (np.cumsum(weights[:, order] * which, axis=1)[:, steps] for which in (defective, ~defective))
+    return _ratio(_area(hits, alarms), hits[:, -1] * alarms[:, -1])
+
+
+def escapes(rate: float, among: NDArray[np.bool_] | None = None) -> Metric:
+    """The share of defective images that pass where at most this share of normal ones is rejected.
+
+    Args:
+        rate: of false rejects. Where fewer than 1/rate normal images are drawn none of them may be rejected.
+        among: (N,), the defective images that are asked after; all by default.
+    """
+
+    def metric(outcomes: Outcomes, weights: Array) -> Array:
+        asked = outcomes.defective if among is None else outcomes.defective & among
+        order = np.argsort(-outcomes.image, kind="stable")
+        scores = outcomes.image[order]
+        steps = np.flatnonzero(np.diff(scores, append=-np.inf))  # thresholds lie between different scores
+        normal = weights[:, order] * ~outcomes.defective[order]
+        rejected = np.cumsum(normal, axis=1)[:, steps] <= rate * normal.sum(axis=1, keepdims=True)
+        caught = np.cumsum(weights[:, order] * asked[order], axis=1)
+        most = np.where(rejected, caught[:, steps], 0).max(axis=1)
+        return np.where(normal.sum(axis=1) > 0, 1 - _ratio(most, caught[:, -1]), np.nan)
+
+    return metric
+
+
+def type_accuracy(outcomes: Outcomes, weights: Array) -> Array:
+    """The share of defective images that are given their type."""
+    right = np.array([a == b for a, b in zip(outcomes.types, outcomes.named, strict=True)]) & outcomes.defective
+    return _ratio(weights @ right, weights @ outcomes.defective)
+
+
+METRICS: Mapping[str, Metric] = {
+    "pixel AP": pixel_ap,
+    "pixel AUROC": pixel_auroc,
+    "best F1": best_f1,
+    "best IoU": best_iou,
+    "PRO": pro,
+    "image AUROC": image_auroc,
+    "escapes at 1 %": escapes(0.01),
+    "escapes at 0.1 %": escapes(0.001),
+    "type accuracy": type_accuracy,
+}
+
+
+def _above(histograms: Array, weights: Array) -> Array:
+    """(D, BINS): how much lies in the k highest bins."""
+    return np.asarray(np.cumsum((weights @ histograms)[:, ::-1], axis=1))
+
+
+def _area(hits: Array, alarms: Array) -> Array:
+    """(D,): under the curve of hits over alarms, from 0."""
+    zero = np.zeros((len(hits), 1))
+    return np.asarray(np.trapezoid(np.hstack([zero, hits]), np.hstack([zero, alarms]), axis=1))
+
+
+def _ratio(above: Array, below: Array) -> Array:
+    nothing = np.full(np.broadcast_shapes(above.shape, below.shape), np.nan)
+    return np.asarray(np.divide(above, below, out=nothing, where=below > 0))

@@ -1,0 +1,85 @@
+"""The small detector: it learns what is there to learn, the same each time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from models.evaluation.segmenter import Pair, Schooling, Segmenter, trained
+
+SCHOOLING = Schooling(steps=80, crop=64, batch=6, width=16, rate=5e-3)
+
+
+def pair(number: int, type_: str) -> Pair:
+    """Grain, with a dark disc or a bright bar of the type."""
+    rng = np.random.default_rng(number)
+    image = rng.normal(128, 12, (90, 110)).clip(0, 255)
+    mask = np.zeros(image.shape, np.bool_)
+    y, x = rng.integers(15, 70, 2)
+    if type_ == "hole":
+        mask = np.hypot(*np.ogrid[-y : 90 - y, -x : 110 - x]) < 9
+        image[mask] -= 90
+    elif type_ == "bar":
+        mask[y : y + 5, x : x + 30] = True
+        image[mask] += 90
+    return Pair(image.clip(0, 255).astype(np.uint8), mask, type_)
+
+
+def pairs() -> list[Pair]:
+    return [pair(i, ("hole", "bar", "")[i % 3]) for i in range(18)]
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    return trained(pairs(), SCHOOLING, ("hole", "bar"))
+
+
+def test_it_finds_and_names_what_it_has_learned(segmenter: Segmenter) -> None:
+    for number, type_ in ((100, "hole"), (101, "bar"), (102, "")):
+        one = pair(number, type_)
+        found = segmenter.judged(one.image)
+        assert found.shape == (3, 90, 110)
+        assert found.sum(axis=0) == pytest.approx(1, abs=1e-5)
+        defect = 1 - found[0]
+        if not type_:
+            assert (defect > 0.5).mean() < 0.02
+            continue
+        assert defect[one.mask].mean() > 0.6
+        assert defect[~one.mask].mean() < 0.1
+        assert segmenter.types[int(found[1:, one.mask].mean(axis=1).argmax())] == type_
+
+
+def test_the_same_schooling_makes_the_same_segmenter() -> None:
+    short = Schooling(steps=3, crop=64, batch=4, width=16)
+    states = [trained(pairs(), short, ("hole", "bar")).state_dict() for _ in range(2)]
+    torch.rand(3)  # what others draw meanwhile changes nothing
+    states.append(trained(pairs(), short, ("hole", "bar")).state_dict())
+    for state in states[1:]:
+        assert all(torch.equal(value, state[key]) for key, value in states[0].items())
+
+
+def test_fixed_features_learn_nothing(segmenter: Segmenter) -> None:
+    assert not [name for name, _ in segmenter.named_parameters() if "network" in name]
+
+
+def test_sixteen_bits_of_colour_say_what_eight_bits_of_grey_do(segmenter: Segmenter) -> None:
+    one = pair(100, "hole")
+    colour = np.repeat((one.image.astype(np.uint16) * 257)[:, :, None], 3, axis=2)
+    assert segmenter.judged(colour) == pytest.approx(segmenter.judged(one.image), abs=1e-4)
+
+
+def test_real_pairs_beside_many_are_seen_as_often() -> None:
+    seen: list[int] = []
+    short = Schooling(steps=4, crop=32, batch=8, width=16)
+    beside = [pair(200, "bar")]
+    with_them = trained(pairs(), short, ("hole", "bar"), beside=beside, on_step=seen.append)
+    assert seen == [1, 2, 3, 4]
+    alone = trained(pairs(), short, ("hole", "bar"))
+    assert not torch.equal(with_them.head.weight, alone.head.weight)
+
+
+@pytest.mark.parametrize("types", [("hole",), ("",)])
+def test_one_kind_of_image_alone_is_refused(types: tuple[str]) -> None:
+    with pytest.raises(ValueError, match="one kind is missing"):
+        trained([pair(1, types[0])], SCHOOLING, ("hole",))
