@@ -25,6 +25,7 @@ from bench import (
 from bench.chaos import run as chaos
 from bench.logical import run as logical
 from bench.promises import run as promises
+from bench.quality import run as quality
 from bench.sd15 import run as sd15
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "logical": logical.main,
     "presence": presence.main,
     "promises": promises.main,
+    "quality": quality.main,
     "realness": realness.main,
     "recipe": recipe.main,
     "roundtrip": roundtrip.main,

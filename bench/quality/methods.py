@@ -1,0 +1,142 @@
+"""Ways to come by synthetic pairs, each from the same real pairs, normal images and places."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.quality.kit import Kit
+from bench.quality.perlin import perlin
+from bench.quality.stages import Stage
+from bench.rendered import adapters_of
+from bench.taught import ON_NOISE
+from models.adapters import Adapter
+from models.backbone import Backbone
+from models.evaluation.segmenter import Pair
+from models.generation import Generator
+from models.items import ItemRequest
+from models.paste import paste
+from models.references import References
+from models.refinement import Calibration
+from models.teaching.lesson import Lesson
+from models.teaching.teaching import Teaching
+from models.teaching.trials import Place
+from models.training.recipe import Ablation
+
+OnUnit = Callable[[int, int], None]
+"""Called with how many units of a teaching are done, and of how many."""
+
+
+@dataclass(frozen=True, eq=False)
+class Studio:
+    """Where pairs are made.
+
+    Attributes:
+        root: where stages are kept.
+        on_unit: hears of teachings.
+    """
+
+    backbone: Backbone
+    root: Path
+    on_unit: OnUnit
+
+
+Numbered = Sequence[tuple[int, Place]]
+Method = Callable[[Studio, Kit, Numbered], Iterator[Pair]]
+"""Makes a pair of a type at each place, whose number seeds it."""
+
+
+def textured(_: Studio, kit: Kit, places: Numbered) -> Iterator[Pair]:
+    """Textures within Perlin noise."""
+    for number, place in places:
+        image, mask = perlin(place.image, np.random.default_rng([kit.seed, 6, number]))
+        yield Pair(image, mask, kit.type)
+
+
+def pasted(studio: Studio, kit: Kit, places: Numbered) -> Iterator[Pair]:
+    """Poisson copy-paste, which every type has."""
+    adapter = adapters_of(studio.backbone.name)[0]  # of which a paste asks nothing
+    calibration = Calibration.of(studio.backbone.calibration)
+    for number, place in places:
+        request = ItemRequest.by_default(place.image, place.mask, adapter, number)
+        result = paste(request, kit.exemplars, calibration)
+        yield Pair(result.image, result.refined_mask, kit.type)
+
+
+@dataclass(frozen=True)
+class Taught:
+    """A type is taught and drawn: our method, or without a part of it.
+
+    Attributes:
+        lesson: what of a lesson is otherwise than usual.
+        ablation: what teaching and drawing go without.
+        searched: whether it is drawn as the search found best; else on noise.
+        refined: whether the label is what changed; else what was asked for.
+        rejecting: whether a poor item is drawn again.
+    """
+
+    lesson: Mapping[str, Any] = field(default_factory=dict)
+    ablation: Ablation = field(default_factory=Ablation)
+    searched: bool = True
+    refined: bool = True
+    rejecting: bool = True
+
+    def __call__(self, studio: Studio, kit: Kit, places: Numbered) -> Iterator[Pair]:
+        """Pairs; the type is taught before the first, unless it was before."""
+        adapter = self._adapter(studio, kit)
+        references = References.of(kit.exemplars, adapter.references)
+        if not self.searched:
+            adapter = ON_NOISE.of(adapter)
+        generator = Generator(studio.backbone, ablation=self.ablation)
+        for number, place in places:
+            request = ItemRequest.by_default(
+                place.image, place.mask, adapter, number, exemplars=kit.exemplars, references=references
+            )
+            if self.rejecting:
+                request = replace(request, min_quality=adapter.card.min_quality)
+            (result,) = generator.generate([request])
+            yield Pair(result.image, result.refined_mask if self.refined else place.mask, kit.type)
+
+    def _adapter(self, studio: Studio, kit: Kit) -> Adapter:
+        # What is drawn otherwise is taught the same, and not twice.
+        shaped = {"set": kit.set, "type": kit.type, "seed": kit.seed, "backbone": studio.backbone.digest}
+        shaped |= {"lesson": dict(self.lesson), "ablation": vars(self.ablation)}
+        file = Stage(studio.root, f"type-{kit.set}-{kit.type}", shaped).folder / "adapter.safetensors"
+        if not file.exists():
+            lesson = replace(Lesson(kit.type, kit.part, seed=kit.seed), **self.lesson)
+            beginnings = {adapter.name: adapter.tokens for adapter in adapters_of(studio.backbone.name)}
+            teaching = Teaching(studio.backbone, lesson, kit.samples, kit.few_normals, beginnings, self.ablation)
+            while (progress := teaching.advance(5)).phase != "done":
+                studio.on_unit(progress.step, progress.steps)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            teaching.result().adapter.save(file)
+        return Adapter.load(file)
+
+
+_OPEN = Ablation(masked_self=False, masked_cross=False)
+_FIRST_TERM = {"lam": 0.0, "prior": 0.0, "places": 1, "items": 1}
+
+OURS, PASTE = "ours", "paste"
+METHODS: dict[str, Method] = {
+    OURS: Taught(),
+    PASTE: pasted,
+    "Perlin": textured,
+    "textual inversion": Taught({"rate": 0.0, **_FIRST_TERM}, searched=False),
+    "inpainting": Taught(_FIRST_TERM, _OPEN, searched=False),
+    "no disentanglement": Taught({"disentangled": False}),
+    "no masked attention": Taught(ablation=_OPEN),
+    "noise start": Taught(searched=False),
+    "no refinement": Taught(refined=False),
+    "no rejection": Taught(rejecting=False),
+}
+"""
+textual inversion: tokens alone are learned, by the first term, and drawn from noise, with the background put back
+    at each step: as AnomalyDiffusion does (Hu et al., arXiv 2312.05767), on the same backbone.
+inpainting: low-rank weights and tokens by the first term, with no attention masked: as DefectFill does (Song et
+    al., arXiv 2503.13985), on the same backbone.
+What follows is ours without a part.
+"""

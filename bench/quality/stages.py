@@ -1,0 +1,101 @@
+"""Stages that are done once: their results lie in folders named by a digest of all that shapes them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from bench.shared import read_mask, read_photo
+from models.evaluation.outcomes import Outcomes
+from models.evaluation.segmenter import Pair
+
+ROOT = Path(__file__).parents[2]
+
+
+@cache
+def code_digest() -> str:
+    """Of the code that makes and judges pairs."""
+    digest = hashlib.sha256()
+    for path in sorted([*ROOT.glob("models/**/*.py"), *ROOT.glob("bench/quality/*.py")]):
+        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A folder for one result.
+
+    Attributes:
+        shaped_by: all that decides the result beside the code.
+    """
+
+    root: Path
+    name: str
+    shaped_by: Mapping[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        """Where the result lies."""
+        text = json.dumps({"code": code_digest(), **self.shaped_by}, sort_keys=True)
+        return self.root / f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def missing_pairs(stage: Stage, count: int) -> list[int]:
+    """Numbers of a stage's pairs that are not there yet."""
+    return [number for number in range(count) if not _file(stage, number, "mask").exists()]
+
+
+def keep_pair(stage: Stage, number: int, pair: Pair) -> None:
+    """Write a pair; the mask last, so that a pair is whole once it is there."""
+    stage.folder.mkdir(parents=True, exist_ok=True)
+    image = pair.image if pair.image.ndim == 2 else cv2.cvtColor(pair.image, cv2.COLOR_RGB2BGR)
+    cv2.imwrite(str(_file(stage, number, "image")), image)
+    cv2.imwrite(str(_file(stage, number, "mask")), pair.mask.astype(np.uint8) * 255)
+
+
+def kept_pairs(stage: Stage, type_: str, count: int) -> Iterator[Pair]:
+    """Pairs that were written."""
+    for number in range(count):
+        image = read_photo(_file(stage, number, "image"))
+        yield Pair(image, read_mask(_file(stage, number, "mask"), image.shape), type_)
+
+
+def keep_outcomes(stage: Stage, outcomes: Outcomes) -> None:
+    """Write outcomes."""
+    stage.folder.mkdir(parents=True, exist_ok=True)
+    held = {
+        key: np.array(["" if one is None else one for one in value]) for key, value in _names(outcomes).items()
+    }
+    arrays = {key: value for key, value in vars(outcomes).items() if key not in held}
+    partial = stage.folder / "partial.npz"
+    everything: dict[str, Any] = {**arrays, **held}
+    np.savez_compressed(partial, **everything)
+    partial.rename(stage.folder / "outcomes.npz")
+
+
+def kept_outcomes(stage: Stage) -> Outcomes | None:
+    """Outcomes that were written, if they were."""
+    file = stage.folder / "outcomes.npz"
+    if not file.exists():
+        return None
+    with np.load(file) as read:
+        arrays = dict(read)
+    groups = tuple(arrays.pop("groups").tolist())
+    types, named = (tuple(one or None for one in arrays.pop(key).tolist()) for key in ("types", "named"))
+    return Outcomes(**arrays, types=types, named=named, groups=groups)
+
+
+def _file(stage: Stage, number: int, what: str) -> Path:
+    return stage.folder / f"{number:04d}.{what}.png"
+
+
+def _names(outcomes: Outcomes) -> dict[str, tuple[str | None, ...]]:
+    return {"types": outcomes.types, "named": outcomes.named, "groups": outcomes.groups}
