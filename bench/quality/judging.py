@@ -1,14 +1,15 @@
-"""The detector that all methods' pairs are for: trained the same, asked the same."""
+"""What the detector that all methods' pairs are for says of test images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-from models.evaluation.outcomes import Outcomes, Scored
-from models.evaluation.segmenter import Pair, Schooling, Segmenter, trained
+from models.evaluation.outcomes import Scored
+from models.evaluation.segmenter import Pair, Segmenter
+from models.levels import Pixels
 from models.samples import Sample
 
 _SPOT = 5  # pixels a side over which the strongest sign of a defect is averaged: one pixel alone is noise
@@ -34,14 +35,10 @@ def scored(segmenter: Segmenter, sample: Sample, type_: str | None) -> Scored:
     )
 
 
-def judged(
-    pairs: Sequence[Pair],
-    beside: Sequence[Pair],
-    tests: Sequence[tuple[Sample, str | None]],
-    types: Sequence[str],
-    schooling: Schooling,
-    on_step: Callable[[int], None],
-) -> Outcomes:
-    """Outcomes of a detector that learned from pairs and normal images, and from real pairs `beside` them."""
-    segmenter = trained(pairs, schooling, types, beside=beside, on_step=on_step)
-    return Outcomes.of([scored(segmenter, sample, type_) for sample, type_ in tests])
+def alarms(segmenter: Segmenter, control: Pair, original: Pixels) -> tuple[float, float]:
+    """The strongest sign of a defect within the request, in a control and in the image that it was drawn on."""
+    found = []
+    for image in (control.image, original):
+        defective = np.asarray(1 - segmenter.judged(image)[0], np.float32)
+        found.append(float(cv2.blur(defective, (_SPOT, _SPOT))[control.mask].max()))
+    return found[0], found[1]

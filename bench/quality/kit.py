@@ -65,10 +65,11 @@ class Kit:
         """Real defects cut out of the samples."""
         return exemplars_of(self.samples)
 
-    def places(self, count: int) -> list[Place]:
-        """Normal images, or the part of a large one, each with a loose request for a defect."""
+    def places(self, count: int, split: str = "teach") -> list[Place]:
+        """Normal images of a third, or the part of a large one, each with a loose request for a defect."""
         masks = MaskDistribution.learned(self.samples)
-        found = islice(places(self.normals, masks, 3 * count, self.seed), count)  # on some photos nothing fits
+        normals = self.normals if split == "teach" else read_samples(self.set, "good", split)
+        found = islice(places(normals, masks, 3 * count, self.seed), count)  # on some photos nothing fits
         rng = np.random.default_rng([self.seed, 5])
         return [Place(place.image, loosened(place.mask, float(rng.uniform(*LOOSER)))) for place in found]
 

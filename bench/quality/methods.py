@@ -77,6 +77,7 @@ class Taught:
         searched: whether it is drawn as the search found best; else on noise.
         refined: whether the label is what changed; else what was asked for.
         rejecting: whether a poor item is drawn again.
+        control: whether controls are drawn in place of items; their mask is the request.
     """
 
     lesson: Mapping[str, Any] = field(default_factory=dict)
@@ -84,6 +85,7 @@ class Taught:
     searched: bool = True
     refined: bool = True
     rejecting: bool = True
+    control: bool = False
 
     def __call__(self, studio: Studio, kit: Kit, places: Numbered) -> Iterator[Pair]:
         """Pairs; the type is taught before the first, unless it was before."""
@@ -96,10 +98,13 @@ class Taught:
             request = ItemRequest.by_default(
                 place.image, place.mask, adapter, number, exemplars=kit.exemplars, references=references
             )
-            if self.rejecting:
+            if self.control:
+                request = replace(request, control=True)
+            elif self.rejecting:
                 request = replace(request, min_quality=adapter.card.min_quality)
             (result,) = generator.generate([request])
-            yield Pair(result.image, result.refined_mask if self.refined else place.mask, kit.type)
+            label = result.refined_mask if self.refined and not self.control else place.mask
+            yield Pair(result.image, label, kit.type)
 
     def _adapter(self, studio: Studio, kit: Kit) -> Adapter:
         # What is drawn otherwise is taught the same, and not twice.
@@ -121,6 +126,7 @@ _OPEN = Ablation(masked_self=False, masked_cross=False)
 _FIRST_TERM = {"lam": 0.0, "prior": 0.0, "places": 1, "items": 1}
 
 OURS, PASTE = "ours", "paste"
+CONTROLS = Taught(control=True)
 METHODS: dict[str, Method] = {
     OURS: Taught(),
     PASTE: pasted,

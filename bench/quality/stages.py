@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,10 +12,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+from safetensors.torch import load_file, save_file
 
 from bench.shared import read_mask, read_photo
 from models.evaluation.outcomes import Outcomes
-from models.evaluation.segmenter import Pair
+from models.evaluation.segmenter import Pair, Segmenter
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,6 +67,24 @@ def kept_pairs(stage: Stage, type_: str, count: int) -> Iterator[Pair]:
     for number in range(count):
         image = read_photo(_file(stage, number, "image"))
         yield Pair(image, read_mask(_file(stage, number, "mask"), image.shape), type_)
+
+
+def keep_detector(stage: Stage, segmenter: Segmenter) -> None:
+    """Write what a detector learned."""
+    stage.folder.mkdir(parents=True, exist_ok=True)
+    partial = stage.folder / "partial"
+    save_file(segmenter.state_dict(), partial)
+    partial.rename(stage.folder / "detector.safetensors")
+
+
+def kept_detector(stage: Stage, types: Sequence[str], width: int) -> Segmenter | None:
+    """A detector that was written, if it was."""
+    file = stage.folder / "detector.safetensors"
+    if not file.exists():
+        return None
+    segmenter = Segmenter(types, width).eval()
+    segmenter.load_state_dict(load_file(file))
+    return segmenter
 
 
 def keep_outcomes(stage: Stage, outcomes: Outcomes) -> None:

@@ -1,0 +1,64 @@
+"""Figures of arms, ours against the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.quality.methods import OURS
+from bench.quality.table import ALL_REAL, BESIDE, TEACH
+from models.evaluation.metrics import METRICS, Metric, draws, escapes, once
+from models.evaluation.outcomes import Array, Outcomes
+
+_DRAWS = 1000
+_SIZES = ("small", "middle", "large")
+
+
+def figures(found: Mapping[str, Sequence[Outcomes]]) -> dict[str, dict[str, Any]]:
+    """By arm and metric the mean over its detectors with its interval, and ours less it, paired, with its own.
+
+    Ours is beside the real pairs where the arm has real pairs, else alone.
+    """
+    first = next(iter(found.values()))[0]
+    weights = draws(first, _DRAWS)
+    rows: dict[str, dict[str, Any]] = {arm: {} for arm in found}
+    for name, metric in metrics(first).items():
+        values = {arm: _mean(several, metric, once(first)) for arm, several in found.items()}
+        drawn = {arm: _mean(several, metric, weights) for arm, several in found.items()}
+        for arm in found:
+            ours = BESIDE + OURS if arm.startswith(BESIDE) or arm in (TEACH, ALL_REAL) else OURS
+            one = {"value": float(values[arm][0]), "interval": _interval(drawn[arm])}
+            if ours in found and ours != arm:
+                one["ours less"] = float(values[ours][0] - values[arm][0])
+                one["its interval"] = _interval(drawn[ours] - drawn[arm])
+            rows[arm][name] = one
+    return rows
+
+
+def metrics(of: Outcomes) -> dict[str, Metric]:
+    """All that is asked of outcomes on these images: escapes by type and by size of the defect, too."""
+    found = dict(METRICS)
+    for type_ in sorted({one for one in of.types if one}):
+        found[f"escapes of {type_}"] = escapes(0.01, np.array([one == type_ for one in of.types]))
+    for size, among in zip(_SIZES, _thirds(of), strict=True):
+        found[f"escapes of {size}"] = escapes(0.01, among)
+    return found
+
+
+def _thirds(of: Outcomes) -> list[NDArray[np.bool_]]:
+    """Defective images by area."""
+    bounds = np.quantile(of.areas[of.defective], (1 / 3, 2 / 3))
+    third = np.searchsorted(bounds, of.areas)
+    return [of.defective & (third == number) for number in range(3)]
+
+
+def _mean(several: Sequence[Outcomes], metric: Metric, weights: Array) -> Array:
+    return np.asarray(np.mean([metric(one, weights) for one in several], axis=0))
+
+
+def _interval(values: Array) -> tuple[float, float]:
+    low, high = np.nanquantile(values, (0.025, 0.975))
+    return float(low), float(high)

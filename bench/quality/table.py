@@ -1,0 +1,229 @@
+"""All stages of one set: pairs, detectors, and what these say."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from bench import shared
+from bench.intervals import interval
+from bench.quality.judging import alarms, real_pairs, scored
+from bench.quality.kit import Kit, kits
+from bench.quality.methods import CONTROLS, METHODS, OURS, Method, Studio
+from bench.quality.stages import (
+    Stage,
+    keep_detector,
+    keep_outcomes,
+    keep_pair,
+    kept_detector,
+    kept_outcomes,
+    kept_pairs,
+    missing_pairs,
+)
+from bench.taught import read_samples
+from models.backbone import Backbone
+from models.evaluation.outcomes import Outcomes
+from models.evaluation.segmenter import Pair, Schooling, Segmenter, trained
+from models.levels import Pixels
+from models.samples import Sample
+from models.teaching.trials import Place
+
+TEACH, ALL_REAL = "teach", "all real"
+BESIDE = TEACH + " + "
+_FALSE_REJECTS = 0.01  # at which false alarms on controls are counted
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What a detector learns from.
+
+    Attributes:
+        method: that made its pairs; None for real ones alone.
+        real: thirds of the real pairs that it learns from, too.
+    """
+
+    name: str
+    method: str | None
+    real: tuple[str, ...]
+
+
+def arms(methods: Sequence[str]) -> list[Arm]:
+    """Real pairs alone, and each method alone and beside them."""
+    found = [Arm(TEACH, None, ("teach",)), Arm(ALL_REAL, None, ("teach", "extra"))]
+    for method in methods:
+        found += [Arm(method, method, ()), Arm(BESIDE + method, method, ("teach",))]
+    return found
+
+
+class Table:
+    """The stages of one set."""
+
+    def __init__(self, name: str, arguments: argparse.Namespace) -> None:
+        self.name = name
+        self.arguments = arguments
+        self.kits = kits(name, arguments.seed)
+        self.arms = [one for one in arms(arguments.methods) if arguments.on != "extra" or one.name != ALL_REAL]
+        self._real: dict[tuple[str, str], list[Sample]] = {}
+
+    def pairs_stage(self, method: str, kit: Kit) -> Stage:
+        """Of a method's pairs of a type."""
+        shaped = {"set": kit.set, "type": kit.type, "method": method, "seed": kit.seed}
+        shaped |= {"backbone": self.arguments.backbone}
+        return Stage(self.arguments.out, f"pairs-{kit.set}-{kit.type}-{method.replace(' ', '_')}", shaped)
+
+    def controls_stage(self, kit: Kit) -> Stage:
+        """Of controls of ours."""
+        shaped = {"set": kit.set, "type": kit.type, "seed": kit.seed, "on": self.arguments.on, "controls": True}
+        return Stage(
+            self.arguments.out, f"controls-{kit.set}-{kit.type}", shaped | {"backbone": self.arguments.backbone}
+        )
+
+    def detector_stage(self, arm: Arm, seed: int) -> Stage:
+        """Of a detector that learned from an arm's pairs, and what it says."""
+        arguments = self.arguments
+        shaped: dict[str, Any] = {"set": self.name, "method": arm.method, "real": arm.real, "seed": seed}
+        shaped |= {"on": arguments.on, "steps": arguments.steps}
+        if arm.method:
+            shaped |= {"count": arguments.count, "backbone": arguments.backbone, "places": arguments.seed}
+        word = arm.name.replace(" + ", "+").replace(" ", "_")
+        return Stage(arguments.out, f"detector-{self.name}-{word}-{seed}", shaped)
+
+    @property
+    def seeds(self) -> range:
+        """Of the detectors."""
+        return range(self.arguments.seeds)
+
+    def to_do(self) -> tuple[int, int]:
+        """How many pairs and controls, and how many detectors, are left."""
+        arguments, pairs = self.arguments, 0
+        for kit in self.kits:
+            for method in arguments.methods:
+                pairs += len(missing_pairs(self.pairs_stage(method, kit), arguments.count))
+            if OURS in arguments.methods:
+                pairs += len(missing_pairs(self.controls_stage(kit), arguments.controls))
+        stages = [self.detector_stage(arm, seed) for arm in self.arms for seed in self.seeds]
+        return pairs, sum(kept_outcomes(stage) is None for stage in stages)
+
+    def make(self, backbone: Backbone) -> None:
+        """Make all pairs that are not there yet, and controls of ours on images that are asked about."""
+        arguments = self.arguments
+        for kit in self.kits:
+            for method in arguments.methods:
+                places = partial(kit.places, arguments.count)
+                self._make(backbone, self.pairs_stage(method, kit), METHODS[method], kit, places, arguments.count)
+            if OURS in arguments.methods:
+                places = partial(kit.places, arguments.controls, arguments.on)
+                self._make(backbone, self.controls_stage(kit), CONTROLS, kit, places, arguments.controls)
+
+    def _make(
+        self,
+        backbone: Backbone,
+        stage: Stage,
+        method: Method,
+        kit: Kit,
+        places: Callable[[], list[Place]],
+        count: int,
+    ) -> None:
+        missing = missing_pairs(stage, count)
+        if not missing:
+            return
+        with tqdm(total=len(missing), desc=stage.name) as bar:
+
+            def on_unit(done: int, of: int) -> None:
+                bar.set_postfix_str(f"taught {done} of {of}")
+
+            found = places()
+            studio = Studio(backbone, self.arguments.out, on_unit)
+            todo = [(number, found[number]) for number in missing]
+            for number, pair in zip(missing, method(studio, kit, todo), strict=True):
+                keep_pair(stage, number, pair)
+                bar.update()
+
+    def judge(self) -> dict[str, list[Outcomes]]:
+        """By arm, the outcomes of its detectors."""
+        found: dict[str, list[Outcomes]] = {}
+        for arm in self.arms:
+            found[arm.name] = [self._outcomes(arm, seed) for seed in self.seeds]
+        return found
+
+    def trace(self) -> dict[str, dict[str, Any]]:
+        """False alarms on controls of ours, and on the images that they were drawn on, by arm."""
+        arguments = self.arguments
+        if OURS not in arguments.methods:
+            return {}
+        held: list[tuple[Pair, Pixels]] = []
+        for kit in self.kits:
+            controls = kept_pairs(self.controls_stage(kit), kit.type, arguments.controls)
+            places = kit.places(arguments.controls, arguments.on)
+            held += [(control, place.image) for control, place in zip(controls, places, strict=True)]
+        rows = {}
+        for arm in (arm for arm in self.arms if arm.method == OURS):
+            heard = []
+            for seed in self.seeds:
+                detector = self._detector(arm, seed)
+                outcomes = self._outcomes(arm, seed)
+                threshold = float(np.quantile(outcomes.image[~outcomes.defective], 1 - _FALSE_REJECTS))
+                heard.append([[one > threshold for one in alarms(detector, *both)] for both in held])
+            of_controls, of_originals = np.mean(heard, axis=0).T
+            rows[arm.name] = {
+                "controls": float(of_controls.mean()),
+                "originals": float(of_originals.mean()),
+                "difference": interval(of_controls - of_originals, shared.mean),
+            }
+        return rows
+
+    def _detector(self, arm: Arm, seed: int) -> Segmenter:
+        schooling = Schooling(steps=self.arguments.steps, seed=seed)
+        types = [kit.type for kit in self.kits]
+        stage = self.detector_stage(arm, seed)
+        known = kept_detector(stage, types, schooling.width)
+        if known is not None:
+            return known
+        real = [pair for split in arm.real for pair in self._of_types(split)]
+        made = list(self._made(arm.method)) if arm.method else []
+        normal = real_pairs(self._samples("good", "teach"), "")
+        with tqdm(total=schooling.steps, desc=stage.name) as bar:
+            detector = trained(
+                [*(made or real), *normal],
+                schooling,
+                types,
+                beside=real if made else [],
+                on_step=lambda step: bar.update(step - bar.n) and None,
+            )
+        keep_detector(stage, detector)
+        return detector
+
+    def _outcomes(self, arm: Arm, seed: int) -> Outcomes:
+        stage = self.detector_stage(arm, seed)
+        known = kept_outcomes(stage)
+        if known is not None:
+            return known
+        detector = self._detector(arm, seed)
+        outcomes = Outcomes.of([scored(detector, sample, type_) for sample, type_ in self._tests()])
+        keep_outcomes(stage, outcomes)
+        return outcomes
+
+    def _made(self, method: str) -> Iterator[Pair]:
+        for kit in self.kits:
+            found = kept_pairs(self.pairs_stage(method, kit), kit.type, self.arguments.count)
+            yield from (pair for pair in found if pair.mask.any())
+
+    def _of_types(self, split: str) -> Iterator[Pair]:
+        for kit in self.kits:
+            yield from real_pairs(self._samples(kit.type, split), kit.type)
+
+    def _tests(self) -> list[tuple[Sample, str | None]]:
+        on = self.arguments.on
+        found: list[tuple[Sample, str | None]] = [(one, None) for one in self._samples("good", on)]
+        return found + [(one, kit.type) for kit in self.kits for one in self._samples(kit.type, on)]
+
+    def _samples(self, type_: str, split: str) -> list[Sample]:
+        if (type_, split) not in self._real:
+            self._real[type_, split] = read_samples(self.name, type_, split)
+        return self._real[type_, split]
