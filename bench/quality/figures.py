@@ -60,5 +60,9 @@ def _mean(several: Sequence[Outcomes], metric: Metric, weights: Array) -> Array:
 
 
 def _interval(values: Array) -> tuple[float, float]:
-    low, high = np.nanquantile(values, (0.025, 0.975))
+    """NaN where no draw has a figure: a third may be empty where all defects are of a size."""
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return float("nan"), float("nan")
+    low, high = np.quantile(known, (0.025, 0.975))
     return float(low), float(high)
