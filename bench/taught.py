@@ -61,7 +61,7 @@ TAUGHT = "taught"
 VARIANTS = (TAUGHT, "without the term", "on noise", "on noise without", "bundled", "pasted")
 BESIDE = dict.fromkeys(VARIANTS[1:], TAUGHT) | {"on noise without": "on noise"}
 """With what a variant is compared, item by item."""
-ON_NOISE = Settings(severity=1.0, guidance=2.0, seed_share=0.8, exemplars=0.0)
+ON_NOISE = Settings(severity=1.0, guidance=1.0, seed_share=1.0, exemplars=0.0)
 SCORES = ("presence", "seam", "grain", "coverage", "realism", "novelty")
 
 Vectors = NDArray[np.float64]

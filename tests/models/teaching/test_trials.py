@@ -34,3 +34,12 @@ def test_giving_up_on_settings_that_cannot_win_changes_no_choice(worths: list[li
 def test_settings_that_cannot_win_cost_few_items() -> None:
     worths = [[0.9, 0.9, 0.9, 0.9], *([[0.1, 0.1, 0.1, 0.1]] * (trials(True) - 1))]
     assert searched(worths, stops=True)[1] < searched(worths, stops=False)[1] / 2
+
+
+@given(st.lists(WORTHS, min_size=trials(True), max_size=trials(True)))
+def test_no_settings_are_tried_twice(worths: list[list[float]]) -> None:
+    tried: list[tuple[Settings, float]] = []
+    while (settings := settings_to_try(tried, True)) is not None:
+        assert settings not in [one for one, _ in tried]
+        tried.append((settings, float(np.mean(worths[len(tried)]))))
+    assert len(tried) == trials(True)
