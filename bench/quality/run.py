@@ -18,10 +18,11 @@ from typing import Any
 from bench import shared
 from bench.quality.figures import figures
 from bench.quality.kit import SETS
-from bench.quality.methods import METHODS
-from bench.quality.table import Table
+from bench.quality.methods import METHODS, OURS
+from bench.quality.table import BESIDE, TEACH, Table
 from models.backbone import Backbone
 from models.evaluation.metrics import METRICS
+from models.evaluation.verdict import verdict
 
 _TOLD = ("pixel AP", "escapes at 1 %")
 
@@ -48,9 +49,14 @@ def main() -> None:
     found = {}
     for table in tables:
         table.make(backbone)
-        of_arms = figures(table.judge())
-        found[table.name] = {"arms": of_arms, "trace": table.trace()}
-        _print(table.name, **found[table.name])
+        outcomes, trace = table.judge(), table.trace()
+        found[table.name] = {"arms": figures(outcomes), "trace": trace}
+        _print(table.name, found[table.name]["arms"], trace)
+        if OURS in arguments.methods:
+            for metric in _TOLD:
+                beside = BESIDE + OURS
+                asked = verdict(outcomes[TEACH], outcomes[beside], metric, trace[beside]["difference"])
+                print(f"{metric}: {asked.kind}. {'; '.join(asked.reasons)}")
         shared.write(arguments.json, arguments, figures=found)
 
 

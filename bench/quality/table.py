@@ -85,14 +85,23 @@ class Table:
         )
 
     def detector_stage(self, arm: Arm, seed: int) -> Stage:
-        """Of a detector that learned from an arm's pairs, and what it says."""
+        """Of a detector that learned from an arm's pairs."""
+        return Stage(self.arguments.out, f"detector-{self._word(arm, seed)}", self._shaped(arm, seed))
+
+    def outcomes_stage(self, arm: Arm, seed: int) -> Stage:
+        """Of what a detector says."""
+        on = self.arguments.on
+        return Stage(self.arguments.out, f"{on}-{self._word(arm, seed)}", self._shaped(arm, seed) | {"on": on})
+
+    def _shaped(self, arm: Arm, seed: int) -> dict[str, Any]:
         arguments = self.arguments
-        shaped: dict[str, Any] = {"set": self.name, "method": arm.method, "real": arm.real, "seed": seed}
-        shaped |= {"on": arguments.on, "steps": arguments.steps}
+        shaped = {"set": self.name, "method": arm.method, "real": arm.real, "seed": seed, "steps": arguments.steps}
         if arm.method:
             shaped |= {"count": arguments.count, "backbone": arguments.backbone, "places": arguments.seed}
-        word = arm.name.replace(" + ", "+").replace(" ", "_")
-        return Stage(arguments.out, f"detector-{self.name}-{word}-{seed}", shaped)
+        return shaped
+
+    def _word(self, arm: Arm, seed: int) -> str:
+        return f"{self.name}-{arm.name.replace(' + ', '+').replace(' ', '_')}-{seed}"
 
     @property
     def seeds(self) -> range:
@@ -107,7 +116,7 @@ class Table:
                 pairs += len(missing_pairs(self.pairs_stage(method, kit), arguments.count))
             if OURS in arguments.methods:
                 pairs += len(missing_pairs(self.controls_stage(kit), arguments.controls))
-        stages = [self.detector_stage(arm, seed) for arm in self.arms for seed in self.seeds]
+        stages = [self.outcomes_stage(arm, seed) for arm in self.arms for seed in self.seeds]
         return pairs, sum(kept_outcomes(stage) is None for stage in stages)
 
     def make(self, backbone: Backbone) -> None:
@@ -200,7 +209,7 @@ class Table:
         return detector
 
     def _outcomes(self, arm: Arm, seed: int) -> Outcomes:
-        stage = self.detector_stage(arm, seed)
+        stage = self.outcomes_stage(arm, seed)
         known = kept_outcomes(stage)
         if known is not None:
             return known

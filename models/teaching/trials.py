@@ -51,7 +51,7 @@ FIRST = (
     Settings(0.7, 1.0, 1.0, 0.0),
     Settings(1.0, 1.0, 1.0, 0.0),
 )
-"""Tried first: each start, at some depths. On noise guidance makes flat patches of what was learned of few pairs."""
+"""Tried first: each start, at some depths. On noise guidance makes flat patches of what few pairs have taught."""
 GUIDANCES = (1.0, 1.5, 3.0)
 SEED_SHARES = (0.3, 0.9)
 """Tried then, each with the rest as it is best so far; of the guidances the others alone."""
