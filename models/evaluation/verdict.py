@@ -1,4 +1,4 @@
-"""Is it worth training on? Three answers, from what detectors say that learned without synthetic pairs and with."""
+"""Is it worth training on? Three answers, from detectors that learned without synthetic pairs and with."""
 
 from __future__ import annotations
 
