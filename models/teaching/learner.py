@@ -100,9 +100,8 @@ class Learner:
         noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * warm_cosine(step, progress, 0.5)
-        close_up = progress < lesson.close_up
         terms = self._coarse if self._coarse is not None and progress < lesson.coarse else self.terms
-        batch = terms.batch(self.tokens[None], rng, noise, close_up)
+        batch = terms.batch(self.tokens[None], rng, noise, False)
         predicted = terms.predicted(batch)
         first, second = batch.losses(predicted)
         kept = self._prior(batch, predicted) if lesson.prior and batch.normals else first.new_zeros(())

@@ -22,17 +22,7 @@ class TeachingError(Exception):
         self.name = name
 
 
-_LOGICAL: dict[str, Any] = {
-    "steps": 800,
-    "rate": 3e-3,
-    "defects": 8,
-    "backgrounds": 1,
-    "normals": 1,
-    "close_up": 0.0,
-    "coarse": 0.85,
-    "crops": 1,
-    "normal_crops": 48,
-}
+_LOGICAL: dict[str, Any] = {"steps": 800, "defects": 8, "crops": 1, "normal_crops": 48}
 """What a logical lesson has otherwise than a structural one."""
 
 
@@ -50,9 +40,8 @@ class Lesson:
         prior: weight of the prior's preservation: under C2 a normal image is predicted as before.
         gamma: cap of the loss's weight by t.
         defects, backgrounds, normals: rows of a batch (`training.terms.Rows`).
-        close_up: share of the steps on quarters of windows.
-        coarse: share of the steps on windows of half as many cells a side, in which all is nearer together, and
-            which take a quarter of the work.
+        coarse: share of the steps, the first ones, on windows of half as many cells a side, in which all is nearer
+            together, and which take a quarter of the work.
         crops: windows cut from each sample; fewer if all came to more than `most_crops`.
         normal_crops: windows cut from all normals together.
         held: share of the samples held back to choose the checkpoint, where there are `least_held` or more.
@@ -69,20 +58,19 @@ class Lesson:
     name: str
     part: str = "part"
     description: str = ""
-    steps: int = 200
+    steps: int = 600
     rank: int = 16
     targets: str = "convolution"
     tokens: int = 4
-    rate: float = 1e-3
+    rate: float = 3e-3
     token_rate: float = 4e-3
     lam: float = 1.0
     prior: float = 0.5
     gamma: float = 5.0
     defects: int = 6
-    backgrounds: int = 2
-    normals: int = 2
-    close_up: float = 0.6
-    coarse: float = 0.0
+    backgrounds: int = 1
+    normals: int = 1
+    coarse: float = 0.85
     crops: int = 8
     most_crops: int = 320
     normal_crops: int = 96
