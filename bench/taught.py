@@ -262,7 +262,7 @@ def measured(
     known = {key: [v for v in values if v is not None] for key, values in scores.items()}
     return {
         "named": named,
-        "of real": named / max(of_real, 1e-9),
+        "of real": named / of_real if of_real else float("nan"),
         "distances": judge.distances(x, type_, beside),
         "medians": {key: float(np.median(values)) for key, values in known.items() if values},
         "least novelty": min(known["novelty"], default=float("nan")),
