@@ -7,7 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from bench.promises.pairs import data_folder
+from bench.shared import read_mask, read_photo
+from models.samples import Sample
 
 SPLITS = Path(__file__).parent / "splits"
 NAMES = ("teach", "extra", "test")
@@ -75,3 +79,15 @@ def entries(name: str, type: str | None = None, *, split: str | Sequence[str]) -
         for one in listed
         if one["split"] in wanted and type in (None, one["type"])
     ]
+
+
+def read_samples(name: str, type_: str, split: str) -> list[Sample]:
+    """The pairs of a type, or the normals ("good"), of a split."""
+    found = []
+    for entry in entries(name, type_, split=split):
+        image = read_photo(entry.image)
+        mask = np.zeros(image.shape[:2], np.bool_)
+        if entry.mask is not None:
+            mask = read_mask(entry.mask, image.shape)
+        found.append(Sample(image, mask, entry.sha256, entry.group))
+    return found

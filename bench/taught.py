@@ -28,7 +28,7 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from bench import shared
-from bench.data import entries
+from bench.data import read_samples
 from bench.rendered import adapters_of, square_around, write_json
 from models.adapters import Adapter
 from models.backbone import Backbone
@@ -118,18 +118,6 @@ def with_interval(
         drawn.append(figure(rows, others))
     low, high = np.quantile(drawn, (0.025, 0.975))
     return {"value": figure(np.arange(items), np.arange(pairs)), "interval": (float(low), float(high))}
-
-
-def read_samples(name: str, type_: str, split: str) -> list[Sample]:
-    """The pairs of a type, or the normals ("good"), of a split."""
-    found = []
-    for entry in entries(name, type_, split=split):
-        image = shared.read_photo(entry.image)
-        mask = np.zeros(image.shape[:2], np.bool_)
-        if entry.mask is not None:
-            mask = shared.read_mask(entry.mask, image.shape)
-        found.append(Sample(image, mask, entry.sha256, entry.group))
-    return found
 
 
 @dataclass(frozen=True, eq=False)

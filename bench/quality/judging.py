@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from models.evaluation.outcomes import Scored
 from models.evaluation.segmenter import Pair, Segmenter
@@ -23,12 +24,12 @@ def real_pairs(samples: Sequence[Sample], type_: str) -> list[Pair]:
 def scored(segmenter: Segmenter, sample: Sample, type_: str | None) -> Scored:
     """What a segmenter says of a test image of a type, or of a normal one."""
     found = segmenter.judged(sample.image)
-    defective = np.asarray(1 - found[0], np.float32)
+    defective = _defective(found)
     named = (found[1:] * defective).sum(axis=(1, 2))
     return Scored(
         pixels=defective,
         mask=sample.mask,
-        image=float(cv2.blur(defective, (_SPOT, _SPOT)).max()),
+        image=float(_spots(defective).max()),
         type=type_,
         named=segmenter.types[int(named.argmax())],
         group=sample.group,
@@ -37,8 +38,17 @@ def scored(segmenter: Segmenter, sample: Sample, type_: str | None) -> Scored:
 
 def alarms(segmenter: Segmenter, control: Pair, original: Pixels) -> tuple[float, float]:
     """The strongest sign of a defect within the request, in a control and in the image that it was drawn on."""
-    found = []
-    for image in (control.image, original):
-        defective = np.asarray(1 - segmenter.judged(image)[0], np.float32)
-        found.append(float(cv2.blur(defective, (_SPOT, _SPOT))[control.mask].max()))
-    return found[0], found[1]
+    of_control, of_original = (
+        float(_spots(_defective(segmenter.judged(image)))[control.mask].max())
+        for image in (control.image, original)
+    )
+    return of_control, of_original
+
+
+def _defective(found: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(H, W) of what `Segmenter.judged` gives: the probability of any defect."""
+    return np.asarray(1 - found[0], np.float32)
+
+
+def _spots(defective: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(cv2.blur(defective, (_SPOT, _SPOT)), np.float32)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 
 import numpy as np
-from scipy import ndimage
 
 from bench import shared
-from bench.taught import read_samples
-from models.masks import Mask
+from bench.data import read_samples
+from models.masks import Mask, distance_outside
 from models.placement import MaskDistribution
 from models.samples import Exemplar, Sample, exemplars_of
 from models.teaching.trials import Place, places
@@ -76,12 +74,12 @@ class Kit:
 
 def loosened(mask: Mask, times: float) -> Mask:
     """What lies nearest to a mask, so that it has that many times its area."""
-    distance = ndimage.distance_transform_edt(~mask)
+    distance = distance_outside(mask)
     most = min(int(times * mask.sum()), mask.size) - 1
     return np.asarray(distance <= np.partition(distance.ravel(), most)[most])
 
 
-def kits(name: str, seed: int, types: Sequence[str] = ()) -> list[Kit]:
+def kits(name: str, seed: int) -> list[Kit]:
     """The types of a set."""
-    part, known = SETS[name]
-    return [Kit(name, part, type_, seed) for type_ in known if not types or type_ in types]
+    part, types = SETS[name]
+    return [Kit(name, part, type_, seed) for type_ in types]

@@ -90,13 +90,12 @@ def kept_detector(stage: Stage, types: Sequence[str], width: int) -> Segmenter |
 def keep_outcomes(stage: Stage, outcomes: Outcomes) -> None:
     """Write outcomes."""
     stage.folder.mkdir(parents=True, exist_ok=True)
-    held = {
-        key: np.array(["" if one is None else one for one in value]) for key, value in _names(outcomes).items()
+    arrays: dict[str, Any] = {
+        key: np.array([one or "" for one in value]) if isinstance(value, tuple) else value
+        for key, value in vars(outcomes).items()
     }
-    arrays = {key: value for key, value in vars(outcomes).items() if key not in held}
     partial = stage.folder / "partial.npz"
-    everything: dict[str, Any] = {**arrays, **held}
-    np.savez_compressed(partial, **everything)
+    np.savez_compressed(partial, **arrays)
     partial.rename(stage.folder / "outcomes.npz")
 
 
@@ -114,7 +113,3 @@ def kept_outcomes(stage: Stage) -> Outcomes | None:
 
 def _file(stage: Stage, number: int, what: str) -> Path:
     return stage.folder / f"{number:04d}.{what}.png"
-
-
-def _names(outcomes: Outcomes) -> dict[str, tuple[str | None, ...]]:
-    return {"types": outcomes.types, "named": outcomes.named, "groups": outcomes.groups}

@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bench import shared
+from bench.data import read_samples
 from bench.intervals import interval
 from bench.quality.judging import alarms, real_pairs, scored
 from bench.quality.kit import Kit, kits
@@ -26,7 +27,6 @@ from bench.quality.stages import (
     kept_pairs,
     missing_pairs,
 )
-from bench.taught import read_samples
 from models.backbone import Backbone
 from models.evaluation.outcomes import Outcomes
 from models.evaluation.segmenter import Pair, Schooling, Segmenter, trained

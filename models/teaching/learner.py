@@ -101,7 +101,7 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * warm_cosine(step, progress, 0.5)
         terms = self._coarse if self._coarse is not None and progress < lesson.coarse else self.terms
-        batch = terms.batch(self.tokens[None], rng, noise, False)
+        batch = terms.batch(self.tokens[None], rng, noise)
         predicted = terms.predicted(batch)
         first, second = batch.losses(predicted)
         kept = self._prior(batch, predicted) if lesson.prior and batch.normals else first.new_zeros(())
@@ -178,7 +178,7 @@ class Learner:
     def _asked(self, terms: Terms, tokens: Tensor) -> float:
         with torch.no_grad():
             rng = np.random.default_rng([self.lesson.seed, 3])
-            first, _ = terms(tokens, rng, torch.Generator().manual_seed(self.lesson.seed), False)
+            first, _ = terms(tokens, rng, torch.Generator().manual_seed(self.lesson.seed))
         return first.item()
 
     def _prior(self, batch: Batch, predicted: Tensor) -> Tensor:

@@ -102,7 +102,7 @@ class Terms:
         self._known = np.flatnonzero(pool.known.numpy())
 
     def __call__(
-        self, learned_tokens: Tensor, rng: np.random.Generator, noise: torch.Generator, close_up: bool
+        self, learned_tokens: Tensor, rng: np.random.Generator, noise: torch.Generator, close_up: bool = False
     ) -> tuple[Tensor, Tensor]:
         """The defect term and the background term of one batch."""
         batch = self.batch(learned_tokens, rng, noise, close_up)
@@ -114,7 +114,7 @@ class Terms:
             return self.backbone.predict_noise(batch.z_t, batch.t, batch.tokens, batch.region).float()
 
     def batch(
-        self, learned_tokens: Tensor, rng: np.random.Generator, noise: torch.Generator, close_up: bool
+        self, learned_tokens: Tensor, rng: np.random.Generator, noise: torch.Generator, close_up: bool = False
     ) -> Batch:
         """One batch.
 
