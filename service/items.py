@@ -26,7 +26,9 @@ router = APIRouter(
 )
 
 Index = Annotated[int, Path(description="Index of the item in its job, from 0.", ge=0, examples=[0])]
-DefectIndex = Annotated[int, Path(description="Place of the defect in the request's `defects`, from 0.", ge=0)]
+DefectIndex = Annotated[
+    int, Path(description="Place of the defect in the request's `defects`, from 0.", ge=0, examples=[0])
+]
 
 
 @file_route(

@@ -139,7 +139,7 @@ def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None
                         known.taught if method == "delete" else known.defect_types[0]
                     ]
                 if parameter["name"] == "job_id":
-                    parameter["schema"]["examples"] = [NOBODYS] if method == "delete" else known.jobs
+                    parameter["schema"]["examples"] = [NOBODYS] if method == "delete" else _jobs_of(path)
                 if parameter["name"] == "upload_id":
                     parameter["schema"]["examples"] = known.uploads
 
@@ -221,29 +221,31 @@ def map_path_parameters(context: HookContext, path_parameters: dict[str, Any] | 
     if context.operation is not None and context.operation.path.endswith("/bundle"):
         name = str(path_parameters.get("name"))
         return path_parameters | ({"name": MOVED, "version": 1} if zlib.crc32(name.encode()) % 4 else {})
-    if context.operation is not None and "/defects/" in context.operation.path:
-        numbers = {name: value for name, value in path_parameters.items() if type(value) is int and value >= 0}
-        return (
-            path_parameters
-            | _existing(path_parameters, "job_id", JOB, [known.several])
-            | (dict.fromkeys(numbers, 0) if sum(numbers.values()) % 4 else {})
-        )
-    if context.operation is not None and context.operation.path.endswith("/sheet"):
-        return path_parameters | _existing(path_parameters, "job_id", JOB, [known.training])
     if context.operation is not None and context.operation.method.upper() == "DELETE":
         spared = path_parameters.get("job_id") in known.jobs
         return path_parameters | {"job_id": NOBODYS} if spared else path_parameters
+    jobs = _jobs_of(context.operation.path if context.operation is not None else "")
+    numbers = {name: path_parameters[name] for name in ("n", "k") if name in path_parameters}
+    numbers = {name: value for name, value in numbers.items() if type(value) is int and value >= 0}
     return (
         path_parameters
-        | _existing(path_parameters, "job_id", JOB, known.jobs)
+        | (dict.fromkeys(numbers, 0) if sum(numbers.values()) % 4 else {})
+        | _existing(path_parameters, "job_id", JOB, jobs)
         | _existing(path_parameters, "upload_id", UPLOAD, known.uploads)
     )
+
+
+def _jobs_of(path: str) -> list[str]:
+    """Jobs that have what an operation asks for."""
+    if "/defects/" in path:
+        return [known.several]
+    return [known.training] if path.endswith("/sheet") else known.jobs
 
 
 def _existing(values: dict[str, Any], name: str, pattern: str, choices: list[str]) -> dict[str, str]:
     """In three of four cases one that exists for the value that ``name`` has, if that fits the pattern."""
     value = values.get(name)
-    if not isinstance(value, str) or not re.fullmatch(pattern, value):
+    if not isinstance(value, str) or not re.fullmatch(pattern, value) or value in choices:
         return {}
     number = zlib.crc32(value.encode())
     return {name: choices[number // 4 % len(choices)]} if number % 4 else {}
