@@ -23,7 +23,7 @@ from models.backbone import Backbone
 from models.finishing import GRAIN_REACH, change_of, place_of
 from models.generation import Generator
 from models.items import ItemRequest
-from models.levels import Pixels
+from models.levels import Pixels, colour
 from models.masks import Mask
 from models.refinement import Calibration, Change, change_map
 from models.rendering import DEFECT_TYPES, render
@@ -70,7 +70,8 @@ def calibrated(
         request = ItemRequest.by_default(image, mask, adapter, seed=index, control=True)
         for part in generator.decoded([request])[0]:
             place = place_of(part.drawing.plot, mask.shape, GRAIN_REACH)
-            changes.append((change_of(part, place, image.shape[2]), part.drawing.plot.mask_at(place)))
+            x = part.drawing.levels.to_unit(colour(image)[place])
+            changes.append((change_of(part, place, x), part.drawing.plot.mask_at(place)))
     pixels = _line(
         [change.texture for change, _ in changes],
         [float(np.quantile(change.size()[mask], 0.9)) for change, mask in changes],

@@ -16,6 +16,8 @@ KEPT_BELOW = 0.12
 GONE_ABOVE = 0.40
 """Change from which none of it is left: a hole shows no old texture."""
 
+_NEAR = 2.0  # model pixels within which a drawing is held against what it began on
+_LAID = 0.02  # change, as a share of the range, below which nothing was laid there
 _NOISE = 4.4  # medians of its absolute values that normal noise keeps within, but for 3 in 1000
 
 
@@ -30,6 +32,21 @@ def kept_texture(change: Field, scale: float) -> Field:
     ramp = np.clip((size - KEPT_BELOW) / (GONE_ABOVE - KEPT_BELOW), 0, 1)
     kappa: Field = (1 - ramp * ramp * (3 - 2 * ramp)).astype(np.float32)[:, :, None]
     return kappa
+
+
+def kept_detail(change: Field, begun: Field, scale: float) -> Field:
+    """κ_g (H, W, 1): 1 where what was drawn still is what it began on, 0 where it left that altogether.
+
+    Args:
+        change: D(ẑ) − D(E(x)).
+        begun: D(E(g)) − D(E(x)), of the photo g with a real defect that it began on.
+        scale: pixels per model pixel.
+    """
+    left, laid = (
+        ndimage.gaussian_filter(np.abs(part).max(axis=2), sigma=_NEAR * scale) for part in (change - begun, begun)
+    )
+    kept: Field = (1 - left / np.maximum(laid, _LAID)).clip(0, 1).astype(np.float32)[:, :, None]
+    return kept
 
 
 def surrounding_grain(x: Field, masked: Mask, key: int, noise_alone: bool = False) -> Field:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -38,6 +39,8 @@ class Drawing:
         tokens: (N, D), C1: C2's tokens, then the defect's, padded.
         tokens_valid: (N − C2's,) bool; all False for a control.
         exemplar: (C, h, w), what it begins on; None is the normal image.
+        graft: (height, width, channels) in unit range, the photo under the plot with the real defect that it
+            begins on; None if it begins on anything else.
         outside: where the plane comes from.
         z: (C, h, w), the latent plane as far as it is denoised.
         plane: the trajectory on the plane, by level.
@@ -53,6 +56,7 @@ class Drawing:
     tokens: Tensor
     tokens_valid: Tensor
     exemplar: Tensor | None
+    graft: NDArray[np.float32] | None
     outside: Outside
     z: Tensor = field(init=False)
     plane: list[Tensor] = field(init=False)
@@ -122,18 +126,23 @@ class Drawing:
     def latent_change(self, place: Place) -> NDArray[np.float32]:
         """Norm of ẑ_0 − z_0 over channels at the photo's resolution, (rows, columns); 0 beyond the plot."""
         norm = (self.z - self.plane[0]).float().norm(dim=0)[None, None]
-        plot = self.plot
-        frame = functional.interpolate(norm, size=(plot.height, plot.width), mode="bilinear")[0, 0].cpu().numpy()
-        rows, columns = place
+        size = (self.plot.height, self.plot.width)
+        frame = functional.interpolate(norm, size=size, mode="bilinear")[0, 0].cpu().numpy()
+        return self.at(place, frame, np.zeros((), np.float32))
+
+    def at(self, place: Place, frame: NDArray[np.float32], beyond: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What of a plot's frame (height, width, …) lies in a place (rows, columns, …); `beyond` the plot."""
+        plot, (rows, columns) = self.plot, place
         y0, y1 = max(rows.start, plot.y), min(rows.stop, plot.y + plot.height)
         x0, x1 = max(columns.start, plot.x), min(columns.stop, plot.x + plot.width)
-        change = np.zeros((rows.stop - rows.start, columns.stop - columns.start), dtype=np.float32)
-        change[y0 - rows.start : y1 - rows.start, x0 - columns.start : x1 - columns.start] = frame[
+        shape = (rows.stop - rows.start, columns.stop - columns.start, *frame.shape[2:])
+        found = np.broadcast_to(beyond, shape).astype(np.float32)
+        found[y0 - rows.start : y1 - rows.start, x0 - columns.start : x1 - columns.start] = frame[
             y0 - plot.y : y1 - plot.y, x0 - plot.x : x1 - plot.x
         ]
-        return change
+        return found
 
-    def blended(self, parts: list[Tensor], place: Place) -> NDArray[np.float32]:
+    def blended(self, parts: Sequence[Tensor], place: Place) -> NDArray[np.float32]:
         """The windows' (channels, P, P) pictures, blended at the photo's resolution, where the place is.
 
         Returns:

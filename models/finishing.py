@@ -24,10 +24,16 @@ GRAIN_REACH = 16
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """A drawing with what the VAE makes of its windows: (3, P, P) each, in [0, 1]."""
+    """A drawing with what the VAE makes of its windows: (3, P, P) each, in [0, 1].
+
+    Attributes:
+        pictures: D(ẑ).
+        begun: D(E(g)) of the real defect that it began on; none if it began on anything else.
+    """
 
     drawing: Drawing
     pictures: list[Tensor]
+    begun: list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -105,14 +111,15 @@ def _plotted(
     edge = max(2, math.ceil(1.5 * scale))
     place = place_of(drawing.plot, refined.shape, edge + GRAIN_REACH)
     own = drawing.plot.mask_at(place)
-    change = change_of(part, place, colour(image).shape[2])
+    x = drawing.levels.to_unit(colour(request.image)[place])
+    change = change_of(part, place, x)
     map_ = change_map(change, calibration)
     own_refined = refined_mask(map_, own, scale)
-    x = drawing.levels.to_unit(colour(request.image)[place])
     alpha = inner_edge(own, edge) * outer_edge(own_refined, edge)
     kappa, logical = composition.kept_texture(change.pixels, scale), request.adapter.card.logical
     if logical:  # what was there is another thing, not its skin
         kappa = np.where(own_refined[:, :, None], np.float32(0), kappa)
+    kappa = 1 - (1 - kappa) * (1 - change.detail)  # where it is the real defect's, grain is there
     y = composition.composed(
         x,
         change.pixels,
@@ -136,19 +143,36 @@ def background_difference(before: Pixels, after: Pixels, mask: Mask) -> int:
     return int(np.abs(before[outside].astype(np.int64) - after[outside].astype(np.int64)).max())
 
 
-def change_of(part: Decoded, place: Place, channels: int) -> Change:
-    """What a drawing changed, at the photo's resolution; grey photos get the mean over channels."""
+def change_of(part: Decoded, place: Place, x: composition.Field) -> Change:
+    """What a drawing changed, at the photo's resolution.
+
+    Args:
+        x: (rows, columns, 1 or 3) in unit range, the photo there; grey ones get the mean over channels.
+    """
     drawing = part.drawing
-    reconstructions = [trajectory.reconstruction for trajectory in drawing.trajectories]
-    changes = [picture - base for picture, base in zip(part.pictures, reconstructions, strict=True)]
-    if channels == 1:
-        changes, reconstructions = ([t.mean(dim=0, keepdim=True) for t in ts] for ts in (changes, reconstructions))
+    bases = [trajectory.reconstruction for trajectory in drawing.trajectories]
+
+    def blended(pictures: Sequence[Tensor]) -> composition.Field:
+        return drawing.blended(
+            [t.mean(dim=0, keepdim=True) for t in pictures] if x.shape[2] == 1 else pictures, place
+        )
+
+    def changed(pictures: Sequence[Tensor]) -> composition.Field:
+        return blended([picture - base for picture, base in zip(pictures, bases, strict=True)])
+
+    scale = drawing.plot.side / part.pictures[0].shape[-1]
+    pixels, detail = changed(part.pictures), np.zeros((*x.shape[:2], 1), np.float32)
+    if drawing.graft is not None:
+        begun = changed(part.begun)
+        detail = composition.kept_detail(pixels, begun, scale)
+        pixels = pixels + detail * (drawing.at(place, drawing.graft, x) - x - begun)
     return Change(
-        pixels=drawing.blended(changes, place),
-        reconstruction=drawing.blended(reconstructions, place),
+        pixels=pixels,
+        reconstruction=blended(bases),
+        detail=detail,
         latents=drawing.latent_change(place),
         latent_texture=float(drawing.plane[0].float().std(dim=(1, 2)).norm()),
-        scale=drawing.plot.side / part.pictures[0].shape[-1],
+        scale=scale,
     )
 
 

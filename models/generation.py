@@ -155,6 +155,7 @@ class Generator:
         trajectories = [self._trajectory(x, request) for x in _cut(unit, plot, backbone.window_px)]
         defect = request.adapter.tokens.to(trajectories[0].prompt)
         spare = MAX_DEFECT_TOKENS - len(defect)
+        exemplar, graft = self._exemplar(request, plot, canvas, unit, attempt)
         return Drawing(
             request=request,
             plot=plot,
@@ -165,26 +166,31 @@ class Generator:
             mask=torch.from_numpy(self._cells(request, plot, canvas))[None].to(backbone.device, backbone.dtype),
             tokens=torch.cat([trajectories[0].prompt, functional.pad(defect, (0, 0, 0, spare))]),
             tokens_valid=torch.arange(MAX_DEFECT_TOKENS, device=backbone.device) < len(defect),
-            exemplar=self._exemplar(request, plot, canvas, unit, attempt),
+            exemplar=exemplar,
+            graft=graft,
             outside=self.outside or _outside(request),
         )
 
     def _exemplar(
         self, request: ItemRequest, plot: Plot, canvas: Canvas, unit: NDArray[np.float32], attempt: int
-    ) -> Tensor | None:
-        """The latents of what an item of this type begins on, on the plane; None is the normal image."""
+    ) -> tuple[Tensor | None, NDArray[np.float32] | None]:
+        """The latents of what an item of this type begins on, on the plane, and the frame of a graft.
+
+        None is the normal image, and anything but a graft.
+        """
         if request.adapter.card.logical:
-            return canvas.merged(self._encoded(self._emptied(request, plot, unit)))
+            return canvas.merged(self._encoded(self._emptied(request, plot, unit))), None
         if request.begins_on == "noise" or request.control:
-            return None
+            return None, None
         key = request.noise_key(f"{plot.name}/{request.begins_on}", attempt)
+        graft = None
         if request.begins_on == "exemplar":
             requested = plot.cells(*unit.shape[:2])
-            laid_on = grafted(unit, requested, request.exemplars, np.random.default_rng(key))
+            laid_on = graft = grafted(unit, requested, request.exemplars, np.random.default_rng(key))
         else:
             look = noise_key(request.seed, request.index, "look", 0)  # one light on all of an image
             laid_on = sketch(unit, plot, self.backbone.window_px, request.adapter.card.sketch, key, look)
-        return canvas.merged(self._encoded(_cut(laid_on, plot, self.backbone.window_px)))
+        return canvas.merged(self._encoded(_cut(laid_on, plot, self.backbone.window_px))), graft
 
     def _cells(self, request: ItemRequest, plot: Plot, canvas: Canvas) -> Mask:
         """The latent cells (h, w) that are drawn; of a logical type just those that it learned to fill."""
@@ -299,8 +305,13 @@ class Generator:
 
     def _decoded(self, drawings: list[Drawing]) -> Iterator[Decoded]:
         for drawing in drawings:
-            crops = [(crop,) for crop in drawing.canvas.crops(drawing.z)]
-            yield Decoded(drawing, self._batch(self.backbone.decode, crops))
+            begun = self._pictures(drawing, drawing.exemplar) if drawing.graft is not None else []
+            yield Decoded(drawing, self._pictures(drawing, drawing.z), begun)
+
+    def _pictures(self, drawing: Drawing, plane: Tensor | None) -> list[Tensor]:
+        """What the VAE makes of a plane's windows, (3, P, P) each."""
+        assert plane is not None
+        return self._batch(self.backbone.decode, [(crop,) for crop in drawing.canvas.crops(plane)])
 
 
 def _outside(request: ItemRequest) -> Outside:

@@ -47,11 +47,12 @@ class Change:
     """What one plot's drawing changed, at the photo's resolution in one place of it.
 
     Attributes:
-        pixels: (H, W, channels) D(ẑ) − D(E(x)).
+        pixels: (H, W, channels) D(ẑ) − D(E(x)), and the detail of a real defect that the VAE does not hold.
         reconstruction: (H, W, channels) D(E(x)).
         latents: (H, W) norm of ẑ_0 − z_0 over channels.
         latent_texture: norm over channels of the deviation of z_0 in the plot.
         scale: pixels per model pixel.
+        detail: (H, W, 1) in [0, 1], how much of that detail is kept.
     """
 
     pixels: NDArray[np.float32]
@@ -59,6 +60,7 @@ class Change:
     latents: NDArray[np.float32]
     latent_texture: float
     scale: float
+    detail: NDArray[np.float32]
 
     @property
     def texture(self) -> float:

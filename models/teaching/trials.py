@@ -170,10 +170,14 @@ def drawn(
 def worth(result: ItemResult, settings: Settings) -> float:
     """What settings are worth by an item that they drew: how like a real example it is, if no copy and seen.
 
+    Nothing if nothing is to be seen.
+
     Presence, seam and grain count below ½ alone: real defects of many types have an edge and a roughness of their
     own. A start on noise takes several times the passes, and must be worth them.
     """
     scores = result.scores
+    if not result.refined_mask.any():  # nobody can say how like a real one it is
+        return 0.0
     known = [score for score in (scores.realism, scores.novelty) if score is not None]
     least = min(scores.presence, scores.seam, scores.grain)
     return min([min(1.0, 2 * least), *known]) * (1.0 if settings.exemplars else _ON_NOISE)

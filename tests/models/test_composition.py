@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.composition import composed, kept_texture, surrounding_grain
+from models.composition import composed, kept_detail, kept_texture, surrounding_grain
 from models.refinement import Calibration, Change, change_map, refined_mask
 
 RNG = np.random.default_rng(1)
@@ -45,6 +45,15 @@ def test_a_small_change_keeps_the_photos_texture_whole() -> None:
     assert kept_texture(np.full((40, 40, 3), 0.05, dtype=np.float32), scale=1.0).min() == 1.0
 
 
+def test_detail_is_kept_by_how_near_a_drawing_is_to_what_it_began_on() -> None:
+    begun = np.where(disc()[:, :, None], -0.2, 0).astype(np.float32).repeat(3, axis=2)
+    inside = disc(8)
+    assert kept_detail(begun, begun, scale=1.0).min() == 1
+    assert kept_detail(0.5 * begun, begun, scale=1.0)[inside] == pytest.approx(0.5, abs=0.02)
+    assert kept_detail(np.zeros_like(begun), begun, scale=1.0)[inside].max() == 0
+    assert kept_detail(-begun, begun, scale=1.0)[inside].max() == 0
+
+
 def test_grain_comes_from_outside_and_repeats_with_its_key() -> None:
     x = grainy()
     stripes = np.zeros((80, 80), dtype=np.bool_)
@@ -63,7 +72,8 @@ def test_a_mask_without_surroundings_gets_no_grain() -> None:
 def drawn(size: float, texture: float = 0.0) -> Change:
     pixels = np.where(disc()[:, :, None], size, 0).astype(np.float32).repeat(3, axis=2)
     base = (0.5 + texture * RNG.choice([-1, 1], (80, 80, 1))).astype(np.float32).repeat(3, axis=2)
-    return Change(pixels, base, np.where(disc(), 2.0, 0).astype(np.float32), 1.0, scale=1.0)
+    latents = np.where(disc(), 2.0, 0).astype(np.float32)
+    return Change(pixels, base, latents, 1.0, scale=1.0, detail=np.zeros((80, 80, 1), np.float32))
 
 
 def test_the_refined_mask_is_the_change_inside_the_request() -> None:

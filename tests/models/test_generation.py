@@ -15,6 +15,7 @@ from models.adapters import Adapter, AdapterError, Card
 from models.generation import Generator
 from models.items import MAX_ATTEMPTS, ItemRequest, ItemResult
 from models.levels import Pixels
+from models.samples import Exemplar
 from models.training.recipe import Ablation
 from tests.models.tiny import tiny_backbone
 
@@ -76,6 +77,31 @@ def test_an_item_begins_on_its_types_sketch_and_its_control_does_not(item: Calla
     assert sketched.scores.background_max_abs_diff == 0
     controls = generator.generate([replace(one, control=True) for one in (sketching, another)])
     assert same(*controls)
+
+
+def test_what_stays_near_a_real_defect_keeps_detail_that_the_vae_does_not_hold(
+    item: Callable[..., ItemRequest],
+) -> None:
+    line = np.zeros((40, 60), dtype=np.bool_)
+    line[20, 10:50] = True
+    exemplar = Exemplar(np.where(line, 40, 128).astype(np.uint8)[:, :, None], line, 0)
+    card = Card(exemplars=1.0, severity=0.01)
+    mask = np.zeros(SHAPE, dtype=np.bool_)
+    mask[60:100, 60:120] = True
+    even = np.full((*SHAPE, 3), 128, dtype=np.uint8)
+    base = item(image=even, mask=mask, exemplars=[exemplar], steps=100)
+    near, far = (
+        replace(base, adapter=replace(base.adapter, card=card), severity=severity, seed_share=1.0)
+        for severity in (0.01, 0.5)
+    )
+    generator = Generator(tiny_backbone())  # its weights are random: what its VAE gives back tells nothing
+    fine = [np.abs(high_pass(one.image))[mask].max() for one in generator.generate([near, far])]
+    assert fine[0] > 2 * fine[1]
+
+
+def high_pass(image: Pixels) -> NDArray[np.float64]:
+    grey = image.astype(np.float64).mean(axis=2)
+    return np.asarray(grey - ndimage.median_filter(grey, 7))
 
 
 @pytest.mark.parametrize("channels", [None, 2, 3, 4])

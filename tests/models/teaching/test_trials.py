@@ -6,7 +6,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.teaching.trials import Settings, best_of, hopeless, settings_to_try, trials
+from models.items import ItemResult
+from models.masks import Mask
+from models.scores import Scores
+from models.teaching.trials import Settings, best_of, hopeless, settings_to_try, trials, worth
 
 WORTHS = st.lists(st.floats(0, 1), min_size=4, max_size=4)
 
@@ -17,8 +20,8 @@ def searched(worths: list[list[float]], stops: bool) -> tuple[Settings, int]:
     drawn = 0
     while (settings := settings_to_try(tried, True)) is not None:
         trial: list[float] = []
-        for worth in worths[len(tried)]:
-            trial.append(worth)
+        for one in worths[len(tried)]:
+            trial.append(one)
             if stops and hopeless(trial, tried, 4):
                 break
         drawn += len(trial)
@@ -43,3 +46,16 @@ def test_no_settings_are_tried_twice(worths: list[list[float]]) -> None:
         assert settings not in [one for one, _ in tried]
         tried.append((settings, float(np.mean(worths[len(tried)]))))
     assert len(tried) == trials(True)
+
+
+def test_an_item_on_which_nothing_is_seen_is_worth_less_than_a_poor_one() -> None:
+    poor = drawn(np.ones((4, 4), np.bool_), realism=0.2)
+    nothing = drawn(np.zeros((4, 4), np.bool_), realism=None)
+    settings = Settings(0.3, 1.5, 0.6, 1.0)
+    assert 0 == worth(nothing, settings) < worth(poor, settings)
+
+
+def drawn(refined: Mask, realism: float | None) -> ItemResult:
+    """An item whose presence is moderate."""
+    scores = Scores(0.4, 0.9, 0.9, float(refined.mean()), 0, realism, realism and 1.0)
+    return ItemResult(np.zeros((4, 4, 3), np.uint8), refined, scores, (), 2, 1.0, 1, True)
