@@ -49,7 +49,8 @@ def read_table(path: Path, is_known: Callable[[str], bool]) -> Table:
         OSError: it cannot be read.
     """
     text = _text(path)
-    found = {delimiter: _cells(text.partition("\n")[0], delimiter, strict=False) for delimiter in _DELIMITERS}
+    first = text.lstrip().partition("\n")[0]
+    found = {delimiter: _cells(first, delimiter, strict=False) for delimiter in _DELIMITERS}
     delimiter = max(
         found, key=lambda one: sum(is_known(name.lower()) for _, names in found[one] for name in names)
     )
@@ -100,8 +101,8 @@ class Numbers:
         """
         if len(self._first) > 1:
             raise TableError(
-                f"line {self._first[',']} has a decimal comma, line {self._first['.']} a decimal point; use one of "
-                "them in the whole file, and nothing between thousands"
+                f"line {self._first[',']} has a decimal comma, line {self._first['.']} a decimal point; use one "
+                "of them in the whole file, and nothing between thousands"
             )
 
 
