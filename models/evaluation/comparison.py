@@ -13,7 +13,7 @@ from models.evaluation.breakdown import by_size, by_type
 from models.evaluation.images import Array, ImageOutcomes
 from models.evaluation.metrics import IMAGE_METRICS, LESS_IS_BETTER, ImageMetric, blocks, escapes, once
 from models.evaluation.trace import Trace
-from models.evaluation.verdict import DRAWS, FEWEST, Interval, Verdict, verdict
+from models.evaluation.verdict import DRAWS, FEWEST, Interval, Verdict, improvement, verdict
 
 About = Literal["all", "type", "size"]
 
@@ -57,7 +57,7 @@ class _Asked:
     name: str
     metric: ImageMetric
     among: NDArray[np.bool_]
-    sign: int
+    less_is_better: bool
 
 
 def compared(
@@ -86,7 +86,7 @@ def compared(
     )
     rows = []
     for one, (before, after), (all_before, all_after) in zip(asked, values, drawn, strict=True):
-        gains = one.sign * (all_after - all_before)
+        gains = improvement(all_before, all_after, one.less_is_better)
         low, high = np.nanquantile(gains, (0.025, 0.975))
         areas = first.areas[one.among]
         rows.append(
@@ -97,7 +97,7 @@ def compared(
                 areas=(float(areas.min()), float(areas.max())) if one.about == "size" else None,
                 without=float(before),
                 with_them=float(after),
-                gain=float(one.sign * (after - before)),
+                gain=float(improvement(before, after, one.less_is_better)),
                 interval=(float(low), float(high)),
             )
         )
@@ -106,14 +106,13 @@ def compared(
 
 def _asked(of: ImageOutcomes) -> list[_Asked]:
     found = [
-        _Asked("all", name, metric, of.defective, -1 if name in LESS_IS_BETTER else 1)
-        for name, metric in IMAGE_METRICS.items()
+        _Asked("all", name, metric, of.defective, name in LESS_IS_BETTER) for name, metric in IMAGE_METRICS.items()
     ]
     parted: dict[About, Mapping[str, NDArray[np.bool_]]] = {"type": by_type(of), "size": by_size(of)}
     for about, parts in parted.items():
         several = {name: among for name, among in parts.items() if among.any()}
         if len(several) > 1:  # one alone is all of them
-            found += [_Asked(about, name, escapes(0.01, among), among, -1) for name, among in several.items()]
+            found += [_Asked(about, name, escapes(0.01, among), among, True) for name, among in several.items()]
     return found
 
 

@@ -52,7 +52,12 @@ def gain(
     after, before = (
         np.mean([figure(metric, one, weights) for one in several], axis=0) for several in (with_them, without)
     )
-    return np.asarray(before - after if metric in LESS_IS_BETTER else after - before)
+    return improvement(before, after, metric in LESS_IS_BETTER)
+
+
+def improvement(before: Array, after: Array, less_is_better: bool) -> Array:
+    """By how much figures are better; what rounding alone makes of equal ones is 0, and never −0."""
+    return np.asarray(np.round(before - after if less_is_better else after - before, 12) + 0.0)
 
 
 def verdict(

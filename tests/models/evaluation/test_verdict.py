@@ -108,6 +108,15 @@ def hold_out(seed: int, parts: int, normal: int, views: int = 1) -> list[ImageOu
     ]
 
 
+@pytest.mark.parametrize("metric", ["image AUROC", "escapes at 1 %"])
+def test_rounding_is_no_gain(metric: str) -> None:
+    one = outcomes(0.7, 3, defective=13, normal=17)
+    for without, with_them in ((2, 3), (3, 2), (7, 10)):
+        found = verdict([one] * without, [one] * with_them, metric)
+        assert (found.kind, found.gain, found.interval) == ("cannot tell", 0, (0, 0))
+        assert "differs by +0.000 [+0.000, +0.000]" in found.reasons[0]
+
+
 @pytest.mark.parametrize("views", [1, 2])
 def test_the_interval_holds_the_true_gain_about_as_often_as_it_says(views: int) -> None:
     score = NormalDist(0, np.sqrt(2))  # of a defective image above a normal one
