@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.quality.methods import OURS
 from bench.quality.table import ALL_REAL, BESIDE, TEACH
+from models.evaluation.breakdown import by_size, by_type
+from models.evaluation.images import Array
 from models.evaluation.metrics import METRICS, Metric, draws, escapes, once
-from models.evaluation.outcomes import Array, Outcomes
+from models.evaluation.outcomes import Outcomes
 
 _DRAWS = 1000
-_SIZES = ("small", "middle", "large")
 
 
 def figures(found: Mapping[str, Sequence[Outcomes]]) -> dict[str, dict[str, Any]]:
@@ -41,18 +41,9 @@ def figures(found: Mapping[str, Sequence[Outcomes]]) -> dict[str, dict[str, Any]
 def metrics(of: Outcomes) -> dict[str, Metric]:
     """All that is asked of outcomes on these images: escapes by type and by size of the defect, too."""
     found = dict(METRICS)
-    for type_ in sorted({one for one in of.types if one}):
-        found[f"escapes of {type_}"] = escapes(0.01, np.array([one == type_ for one in of.types]))
-    for size, among in zip(_SIZES, _thirds(of), strict=True):
-        found[f"escapes of {size}"] = escapes(0.01, among)
+    for name, among in (*by_type(of).items(), *by_size(of).items()):
+        found[f"escapes of {name}"] = escapes(0.01, among)
     return found
-
-
-def _thirds(of: Outcomes) -> list[NDArray[np.bool_]]:
-    """Defective images by area."""
-    bounds = np.quantile(of.areas[of.defective], (1 / 3, 2 / 3))
-    third = np.searchsorted(bounds, of.areas)
-    return [of.defective & (third == number) for number in range(3)]
 
 
 def _mean(several: Sequence[Outcomes], metric: Metric, weights: Array) -> Array:

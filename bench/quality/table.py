@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from bench import shared
 from bench.data import read_samples
-from bench.intervals import interval
 from bench.quality.judging import alarms, real_pairs, scored
 from bench.quality.kit import Kit, kits
 from bench.quality.methods import CONTROLS, METHODS, OURS, Method, Studio
@@ -30,13 +28,13 @@ from bench.quality.stages import (
 from models.backbone import Backbone
 from models.evaluation.outcomes import Outcomes
 from models.evaluation.segmenter import Pair, Schooling, Segmenter, trained
+from models.evaluation.trace import trace
 from models.levels import Pixels
 from models.samples import Sample
 from models.teaching.trials import Place
 
 TEACH, ALL_REAL = "teach", "all real"
 BESIDE = TEACH + " + "
-_FALSE_REJECTS = 0.01  # at which false alarms on controls are counted
 
 
 @dataclass(frozen=True)
@@ -173,19 +171,20 @@ class Table:
             held += [(control, place.image) for control, place in zip(controls, places, strict=True)]
         rows = {}
         for arm in (arm for arm in self.arms if arm.method == OURS):
-            heard = []
-            for seed in self.seeds:
-                detector = self._detector(arm, seed)
-                outcomes = self._outcomes(arm, seed)
-                threshold = float(np.quantile(outcomes.image[~outcomes.defective], 1 - _FALSE_REJECTS))
-                heard.append([[one > threshold for one in alarms(detector, *both)] for both in held])
-            of_controls, of_originals = np.mean(heard, axis=0).T
+            heard = np.array(
+                [[alarms(detector, *both) for both in held] for detector in self._detectors(arm)], np.float64
+            )
+            asked = [self._outcomes(arm, seed) for seed in self.seeds]
+            found = trace(asked, heard[..., 0], heard[..., 1], [str(number) for number in range(len(held))])
             rows[arm.name] = {
-                "controls": float(of_controls.mean()),
-                "originals": float(of_originals.mean()),
-                "difference": interval(of_controls - of_originals, shared.mean),
+                "controls": found.controls,
+                "originals": found.originals,
+                "difference": found.interval,
             }
         return rows
+
+    def _detectors(self, arm: Arm) -> Iterator[Segmenter]:
+        return (self._detector(arm, seed) for seed in self.seeds)
 
     def _detector(self, arm: Arm, seed: int) -> Segmenter:
         schooling = Schooling(steps=self.arguments.steps, seed=seed)

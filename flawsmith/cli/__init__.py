@@ -13,6 +13,7 @@ from flawsmith.cli.check import check
 from flawsmith.cli.defects import defects
 from flawsmith.cli.doctor import doctor
 from flawsmith.cli.download import download
+from flawsmith.cli.evaluate import evaluate
 from flawsmith.cli.generate import generate
 from flawsmith.cli.jobs import cancel, delete, jobs
 from flawsmith.cli.keys import keys
@@ -27,7 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Realistic, labelled defects on photos of good parts.",
 )
-for command in (up, generate, watch, check, jobs, download, cancel, delete, doctor):
+for command in (up, generate, watch, check, evaluate, jobs, download, cancel, delete, doctor):
     app.command()(command)
 app.add_typer(defects, name="defects")
 app.add_typer(keys, name="keys")

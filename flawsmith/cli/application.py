@@ -48,3 +48,21 @@ def run_application(context: typer.Context, data_dir: Path | None, module: str, 
         fail(str(error))
     program = [sys.executable, "-m", module, *arguments]
     raise typer.Exit(subprocess.run(program, env=environment, cwd=application, check=False).returncode)
+
+
+def application_output(module: str, *arguments: str) -> bytes:
+    """What a module of the worker prints that needs neither queue nor storage; ends as it ends if it fails."""
+    try:
+        application = find_application(extras=["worker"], purpose="do this")
+    except StackError as error:
+        fail(str(error))
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env={**os.environ, "PYTHONPATH": application_path(application)},
+        cwd=application,
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    if done.returncode:
+        raise typer.Exit(done.returncode)
+    return done.stdout

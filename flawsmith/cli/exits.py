@@ -10,6 +10,10 @@ FAILED = 1
 USAGE = 2
 """What was typed, or a file that it names, cannot be used; the same again will fail again."""
 UNREACHABLE = 3
+DO_NOT_USE = 4
+"""`evaluate`: a detector gets worse by synthetic data, or learns the generator's trace."""
+CANNOT_TELL = 5
+"""`evaluate`: the hold-out does not settle it."""
 INTERRUPTED = 130
 """What shells give a program that ended by Ctrl-C."""
 

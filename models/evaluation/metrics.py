@@ -1,40 +1,50 @@
 """Figures of outcomes, for many draws of the images at once.
 
 Each takes outcomes of N images and weights (D, N), how often each image counts in each of D draws, and gives (D,)
-figures; NaN for a draw without what it needs.
+figures; NaN for a draw without what it needs. Image metrics ask for scores of whole images alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evaluation.outcomes import Array, Outcomes
+from models.evaluation.images import Array, ImageOutcomes
+from models.evaluation.outcomes import Outcomes
 
 Metric = Callable[[Outcomes, Array], Array]
+ImageMetric = Callable[[ImageOutcomes, Array], Array]
 
 _MOST_ALARMS = 0.3  # share of normal pixels up to which PRO is integrated (Bergmann et al., IJCV 2021)
+_BLOCK = 8_000_000  # weights that are held at a time
 
 
-def once(outcomes: Outcomes) -> Array:
+def once(outcomes: ImageOutcomes) -> Array:
     """(1, N): each image once."""
     return np.ones((1, len(outcomes.image)))
 
 
-def draws(outcomes: Outcomes, count: int, seed: int = 0) -> Array:
+def draws(outcomes: ImageOutcomes, count: int, seed: int = 0) -> Array:
     """(D, N): bootstrap draws of groups with return, of those with a defect and of the others apart."""
+    return np.concatenate(list(blocks(outcomes, count, seed)))
+
+
+def blocks(outcomes: ImageOutcomes, count: int, seed: int = 0) -> Iterator[Array]:
+    """The rows of `draws`, some at a time, so that many draws of many images fit the memory."""
     rng = np.random.default_rng(seed)
-    weights = np.zeros((count, len(outcomes.image)))
-    groups = np.array(outcomes.groups)
-    defective = set(groups[outcomes.defective])
-    for names in (sorted(defective), sorted(set(groups) - defective)):
-        if names:
-            drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count)
-            for number, name in enumerate(names):
-                weights[:, groups == name] = drawn[:, number, None]
-    return weights
+    names, of = np.unique(outcomes.groups, return_inverse=True)
+    defective = np.zeros(len(names), np.bool_)
+    defective[of[outcomes.defective]] = True
+    most = max(1, _BLOCK // len(of))
+    for first in range(0, count, most):
+        rows = min(most, count - first)
+        drawn = np.zeros((rows, len(names)))
+        for kind in (defective, ~defective):
+            if kind.any():
+                drawn[:, kind] = rng.multinomial(kind.sum(), np.full(kind.sum(), 1 / kind.sum()), size=rows)
+        yield drawn[:, of]
 
 
 def pixel_ap(outcomes: Outcomes, weights: Array) -> Array:
@@ -72,7 +82,7 @@ def pro(outcomes: Outcomes, weights: Array) -> Array:
     return np.asarray(np.trapezoid(np.stack(curves), at, axis=1) / _MOST_ALARMS)
 
 
-def image_auroc(outcomes: Outcomes, weights: Array) -> Array:
+def image_auroc(outcomes: ImageOutcomes, weights: Array) -> Array:
     """Area under the ROC of images; ties count half."""
     order = np.argsort(-outcomes.image, kind="stable")
     steps = np.flatnonzero(np.diff(outcomes.image[order], append=-np.inf))
@@ -81,7 +91,7 @@ def image_auroc(outcomes: Outcomes, weights: Array) -> Array:
     return _ratio(_area(hits, alarms), hits[:, -1] * alarms[:, -1])
 
 
-def escapes(rate: float, among: NDArray[np.bool_] | None = None) -> Metric:
+def escapes(rate: float, among: NDArray[np.bool_] | None = None) -> ImageMetric:
     """The share of defective images that pass where at most this share of normal ones is rejected.
 
     Args:
@@ -89,7 +99,7 @@ def escapes(rate: float, among: NDArray[np.bool_] | None = None) -> Metric:
         among: (N,), the defective images that are asked after; all by default.
     """
 
-    def metric(outcomes: Outcomes, weights: Array) -> Array:
+    def metric(outcomes: ImageOutcomes, weights: Array) -> Array:
         asked = outcomes.defective if among is None else outcomes.defective & among
         order = np.argsort(-outcomes.image, kind="stable")
         scores = outcomes.image[order]
@@ -109,17 +119,38 @@ def type_accuracy(outcomes: Outcomes, weights: Array) -> Array:
     return _ratio(weights @ right, weights @ outcomes.defective)
 
 
+IMAGE_METRICS: Mapping[str, ImageMetric] = {
+    "image AUROC": image_auroc,
+    "escapes at 1 %": escapes(0.01),
+    "escapes at 0.1 %": escapes(0.001),
+}
+
 METRICS: Mapping[str, Metric] = {
     "pixel AP": pixel_ap,
     "pixel AUROC": pixel_auroc,
     "best F1": best_f1,
     "best IoU": best_iou,
     "PRO": pro,
-    "image AUROC": image_auroc,
-    "escapes at 1 %": escapes(0.01),
-    "escapes at 0.1 %": escapes(0.001),
+    **IMAGE_METRICS,
     "type accuracy": type_accuracy,
 }
+
+LESS_IS_BETTER = frozenset({"escapes at 1 %", "escapes at 0.1 %"})
+
+
+def figure(name: str, outcomes: ImageOutcomes, weights: Array) -> Array:
+    """(D,) figures of the metric of `METRICS` with this name.
+
+    Raises:
+        KeyError: there is none.
+        ValueError: it asks for pixels, and the outcomes are of whole images.
+    """
+    if name in IMAGE_METRICS:
+        return IMAGE_METRICS[name](outcomes, weights)
+    metric = METRICS[name]
+    if not isinstance(outcomes, Outcomes):
+        raise ValueError(f"{name} asks for pixels; of whole images ask {', '.join(IMAGE_METRICS)}")
+    return metric(outcomes, weights)
 
 
 def _above(histograms: Array, weights: Array) -> Array:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
+from models.evaluation.images import Array, ImageOutcomes
 from models.masks import Mask
 
 BINS = 2048
 """Thresholds between which pixels are not told apart, at equal shares of what is scored."""
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +22,7 @@ class Scored:
 
     Attributes:
         pixels: (H, W) float, higher where a defect is more likely.
-        mask: (H, W), the true one; empty for a normal image.
+        mask: (H, W), the true one; empty for a normal image, and for no other.
         image: of the whole image, higher if it is more likely defective.
         type: the true defect type; None for a normal image.
         named: the type that the detector gives it, whatever its score.
@@ -38,37 +37,33 @@ class Scored:
     group: str
 
 
-@dataclass(frozen=True, eq=False)
-class Outcomes:
-    """What a detector said about a test set of N images.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Outcomes(ImageOutcomes):
+    """What a detector said about a test set of N images, and about their pixels; areas are in pixels.
 
     Attributes:
         hits, alarms: (N, BINS), how many pixels of each bin are defective, and how many are not.
         overlaps: (N, BINS), the share of each defective region that each bin holds, summed over regions.
         regions: (N,), how many there are.
-        image: (N,) scores of whole images.
-        types, named: N true types (None if normal), and N that it gave.
-        areas: (N,) defective pixels.
-        groups: N names.
+        named: N types that it gave, whatever the score.
     """
 
     hits: Array
     alarms: Array
     overlaps: Array
     regions: Array
-    image: Array
-    types: tuple[str | None, ...]
     named: tuple[str | None, ...]
-    areas: Array
-    groups: tuple[str, ...]
 
     @classmethod
     def of(cls, scored: Sequence[Scored]) -> Outcomes:
         """Count.
 
         Raises:
-            ValueError: there is no defective image, or no normal one.
+            ValueError: there is no defective image, or no normal one; or one has a type and an empty mask, or no
+                type and a mask.
         """
+        if any((one.type is not None) != one.mask.any() for one in scored):
+            raise ValueError("an image has a type and a mask that is not empty, or neither")
         if not any(one.mask.any() for one in scored) or all(one.mask.any() for one in scored):
             raise ValueError("a test set needs defective images and normal ones")
         edges = _edges(scored)
@@ -85,11 +80,6 @@ class Outcomes:
             areas=np.array([one.mask.sum() for one in scored], np.float64),
             groups=tuple(one.group for one in scored),
         )
-
-    @property
-    def defective(self) -> NDArray[np.bool_]:
-        """(N,)."""
-        return self.areas > 0
 
 
 def _edges(scored: Sequence[Scored], most: int = 4_000_000) -> Array:
@@ -109,8 +99,8 @@ def _counted(one: Scored, edges: Array) -> tuple[Array, Array, Array, int]:
         return np.bincount(bins[where], minlength=BINS).astype(np.float64)
 
     overlaps = np.zeros(BINS)
-    regions, labels = cv2.connectedComponents(one.mask.astype(np.uint8), connectivity=8)
-    for number in range(1, regions):
+    labels, regions = ndimage.label(one.mask, np.ones((3, 3)))
+    for number in range(1, regions + 1):
         held = histogram(labels == number)
         overlaps += held / held.sum()
-    return histogram(one.mask), histogram(~one.mask), overlaps, regions - 1
+    return histogram(one.mask), histogram(~one.mask), overlaps, regions

@@ -9,16 +9,18 @@ from typing import Literal
 
 import numpy as np
 
-from models.evaluation.metrics import METRICS, draws, once
-from models.evaluation.outcomes import Array, Outcomes
+from models.evaluation.images import Array, ImageOutcomes
+from models.evaluation.metrics import LESS_IS_BETTER, blocks, figure, once
 
 Kind = Literal["helps", "do not use", "cannot tell"]
 Interval = tuple[float, float]
 
-_DRAWS = 2000
-_LESS_IS_BETTER = ("escapes at 1 %", "escapes at 0.1 %")
+DRAWS = 2000
 _MOST = 100
 """Times the hold-out's defective parts: where more than that would be needed nobody will ever tell."""
+FEWEST = 6
+"""Parts of either kind without which nothing is told: five that all changed for the better are chance in one of 16
+hold-outs, by the sign test, and the bootstrap would not know."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,9 @@ class Verdict:
         metric: that was asked, a key of `metrics.METRICS`.
         gain: by how much it is better with them; below 0 if it is worse.
         interval: of the gain, 95 %, paired over groups of test images.
-        more: defective groups (parts) that a hold-out would need beside those it has, if the gain stayed as it is;
-            None if it can tell, or if too many.
+        more: defective groups (parts) that a hold-out would need beside those it has, and normal ones in
+            proportion, if the gain stayed as it is; None if it can tell, if too many, or if normal ones alone are
+            too few.
         reasons: in words.
     """
 
@@ -42,9 +45,24 @@ class Verdict:
     reasons: tuple[str, ...]
 
 
+def gain(
+    metric: str, without: Sequence[ImageOutcomes], with_them: Sequence[ImageOutcomes], weights: Array
+) -> Array:
+    """(D,): by how much the mean over detectors is better with synthetic pairs, for weights (D, N)."""
+    after, before = (
+        np.mean([figure(metric, one, weights) for one in several], axis=0) for several in (with_them, without)
+    )
+    return improvement(before, after, metric in LESS_IS_BETTER)
+
+
+def improvement(before: Array, after: Array, less_is_better: bool) -> Array:
+    """By how much figures are better; what rounding alone makes of equal ones is 0, and never −0."""
+    return np.asarray(np.round(before - after if less_is_better else after - before, 12) + 0.0)
+
+
 def verdict(
-    without: Sequence[Outcomes],
-    with_them: Sequence[Outcomes],
+    without: Sequence[ImageOutcomes],
+    with_them: Sequence[ImageOutcomes],
     metric: str = "image AUROC",
     trace: Interval | None = None,
 ) -> Verdict:
@@ -52,38 +70,48 @@ def verdict(
 
     Args:
         without, with_them: outcomes of detectors that learned from real pairs, and from synthetic ones, too.
+        metric: a key of `metrics.METRICS`, or of `metrics.IMAGE_METRICS` where outcomes are of whole images alone.
         trace: interval of how many more false alarms controls get than the images that they were drawn on: above 0
             a detector has learned the generator's trace in place of the defect.
 
     Raises:
-        ValueError: they were asked about different images.
+        KeyError: there is no such metric.
+        ValueError: they were asked about different images, or the metric asks for pixels that they did not give.
     """
     first = without[0]
     if any(one.types != first.types or one.groups != first.groups for one in (*without, *with_them)):
         raise ValueError("both detectors must be asked about the same images, in the same order")
-    sign = -1 if metric in _LESS_IS_BETTER else 1
-
-    def gain(weights: Array) -> Array:
-        after, before = (
-            np.mean([METRICS[metric](one, weights) for one in several], axis=0) for several in (with_them, without)
-        )
-        return np.asarray(sign * (after - before))
-
-    value = float(gain(once(first))[0])
-    drawn = gain(draws(first, _DRAWS))
+    value = float(gain(metric, without, with_them, once(first))[0])
+    drawn = np.concatenate([gain(metric, without, with_them, weights) for weights in blocks(first, DRAWS)])
     low, high = (float(edge) for edge in np.nanquantile(drawn, (0.025, 0.975)))
+    defective = {group for group, defect in zip(first.groups, first.defective, strict=True) if defect}
+    normal = {group for group, defect in zip(first.groups, first.defective, strict=True) if not defect}
+    enough = min(len(defective), len(normal)) >= FEWEST
     reasons, more = [], None
-    if low > 0:
+    if enough and low > 0:
         kind: Kind = "helps"
         reasons.append(f"{metric} is better by {value:.3f} [{low:.3f}, {high:.3f}]")
-    elif high < 0:
+    elif enough and high < 0:
         kind = "do not use"
         reasons.append(f"{metric} is worse by {-value:.3f} [{-high:.3f}, {-low:.3f}]")
     else:
         kind = "cannot tell"
-        parts = len({group for group, defect in zip(first.groups, first.defective, strict=True) if defect})
-        more = _more(value, (high - low) / 2, parts)
-        settled = f"about {more} more defective parts would settle it" if more else "no hold-out would settle it"
+        more = _more(value, (high - low) / 2, len(defective))
+        lacking = [
+            f"{FEWEST - len(parts)} more {name} parts"
+            for name, parts in (("defective", defective), ("normal", normal))
+            if len(parts) < FEWEST
+        ]
+        if len(defective) < FEWEST:
+            more = max(more or 0, FEWEST - len(defective))
+            lacking[0] = f"{more} more defective parts"
+        if lacking:
+            more = more if len(defective) < FEWEST else None
+            settled = f"at least {' and '.join(lacking)} are needed"
+        elif more:
+            settled = f"about {more} more defective parts, and normal ones in proportion, would settle it"
+        else:
+            settled = "no hold-out would settle it"
         reasons.append(f"{metric} differs by {value:+.3f} [{low:+.3f}, {high:+.3f}]; {settled}")
     if trace is not None and trace[0] > 0:
         kind, more = "do not use", None

@@ -40,6 +40,7 @@ COMMANDS = [
     "generate",
     "watch",
     "check",
+    "evaluate",
     "defects",
     "jobs",
     "download",

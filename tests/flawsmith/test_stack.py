@@ -187,5 +187,9 @@ def test_a_private_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
 def test_the_application_is_found_beside_the_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_application() == ROOT
     monkeypatch.setattr("flawsmith.__file__", str(tmp_path / "site-packages" / "flawsmith" / "__init__.py"))
-    with pytest.raises(StackError, match="only the client is installed"):
+    with pytest.raises(
+        StackError, match=r"only the client is installed.* To run a service .*; to use a running one"
+    ):
         find_application()
+    with pytest.raises(StackError, match=r"only the client is installed.* To do this, get the .* in it$"):
+        find_application(purpose="do this")

@@ -142,3 +142,11 @@ def test_nothing_to_ask_is_no_figure() -> None:
 def test_a_test_set_of_one_kind_is_refused(kind: bool) -> None:
     with pytest.raises(ValueError, match="defective images and normal ones"):
         Outcomes.of([photo(i, kind, 1.0) for i in range(3)])
+
+
+def test_an_image_with_a_type_and_no_mask_is_refused() -> None:
+    scored = photos()
+    with pytest.raises(ValueError, match="a type and a mask"):
+        Outcomes.of([replace(scored[0], mask=np.zeros_like(scored[0].mask)), *scored[1:]])
+    with pytest.raises(ValueError, match="a type and a mask"):
+        Outcomes.of([replace(scored[0], type=None), *scored[1:]])

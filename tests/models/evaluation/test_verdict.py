@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 
+from models.evaluation.images import ImageOutcomes
 from models.evaluation.outcomes import Outcomes
-from models.evaluation.verdict import verdict
+from models.evaluation.verdict import FEWEST, verdict
 
 
 def outcomes(skill: float, seed: int, defective: int = 60, normal: int = 60) -> Outcomes:
@@ -75,3 +77,69 @@ def test_detectors_that_were_asked_other_things_are_not_compared() -> None:
     other = replace(one, groups=("x", *one.groups[1:]))
     with pytest.raises(ValueError, match="same images"):
         verdict([one], [other])
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"defective": FEWEST - 3, "normal": 60}, {"defective": 60, "normal": FEWEST - 3}]
+)
+def test_of_a_handful_of_parts_nothing_is_told_however_great_the_gain(sizes: dict[str, int]) -> None:
+    found = verdict(several(-2.0, 0, **sizes), several(9.0, 10, **sizes))
+    assert found.interval[0] > 0
+    assert found.kind == "cannot tell"
+    few = "defective" if sizes["defective"] < FEWEST else "normal"
+    assert f"at least 3 more {few} parts" in found.reasons[0]
+    assert found.more == (3 if few == "defective" else None)
+
+
+def hold_out(seed: int, parts: int, normal: int, views: int = 1) -> list[ImageOutcomes]:
+    """Two detectors, of 1 and of 2 deviations, asked about several views of each part, which are much alike."""
+    rng = np.random.default_rng(seed)
+    numbers = np.repeat(np.arange(parts + normal), views)
+    of_part = numbers < parts
+    hard = 0.9 * rng.normal(size=parts + normal)[numbers]
+    return [
+        ImageOutcomes(
+            image=hard + np.sqrt(0.19) * rng.normal(size=len(numbers)) + skill * of_part,
+            types=tuple("a" if one else None for one in of_part),
+            areas=np.where(of_part, np.nan, 0.0),
+            groups=tuple(map(str, numbers)),
+        )
+        for skill in (1.0, 2.0)
+    ]
+
+
+@pytest.mark.parametrize("metric", ["image AUROC", "escapes at 1 %"])
+def test_rounding_is_no_gain(metric: str) -> None:
+    one = outcomes(0.7, 3, defective=13, normal=17)
+    for without, with_them in ((2, 3), (3, 2), (7, 10)):
+        found = verdict([one] * without, [one] * with_them, metric)
+        assert (found.kind, found.gain, found.interval) == ("cannot tell", 0, (0, 0))
+        assert "differs by +0.000 [+0.000, +0.000]" in found.reasons[0]
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_the_interval_holds_the_true_gain_about_as_often_as_it_says(views: int) -> None:
+    score = NormalDist(0, np.sqrt(2))  # of a defective image above a normal one
+    true = score.cdf(2.0) - score.cdf(1.0)
+    found = []
+    for seed in range(160):
+        weak, strong = hold_out(seed, 30, 60, views)
+        one = verdict([weak], [strong])
+        found.append(one.interval[0] <= true <= one.interval[1])
+    assert 0.90 <= np.mean(found) <= 0.99
+
+
+def test_views_of_a_part_are_not_parts() -> None:
+    weak, strong = hold_out(5, 15, 30, views=6)
+    apart = [replace(one, groups=tuple(map(str, range(len(one.groups))))) for one in (weak, strong)]
+    together, taken_apart = verdict([weak], [strong]), verdict([apart[0]], [apart[1]])
+    assert together.gain == taken_apart.gain
+    widths = [one.interval[1] - one.interval[0] for one in (together, taken_apart)]
+    assert widths[0] > 1.3 * widths[1]
+
+
+def test_of_whole_images_no_pixels_are_asked() -> None:
+    weak, strong = hold_out(1, 20, 20)
+    assert verdict([weak], [strong], "escapes at 1 %").metric == "escapes at 1 %"
+    with pytest.raises(ValueError, match="pixel AP asks for pixels"):
+        verdict([weak], [strong], "pixel AP")

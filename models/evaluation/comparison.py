@@ -1,0 +1,159 @@
+"""Two detectors side by side on the same hold-out: every figure of whole images, and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.evaluation.breakdown import by_size, by_type
+from models.evaluation.images import Array, ImageOutcomes
+from models.evaluation.metrics import IMAGE_METRICS, LESS_IS_BETTER, ImageMetric, blocks, escapes, once
+from models.evaluation.trace import Trace
+from models.evaluation.verdict import DRAWS, FEWEST, Interval, Verdict, improvement, verdict
+
+About = Literal["all", "type", "size"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure.
+
+    Attributes:
+        about: all defective images, those of a type, or those of a size.
+        name: of the metric, which is "escapes at 1 %" for types and sizes; of the type; or of the size.
+        images: defective images that it is about.
+        areas: of their defects, from and to, in the hold-out's own unit; None but for sizes.
+        without, with_them: means over detectors.
+        gain: how much better it is with synthetic pairs; below 0 if worse.
+        interval: of the gain, 95 %, paired over groups.
+    """
+
+    about: About
+    name: str
+    images: int
+    areas: Interval | None
+    without: float
+    with_them: float
+    gain: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was found: the verdict, the figures behind it, and what is to be said of the hold-out."""
+
+    verdict: Verdict
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    about: About
+    name: str
+    metric: ImageMetric
+    among: NDArray[np.bool_]
+    less_is_better: bool
+
+
+def compared(
+    without: Sequence[ImageOutcomes],
+    with_them: Sequence[ImageOutcomes],
+    metric: str = "image AUROC",
+    trace: Trace | None = None,
+) -> Comparison:
+    """Compare detectors, all asked about the same images in the same order.
+
+    Args:
+        metric: a key of `metrics.IMAGE_METRICS`, by which the verdict is given.
+        trace: of the detectors that learned with synthetic pairs; of too few groups it is noted only.
+
+    Raises:
+        KeyError: there is no such metric.
+        ValueError: they were asked about different images.
+    """
+    told = trace if trace is not None and trace.groups >= FEWEST else None
+    found = verdict(without, with_them, metric, told.interval if told else None)
+    first = without[0]
+    asked = _asked(first)
+    values = _figures(asked, without, with_them, once(first))[:, :, 0]
+    drawn = np.concatenate(
+        [_figures(asked, without, with_them, weights) for weights in blocks(first, DRAWS)], axis=2
+    )
+    rows = []
+    for one, (before, after), (all_before, all_after) in zip(asked, values, drawn, strict=True):
+        gains = improvement(all_before, all_after, one.less_is_better)
+        low, high = np.nanquantile(gains, (0.025, 0.975))
+        areas = first.areas[one.among]
+        rows.append(
+            Row(
+                about=one.about,
+                name=one.name,
+                images=int(one.among.sum()),
+                areas=(float(areas.min()), float(areas.max())) if one.about == "size" else None,
+                without=float(before),
+                with_them=float(after),
+                gain=float(improvement(before, after, one.less_is_better)),
+                interval=(float(low), float(high)),
+            )
+        )
+    return Comparison(found, tuple(rows), tuple(_notes(first, rows, trace)))
+
+
+def _asked(of: ImageOutcomes) -> list[_Asked]:
+    found = [
+        _Asked("all", name, metric, of.defective, name in LESS_IS_BETTER) for name, metric in IMAGE_METRICS.items()
+    ]
+    parted: dict[About, Mapping[str, NDArray[np.bool_]]] = {"type": by_type(of), "size": by_size(of)}
+    for about, parts in parted.items():
+        several = {name: among for name, among in parts.items() if among.any()}
+        if len(several) > 1:  # one alone is all of them
+            found += [_Asked(about, name, escapes(0.01, among), among, True) for name, among in several.items()]
+    return found
+
+
+def _figures(
+    asked: Sequence[_Asked],
+    without: Sequence[ImageOutcomes],
+    with_them: Sequence[ImageOutcomes],
+    weights: Array,
+) -> Array:
+    """(K, 2, D): of each that is asked, the means over detectors without and with, for weights (D, N)."""
+    return np.stack(
+        [
+            [np.mean([one.metric(of, weights) for of in several], axis=0) for several in (without, with_them)]
+            for one in asked
+        ]
+    )
+
+
+def _notes(of: ImageOutcomes, rows: Sequence[Row], trace: Trace | None) -> list[str]:
+    notes = []
+    normal = int((~of.defective).sum())
+    for name, fewest in (("1 %", 100), ("0.1 %", 1000)):
+        if normal < fewest:
+            notes.append(
+                f"escapes at {name}: of {normal} good images none may be rejected, so that the figure hangs on "
+                f"the one with the highest score; it takes {fewest} good images to allow for one"
+            )
+    auroc = rows[0]
+    if auroc.without == auroc.with_them == 1:
+        notes.append(
+            "both detectors part this hold-out without a fault: more of the same would show no difference; harder "
+            "defects, or good parts that look like defective ones, would"
+        )
+    if auroc.without < 0.5 and auroc.with_them < 0.5:
+        notes.append(
+            "both detectors score good images higher than defective ones: a higher score must mean more likely "
+            "defective; where it is the other way round change the sign of all scores"
+        )
+    if trace is not None and trace.groups < FEWEST:
+        notes.append(
+            f"controls of {trace.groups} parts are too few to tell whether the generator's trace was learned; "
+            f"draw them on {FEWEST} good parts or more"
+        )
+    return notes
