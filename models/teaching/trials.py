@@ -21,6 +21,7 @@ from models.samples import Exemplar, Sample
 _MOST = 512  # pixels a side of what is taken of a photo
 _TRIES = 4
 _ON_NOISE = 0.8  # of its worth counts what began on noise
+_AT_FULL_DEPTH = 0.7  # and of what began on a real defect as deep as that goes
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ FIRST = (
     Settings(1.0, 1.0, 1.0, 0.0),
 )
 """Tried first: each start, at some depths. On noise guidance makes flat patches of what few pairs have taught."""
-GUIDANCES = (1.0, 1.5, 3.0)
+GUIDANCES = (1.0, 1.5, 2.0)
 SEED_SHARES = (0.3, 0.9)
 """Tried then, each with the rest as it is best so far; of the guidances the others alone."""
 
@@ -173,11 +174,12 @@ def worth(result: ItemResult, settings: Settings) -> float:
     Nothing if nothing is to be seen.
 
     Presence, seam and grain count below ½ alone: real defects of many types have an edge and a roughness of their
-    own. A start on noise takes several times the passes, and must be worth them.
+    own. The deeper a start, the more passes it takes, and it must be worth them.
     """
     scores = result.scores
     if not result.refined_mask.any():  # nobody can say how like a real one it is
         return 0.0
     known = [score for score in (scores.realism, scores.novelty) if score is not None]
     least = min(scores.presence, scores.seam, scores.grain)
-    return min([min(1.0, 2 * least), *known]) * (1.0 if settings.exemplars else _ON_NOISE)
+    counted = 1 - (1 - _AT_FULL_DEPTH) * settings.severity if settings.exemplars else _ON_NOISE
+    return min([min(1.0, 2 * least), *known]) * counted
