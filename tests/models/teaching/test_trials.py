@@ -55,6 +55,12 @@ def test_an_item_on_which_nothing_is_seen_is_worth_less_than_a_poor_one() -> Non
     assert 0 == worth(nothing, settings) < worth(poor, settings)
 
 
+def test_what_deep_and_shallow_starts_draw_alike_is_worth_more_of_the_shallow_one() -> None:
+    item = drawn(np.ones((4, 4), np.bool_), realism=0.6)
+    shallow, deep = (worth(item, Settings(severity, 1.5, 0.6, 1.0)) for severity in (0.15, 0.5))
+    assert shallow > deep > worth(item, Settings(1.0, 1.0, 1.0, 0.0))
+
+
 def drawn(refined: Mask, realism: float | None) -> ItemResult:
     """An item whose presence is moderate."""
     scores = Scores(0.4, 0.9, 0.9, float(refined.mean()), 0, realism, realism and 1.0)
