@@ -77,6 +77,7 @@ class Taught:
         searched: whether it is drawn as the search found best; else on noise.
         refined: whether the label is what changed; else what was asked for.
         rejecting: whether a poor item is drawn again.
+        grain: whether the photo's grain is drawn back into what changed; else it is as the VAE decoded it.
         control: whether controls are drawn in place of items; their mask is the request.
     """
 
@@ -85,6 +86,7 @@ class Taught:
     searched: bool = True
     refined: bool = True
     rejecting: bool = True
+    grain: bool = True
     control: bool = False
 
     def __call__(self, studio: Studio, kit: Kit, places: Numbered) -> Iterator[Pair]:
@@ -93,7 +95,7 @@ class Taught:
         references = References.of(kit.exemplars, adapter.references)
         if not self.searched:
             adapter = ON_NOISE.of(adapter)
-        generator = Generator(studio.backbone, ablation=self.ablation)
+        generator = Generator(studio.backbone, ablation=self.ablation, grain=self.grain)
         for number, place in places:
             request = ItemRequest.by_default(
                 place.image, place.mask, adapter, number, exemplars=kit.exemplars, references=references
@@ -138,6 +140,7 @@ METHODS: dict[str, Method] = {
     "noise start": Taught(searched=False),
     "no refinement": Taught(refined=False),
     "no rejection": Taught(rejecting=False),
+    "no grain": Taught(grain=False),
 }
 """
 textual inversion: tokens alone are learned, by the first term, and drawn from noise, with the background put back
