@@ -18,6 +18,7 @@ from typing import Any
 from bench import shared
 from bench.quality.figures import figures
 from bench.quality.kit import SETS
+from bench.quality.likeness import FIGURES
 from bench.quality.methods import METHODS, OURS
 from bench.quality.table import BESIDE, TEACH, Table
 from models.backbone import Backbone
@@ -46,12 +47,15 @@ def main() -> None:
     if arguments.plan:
         return
     backbone = Backbone.load(arguments.backbone)
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for table in tables:
         table.make(backbone)
         outcomes, trace = table.judge(), table.trace()
-        found[table.name] = {"arms": figures(outcomes), "trace": trace}
+        likeness = table.likeness()
+        found[table.name] = {"arms": figures(outcomes), "trace": trace, "likeness": likeness}
         _print(table.name, found[table.name]["arms"], trace)
+        for type_, rows in likeness.items():
+            _print_likeness(f"{table.name}, {type_}", rows)
         if OURS in arguments.methods:
             for metric in _TOLD:
                 beside = BESIDE + OURS
@@ -71,6 +75,19 @@ def _print(name: str, arms: Mapping[str, Mapping[str, Any]], trace: Mapping[str,
         low, high = one["difference"]
         shares = f"{one['controls']:.3f} of controls, {one['originals']:.3f} of their originals"
         print(f"false alarms of {arm}: {shares} [{low:+.3f}, {high:+.3f}]")
+
+
+def _print_likeness(name: str, methods: Mapping[str, Mapping[str, Any]]) -> None:
+    rows = []
+    for method, one in methods.items():
+        row: dict[str, Any] = {"method": method, "pairs": one["pairs"], "real": one["real"], "by": one["by"]}
+        for figure in FIGURES:
+            value, (low, high) = one[figure]["value"], one[figure]["interval"]
+            row[figure] = f"{value:.3f} [{low:.3f}, {high:.3f}]"
+            row[f"ours less ({figure})"] = _told(one[figure]) if "ours less" in one[figure] else ""
+        rows.append(row)
+    print(f"\n{name}: pairs against real ones")
+    shared.show(rows)
 
 
 def _told(one: Mapping[str, Any]) -> str:

@@ -87,25 +87,37 @@ def kept_detector(stage: Stage, types: Sequence[str], width: int) -> Segmenter |
     return segmenter
 
 
+def keep_arrays(stage: Stage, name: str, arrays: Mapping[str, Any]) -> None:
+    """Write named arrays as NAME.npz."""
+    stage.folder.mkdir(parents=True, exist_ok=True)
+    partial = stage.folder / "partial.npz"
+    np.savez_compressed(partial, **arrays)
+    partial.rename(stage.folder / f"{name}.npz")
+
+
+def kept_arrays(stage: Stage, name: str) -> dict[str, Any] | None:
+    """Arrays that were written, if they were."""
+    file = stage.folder / f"{name}.npz"
+    if not file.exists():
+        return None
+    with np.load(file) as read:
+        return dict(read)
+
+
 def keep_outcomes(stage: Stage, outcomes: Outcomes) -> None:
     """Write outcomes."""
-    stage.folder.mkdir(parents=True, exist_ok=True)
-    arrays: dict[str, Any] = {
+    arrays = {
         key: np.array([one or "" for one in value]) if isinstance(value, tuple) else value
         for key, value in vars(outcomes).items()
     }
-    partial = stage.folder / "partial.npz"
-    np.savez_compressed(partial, **arrays)
-    partial.rename(stage.folder / "outcomes.npz")
+    keep_arrays(stage, "outcomes", arrays)
 
 
 def kept_outcomes(stage: Stage) -> Outcomes | None:
     """Outcomes that were written, if they were."""
-    file = stage.folder / "outcomes.npz"
-    if not file.exists():
+    arrays = kept_arrays(stage, "outcomes")
+    if arrays is None:
         return None
-    with np.load(file) as read:
-        arrays = dict(read)
     groups = tuple(arrays.pop("groups").tolist())
     types, named = (tuple(one or None for one in arrays.pop(key).tolist()) for key in ("types", "named"))
     return Outcomes(**arrays, types=types, named=named, groups=groups)

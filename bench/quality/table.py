@@ -16,12 +16,15 @@ from bench.data import read_samples
 from bench.intervals import interval
 from bench.quality.judging import alarms, real_pairs, scored
 from bench.quality.kit import Kit, kits
+from bench.quality.likeness import Reality, Seen, likeness, spread
 from bench.quality.methods import CONTROLS, METHODS, OURS, Method, Studio
 from bench.quality.stages import (
     Stage,
+    keep_arrays,
     keep_detector,
     keep_outcomes,
     keep_pair,
+    kept_arrays,
     kept_detector,
     kept_outcomes,
     kept_pairs,
@@ -186,6 +189,28 @@ class Table:
                 "difference": interval(of_controls - of_originals, shared.mean),
             }
         return rows
+
+    def likeness(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """By type and method, how like real pairs of the images asked about its pairs are, and how various."""
+        arguments = self.arguments
+        if not arguments.methods:
+            return {}
+        scale = spread(sample for kit in self.kits for sample in kit.samples)
+        rows = {}
+        for kit in self.kits:
+            real = Reality.of(self._samples(kit.type, arguments.on), scale)
+            methods = {method: self._seen(method, kit) for method in arguments.methods}
+            rows[kit.type] = likeness(real, methods, arguments.count)
+        return rows
+
+    def _seen(self, method: str, kit: Kit) -> Seen:
+        pairs = self.pairs_stage(method, kit)
+        stage = Stage(pairs.root, f"seen-{pairs.name}", {**pairs.shaped_by, "count": self.arguments.count})
+        known = kept_arrays(stage, "seen")
+        if known is None:
+            known = vars(Seen.of(kept_pairs(pairs, kit.type, self.arguments.count)))
+            keep_arrays(stage, "seen", known)
+        return Seen(**known)
 
     def _detector(self, arm: Arm, seed: int) -> Segmenter:
         schooling = Schooling(steps=self.arguments.steps, seed=seed)

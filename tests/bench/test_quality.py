@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bench.data import read_samples
+from bench.distances import Vectors, energy, kernel_distance
+from bench.intervals import half_sampled
 from bench.promises.pairs import data_folder
 from bench.quality.figures import figures
 from bench.quality.kit import Kit, loosened
+from bench.quality.likeness import Reality, Seen, likeness
 from bench.quality.methods import OURS, PASTE, Studio, Taught
 from bench.quality.perlin import perlin
 from bench.quality.stages import Stage, keep_outcomes, keep_pair, kept_outcomes, kept_pairs, missing_pairs
@@ -53,7 +58,12 @@ def test_a_table_is_made_once_and_goes_on_where_it_was(tmp_path: Path) -> None:
     found = table.judge()
     assert table.to_do() == (0, 0)
     assert set(found) == {arm.name for arm in arms([PASTE])} - {"all real"}
-    again = Table("crackforest", arguments(tmp_path)).judge()
+    (row,) = table.likeness()["crack"].values()
+    assert (row["pairs"], row["by"]) == (3, "energy")
+    assert row["real"] == len(read_samples("crackforest", "crack", "extra"))
+    other = Table("crackforest", arguments(tmp_path))
+    assert other.likeness()["crack"] == {PASTE: row}
+    again = other.judge()
     rows = figures(found)
     assert rows == figures(again)
     for row in rows.values():
@@ -115,6 +125,54 @@ def test_outcomes_and_pairs_are_kept_as_they_are(tmp_path: Path) -> None:
         assert np.array_equal(pair.mask, mask)
         for file in other.folder.iterdir():
             file.unlink()
+
+
+def cloud(count: int, centre: float, seed: int, width: float = 1.0) -> Vectors:
+    """(count, 6) around a centre."""
+    return np.random.default_rng(seed).normal(centre, width, (count, 6))
+
+
+def seen(vectors: Vectors) -> Seen:
+    return Seen(vectors, np.arange(len(vectors)))
+
+
+def reality(count: int) -> Reality:
+    return Reality(cloud(count, 0.0, 1), tuple(map(str, range(count))), np.full(6, 2.0))
+
+
+@pytest.mark.parametrize(("count", "by", "distance"), [(50, "KID", kernel_distance), (49, "energy", energy)])
+def test_the_nearer_method_and_the_more_various_one_are_told_from_the_others(
+    count: int, by: str, distance: Callable[[Vectors, Vectors], float]
+) -> None:
+    real = reality(60)
+    ours, far, alike = cloud(count, 0.1, 2), cloud(count, 2.0, 3), cloud(count, 0.0, 4, width=0.2)
+    rows = likeness(real, {OURS: seen(ours), "far": seen(far), "alike": seen(alike)}, count)
+    assert {one["by"] for one in rows.values()} == {by}
+    assert rows[OURS]["distance"]["value"] == pytest.approx(distance(ours / 2, real.vectors / 2))
+    assert rows["far"]["distance"]["its interval"][1] < 0
+    assert rows["alike"]["diversity"]["its interval"][0] > 0
+    low, high = rows[OURS]["diversity"]["interval"]
+    assert low < rows[OURS]["diversity"]["value"] < high
+    assert rows[OURS]["diversity"]["value"] == pytest.approx(1, abs=0.2)
+    assert "ours less" not in rows[OURS]["distance"]
+
+
+def test_methods_are_compared_by_one_measure_alone_and_pairs_without_a_label_are_left_out() -> None:
+    few = Seen(cloud(40, 0.0, 5), np.arange(0, 80, 2))
+    none = Seen(np.empty((0, 6)), np.arange(0))
+    rows = likeness(reality(60), {OURS: seen(cloud(80, 0.0, 2)), "few": few, "none": none}, 80)
+    assert (rows["few"]["by"], rows["few"]["pairs"]) == ("energy", 40)
+    assert rows["few"]["distance"]["value"] == pytest.approx(energy(few.vectors / 2, reality(60).vectors / 2))
+    assert "ours less" not in rows["few"]["distance"]
+    assert "ours less" in rows["few"]["diversity"]
+    assert np.isnan(rows["none"]["distance"]["value"])
+
+
+def test_an_interval_by_halves_is_as_wide_as_a_mean_varies() -> None:
+    means = np.array([cloud(200, 0.0, seed)[:, 0].mean() for seed in range(300)])
+    values = cloud(200, 0.0, 1)[:, 0]
+    ((low, high), *_) = half_sampled([200], lambda rows: np.array([values[rows].mean()]), draws=1000)
+    assert high - low == pytest.approx(4 * means.std(), rel=0.2)
 
 
 @pytest.mark.parametrize("times", [2.0, 3.5])
