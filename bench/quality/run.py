@@ -51,11 +51,12 @@ def main() -> None:
     for table in tables:
         table.make(backbone)
         outcomes, trace = table.judge(), table.trace()
-        likeness = table.likeness()
-        found[table.name] = {"arms": figures(outcomes), "trace": trace, "likeness": likeness}
+        likeness, costs = table.likeness(), table.costs()
+        found[table.name] = {"arms": figures(outcomes), "trace": trace, "likeness": likeness, "costs": costs}
         _print(table.name, found[table.name]["arms"], trace)
         for type_, rows in likeness.items():
             _print_likeness(f"{table.name}, {type_}", rows)
+        _print_costs(table.name, costs)
         if OURS in arguments.methods:
             for metric in _TOLD:
                 beside = BESIDE + OURS
@@ -87,6 +88,23 @@ def _print_likeness(name: str, methods: Mapping[str, Mapping[str, Any]]) -> None
             row[f"ours less ({figure})"] = _told(one[figure]) if "ours less" in one[figure] else ""
         rows.append(row)
     print(f"\n{name}: pairs against real ones")
+    shared.show(rows)
+
+
+def _print_costs(name: str, methods: Mapping[str, Mapping[str, Any]]) -> None:
+    """Seconds as multiples alone: what they are depends on the computer."""
+    rows = []
+    for method, one in methods.items():
+        row: dict[str, Any] = {"method": method, "items": one["items"], f"times {OURS}": ""}
+        if "times" in one:
+            low, high = one["its interval"]
+            row[f"times {OURS}"] = f"{one['times']:.3g} [{low:.3g}, {high:.3g}]"
+        row["peak MiB"] = round(one["peak bytes"] / 2**20)
+        taught = "teaching in items" in one
+        row["teaching in items"] = round(one["teaching in items"]) if taught else ""
+        row["its peak MiB"] = round(one["teaching peak bytes"] / 2**20) if taught else ""
+        rows.append(row)
+    print(f"\n{name}: what an item costs")
     shared.show(rows)
 
 

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from safetensors.torch import load_file, save_file
 
+from bench.quality.costs import Cost
 from bench.shared import read_mask, read_photo
 from models.evaluation.outcomes import Outcomes
 from models.evaluation.segmenter import Pair, Segmenter
@@ -69,6 +70,18 @@ def kept_pairs(stage: Stage, type_: str, count: int) -> Iterator[Pair]:
         yield Pair(image, read_mask(_file(stage, number, "mask"), image.shape), type_)
 
 
+def keep_cost(stage: Stage, what: int | str, cost: Cost) -> None:
+    """Write what the pair of this number cost, or another piece of work."""
+    stage.folder.mkdir(parents=True, exist_ok=True)
+    _cost_file(stage, what).write_text(json.dumps(vars(cost)), encoding="utf-8")
+
+
+def kept_cost(stage: Stage, what: int | str) -> Cost | None:
+    """What a piece of work cost, if it was written."""
+    file = _cost_file(stage, what)
+    return Cost(**json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
+
+
 def keep_detector(stage: Stage, segmenter: Segmenter) -> None:
     """Write what a detector learned."""
     stage.folder.mkdir(parents=True, exist_ok=True)
@@ -121,6 +134,10 @@ def kept_outcomes(stage: Stage) -> Outcomes | None:
     groups = tuple(arrays.pop("groups").tolist())
     types, named = (tuple(one or None for one in arrays.pop(key).tolist()) for key in ("types", "named"))
     return Outcomes(**arrays, types=types, named=named, groups=groups)
+
+
+def _cost_file(stage: Stage, what: int | str) -> Path:
+    return stage.folder / f"{what if isinstance(what, str) else f'{what:04d}'}.cost.json"
 
 
 def _file(stage: Stage, number: int, what: str) -> Path:

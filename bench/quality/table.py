@@ -14,6 +14,7 @@ from tqdm import tqdm
 from bench import shared
 from bench.data import read_samples
 from bench.intervals import interval
+from bench.quality.costs import Cost, costs, metered
 from bench.quality.judging import alarms, real_pairs, scored
 from bench.quality.kit import Kit, kits
 from bench.quality.likeness import Reality, Seen, likeness, spread
@@ -21,10 +22,12 @@ from bench.quality.methods import CONTROLS, METHODS, OURS, Method, Studio
 from bench.quality.stages import (
     Stage,
     keep_arrays,
+    keep_cost,
     keep_detector,
     keep_outcomes,
     keep_pair,
     kept_arrays,
+    kept_cost,
     kept_detector,
     kept_outcomes,
     kept_pairs,
@@ -39,6 +42,7 @@ from models.teaching.trials import Place
 
 TEACH, ALL_REAL = "teach", "all real"
 BESIDE = TEACH + " + "
+_TEACHING = "teaching"  # of which the cost is kept beside pairs
 _FALSE_REJECTS = 0.01  # at which false alarms on controls are counted
 
 
@@ -152,8 +156,12 @@ class Table:
 
             found = places()
             studio = Studio(backbone, self.arguments.out, on_unit)
-            todo = [(number, found[number]) for number in missing]
-            for number, pair in zip(missing, method(studio, kit, todo), strict=True):
+            ready = method(studio, kit)
+            if ready.teaching is not None:
+                keep_cost(stage, _TEACHING, ready.teaching)
+            for number in missing:
+                pair, cost = metered(partial(ready.draw, number, found[number]))
+                keep_cost(stage, number, cost)
                 keep_pair(stage, number, pair)
                 bar.update()
 
@@ -189,6 +197,17 @@ class Table:
                 "difference": interval(of_controls - of_originals, shared.mean),
             }
         return rows
+
+    def costs(self) -> dict[str, dict[str, Any]]:
+        """By method, what its items and its teachings cost."""
+        items: dict[str, list[Cost]] = {}
+        teachings: dict[str, list[Cost]] = {}
+        for method in self.arguments.methods:
+            stages = [self.pairs_stage(method, kit) for kit in self.kits]
+            found = [kept_cost(stage, number) for stage in stages for number in range(self.arguments.count)]
+            items[method] = [one for one in found if one is not None]
+            teachings[method] = [one for stage in stages if (one := kept_cost(stage, _TEACHING)) is not None]
+        return costs(items, teachings, OURS)
 
     def likeness(self) -> dict[str, dict[str, dict[str, Any]]]:
         """By type and method, how like real pairs of the images asked about its pairs are, and how various."""

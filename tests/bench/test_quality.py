@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from bench.data import read_samples
 from bench.distances import Vectors, energy, kernel_distance
 from bench.intervals import half_sampled
 from bench.promises.pairs import data_folder
+from bench.quality.costs import Cost, costs, metered
 from bench.quality.figures import figures
 from bench.quality.kit import Kit, loosened
 from bench.quality.likeness import Reality, Seen, likeness
@@ -52,6 +54,9 @@ def test_a_table_is_made_once_and_goes_on_where_it_was(tmp_path: Path) -> None:
     lost = next(tmp_path.glob("pairs-*-paste-*/0001.mask.png"))
     before = lost.read_bytes()
     lost.unlink()
+    cost = table.costs()[PASTE]
+    assert (cost["items"], "times" in cost) == (3, False)
+    assert cost["seconds"] > 0
     assert table.to_do() == (1, 3)
     table.make(backbone)
     assert lost.read_bytes() == before
@@ -175,6 +180,31 @@ def test_an_interval_by_halves_is_as_wide_as_a_mean_varies() -> None:
     assert high - low == pytest.approx(4 * means.std(), rel=0.2)
 
 
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are forgotten on Linux alone")
+def test_a_cost_is_of_its_own_piece_of_work_alone() -> None:
+    def big() -> int:
+        return int(np.ones(200 << 20, np.uint8).sum())
+
+    done, expensive = metered(big)
+    _, idle = metered(lambda: time.sleep(0.05))
+    assert done == 200 << 20
+    assert expensive.peak_bytes > idle.peak_bytes + (150 << 20)
+    assert 0.05 <= idle.seconds < 1
+
+
+def test_seconds_are_told_as_multiples_of_the_reference_and_teaching_as_items() -> None:
+    rng = np.random.default_rng(1)
+    ours, other = ([Cost(float(s), size) for s in rng.uniform(1, 3, 40) * k] for k, size in ((1.0, 70), (2.0, 80)))
+    rows = costs({OURS: ours, "other": other}, {OURS: [Cost(100.0, 90), Cost(300.0, 60)]}, OURS)
+    assert rows[OURS]["times"] == 1
+    low, high = rows["other"]["its interval"]
+    assert low < 2 < high
+    assert rows["other"]["peak bytes"] == 80
+    assert rows[OURS]["teaching in items"] == pytest.approx(200 / rows[OURS]["seconds"])
+    assert "teaching in items" not in rows["other"]
+    assert "times" not in costs({"other": other}, {}, OURS)["other"]
+
+
 @pytest.mark.parametrize("times", [2.0, 3.5])
 def test_a_request_holds_the_mask_and_has_so_many_times_its_area(times: float) -> None:
     mask = np.zeros((60, 80), np.bool_)
@@ -202,13 +232,17 @@ def test_a_type_is_taught_once_for_all_that_only_draw_otherwise(tmp_path: Path) 
     kit.__dict__ |= {"samples": kit.samples[:3], "few_normals": kit.normals[:2]}
     heard: list[int] = []
     studio = Studio(Backbone.load("flawsmith-small-1"), tmp_path, lambda done, _: heard.append(done))
-    places = list(enumerate(kit.places(1)))
+    (place,) = kit.places(1)
     lesson = {"steps": 1, "places": 1, "items": 1, "crops": 1, "normal_crops": 4}
-    (pair,) = Taught(lesson)(studio, kit, places)
+    ready = Taught(lesson)(studio, kit)
     assert heard
     heard.clear()
-    (labelled_as_asked,) = Taught(lesson, refined=False)(studio, kit, places)
+    again = Taught(lesson, refined=False)(studio, kit)
     assert not heard
+    assert again.teaching == ready.teaching
+    assert ready.teaching is not None
+    assert ready.teaching.seconds > 0
+    pair, labelled_as_asked = (one.draw(0, place) for one in (ready, again))
     assert np.array_equal(labelled_as_asked.image, pair.image)
-    assert np.array_equal(labelled_as_asked.mask, places[0][1].mask)
+    assert np.array_equal(labelled_as_asked.mask, place.mask)
     assert (pair.mask <= labelled_as_asked.mask).all()
