@@ -133,7 +133,7 @@ class Taught:
 
     def _taught(self, studio: Studio, kit: Kit) -> tuple[Adapter, Cost | None]:
         # What is drawn otherwise is taught the same, and not twice.
-        shaped = {"set": kit.set, "type": kit.type, "seed": kit.seed, "backbone": studio.backbone.digest}
+        shaped = {**kit.shaped_by, "backbone": studio.backbone.digest}
         shaped |= {"lesson": dict(self.lesson), "ablation": vars(self.ablation)}
         stage = Stage(studio.root, f"type-{kit.set}-{kit.type}", shaped)
         file = stage.folder / "adapter.safetensors"

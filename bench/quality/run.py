@@ -11,15 +11,16 @@ Remedies and settings are chosen on the `extra` third; `--on test` is for the ta
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bench import shared
 from bench.quality.figures import figures
-from bench.quality.kit import SETS
 from bench.quality.likeness import FIGURES
 from bench.quality.methods import METHODS, OURS
+from bench.quality.sources import SETS, BuiltIn, Folder, Source
 from bench.quality.table import BESIDE, TEACH, Table
 from models.backbone import Backbone
 from models.evaluation.metrics import METRICS
@@ -31,6 +32,11 @@ _TOLD = ("pixel AP", "escapes at 1 %")
 def main() -> None:
     parser = shared.parser("quality", __doc__)
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--data", type=Path, help="a folder in MVTec layout, in place of the sets")
+    parser.add_argument("--part", help="what the photos in --data show, such as 'metal nut'")
+    parser.add_argument(
+        "--group", help="regular expression; its bracket finds the part that a file in --data shows"
+    )
     parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS))
     parser.add_argument("--count", type=int, default=100, help="pairs of each type and method")
     parser.add_argument("--controls", type=int, default=40, help="of ours, of each type, on images asked about")
@@ -40,7 +46,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/quality"), help="keeps finished stages")
     parser.add_argument("--plan", action="store_true", help="only say what is still to do")
     arguments = parser.parse_args()
-    tables = [Table(name, arguments) for name in arguments.sets]
+    tables = [Table(source, arguments) for source in sources(parser, arguments)]
     for table in tables:
         pairs, trainings = table.to_do()
         print(f"{table.name}: {pairs} pairs to make, {trainings} detectors to train")
@@ -63,6 +69,23 @@ def main() -> None:
                 asked = verdict(outcomes[TEACH], outcomes[beside], metric, trace[beside]["difference"])
                 print(f"{metric}: {asked.kind}. {'; '.join(asked.reasons)}")
         shared.write(arguments.json, arguments, figures=found)
+
+
+def sources(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> list[Source]:
+    """The sets that are asked for; ends the program where they cannot be read."""
+    if arguments.data is None:
+        if arguments.part or arguments.group:
+            parser.error("--part and --group tell of --data, which is missing")
+        return [BuiltIn(name) for name in arguments.sets]
+    if not arguments.part:
+        parser.error("--data needs --part: what its photos show, such as 'metal nut'")
+    try:
+        folder = Folder(arguments.data, arguments.part, arguments.group)
+    except ValueError as error:
+        parser.error(str(error))
+    for note in folder.notes:
+        print(note)
+    return [folder]
 
 
 def _print(name: str, arms: Mapping[str, Mapping[str, Any]], trace: Mapping[str, Mapping[str, Any]]) -> None:

@@ -12,13 +12,13 @@ import numpy as np
 from tqdm import tqdm
 
 from bench import shared
-from bench.data import read_samples
 from bench.intervals import interval
 from bench.quality.costs import Cost, costs, metered
 from bench.quality.judging import alarms, real_pairs, scored
 from bench.quality.kit import Kit, kits
 from bench.quality.likeness import Reality, Seen, likeness, spread
 from bench.quality.methods import CONTROLS, METHODS, OURS, Method, Studio
+from bench.quality.sources import GOOD, Source
 from bench.quality.stages import (
     Stage,
     keep_arrays,
@@ -71,25 +71,22 @@ def arms(methods: Sequence[str]) -> list[Arm]:
 class Table:
     """The stages of one set."""
 
-    def __init__(self, name: str, arguments: argparse.Namespace) -> None:
-        self.name = name
+    def __init__(self, source: Source, arguments: argparse.Namespace) -> None:
+        self.source = source
+        self.name = source.name
         self.arguments = arguments
-        self.kits = kits(name, arguments.seed)
+        self.kits = kits(source, arguments.seed)
         self.arms = [one for one in arms(arguments.methods) if arguments.on != "extra" or one.name != ALL_REAL]
-        self._real: dict[tuple[str, str], list[Sample]] = {}
 
     def pairs_stage(self, method: str, kit: Kit) -> Stage:
         """Of a method's pairs of a type."""
-        shaped = {"set": kit.set, "type": kit.type, "method": method, "seed": kit.seed}
-        shaped |= {"backbone": self.arguments.backbone}
+        shaped = {**kit.shaped_by, "method": method, "backbone": self.arguments.backbone}
         return Stage(self.arguments.out, f"pairs-{kit.set}-{kit.type}-{method.replace(' ', '_')}", shaped)
 
     def controls_stage(self, kit: Kit) -> Stage:
         """Of controls of ours."""
-        shaped = {"set": kit.set, "type": kit.type, "seed": kit.seed, "on": self.arguments.on, "controls": True}
-        return Stage(
-            self.arguments.out, f"controls-{kit.set}-{kit.type}", shaped | {"backbone": self.arguments.backbone}
-        )
+        shaped = {**kit.shaped_by, "on": self.arguments.on, "controls": True, "backbone": self.arguments.backbone}
+        return Stage(self.arguments.out, f"controls-{kit.set}-{kit.type}", shaped)
 
     def detector_stage(self, arm: Arm, seed: int) -> Stage:
         """Of a detector that learned from an arm's pairs."""
@@ -102,7 +99,13 @@ class Table:
 
     def _shaped(self, arm: Arm, seed: int) -> dict[str, Any]:
         arguments = self.arguments
-        shaped = {"set": self.name, "method": arm.method, "real": arm.real, "seed": seed, "steps": arguments.steps}
+        shaped = {
+            **self.source.shaped_by,
+            "method": arm.method,
+            "real": arm.real,
+            "seed": seed,
+            "steps": arguments.steps,
+        }
         if arm.method:
             shaped |= {"count": arguments.count, "backbone": arguments.backbone, "places": arguments.seed}
         return shaped
@@ -217,7 +220,7 @@ class Table:
         scale = spread(sample for kit in self.kits for sample in kit.samples)
         rows = {}
         for kit in self.kits:
-            real = Reality.of(self._samples(kit.type, arguments.on), scale)
+            real = Reality.of(self.source.samples(kit.type, arguments.on), scale)
             methods = {method: self._seen(method, kit) for method in arguments.methods}
             rows[kit.type] = likeness(real, methods, arguments.count)
         return rows
@@ -240,7 +243,7 @@ class Table:
             return known
         real = [pair for split in arm.real for pair in self._of_types(split)]
         made = list(self._made(arm.method)) if arm.method else []
-        normal = real_pairs(self._samples("good", "teach"), "")
+        normal = real_pairs(self.source.samples(GOOD, "teach"), "")
         with tqdm(total=schooling.steps, desc=stage.name) as bar:
             detector = trained(
                 [*(made or real), *normal],
@@ -269,14 +272,9 @@ class Table:
 
     def _of_types(self, split: str) -> Iterator[Pair]:
         for kit in self.kits:
-            yield from real_pairs(self._samples(kit.type, split), kit.type)
+            yield from real_pairs(self.source.samples(kit.type, split), kit.type)
 
     def _tests(self) -> list[tuple[Sample, str | None]]:
         on = self.arguments.on
-        found: list[tuple[Sample, str | None]] = [(one, None) for one in self._samples("good", on)]
-        return found + [(one, kit.type) for kit in self.kits for one in self._samples(kit.type, on)]
-
-    def _samples(self, type_: str, split: str) -> list[Sample]:
-        if (type_, split) not in self._real:
-            self._real[type_, split] = read_samples(self.name, type_, split)
-        return self._real[type_, split]
+        found: list[tuple[Sample, str | None]] = [(one, None) for one in self.source.samples(GOOD, on)]
+        return found + [(one, kit.type) for kit in self.kits for one in self.source.samples(kit.type, on)]

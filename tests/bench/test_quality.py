@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from bench.data import read_samples
+from bench.data import NAMES, read_samples
 from bench.distances import Vectors, energy, kernel_distance
 from bench.intervals import half_sampled
 from bench.promises.pairs import data_folder
@@ -20,12 +21,15 @@ from bench.quality.kit import Kit, loosened
 from bench.quality.likeness import Reality, Seen, likeness
 from bench.quality.methods import OURS, PASTE, Studio, Taught
 from bench.quality.perlin import perlin
+from bench.quality.run import sources
+from bench.quality.sources import GOOD, BuiltIn, Folder, Source
 from bench.quality.stages import Stage, keep_outcomes, keep_pair, kept_outcomes, kept_pairs, missing_pairs
 from bench.quality.table import BESIDE, TEACH, Table, arms
 from models.backbone import Backbone
 from models.evaluation.metrics import METRICS
 from models.evaluation.outcomes import Outcomes
 from models.evaluation.segmenter import Pair
+from models.samples import Sample
 
 with_photos = pytest.mark.skipif(data_folder() is None, reason="the real images are not here")
 
@@ -47,7 +51,7 @@ def arguments(out: Path) -> argparse.Namespace:
 @with_photos
 @pytest.mark.slow
 def test_a_table_is_made_once_and_goes_on_where_it_was(tmp_path: Path) -> None:
-    table = Table("crackforest", arguments(tmp_path))
+    table = Table(BuiltIn("crackforest"), arguments(tmp_path))
     assert table.to_do() == (3, 3)
     backbone = Backbone.load("flawsmith-small-1")
     table.make(backbone)
@@ -66,7 +70,7 @@ def test_a_table_is_made_once_and_goes_on_where_it_was(tmp_path: Path) -> None:
     (row,) = table.likeness()["crack"].values()
     assert (row["pairs"], row["by"]) == (3, "energy")
     assert row["real"] == len(read_samples("crackforest", "crack", "extra"))
-    other = Table("crackforest", arguments(tmp_path))
+    other = Table(BuiltIn("crackforest"), arguments(tmp_path))
     assert other.likeness()["crack"] == {PASTE: row}
     again = other.judge()
     rows = figures(found)
@@ -225,11 +229,90 @@ def test_textures_lie_in_their_mask_alone(shape: tuple[int, ...]) -> None:
     assert (drawn[mask] != 120).any()
 
 
+def write_mvtec(folder: Path, good: int, scratched: int) -> Path:
+    """A set of noise, of which two parts show in each image number: part 0 in 0 and 1, part 1 in 2 and 3, …"""
+    rng = np.random.default_rng(3)
+    names = [f"train/good/{n:03d}_part{n // 2}.png" for n in range(good)]
+    names += [f"test/scratch/{n:03d}_part{n // 2 + 100}.png" for n in range(scratched)]
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / name), rng.integers(256, size=(96, 96, 3)).astype(np.uint8))
+        if "scratch" in name:
+            mask = np.zeros((96, 96), np.uint8)
+            mask[40:44, 20 + len(name) % 7 : 70] = 255
+            truth = folder / "ground_truth" / "scratch" / f"{Path(name).stem}_mask.png"
+            truth.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(truth), mask)
+    return folder
+
+
+def test_a_folder_is_split_in_thirds_by_groups_alike_each_time(tmp_path: Path) -> None:
+    path = write_mvtec(tmp_path / "metal nut", 24, 12)
+    source, again = (Folder(path, "metal nut", r"part(\d+)") for _ in range(2))
+    assert (source.name, source.part, source.types) == ("metal_nut", "metal nut", ("scratch",))
+    assert source.shaped_by == again.shaped_by
+    groups: dict[str, set[str]] = {}
+    for type_, count in ((GOOD, 24), ("scratch", 12)):
+        for split in NAMES:
+            found = source.samples(type_, split)
+            assert len(found) == count // 3
+            assert [one.sha256 for one in found] == [one.sha256 for one in again.samples(type_, split)]
+            assert all(one.mask.any() == (type_ != GOOD) for one in found)
+            groups.setdefault(split, set()).update(one.group for one in found)
+    teach, extra, test = groups.values()
+    assert not teach & extra
+    assert not (teach | extra) & test
+    assert len(teach | extra | test) == 18
+    (path / "train" / "good" / "000_part0.png").write_bytes((path / "train/good/002_part1.png").read_bytes())
+    changed = Folder(path, "metal nut", r"part(\d+)")
+    assert changed.shaped_by != source.shaped_by
+    assert len({one.group for split in NAMES for one in changed.samples(GOOD, split)}) == 11
+
+
+def test_a_folder_that_cannot_be_split_says_what_it_lacks(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="in no MVTec layout: it needs train/good"):
+        Folder(tmp_path, "nut")
+    path = write_mvtec(tmp_path / "set", 6, 4)
+    with pytest.raises(ValueError, match=r"2 groups of 'scratch' leave none for .*at least three"):
+        Folder(path, "nut", r"part(\d+)")
+    with pytest.raises(ValueError, match="is no regular expression"):
+        Folder(path, "nut", "part(")
+    with pytest.raises(ValueError, match="has no bracket"):
+        Folder(path, "nut", "part")
+    with pytest.raises(ValueError, match="its group is unknown"):
+        Folder(path, "nut", r"board(\d+)")
+    assert Folder(path, "nut").samples("scratch", "test")
+
+
+def test_a_folder_needs_the_name_of_its_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    given = argparse.Namespace(sets=["crackforest"], data=None, part=None, group=None)
+    assert [one.name for one in sources(parser, given)] == ["crackforest"]
+    for wrong in ({"data": tmp_path}, {"part": "nut"}):
+        with pytest.raises(SystemExit):
+            sources(parser, argparse.Namespace(**vars(given) | wrong))
+    assert "--data needs --part" in capsys.readouterr().err
+    given.data, given.part = write_mvtec(tmp_path / "set", 6, 6), "nut"
+    assert [one.part for one in sources(parser, given)] == ["nut"]
+
+
+@pytest.mark.slow
+def test_a_table_of_a_folder_goes_the_same_way(tmp_path: Path) -> None:
+    table = Table(Folder(write_mvtec(tmp_path / "set", 9, 9), "nut"), arguments(tmp_path / "out"))
+    table.make(Backbone.load("flawsmith-small-1"))
+    assert set(figures(table.judge())) == {TEACH, PASTE, BESIDE + PASTE}
+    assert table.likeness()["scratch"][PASTE]["real"] == 3
+    assert table.to_do() == (0, 0)
+
+
 @with_photos
 @pytest.mark.nightly
 def test_a_type_is_taught_once_for_all_that_only_draw_otherwise(tmp_path: Path) -> None:
-    kit = Kit("crackforest", "road surface", "crack", 0)
-    kit.__dict__ |= {"samples": kit.samples[:3], "few_normals": kit.normals[:2]}
+    class Few(Source):
+        def _read(self, type_: str, split: str) -> list[Sample]:
+            return BuiltIn("crackforest").samples(type_, split)[:3]
+
+    kit = Kit(Few("few", "road surface", ["crack"], {}), "crack", 0)
     heard: list[int] = []
     studio = Studio(Backbone.load("flawsmith-small-1"), tmp_path, lambda done, _: heard.append(done))
     (place,) = kit.places(1)
