@@ -12,21 +12,17 @@ Remedies and settings are chosen on the `extra` third; `--on test` is for the ta
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bench import shared
 from bench.quality.figures import figures
-from bench.quality.likeness import FIGURES
 from bench.quality.methods import METHODS, OURS
+from bench.quality.printing import TOLD, print_arms, print_costs, print_flatness, print_likeness
 from bench.quality.sources import SETS, BuiltIn, Folder, Source
 from bench.quality.table import BESIDE, TEACH, Table
 from models.backbone import Backbone
-from models.evaluation.metrics import METRICS
 from models.evaluation.verdict import verdict
-
-_TOLD = ("pixel AP", "escapes at 1 %")
 
 
 def main() -> None:
@@ -57,14 +53,16 @@ def main() -> None:
     for table in tables:
         table.make(backbone)
         outcomes, trace = table.judge(), table.trace()
-        likeness, costs = table.likeness(), table.costs()
-        found[table.name] = {"arms": figures(outcomes), "trace": trace, "likeness": likeness, "costs": costs}
-        _print(table.name, found[table.name]["arms"], trace)
+        likeness = table.likeness()
+        found[table.name] = {"arms": figures(outcomes), "trace": trace, "likeness": likeness}
+        found[table.name] |= {"costs": table.costs(), "flatness": table.flatness()}
+        print_arms(table.name, found[table.name]["arms"], trace)
         for type_, rows in likeness.items():
-            _print_likeness(f"{table.name}, {type_}", rows)
-        _print_costs(table.name, costs)
+            print_likeness(f"{table.name}, {type_}", rows)
+        print_costs(table.name, found[table.name]["costs"])
+        print_flatness(table.name, found[table.name]["flatness"])
         if OURS in arguments.methods:
-            for metric in _TOLD:
+            for metric in TOLD:
                 beside = BESIDE + OURS
                 asked = verdict(outcomes[TEACH], outcomes[beside], metric, trace[beside]["difference"])
                 print(f"{metric}: {asked.kind}. {'; '.join(asked.reasons)}")
@@ -86,54 +84,6 @@ def sources(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> l
     for note in folder.notes:
         print(note)
     return [folder]
-
-
-def _print(name: str, arms: Mapping[str, Mapping[str, Any]], trace: Mapping[str, Mapping[str, Any]]) -> None:
-    print(f"\n{name}")
-    shared.show([{"arm": arm} | {key: row[key]["value"] for key in METRICS} for arm, row in arms.items()])
-    for arm, row in arms.items():
-        told = [f"{key} {_told(row[key])}" for key in _TOLD if "ours less" in row[key]]
-        if told:
-            print(f"ours less {arm}: {'; '.join(told)}")
-    for arm, one in trace.items():
-        low, high = one["difference"]
-        shares = f"{one['controls']:.3f} of controls, {one['originals']:.3f} of their originals"
-        print(f"false alarms of {arm}: {shares} [{low:+.3f}, {high:+.3f}]")
-
-
-def _print_likeness(name: str, methods: Mapping[str, Mapping[str, Any]]) -> None:
-    rows = []
-    for method, one in methods.items():
-        row: dict[str, Any] = {"method": method, "pairs": one["pairs"], "real": one["real"], "by": one["by"]}
-        for figure in FIGURES:
-            value, (low, high) = one[figure]["value"], one[figure]["interval"]
-            row[figure] = f"{value:.3f} [{low:.3f}, {high:.3f}]"
-            row[f"ours less ({figure})"] = _told(one[figure]) if "ours less" in one[figure] else ""
-        rows.append(row)
-    print(f"\n{name}: pairs against real ones")
-    shared.show(rows)
-
-
-def _print_costs(name: str, methods: Mapping[str, Mapping[str, Any]]) -> None:
-    """Seconds as multiples alone: what they are depends on the computer."""
-    rows = []
-    for method, one in methods.items():
-        row: dict[str, Any] = {"method": method, "items": one["items"], f"times {OURS}": ""}
-        if "times" in one:
-            low, high = one["its interval"]
-            row[f"times {OURS}"] = f"{one['times']:.3g} [{low:.3g}, {high:.3g}]"
-        row["peak MiB"] = round(one["peak bytes"] / 2**20)
-        taught = "teaching in items" in one
-        row["teaching in items"] = round(one["teaching in items"]) if taught else ""
-        row["its peak MiB"] = round(one["teaching peak bytes"] / 2**20) if taught else ""
-        rows.append(row)
-    print(f"\n{name}: what an item costs")
-    shared.show(rows)
-
-
-def _told(one: Mapping[str, Any]) -> str:
-    low, high = one["its interval"]
-    return f"{one['ours less']:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from tqdm import tqdm
 from bench import shared
 from bench.intervals import interval
 from bench.quality.costs import Cost, costs, metered
+from bench.quality.flatness import Windows, flatness, rises
 from bench.quality.judging import alarms, real_pairs, scored
 from bench.quality.kit import Kit, kits
 from bench.quality.likeness import Reality, Seen, likeness, spread
@@ -43,6 +44,7 @@ from models.teaching.trials import Place
 TEACH, ALL_REAL = "teach", "all real"
 BESIDE = TEACH + " + "
 _TEACHING = "teaching"  # of which the cost is kept beside pairs
+_WINDOWS, _NORMAL_WINDOWS = 6, 12  # of a type and of normal images, on which flatness is looked at
 _FALSE_REJECTS = 0.01  # at which false alarms on controls are counted
 
 
@@ -66,6 +68,11 @@ def arms(methods: Sequence[str]) -> list[Arm]:
     for method in methods:
         found += [Arm(method, method, ()), Arm(BESIDE + method, method, ("teach",))]
     return found
+
+
+def ours_for(arm: str) -> str:
+    """The arm of ours that an arm is compared with: beside the real pairs where it has real pairs, else alone."""
+    return BESIDE + OURS if arm.startswith(BESIDE) or arm in (TEACH, ALL_REAL) else OURS
 
 
 class Table:
@@ -233,6 +240,35 @@ class Table:
             known = vars(Seen.of(kept_pairs(pairs, kit.type, self.arguments.count)))
             keep_arrays(stage, "seen", known)
         return Seen(**known)
+
+    def flatness(self) -> dict[str, Any]:
+        """By arm, how much the loss on images asked about rises around its detectors."""
+        known = {arm.name: [self._flatness(arm, seed) for seed in self.seeds] for arm in self.arms}
+        found, losses = (
+            {arm: np.array([one[key] for one in several]) for arm, several in known.items()}
+            for key in ("rises", "loss")
+        )
+        return flatness(found, losses, ours_for)
+
+    def _flatness(self, arm: Arm, seed: int) -> dict[str, Any]:
+        on = self.arguments.on
+        stage = Stage(self.arguments.out, f"flat-{self._word(arm, seed)}", self._shaped(arm, seed) | {"on": on})
+        known = kept_arrays(stage, "flatness")
+        if known is None:
+            detector = self._detector(arm, seed)
+            loss = partial(self._windows.loss, detector)
+            known = {"rises": rises(detector, loss, seed=seed), "loss": np.array(loss())}
+            keep_arrays(stage, "flatness", known)
+        return known
+
+    @cached_property
+    def _windows(self) -> Windows:
+        """Of a few images that are asked about, spread over them."""
+        on = self.arguments.on
+        found = [(one, 0) for one in shared.spread(self.source.samples(GOOD, on), _NORMAL_WINDOWS)]
+        for number, kit in enumerate(self.kits, start=1):
+            found += [(one, number) for one in shared.spread(self.source.samples(kit.type, on), _WINDOWS)]
+        return Windows.of(found)
 
     def _detector(self, arm: Arm, seed: int) -> Segmenter:
         schooling = Schooling(steps=self.arguments.steps, seed=seed)

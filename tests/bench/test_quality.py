@@ -302,6 +302,10 @@ def test_a_table_of_a_folder_goes_the_same_way(tmp_path: Path) -> None:
     table.make(Backbone.load("flawsmith-small-1"))
     assert set(figures(table.judge())) == {TEACH, PASTE, BESIDE + PASTE}
     assert table.likeness()["scratch"][PASTE]["real"] == 3
+    flat = table.flatness()
+    assert set(flat) == {TEACH, PASTE, BESIDE + PASTE}
+    assert all(one["loss"] > 0 for one in flat.values())
+    assert str(flat) == str(table.flatness())  # intervals of one seed are NaN, which equal nothing
     assert table.to_do() == (0, 0)
 
 
