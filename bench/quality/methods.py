@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.quality.backgrounds import decoded_error
 from bench.quality.costs import Cost, metered
 from bench.quality.kit import Kit
 from bench.quality.perlin import perlin
@@ -52,10 +53,13 @@ class Ready:
 
     Attributes:
         draw: makes the pair of a place, whose number seeds it.
+        decoded_error: of a numbered place, how far what a model decodes there is from the normal image outside the
+            request (`backgrounds.decoded_error`), in the first attempt; of methods that decode something.
         teaching: what it cost to learn the type, of methods that learn.
     """
 
     draw: Callable[[int, Place], Pair]
+    decoded_error: Callable[[int, Place], float] | None = None
     teaching: Cost | None = None
 
 
@@ -117,19 +121,25 @@ class Taught:
             adapter = ON_NOISE.of(adapter)
         generator = Generator(studio.backbone, ablation=self.ablation, grain=self.grain)
 
-        def draw(number: int, place: Place) -> Pair:
-            request = ItemRequest.by_default(
+        def request(number: int, place: Place) -> ItemRequest:
+            asked = ItemRequest.by_default(
                 place.image, place.mask, adapter, number, exemplars=kit.exemplars, references=references
             )
             if self.control:
-                request = replace(request, control=True)
-            elif self.rejecting:
-                request = replace(request, min_quality=adapter.card.min_quality)
-            (result,) = generator.generate([request])
+                return replace(asked, control=True)
+            return replace(asked, min_quality=adapter.card.min_quality) if self.rejecting else asked
+
+        def draw(number: int, place: Place) -> Pair:
+            (result,) = generator.generate([request(number, place)])
             label = result.refined_mask if self.refined and not self.control else place.mask
             return Pair(result.image, label, kit.type)
 
-        return Ready(draw, teaching)
+        def error(number: int, place: Place) -> float:
+            asked = request(number, place)
+            (parts,) = generator.decoded([asked])
+            return decoded_error(asked, parts)
+
+        return Ready(draw, None if self.control else error, teaching)
 
     def _taught(self, studio: Studio, kit: Kit) -> tuple[Adapter, Cost | None]:
         # What is drawn otherwise is taught the same, and not twice.

@@ -40,6 +40,19 @@ def print_likeness(name: str, methods: Mapping[str, Mapping[str, Any]]) -> None:
     shared.show(rows)
 
 
+def print_backgrounds(name: str, methods: Mapping[str, Mapping[str, Any]]) -> None:
+    """Difference to the normal image outside the request, in levels of 8 bits."""
+    rows = []
+    for method, one in methods.items():
+        row: dict[str, Any] = {"method": method, "as decoded": "", "of items": one.get("of", "")}
+        if "before" in one:
+            low, high = one["its interval"]
+            row["as decoded"] = f"{one['before']:.2f} [{low:.2f}, {high:.2f}]"
+        rows.append(row | {"as delivered": one["after"], "at most": one["after at most"]})
+    print(f"\n{name}: levels that the background is off")
+    shared.show(rows)
+
+
 def print_costs(name: str, methods: Mapping[str, Mapping[str, Any]]) -> None:
     """Seconds as multiples alone: what they are depends on the computer."""
     rows = []

@@ -18,7 +18,7 @@ from typing import Any
 from bench import shared
 from bench.quality.figures import figures
 from bench.quality.methods import METHODS, OURS
-from bench.quality.printing import TOLD, print_arms, print_costs, print_flatness, print_likeness
+from bench.quality.printing import TOLD, print_arms, print_backgrounds, print_costs, print_flatness, print_likeness
 from bench.quality.sources import SETS, BuiltIn, Folder, Source
 from bench.quality.table import BESIDE, TEACH, Table
 from models.backbone import Backbone
@@ -56,9 +56,11 @@ def main() -> None:
         likeness = table.likeness()
         found[table.name] = {"arms": figures(outcomes), "trace": trace, "likeness": likeness}
         found[table.name] |= {"costs": table.costs(), "flatness": table.flatness()}
+        found[table.name]["backgrounds"] = table.backgrounds()
         print_arms(table.name, found[table.name]["arms"], trace)
         for type_, rows in likeness.items():
             print_likeness(f"{table.name}, {type_}", rows)
+        print_backgrounds(table.name, found[table.name]["backgrounds"])
         print_costs(table.name, found[table.name]["costs"])
         print_flatness(table.name, found[table.name]["flatness"])
         if OURS in arguments.methods:

@@ -50,6 +50,11 @@ class Stage:
         return self.root / f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
+def numbered(number: int) -> str:
+    """How the files of a pair begin."""
+    return f"{number:04d}"
+
+
 def missing_pairs(stage: Stage, count: int) -> list[int]:
     """Numbers of a stage's pairs that are not there yet."""
     return [number for number in range(count) if not _file(stage, number, "mask").exists()]
@@ -70,16 +75,30 @@ def kept_pairs(stage: Stage, type_: str, count: int) -> Iterator[Pair]:
         yield Pair(image, read_mask(_file(stage, number, "mask"), image.shape), type_)
 
 
-def keep_cost(stage: Stage, what: int | str, cost: Cost) -> None:
-    """Write what the pair of this number cost, or another piece of work."""
+def keep_note(stage: Stage, name: str, content: Mapping[str, float]) -> None:
+    """Write a few numbers beside a result."""
     stage.folder.mkdir(parents=True, exist_ok=True)
-    _cost_file(stage, what).write_text(json.dumps(vars(cost)), encoding="utf-8")
+    (stage.folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
 
 
-def kept_cost(stage: Stage, what: int | str) -> Cost | None:
+def kept_note(stage: Stage, name: str) -> dict[str, float] | None:
+    """Numbers that were written, if they were."""
+    file = stage.folder / f"{name}.json"
+    if not file.exists():
+        return None
+    content: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))
+    return content
+
+
+def keep_cost(stage: Stage, what: str, cost: Cost) -> None:
+    """Write what a piece of work cost."""
+    keep_note(stage, f"{what}.cost", vars(cost))
+
+
+def kept_cost(stage: Stage, what: str) -> Cost | None:
     """What a piece of work cost, if it was written."""
-    file = _cost_file(stage, what)
-    return Cost(**json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
+    found = kept_note(stage, f"{what}.cost")
+    return None if found is None else Cost(found["seconds"], int(found["peak_bytes"]))
 
 
 def keep_detector(stage: Stage, segmenter: Segmenter) -> None:
@@ -136,9 +155,5 @@ def kept_outcomes(stage: Stage) -> Outcomes | None:
     return Outcomes(**arrays, types=types, named=named, groups=groups)
 
 
-def _cost_file(stage: Stage, what: int | str) -> Path:
-    return stage.folder / f"{what if isinstance(what, str) else f'{what:04d}'}.cost.json"
-
-
 def _file(stage: Stage, number: int, what: str) -> Path:
-    return stage.folder / f"{number:04d}.{what}.png"
+    return stage.folder / f"{numbered(number)}.{what}.png"

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from bench import shared
 from bench.intervals import interval
+from bench.quality.backgrounds import backgrounds, delivered_error
 from bench.quality.costs import Cost, costs, metered
 from bench.quality.flatness import Windows, flatness, rises
 from bench.quality.judging import alarms, real_pairs, scored
@@ -25,14 +26,17 @@ from bench.quality.stages import (
     keep_arrays,
     keep_cost,
     keep_detector,
+    keep_note,
     keep_outcomes,
     keep_pair,
     kept_arrays,
     kept_cost,
     kept_detector,
+    kept_note,
     kept_outcomes,
     kept_pairs,
     missing_pairs,
+    numbered,
 )
 from models.backbone import Backbone
 from models.evaluation.outcomes import Outcomes
@@ -44,6 +48,7 @@ from models.teaching.trials import Place
 TEACH, ALL_REAL = "teach", "all real"
 BESIDE = TEACH + " + "
 _TEACHING = "teaching"  # of which the cost is kept beside pairs
+_DECODED, _BACKGROUNDS = "decoded", 8  # items of a type and method of which the background is kept as decoded
 _WINDOWS, _NORMAL_WINDOWS = 6, 12  # of a type and of normal images, on which flatness is looked at
 _FALSE_REJECTS = 0.01  # at which false alarms on controls are counted
 
@@ -171,7 +176,10 @@ class Table:
                 keep_cost(stage, _TEACHING, ready.teaching)
             for number in missing:
                 pair, cost = metered(partial(ready.draw, number, found[number]))
-                keep_cost(stage, number, cost)
+                keep_cost(stage, numbered(number), cost)
+                if ready.decoded_error is not None and number < _BACKGROUNDS:  # after it: it fills caches
+                    error = ready.decoded_error(number, found[number])
+                    keep_note(stage, f"{numbered(number)}.{_DECODED}", {"error": error})
                 keep_pair(stage, number, pair)
                 bar.update()
 
@@ -214,10 +222,25 @@ class Table:
         teachings: dict[str, list[Cost]] = {}
         for method in self.arguments.methods:
             stages = [self.pairs_stage(method, kit) for kit in self.kits]
-            found = [kept_cost(stage, number) for stage in stages for number in range(self.arguments.count)]
+            found = [kept_cost(stage, numbered(n)) for stage in stages for n in range(self.arguments.count)]
             items[method] = [one for one in found if one is not None]
             teachings[method] = [one for stage in stages if (one := kept_cost(stage, _TEACHING)) is not None]
         return costs(items, teachings, OURS)
+
+    def backgrounds(self) -> dict[str, dict[str, Any]]:
+        """By method, how far items are from the normal image outside the request, as decoded and as delivered."""
+        count, methods = self.arguments.count, self.arguments.methods
+        decoded: dict[str, list[float]] = {method: [] for method in methods}
+        delivered: dict[str, list[float]] = {method: [] for method in methods}
+        for kit in self.kits:
+            places = kit.places(count) if methods else []
+            for method in methods:
+                stage = self.pairs_stage(method, kit)
+                pairs = zip(kept_pairs(stage, kit.type, count), places, strict=True)
+                delivered[method] += [delivered_error(pair, place) for pair, place in pairs]
+                notes = [kept_note(stage, f"{numbered(n)}.{_DECODED}") for n in range(min(count, _BACKGROUNDS))]
+                decoded[method] += [note["error"] for note in notes if note is not None]
+        return backgrounds(decoded, delivered)
 
     def likeness(self) -> dict[str, dict[str, dict[str, Any]]]:
         """By type and method, how like real pairs of the images asked about its pairs are, and how various."""

@@ -302,6 +302,7 @@ def test_a_table_of_a_folder_goes_the_same_way(tmp_path: Path) -> None:
     table.make(Backbone.load("flawsmith-small-1"))
     assert set(figures(table.judge())) == {TEACH, PASTE, BESIDE + PASTE}
     assert table.likeness()["scratch"][PASTE]["real"] == 3
+    assert table.backgrounds()[PASTE] == {"after": 0.0, "after at most": 0.0}
     flat = table.flatness()
     assert set(flat) == {TEACH, PASTE, BESIDE + PASTE}
     assert all(one["loss"] > 0 for one in flat.values())
@@ -327,6 +328,8 @@ def test_a_type_is_taught_once_for_all_that_only_draw_otherwise(tmp_path: Path) 
     again = Taught(lesson, refined=False)(studio, kit)
     assert not heard
     assert again.teaching == ready.teaching
+    assert ready.decoded_error is not None
+    assert ready.decoded_error(0, place) > 0
     assert ready.teaching is not None
     assert ready.teaching.seconds > 0
     pair, labelled_as_asked = (one.draw(0, place) for one in (ready, again))
