@@ -140,9 +140,12 @@ def _over_seeds(values: Values) -> tuple[float, float]:
 
 
 def _window(sample: Sample, number: int) -> tuple[Tensor, Tensor]:
-    """The square around the defect's middle, or the image's; beyond the image its border goes on."""
+    """The square around the pixel nearest the defect's middle, or the image's; beyond it the border goes on."""
     image, mask = colour(sample.image), sample.mask
-    middle = np.argwhere(mask).mean(axis=0) if mask.any() else np.array(mask.shape) / 2
+    middle = np.array(mask.shape) / 2
+    if mask.any():
+        within = np.argwhere(mask)
+        middle = within[np.square(within - within.mean(axis=0)).sum(axis=1).argmin()]
     rows, columns = (
         slice(start := int(np.clip(m - _SIDE / 2, 0, max(size - _SIDE, 0))), start + _SIDE)
         for m, size in zip(middle.tolist(), mask.shape, strict=True)

@@ -6,6 +6,9 @@ same steps and seeds, and is asked about images that nobody has seen. Intervals 
 test images: "ahead" means that the interval of the difference leaves out 0. Finished stages are kept, so that it
 goes on where it was; `--plan` says what is still to do.
 
+Beside it is told how like real pairs those of each method are and how various, how far their backgrounds are off,
+what an item costs, and how flat the loss is around what detectors learned.
+
 Remedies and settings are chosen on the `extra` third; `--on test` is for the table, once.
 """
 

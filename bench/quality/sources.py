@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from bench.data import NAMES, read_samples
+from bench.promises.pairs import read
 from bench.shared import read_mask, read_photo
 from bench.splits.sets import Grouping, by_pattern
 from bench.splits.thirds import merged, sha256, thirds
@@ -97,7 +99,8 @@ class Folder(Source):
         notes: what of the folder was left out, and why.
 
     Raises:
-        ValueError: the folder is in another layout, an image's group is unknown, or a third lacks a type.
+        ValueError: the folder is in another layout, a mask is empty, the group of an image is unknown, or a third
+            lacks a type.
     """
 
     def __init__(self, path: Path, part: str, pattern: str | None = None) -> None:
@@ -119,6 +122,11 @@ class Folder(Source):
                 raise ValueError(
                     f"--data {path}: {groups} groups of {type_!r} leave none for {' and '.join(lacking)}; a type "
                     "needs at least three, and so do the normal images"
+                )
+        for one in self._entries:
+            if one.masks and not any(read(file, cv2.IMREAD_GRAYSCALE).any() for file in one.masks):
+                raise ValueError(
+                    f"--data: the mask of {one.image} is empty; draw the defect or leave the image out"
                 )
         content = [
             [one.sha256, one.type, one.group, *(sha256(mask) for mask in one.masks)] for one in self._entries

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -71,6 +73,8 @@ def test_windows_hold_the_defect_and_their_loss_is_that_of_training() -> None:
     rng = np.random.default_rng(1)
     mask = np.zeros((250, 300), np.bool_)
     mask[235:245, 280:290] = True
+    apart = mask.copy()
+    apart[3:13, 3:12] = True  # between the two there is nothing
     large = Sample(rng.integers(256, size=(250, 300, 3)).astype(np.uint8), mask, "a")
     small = Sample(rng.integers(256, size=(100, 210)).astype(np.uint8), np.zeros((100, 210), np.bool_), "b")
     windows = Windows.of([(large, 2), (small, 0)])
@@ -78,6 +82,7 @@ def test_windows_hold_the_defect_and_their_loss_is_that_of_training() -> None:
     assert (windows.truth[0] == 2).sum() == 100
     assert (windows.truth[0] > 0).sum() == 100
     assert not windows.truth[1].any()
+    assert Windows.of([(replace(large, mask=apart), 1)]).truth.any()
     with torch.random.fork_rng():
         torch.manual_seed(1)
         segmenter = Segmenter(("a", "b"), 16).eval()

@@ -282,6 +282,10 @@ def test_a_folder_that_cannot_be_split_says_what_it_lacks(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match="its group is unknown"):
         Folder(path, "nut", r"board(\d+)")
     assert Folder(path, "nut").samples("scratch", "test")
+    truth = next(path.glob("ground_truth/*/*.png"))
+    cv2.imwrite(str(truth), np.zeros((96, 96), np.uint8))
+    with pytest.raises(ValueError, match=f"the mask of .*{truth.stem[:-5]}.png is empty"):
+        Folder(path, "nut")
 
 
 def test_a_folder_needs_the_name_of_its_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -312,6 +316,7 @@ def test_a_table_of_a_folder_goes_the_same_way(tmp_path: Path) -> None:
 
 @with_photos
 @pytest.mark.nightly
+@pytest.mark.timeout(900)
 def test_a_type_is_taught_once_for_all_that_only_draw_otherwise(tmp_path: Path) -> None:
     class Few(Source):
         def _read(self, type_: str, split: str) -> list[Sample]:
