@@ -1,4 +1,4 @@
-"""Bootstrap intervals of 95 %."""
+"""Intervals of 95 %, by drawing units anew."""
 
 from __future__ import annotations
 
@@ -34,3 +34,29 @@ def interval(
     """The interval of a statistic of independent values (n,) or rows (n, …)."""
     array = np.asarray(values, dtype=np.float64)
     return bootstrap(len(array), lambda rows: statistic(array[rows]), draws)
+
+
+def half_sampled(
+    counts: Sequence[int], figure: Callable[..., NDArray[np.float64]], draws: int = 300, seed: int = 0
+) -> list[Interval]:
+    """Intervals of figures that look at pairs of units, such as distances within a sample.
+
+    Each draw takes half of the units of each sample without return. So no unit meets itself, as it would in a
+    bootstrap, and figures vary as those of whole samples do: 1/(n/2) − 1/n = 1/n (the delete-d jackknife with
+    d = n/2, Shao & Wu, Annals of Statistics 17, 1989).
+
+    Args:
+        counts: units of each sample.
+        figure: takes the numbers of each sample's units that were drawn, and gives (k,) figures.
+
+    Returns:
+        k intervals; NaN where no draw has a figure.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = [figure(*(rng.permutation(n)[: max(1, n // 2)] for n in counts)) for _ in range(draws)]
+    found: list[Interval] = []
+    for values in np.stack(drawn).T:
+        known = values[~np.isnan(values)]
+        low, high = np.quantile(known, (0.025, 0.975)) if len(known) else (np.nan, np.nan)
+        found.append((float(low), float(high)))
+    return found

@@ -33,6 +33,7 @@ class Stream(IntEnum):
     JUDGE_TEST = 9002
     NORMALS = 9003
     CONTEXT = 9004
+    LABELS = 9010
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from bench import shared
 from bench.data import read_samples
+from bench.distances import Vectors, energy, kernel_distance
 from bench.rendered import adapters_of, square_around, write_json
 from models.adapters import Adapter
 from models.backbone import Backbone
@@ -64,7 +65,6 @@ BESIDE = dict.fromkeys(VARIANTS[1:], TAUGHT) | {"on noise without": "on noise"}
 ON_NOISE = Settings(severity=1.0, guidance=1.0, seed_share=1.0, exemplars=0.0)
 SCORES = ("presence", "seam", "grain", "coverage", "realism", "novelty")
 
-Vectors = NDArray[np.float64]
 Rows = NDArray[np.int64]
 Asking = Callable[[Place, int], ItemRequest]
 """The request of an item at a place, with its seed."""
@@ -79,31 +79,6 @@ def seen(image: Pixels, mask: Mask) -> Vectors:
     x = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
     within = features()(x, torch.from_numpy(inside.astype(np.float32))[None, None])
     return np.asarray(torch.cat([within, features()(x)], dim=1)[0].numpy(), np.float64)
-
-
-def energy(x: Vectors, y: Vectors) -> float:
-    """Energy distance of two samples (n, D), (m, D): 2 E|X−Y| − E|X−X'| − E|Y−Y'| (Székely & Rizzo 2013)."""
-
-    def between(a: Vectors, b: Vectors) -> Vectors:
-        return np.asarray(np.sqrt(np.maximum(np.square(a[:, None] - b[None]).sum(axis=2), 0)))
-
-    def within(a: Vectors) -> float:
-        return float(between(a, a).sum() / max(len(a) * (len(a) - 1), 1))
-
-    return float(2 * between(x, y).mean() - within(x) - within(y))
-
-
-def kernel_distance(x: Vectors, y: Vectors) -> float:
-    """Squared MMD with the cubic kernel (KID, Bińkowski et al., arXiv 1801.01401), unbiased."""
-
-    def kernel(a: Vectors, b: Vectors) -> Vectors:
-        return np.asarray((a @ b.T / a.shape[1] + 1) ** 3)
-
-    n, m = len(x), len(y)
-    xx, yy = kernel(x, x), kernel(y, y)
-    of_x = (xx.sum() - np.trace(xx)) / (n * (n - 1))
-    of_y = (yy.sum() - np.trace(yy)) / (m * (m - 1))
-    return float(of_x + of_y - 2 * kernel(x, y).mean())
 
 
 def with_interval(

@@ -52,12 +52,20 @@ class Outcome:
 
 
 def finished(
-    request: ItemRequest, decoded: Sequence[Decoded], calibration: Calibration, attempt: int
+    request: ItemRequest,
+    decoded: Sequence[Decoded],
+    calibration: Calibration,
+    attempt: int,
+    grain: bool = True,
 ) -> ItemResult:
-    """Compose all plots of an item into its photo and judge the result."""
+    """Compose all plots of an item into its photo and judge the result.
+
+    Args:
+        grain: False for D(ẑ) as it is where something changed, without the photo's grain: for ablations.
+    """
     image = request.image.copy()
     refined = np.zeros(request.mask.shape, dtype=np.bool_)
-    outcomes = [_plotted(image, refined, request, part, calibration, attempt) for part in decoded]
+    outcomes = [_plotted(image, refined, request, part, calibration, attempt, grain) for part in decoded]
     return judged(request, image, refined, outcomes, calibration, attempt)
 
 
@@ -103,7 +111,13 @@ def judged(
 
 
 def _plotted(
-    image: Pixels, refined: Mask, request: ItemRequest, part: Decoded, calibration: Calibration, attempt: int
+    image: Pixels,
+    refined: Mask,
+    request: ItemRequest,
+    part: Decoded,
+    calibration: Calibration,
+    attempt: int,
+    grain: bool,
 ) -> Outcome:
     """Write one plot into the image and the refined mask: only pixels of the plot's own request are touched."""
     drawing = part.drawing
@@ -120,14 +134,12 @@ def _plotted(
     if logical:  # what was there is another thing, not its skin
         kappa = np.where(own_refined[:, :, None], np.float32(0), kappa)
     kappa = 1 - (1 - kappa) * (1 - change.detail)  # where it is the real defect's, grain is there
-    y = composition.composed(
-        x,
-        change.pixels,
-        change.reconstruction,
-        alpha[:, :, None],
-        kappa,
-        composition.surrounding_grain(x, own, request.noise_key(drawing.plot.name + "/grain", attempt), logical),
-    )
+    if grain:
+        key = request.noise_key(drawing.plot.name + "/grain", attempt)
+        noise = composition.surrounding_grain(x, own, key, logical)
+    else:
+        kappa, noise = np.zeros_like(kappa), np.zeros_like(x)
+    y = composition.composed(x, change.pixels, change.reconstruction, alpha[:, :, None], kappa, noise)
     touched = alpha > 0
     colour(image)[place][touched] = drawing.levels.from_unit(y[touched], image.dtype, saturation(request.image))
     refined[place] |= own_refined

@@ -60,6 +60,7 @@ class Generator:
         outside: where the latents outside the mask come from, for all types alike; None is by type: inversion
             unless the type begins on a sketch (decision 0020), the latents as they are if it is logical (0034).
         ablation: which attention a type was taught without, so that it is drawn without it, too: for benchmarks.
+        grain: False to leave the photo's grain, and a real defect's, out of what is drawn: for benchmarks.
 
     Attributes:
         fingerprint: the execution fingerprint of everything drawn here.
@@ -72,17 +73,21 @@ class Generator:
         cache_bytes: int = 256 << 20,
         outside: Outside | None = None,
         ablation: Ablation | None = None,
+        grain: bool = True,
     ) -> None:
         self.backbone = backbone
         self.cache = TrajectoryCache(cache_bytes)
         self.calibration = Calibration.of(backbone.calibration)
         self.outside = outside
         self.ablation = ablation or Ablation()
+        self.grain = grain
         self.fingerprint = fingerprint(backbone, batch_shape)
         if outside:
             self.fingerprint += f"+outside={outside}"
         if self.ablation != Ablation():
             self.fingerprint += f"+{self.ablation}"
+        if not grain:
+            self.fingerprint += "+grain=False"
         self._batch = Batcher(batch_shape)
         self._plans: dict[tuple[int, bool], tuple[Mask, tuple[Plot, ...]]] = {}
 
@@ -106,7 +111,8 @@ class Generator:
         for attempt in range(1, MAX_ATTEMPTS + 1):
             waiting = [i for i in range(len(requests)) if i not in best or not best[i].accepted]
             for i, drawings in zip(waiting, self._drawn([requests[i] for i in waiting], attempt), strict=True):
-                result = finished(requests[i], list(self._decoded(drawings)), self.calibration, attempt)
+                parts = list(self._decoded(drawings))
+                result = finished(requests[i], parts, self.calibration, attempt, self.grain)
                 if i in best and best[i].scores.quality >= result.scores.quality:
                     result = best[i]
                 best[i] = replace(result, attempts=attempt)
@@ -186,7 +192,8 @@ class Generator:
         graft = None
         if request.begins_on == "exemplar":
             requested = plot.cells(*unit.shape[:2])
-            laid_on = graft = grafted(unit, requested, request.exemplars, np.random.default_rng(key))
+            laid_on = grafted(unit, requested, request.exemplars, np.random.default_rng(key))
+            graft = laid_on if self.grain else None
         else:
             look = noise_key(request.seed, request.index, "look", 0)  # one light on all of an image
             laid_on = sketch(unit, plot, self.backbone.window_px, request.adapter.card.sketch, key, look)

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.quality.methods import OURS
-from bench.quality.table import ALL_REAL, BESIDE, TEACH
+from bench.quality.table import ours_for
 from models.evaluation.breakdown import by_size, by_type
 from models.evaluation.images import Array
 from models.evaluation.metrics import METRICS, Metric, draws, escapes, once
@@ -20,7 +19,7 @@ _DRAWS = 1000
 def figures(found: Mapping[str, Sequence[Outcomes]]) -> dict[str, dict[str, Any]]:
     """By arm and metric the mean over its detectors with its interval, and ours less it, paired, with its own.
 
-    Ours is beside the real pairs where the arm has real pairs, else alone.
+    Which arm of ours an arm is compared with is said by `ours_for`.
     """
     first = next(iter(found.values()))[0]
     weights = draws(first, _DRAWS)
@@ -29,7 +28,7 @@ def figures(found: Mapping[str, Sequence[Outcomes]]) -> dict[str, dict[str, Any]
         values = {arm: _mean(several, metric, once(first)) for arm, several in found.items()}
         drawn = {arm: _mean(several, metric, weights) for arm, several in found.items()}
         for arm in found:
-            ours = BESIDE + OURS if arm.startswith(BESIDE) or arm in (TEACH, ALL_REAL) else OURS
+            ours = ours_for(arm)
             one = {"value": float(values[arm][0]), "interval": _interval(drawn[arm])}
             if ours in found and ours != arm:
                 one["ours less"] = float(values[ours][0] - values[arm][0])

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
 from bench import shared
-from bench.data import read_samples
+from bench.quality.sources import GOOD, Source
 from models.masks import Mask, distance_outside
 from models.placement import MaskDistribution
 from models.samples import Exemplar, Sample, exemplars_of
 from models.teaching.trials import Place, places
-
-SETS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "magnetic_tile": ("magnetic tile", ("blowhole", "break", "crack", "fray", "uneven")),
-    "bsdata_ballscrew": ("ball screw spindle", ("pitting",)),
-    "visa_capsules": ("capsule", ("bubble", "combined")),
-    "deeppcb": ("circuit board", ("mixed",)),
-    "crackforest": ("road surface", ("crack",)),
-}
-"""Parts and types. Pitting of the other source of `bsdata_ballscrew` is another defect on another part."""
 
 LOOSER = (2.0, 4.0)
 """How many times the defect's area a request has: nobody knows the outline of a defect that is not there."""
@@ -34,24 +27,38 @@ class Kit:
     """A type of a set.
 
     Attributes:
-        part: what the photos show.
+        source: the set.
         seed: of the places.
     """
 
-    set: str
-    part: str
+    source: Source
     type: str
     seed: int
 
-    @cached_property
+    @property
+    def set(self) -> str:
+        """Name of the set."""
+        return self.source.name
+
+    @property
+    def part(self) -> str:
+        """What its photos show."""
+        return self.source.part
+
+    @property
+    def shaped_by(self) -> Mapping[str, Any]:
+        """All that decides what a method gets."""
+        return {**self.source.shaped_by, "type": self.type, "seed": self.seed}
+
+    @property
     def samples(self) -> list[Sample]:
         """The real `teach` pairs."""
-        return read_samples(self.set, self.type, "teach")
+        return self.source.samples(self.type, "teach")
 
-    @cached_property
+    @property
     def normals(self) -> list[Sample]:
         """The normal `teach` images."""
-        return read_samples(self.set, "good", "teach")
+        return self.source.samples(GOOD, "teach")
 
     @cached_property
     def few_normals(self) -> list[Sample]:
@@ -66,7 +73,7 @@ class Kit:
     def places(self, count: int, split: str = "teach") -> list[Place]:
         """Normal images of a third, or the part of a large one, each with a loose request for a defect."""
         masks = MaskDistribution.learned(self.samples)
-        normals = self.normals if split == "teach" else read_samples(self.set, "good", split)
+        normals = self.source.samples(GOOD, split)
         found = islice(places(normals, masks, 3 * count, self.seed), count)  # on some photos nothing fits
         rng = np.random.default_rng([self.seed, 5])
         return [Place(place.image, loosened(place.mask, float(rng.uniform(*LOOSER)))) for place in found]
@@ -79,7 +86,6 @@ def loosened(mask: Mask, times: float) -> Mask:
     return np.asarray(distance <= np.partition(distance.ravel(), most)[most])
 
 
-def kits(name: str, seed: int) -> list[Kit]:
+def kits(source: Source, seed: int) -> list[Kit]:
     """The types of a set."""
-    part, types = SETS[name]
-    return [Kit(name, part, type_, seed) for type_ in types]
+    return [Kit(source, type_, seed) for type_ in source.types]

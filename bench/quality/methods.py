@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bench.quality.backgrounds import decoded_error
+from bench.quality.costs import Cost, metered
 from bench.quality.kit import Kit
 from bench.quality.perlin import perlin
-from bench.quality.stages import Stage
+from bench.quality.stages import Stage, keep_cost, kept_cost
 from bench.rendered import adapters_of
 from bench.taught import ON_NOISE
 from models.adapters import Adapter
@@ -45,26 +47,48 @@ class Studio:
     on_unit: OnUnit
 
 
-Numbered = Sequence[tuple[int, Place]]
-Method = Callable[[Studio, Kit, Numbered], Iterator[Pair]]
-"""Makes a pair of a type at each place, whose number seeds it."""
+@dataclass(frozen=True)
+class Ready:
+    """A method that can make pairs of a type.
+
+    Attributes:
+        draw: makes the pair of a place, whose number seeds it.
+        decoded_error: of a numbered place, how far what a model decodes there is from the normal image outside the
+            request (`backgrounds.decoded_error`), in the first attempt; of methods that decode something.
+        teaching: what it cost to learn the type, of methods that learn.
+    """
+
+    draw: Callable[[int, Place], Pair]
+    decoded_error: Callable[[int, Place], float] | None = None
+    teaching: Cost | None = None
 
 
-def textured(_: Studio, kit: Kit, places: Numbered) -> Iterator[Pair]:
+Method = Callable[[Studio, Kit], Ready]
+"""Gets ready to make pairs of a type."""
+
+
+def textured(_: Studio, kit: Kit) -> Ready:
     """Textures within Perlin noise."""
-    for number, place in places:
+
+    def draw(number: int, place: Place) -> Pair:
         image, mask = perlin(place.image, np.random.default_rng([kit.seed, 6, number]))
-        yield Pair(image, mask, kit.type)
+        return Pair(image, mask, kit.type)
+
+    return Ready(draw)
 
 
-def pasted(studio: Studio, kit: Kit, places: Numbered) -> Iterator[Pair]:
+def pasted(studio: Studio, kit: Kit) -> Ready:
     """Poisson copy-paste, which every type has."""
     adapter = adapters_of(studio.backbone.name)[0]  # of which a paste asks nothing
     calibration = Calibration.of(studio.backbone.calibration)
-    for number, place in places:
+    exemplars = kit.exemplars
+
+    def draw(number: int, place: Place) -> Pair:
         request = ItemRequest.by_default(place.image, place.mask, adapter, number)
-        result = paste(request, kit.exemplars, calibration)
-        yield Pair(result.image, result.refined_mask, kit.type)
+        result = paste(request, exemplars, calibration)
+        return Pair(result.image, result.refined_mask, kit.type)
+
+    return Ready(draw)
 
 
 @dataclass(frozen=True)
@@ -77,6 +101,7 @@ class Taught:
         searched: whether it is drawn as the search found best; else on noise.
         refined: whether the label is what changed; else what was asked for.
         rejecting: whether a poor item is drawn again.
+        grain: whether the photo's grain is drawn back into what changed; else it is as the VAE decoded it.
         control: whether controls are drawn in place of items; their mask is the request.
     """
 
@@ -85,41 +110,56 @@ class Taught:
     searched: bool = True
     refined: bool = True
     rejecting: bool = True
+    grain: bool = True
     control: bool = False
 
-    def __call__(self, studio: Studio, kit: Kit, places: Numbered) -> Iterator[Pair]:
-        """Pairs; the type is taught before the first, unless it was before."""
-        adapter = self._adapter(studio, kit)
+    def __call__(self, studio: Studio, kit: Kit) -> Ready:
+        """Teach the type, unless it was taught before."""
+        adapter, teaching = self._taught(studio, kit)
         references = References.of(kit.exemplars, adapter.references)
         if not self.searched:
             adapter = ON_NOISE.of(adapter)
-        generator = Generator(studio.backbone, ablation=self.ablation)
-        for number, place in places:
-            request = ItemRequest.by_default(
+        generator = Generator(studio.backbone, ablation=self.ablation, grain=self.grain)
+
+        def request(number: int, place: Place) -> ItemRequest:
+            asked = ItemRequest.by_default(
                 place.image, place.mask, adapter, number, exemplars=kit.exemplars, references=references
             )
             if self.control:
-                request = replace(request, control=True)
-            elif self.rejecting:
-                request = replace(request, min_quality=adapter.card.min_quality)
-            (result,) = generator.generate([request])
-            label = result.refined_mask if self.refined and not self.control else place.mask
-            yield Pair(result.image, label, kit.type)
+                return replace(asked, control=True)
+            return replace(asked, min_quality=adapter.card.min_quality) if self.rejecting else asked
 
-    def _adapter(self, studio: Studio, kit: Kit) -> Adapter:
+        def draw(number: int, place: Place) -> Pair:
+            (result,) = generator.generate([request(number, place)])
+            label = result.refined_mask if self.refined and not self.control else place.mask
+            return Pair(result.image, label, kit.type)
+
+        def error(number: int, place: Place) -> float:
+            asked = request(number, place)
+            (parts,) = generator.decoded([asked])
+            return decoded_error(asked, parts)
+
+        return Ready(draw, None if self.control else error, teaching)
+
+    def _taught(self, studio: Studio, kit: Kit) -> tuple[Adapter, Cost | None]:
         # What is drawn otherwise is taught the same, and not twice.
-        shaped = {"set": kit.set, "type": kit.type, "seed": kit.seed, "backbone": studio.backbone.digest}
+        shaped = {**kit.shaped_by, "backbone": studio.backbone.digest}
         shaped |= {"lesson": dict(self.lesson), "ablation": vars(self.ablation)}
-        file = Stage(studio.root, f"type-{kit.set}-{kit.type}", shaped).folder / "adapter.safetensors"
+        stage = Stage(studio.root, f"type-{kit.set}-{kit.type}", shaped)
+        file = stage.folder / "adapter.safetensors"
         if not file.exists():
-            lesson = replace(Lesson(kit.type, kit.part, seed=kit.seed), **self.lesson)
-            beginnings = {adapter.name: adapter.tokens for adapter in adapters_of(studio.backbone.name)}
-            teaching = Teaching(studio.backbone, lesson, kit.samples, kit.few_normals, beginnings, self.ablation)
-            while (progress := teaching.advance(5)).phase != "done":
-                studio.on_unit(progress.step, progress.steps)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            teaching.result().adapter.save(file)
-        return Adapter.load(file)
+            adapter, cost = metered(lambda: self._teach(studio, kit))
+            keep_cost(stage, "teaching", cost)
+            adapter.save(file)
+        return Adapter.load(file), kept_cost(stage, "teaching")
+
+    def _teach(self, studio: Studio, kit: Kit) -> Adapter:
+        lesson = replace(Lesson(kit.type, kit.part, seed=kit.seed), **self.lesson)
+        beginnings = {adapter.name: adapter.tokens for adapter in adapters_of(studio.backbone.name)}
+        teaching = Teaching(studio.backbone, lesson, kit.samples, kit.few_normals, beginnings, self.ablation)
+        while (progress := teaching.advance(5)).phase != "done":
+            studio.on_unit(progress.step, progress.steps)
+        return teaching.result().adapter
 
 
 _OPEN = Ablation(masked_self=False, masked_cross=False)
@@ -138,6 +178,7 @@ METHODS: dict[str, Method] = {
     "noise start": Taught(searched=False),
     "no refinement": Taught(refined=False),
     "no rejection": Taught(rejecting=False),
+    "no grain": Taught(grain=False),
 }
 """
 textual inversion: tokens alone are learned, by the first term, and drawn from noise, with the background put back

@@ -6,30 +6,36 @@ same steps and seeds, and is asked about images that nobody has seen. Intervals 
 test images: "ahead" means that the interval of the difference leaves out 0. Finished stages are kept, so that it
 goes on where it was; `--plan` says what is still to do.
 
+Beside it is told how like real pairs those of each method are and how various, how far their backgrounds are off,
+what an item costs, and how flat the loss is around what detectors learned.
+
 Remedies and settings are chosen on the `extra` third; `--on test` is for the table, once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
 from pathlib import Path
 from typing import Any
 
 from bench import shared
 from bench.quality.figures import figures
-from bench.quality.kit import SETS
 from bench.quality.methods import METHODS, OURS
+from bench.quality.printing import TOLD, print_arms, print_backgrounds, print_costs, print_flatness, print_likeness
+from bench.quality.sources import SETS, BuiltIn, Folder, Source
 from bench.quality.table import BESIDE, TEACH, Table
 from models.backbone import Backbone
-from models.evaluation.metrics import METRICS
 from models.evaluation.verdict import verdict
-
-_TOLD = ("pixel AP", "escapes at 1 %")
 
 
 def main() -> None:
     parser = shared.parser("quality", __doc__)
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--data", type=Path, help="a folder in MVTec layout, in place of the sets")
+    parser.add_argument("--part", help="what the photos in --data show, such as 'metal nut'")
+    parser.add_argument(
+        "--group", help="regular expression; its bracket finds the part that a file in --data shows"
+    )
     parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS))
     parser.add_argument("--count", type=int, default=100, help="pairs of each type and method")
     parser.add_argument("--controls", type=int, default=40, help="of ours, of each type, on images asked about")
@@ -39,43 +45,50 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/quality"), help="keeps finished stages")
     parser.add_argument("--plan", action="store_true", help="only say what is still to do")
     arguments = parser.parse_args()
-    tables = [Table(name, arguments) for name in arguments.sets]
+    tables = [Table(source, arguments) for source in sources(parser, arguments)]
     for table in tables:
         pairs, trainings = table.to_do()
         print(f"{table.name}: {pairs} pairs to make, {trainings} detectors to train")
     if arguments.plan:
         return
     backbone = Backbone.load(arguments.backbone)
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for table in tables:
         table.make(backbone)
         outcomes, trace = table.judge(), table.trace()
-        found[table.name] = {"arms": figures(outcomes), "trace": trace}
-        _print(table.name, found[table.name]["arms"], trace)
+        likeness = table.likeness()
+        found[table.name] = {"arms": figures(outcomes), "trace": trace, "likeness": likeness}
+        found[table.name] |= {"costs": table.costs(), "flatness": table.flatness()}
+        found[table.name]["backgrounds"] = table.backgrounds()
+        print_arms(table.name, found[table.name]["arms"], trace)
+        for type_, rows in likeness.items():
+            print_likeness(f"{table.name}, {type_}", rows)
+        print_backgrounds(table.name, found[table.name]["backgrounds"])
+        print_costs(table.name, found[table.name]["costs"])
+        print_flatness(table.name, found[table.name]["flatness"])
         if OURS in arguments.methods:
-            for metric in _TOLD:
+            for metric in TOLD:
                 beside = BESIDE + OURS
                 asked = verdict(outcomes[TEACH], outcomes[beside], metric, trace[beside]["difference"])
                 print(f"{metric}: {asked.kind}. {'; '.join(asked.reasons)}")
         shared.write(arguments.json, arguments, figures=found)
 
 
-def _print(name: str, arms: Mapping[str, Mapping[str, Any]], trace: Mapping[str, Mapping[str, Any]]) -> None:
-    print(f"\n{name}")
-    shared.show([{"arm": arm} | {key: row[key]["value"] for key in METRICS} for arm, row in arms.items()])
-    for arm, row in arms.items():
-        told = [f"{key} {_told(row[key])}" for key in _TOLD if "ours less" in row[key]]
-        if told:
-            print(f"ours less {arm}: {'; '.join(told)}")
-    for arm, one in trace.items():
-        low, high = one["difference"]
-        shares = f"{one['controls']:.3f} of controls, {one['originals']:.3f} of their originals"
-        print(f"false alarms of {arm}: {shares} [{low:+.3f}, {high:+.3f}]")
-
-
-def _told(one: Mapping[str, Any]) -> str:
-    low, high = one["its interval"]
-    return f"{one['ours less']:+.3f} [{low:+.3f}, {high:+.3f}]"
+def sources(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> list[Source]:
+    """The sets that are asked for; ends the program where they cannot be read."""
+    if arguments.data is None:
+        if arguments.part or arguments.group:
+            parser.error("--part and --group tell of --data, which is missing")
+        return [BuiltIn(name) for name in arguments.sets]
+    if not arguments.part:
+        parser.error("--data needs --part: what its photos show, such as 'metal nut'")
+    try:
+        folder = Folder(arguments.data, arguments.part, arguments.group)
+    except ValueError as error:
+        parser.error(str(error))
+    for note in folder.notes:
+        print(note)
+    return [folder]
 
 
 if __name__ == "__main__":

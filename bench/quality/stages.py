@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from safetensors.torch import load_file, save_file
 
+from bench.quality.costs import Cost
 from bench.shared import read_mask, read_photo
 from models.evaluation.outcomes import Outcomes
 from models.evaluation.segmenter import Pair, Segmenter
@@ -49,6 +50,11 @@ class Stage:
         return self.root / f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
+def numbered(number: int) -> str:
+    """How the files of a pair begin."""
+    return f"{number:04d}"
+
+
 def missing_pairs(stage: Stage, count: int) -> list[int]:
     """Numbers of a stage's pairs that are not there yet."""
     return [number for number in range(count) if not _file(stage, number, "mask").exists()]
@@ -69,6 +75,32 @@ def kept_pairs(stage: Stage, type_: str, count: int) -> Iterator[Pair]:
         yield Pair(image, read_mask(_file(stage, number, "mask"), image.shape), type_)
 
 
+def keep_note(stage: Stage, name: str, content: Mapping[str, float]) -> None:
+    """Write a few numbers beside a result."""
+    stage.folder.mkdir(parents=True, exist_ok=True)
+    (stage.folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def kept_note(stage: Stage, name: str) -> dict[str, float] | None:
+    """Numbers that were written, if they were."""
+    file = stage.folder / f"{name}.json"
+    if not file.exists():
+        return None
+    content: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))
+    return content
+
+
+def keep_cost(stage: Stage, what: str, cost: Cost) -> None:
+    """Write what a piece of work cost."""
+    keep_note(stage, f"{what}.cost", vars(cost))
+
+
+def kept_cost(stage: Stage, what: str) -> Cost | None:
+    """What a piece of work cost, if it was written."""
+    found = kept_note(stage, f"{what}.cost")
+    return None if found is None else Cost(found["seconds"], int(found["peak_bytes"]))
+
+
 def keep_detector(stage: Stage, segmenter: Segmenter) -> None:
     """Write what a detector learned."""
     stage.folder.mkdir(parents=True, exist_ok=True)
@@ -87,29 +119,41 @@ def kept_detector(stage: Stage, types: Sequence[str], width: int) -> Segmenter |
     return segmenter
 
 
+def keep_arrays(stage: Stage, name: str, arrays: Mapping[str, Any]) -> None:
+    """Write named arrays as NAME.npz."""
+    stage.folder.mkdir(parents=True, exist_ok=True)
+    partial = stage.folder / "partial.npz"
+    np.savez_compressed(partial, **arrays)
+    partial.rename(stage.folder / f"{name}.npz")
+
+
+def kept_arrays(stage: Stage, name: str) -> dict[str, Any] | None:
+    """Arrays that were written, if they were."""
+    file = stage.folder / f"{name}.npz"
+    if not file.exists():
+        return None
+    with np.load(file) as read:
+        return dict(read)
+
+
 def keep_outcomes(stage: Stage, outcomes: Outcomes) -> None:
     """Write outcomes."""
-    stage.folder.mkdir(parents=True, exist_ok=True)
-    arrays: dict[str, Any] = {
+    arrays = {
         key: np.array([one or "" for one in value]) if isinstance(value, tuple) else value
         for key, value in vars(outcomes).items()
     }
-    partial = stage.folder / "partial.npz"
-    np.savez_compressed(partial, **arrays)
-    partial.rename(stage.folder / "outcomes.npz")
+    keep_arrays(stage, "outcomes", arrays)
 
 
 def kept_outcomes(stage: Stage) -> Outcomes | None:
     """Outcomes that were written, if they were."""
-    file = stage.folder / "outcomes.npz"
-    if not file.exists():
+    arrays = kept_arrays(stage, "outcomes")
+    if arrays is None:
         return None
-    with np.load(file) as read:
-        arrays = dict(read)
     groups = tuple(arrays.pop("groups").tolist())
     types, named = (tuple(one or None for one in arrays.pop(key).tolist()) for key in ("types", "named"))
     return Outcomes(**arrays, types=types, named=named, groups=groups)
 
 
 def _file(stage: Stage, number: int, what: str) -> Path:
-    return stage.folder / f"{number:04d}.{what}.png"
+    return stage.folder / f"{numbered(number)}.{what}.png"

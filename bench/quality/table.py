@@ -5,25 +5,37 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from bench.data import read_samples
+from bench import shared
+from bench.quality.backgrounds import backgrounds, delivered_error
+from bench.quality.costs import Cost, costs, metered
+from bench.quality.flatness import Windows, flatness, rises
 from bench.quality.judging import alarms, real_pairs, scored
 from bench.quality.kit import Kit, kits
+from bench.quality.likeness import Reality, Seen, likeness, spread
 from bench.quality.methods import CONTROLS, METHODS, OURS, Method, Studio
+from bench.quality.sources import GOOD, Source
 from bench.quality.stages import (
     Stage,
+    keep_arrays,
+    keep_cost,
     keep_detector,
+    keep_note,
     keep_outcomes,
     keep_pair,
+    kept_arrays,
+    kept_cost,
     kept_detector,
+    kept_note,
     kept_outcomes,
     kept_pairs,
     missing_pairs,
+    numbered,
 )
 from models.backbone import Backbone
 from models.evaluation.outcomes import Outcomes
@@ -35,6 +47,9 @@ from models.teaching.trials import Place
 
 TEACH, ALL_REAL = "teach", "all real"
 BESIDE = TEACH + " + "
+_TEACHING = "teaching"  # of which the cost is kept beside pairs
+_DECODED, _BACKGROUNDS = "decoded", 8  # items of a type and method of which the background is kept as decoded
+_WINDOWS, _NORMAL_WINDOWS = 6, 12  # of a type and of normal images, on which flatness is looked at
 
 
 @dataclass(frozen=True)
@@ -59,28 +74,30 @@ def arms(methods: Sequence[str]) -> list[Arm]:
     return found
 
 
+def ours_for(arm: str) -> str:
+    """The arm of ours that an arm is compared with: beside the real pairs where it has real pairs, else alone."""
+    return BESIDE + OURS if arm.startswith(BESIDE) or arm in (TEACH, ALL_REAL) else OURS
+
+
 class Table:
     """The stages of one set."""
 
-    def __init__(self, name: str, arguments: argparse.Namespace) -> None:
-        self.name = name
+    def __init__(self, source: Source, arguments: argparse.Namespace) -> None:
+        self.source = source
+        self.name = source.name
         self.arguments = arguments
-        self.kits = kits(name, arguments.seed)
+        self.kits = kits(source, arguments.seed)
         self.arms = [one for one in arms(arguments.methods) if arguments.on != "extra" or one.name != ALL_REAL]
-        self._real: dict[tuple[str, str], list[Sample]] = {}
 
     def pairs_stage(self, method: str, kit: Kit) -> Stage:
         """Of a method's pairs of a type."""
-        shaped = {"set": kit.set, "type": kit.type, "method": method, "seed": kit.seed}
-        shaped |= {"backbone": self.arguments.backbone}
+        shaped = {**kit.shaped_by, "method": method, "backbone": self.arguments.backbone}
         return Stage(self.arguments.out, f"pairs-{kit.set}-{kit.type}-{method.replace(' ', '_')}", shaped)
 
     def controls_stage(self, kit: Kit) -> Stage:
         """Of controls of ours."""
-        shaped = {"set": kit.set, "type": kit.type, "seed": kit.seed, "on": self.arguments.on, "controls": True}
-        return Stage(
-            self.arguments.out, f"controls-{kit.set}-{kit.type}", shaped | {"backbone": self.arguments.backbone}
-        )
+        shaped = {**kit.shaped_by, "on": self.arguments.on, "controls": True, "backbone": self.arguments.backbone}
+        return Stage(self.arguments.out, f"controls-{kit.set}-{kit.type}", shaped)
 
     def detector_stage(self, arm: Arm, seed: int) -> Stage:
         """Of a detector that learned from an arm's pairs."""
@@ -93,7 +110,13 @@ class Table:
 
     def _shaped(self, arm: Arm, seed: int) -> dict[str, Any]:
         arguments = self.arguments
-        shaped = {"set": self.name, "method": arm.method, "real": arm.real, "seed": seed, "steps": arguments.steps}
+        shaped = {
+            **self.source.shaped_by,
+            "method": arm.method,
+            "real": arm.real,
+            "seed": seed,
+            "steps": arguments.steps,
+        }
         if arm.method:
             shaped |= {"count": arguments.count, "backbone": arguments.backbone, "places": arguments.seed}
         return shaped
@@ -147,8 +170,15 @@ class Table:
 
             found = places()
             studio = Studio(backbone, self.arguments.out, on_unit)
-            todo = [(number, found[number]) for number in missing]
-            for number, pair in zip(missing, method(studio, kit, todo), strict=True):
+            ready = method(studio, kit)
+            if ready.teaching is not None:
+                keep_cost(stage, _TEACHING, ready.teaching)
+            for number in missing:
+                pair, cost = metered(partial(ready.draw, number, found[number]))
+                keep_cost(stage, numbered(number), cost)
+                if ready.decoded_error is not None and number < _BACKGROUNDS:  # after it: it fills caches
+                    error = ready.decoded_error(number, found[number])
+                    keep_note(stage, f"{numbered(number)}.{_DECODED}", {"error": error})
                 keep_pair(stage, number, pair)
                 bar.update()
 
@@ -186,6 +216,83 @@ class Table:
     def _detectors(self, arm: Arm) -> Iterator[Segmenter]:
         return (self._detector(arm, seed) for seed in self.seeds)
 
+    def costs(self) -> dict[str, dict[str, Any]]:
+        """By method, what its items and its teachings cost."""
+        items: dict[str, list[Cost]] = {}
+        teachings: dict[str, list[Cost]] = {}
+        for method in self.arguments.methods:
+            stages = [self.pairs_stage(method, kit) for kit in self.kits]
+            found = [kept_cost(stage, numbered(n)) for stage in stages for n in range(self.arguments.count)]
+            items[method] = [one for one in found if one is not None]
+            teachings[method] = [one for stage in stages if (one := kept_cost(stage, _TEACHING)) is not None]
+        return costs(items, teachings, OURS)
+
+    def backgrounds(self) -> dict[str, dict[str, Any]]:
+        """By method, how far items are from the normal image outside the request, as decoded and as delivered."""
+        count, methods = self.arguments.count, self.arguments.methods
+        decoded: dict[str, list[float]] = {method: [] for method in methods}
+        delivered: dict[str, list[float]] = {method: [] for method in methods}
+        for kit in self.kits:
+            places = kit.places(count) if methods else []
+            for method in methods:
+                stage = self.pairs_stage(method, kit)
+                pairs = zip(kept_pairs(stage, kit.type, count), places, strict=True)
+                delivered[method] += [delivered_error(pair, place) for pair, place in pairs]
+                notes = [kept_note(stage, f"{numbered(n)}.{_DECODED}") for n in range(min(count, _BACKGROUNDS))]
+                decoded[method] += [note["error"] for note in notes if note is not None]
+        return backgrounds(decoded, delivered)
+
+    def likeness(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """By type and method, how like real pairs of the images asked about its pairs are, and how various."""
+        arguments = self.arguments
+        if not arguments.methods:
+            return {}
+        scale = spread(sample for kit in self.kits for sample in kit.samples)
+        rows = {}
+        for kit in self.kits:
+            real = Reality.of(self.source.samples(kit.type, arguments.on), scale)
+            methods = {method: self._seen(method, kit) for method in arguments.methods}
+            rows[kit.type] = likeness(real, methods, arguments.count)
+        return rows
+
+    def _seen(self, method: str, kit: Kit) -> Seen:
+        pairs = self.pairs_stage(method, kit)
+        stage = Stage(pairs.root, f"seen-{pairs.name}", {**pairs.shaped_by, "count": self.arguments.count})
+        known = kept_arrays(stage, "seen")
+        if known is None:
+            known = vars(Seen.of(kept_pairs(pairs, kit.type, self.arguments.count)))
+            keep_arrays(stage, "seen", known)
+        return Seen(**known)
+
+    def flatness(self) -> dict[str, Any]:
+        """By arm, how much the loss on images asked about rises around its detectors."""
+        known = {arm.name: [self._flatness(arm, seed) for seed in self.seeds] for arm in self.arms}
+        found, losses = (
+            {arm: np.array([one[key] for one in several]) for arm, several in known.items()}
+            for key in ("rises", "loss")
+        )
+        return flatness(found, losses, ours_for)
+
+    def _flatness(self, arm: Arm, seed: int) -> dict[str, Any]:
+        on = self.arguments.on
+        stage = Stage(self.arguments.out, f"flat-{self._word(arm, seed)}", self._shaped(arm, seed) | {"on": on})
+        known = kept_arrays(stage, "flatness")
+        if known is None:
+            detector = self._detector(arm, seed)
+            loss = partial(self._windows.loss, detector)
+            known = {"rises": rises(detector, loss, seed=seed), "loss": np.array(loss())}
+            keep_arrays(stage, "flatness", known)
+        return known
+
+    @cached_property
+    def _windows(self) -> Windows:
+        """Of a few images that are asked about, spread over them."""
+        on = self.arguments.on
+        found = [(one, 0) for one in shared.spread(self.source.samples(GOOD, on), _NORMAL_WINDOWS)]
+        for number, kit in enumerate(self.kits, start=1):
+            found += [(one, number) for one in shared.spread(self.source.samples(kit.type, on), _WINDOWS)]
+        return Windows.of(found)
+
     def _detector(self, arm: Arm, seed: int) -> Segmenter:
         schooling = Schooling(steps=self.arguments.steps, seed=seed)
         types = [kit.type for kit in self.kits]
@@ -195,7 +302,7 @@ class Table:
             return known
         real = [pair for split in arm.real for pair in self._of_types(split)]
         made = list(self._made(arm.method)) if arm.method else []
-        normal = real_pairs(self._samples("good", "teach"), "")
+        normal = real_pairs(self.source.samples(GOOD, "teach"), "")
         with tqdm(total=schooling.steps, desc=stage.name) as bar:
             detector = trained(
                 [*(made or real), *normal],
@@ -224,14 +331,9 @@ class Table:
 
     def _of_types(self, split: str) -> Iterator[Pair]:
         for kit in self.kits:
-            yield from real_pairs(self._samples(kit.type, split), kit.type)
+            yield from real_pairs(self.source.samples(kit.type, split), kit.type)
 
     def _tests(self) -> list[tuple[Sample, str | None]]:
         on = self.arguments.on
-        found: list[tuple[Sample, str | None]] = [(one, None) for one in self._samples("good", on)]
-        return found + [(one, kit.type) for kit in self.kits for one in self._samples(kit.type, on)]
-
-    def _samples(self, type_: str, split: str) -> list[Sample]:
-        if (type_, split) not in self._real:
-            self._real[type_, split] = read_samples(self.name, type_, split)
-        return self._real[type_, split]
+        found: list[tuple[Sample, str | None]] = [(one, None) for one in self.source.samples(GOOD, on)]
+        return found + [(one, kit.type) for kit in self.kits for one in self.source.samples(kit.type, on)]

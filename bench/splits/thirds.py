@@ -35,7 +35,7 @@ def split_file(name: str, data: Path) -> str:
             raise ValueError(
                 f"{folder / row['file']} is not the file that manifest.csv names: restore the original"
             )
-    groups = _merged(rows, source.grouping([row["origin"] for row in rows]), folder, source.alike)
+    groups = merged(rows, source.grouping([row["origin"] for row in rows]), folder, source.alike)
     splits = thirds(name, groups, [_labels(row) for row in rows])
     head = {
         "format_version": FORMAT_VERSION,
@@ -112,8 +112,13 @@ def thumbnails(folder: Path, rows: Sequence[Row]) -> NDArray[np.float64]:
     return flat
 
 
-def _merged(rows: Sequence[Row], groups: Sequence[str], folder: Path, alike: float | None) -> list[str]:
-    """Groups joined where they share a file's bytes or look alike; the joined group has its least name."""
+def merged(rows: Sequence[Row], groups: Sequence[str], folder: Path, alike: float | None = None) -> list[str]:
+    """Groups joined where they share a file's bytes or look alike; the joined group has its least name.
+
+    Args:
+        rows: with "file" and "sha256". groups: of each.
+        alike: correlation of thumbnails from which two images are one group; None asks for equal bytes alone.
+    """
     parent = {group: group for group in groups}
 
     def root(group: str) -> str:

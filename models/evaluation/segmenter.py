@@ -80,13 +80,21 @@ class Segmenter(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, 1 + types, H, W) of images (B, 3, H, W) in [0, 1], sides multiples of 16; first is "none"."""
+        return self.decoded(self.seen(images), (images.shape[-2], images.shape[-1]))
+
+    @staticmethod
+    def seen(images: Tensor) -> tuple[Tensor, ...]:
+        """The fixed features of images, fine to coarse: all that the decoder gets of them."""
         with torch.no_grad():
-            maps = features(images.device.type).maps(images, _LEVELS)
+            return features(images.device.type).maps(images, _LEVELS)
+
+    def decoded(self, maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+        """Logits (B, 1 + types, *size) of what `seen` gave of images of this size."""
         x = self.smooth[-1](self.lateral[-1](maps[-1]))
         for i in range(_LEVELS - 2, -1, -1):
             x = functional.interpolate(x, size=maps[i].shape[-2:], mode="bilinear", align_corners=False)
             x = self.smooth[i](x + self.lateral[i](maps[i]))
-        return functional.interpolate(self.head(x), size=images.shape[-2:], mode="bilinear", align_corners=False)
+        return functional.interpolate(self.head(x), size=size, mode="bilinear", align_corners=False)
 
     @torch.inference_mode()
     def judged(self, image: Pixels) -> NDArray[np.float32]:
@@ -136,7 +144,7 @@ def trained(
             for _ in range(count)
         ]
         images, truth = (torch.stack(part).to(device) for part in zip(*rows, strict=True))
-        loss = _loss(segmenter(images), truth)
+        loss = segmentation_loss(segmenter(images), truth)
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimizer.step()
@@ -146,8 +154,12 @@ def trained(
     return segmenter.eval()
 
 
-def _loss(logits: Tensor, truth: Tensor) -> Tensor:
-    """Cross-entropy, and the Dice loss of what is defective against the rest: few pixels are."""
+def segmentation_loss(logits: Tensor, truth: Tensor) -> Tensor:
+    """Cross-entropy, and the Dice loss of what is defective against the rest: few pixels are.
+
+    Args:
+        logits: (B, 1 + types, H, W). truth: (B, H, W) int64, 0 or one more than the number of the type.
+    """
     defective = 1 - logits.softmax(dim=1)[:, 0]
     true = (truth > 0).float()
     dice = 1 - (2 * (defective * true).sum() + 1) / (defective.sum() + true.sum() + 1)

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from bench.data import NAMES, read_samples
+from bench.distances import Vectors, energy, kernel_distance
+from bench.intervals import half_sampled
 from bench.promises.pairs import data_folder
+from bench.quality.costs import Cost, costs, metered
 from bench.quality.figures import figures
 from bench.quality.kit import Kit, loosened
+from bench.quality.likeness import Reality, Seen, likeness
 from bench.quality.methods import OURS, PASTE, Studio, Taught
 from bench.quality.perlin import perlin
+from bench.quality.run import sources
+from bench.quality.sources import GOOD, BuiltIn, Folder, Source
 from bench.quality.stages import Stage, keep_outcomes, keep_pair, kept_outcomes, kept_pairs, missing_pairs
 from bench.quality.table import BESIDE, TEACH, Table, arms
 from models.backbone import Backbone
 from models.evaluation.metrics import METRICS
 from models.evaluation.outcomes import Outcomes
 from models.evaluation.segmenter import Pair
+from models.samples import Sample
 
 with_photos = pytest.mark.skipif(data_folder() is None, reason="the real images are not here")
 
@@ -40,20 +51,28 @@ def arguments(out: Path) -> argparse.Namespace:
 @with_photos
 @pytest.mark.slow
 def test_a_table_is_made_once_and_goes_on_where_it_was(tmp_path: Path) -> None:
-    table = Table("crackforest", arguments(tmp_path))
+    table = Table(BuiltIn("crackforest"), arguments(tmp_path))
     assert table.to_do() == (3, 3)
     backbone = Backbone.load("flawsmith-small-1")
     table.make(backbone)
     lost = next(tmp_path.glob("pairs-*-paste-*/0001.mask.png"))
     before = lost.read_bytes()
     lost.unlink()
+    cost = table.costs()[PASTE]
+    assert (cost["items"], "times" in cost) == (3, False)
+    assert cost["seconds"] > 0
     assert table.to_do() == (1, 3)
     table.make(backbone)
     assert lost.read_bytes() == before
     found = table.judge()
     assert table.to_do() == (0, 0)
     assert set(found) == {arm.name for arm in arms([PASTE])} - {"all real"}
-    again = Table("crackforest", arguments(tmp_path)).judge()
+    (row,) = table.likeness()["crack"].values()
+    assert (row["pairs"], row["by"]) == (3, "energy")
+    assert row["real"] == len(read_samples("crackforest", "crack", "extra"))
+    other = Table(BuiltIn("crackforest"), arguments(tmp_path))
+    assert other.likeness()["crack"] == {PASTE: row}
+    again = other.judge()
     rows = figures(found)
     assert rows == figures(again)
     for row in rows.values():
@@ -117,6 +136,79 @@ def test_outcomes_and_pairs_are_kept_as_they_are(tmp_path: Path) -> None:
             file.unlink()
 
 
+def cloud(count: int, centre: float, seed: int, width: float = 1.0) -> Vectors:
+    """(count, 6) around a centre."""
+    return np.random.default_rng(seed).normal(centre, width, (count, 6))
+
+
+def seen(vectors: Vectors) -> Seen:
+    return Seen(vectors, np.arange(len(vectors)))
+
+
+def reality(count: int) -> Reality:
+    return Reality(cloud(count, 0.0, 1), tuple(map(str, range(count))), np.full(6, 2.0))
+
+
+@pytest.mark.parametrize(("count", "by", "distance"), [(50, "KID", kernel_distance), (49, "energy", energy)])
+def test_the_nearer_method_and_the_more_various_one_are_told_from_the_others(
+    count: int, by: str, distance: Callable[[Vectors, Vectors], float]
+) -> None:
+    real = reality(60)
+    ours, far, alike = cloud(count, 0.1, 2), cloud(count, 2.0, 3), cloud(count, 0.0, 4, width=0.2)
+    rows = likeness(real, {OURS: seen(ours), "far": seen(far), "alike": seen(alike)}, count)
+    assert {one["by"] for one in rows.values()} == {by}
+    assert rows[OURS]["distance"]["value"] == pytest.approx(distance(ours / 2, real.vectors / 2))
+    assert rows["far"]["distance"]["its interval"][1] < 0
+    assert rows["alike"]["diversity"]["its interval"][0] > 0
+    low, high = rows[OURS]["diversity"]["interval"]
+    assert low < rows[OURS]["diversity"]["value"] < high
+    assert rows[OURS]["diversity"]["value"] == pytest.approx(1, abs=0.2)
+    assert "ours less" not in rows[OURS]["distance"]
+
+
+def test_methods_are_compared_by_one_measure_alone_and_pairs_without_a_label_are_left_out() -> None:
+    few = Seen(cloud(40, 0.0, 5), np.arange(0, 80, 2))
+    none = Seen(np.empty((0, 6)), np.arange(0))
+    rows = likeness(reality(60), {OURS: seen(cloud(80, 0.0, 2)), "few": few, "none": none}, 80)
+    assert (rows["few"]["by"], rows["few"]["pairs"]) == ("energy", 40)
+    assert rows["few"]["distance"]["value"] == pytest.approx(energy(few.vectors / 2, reality(60).vectors / 2))
+    assert "ours less" not in rows["few"]["distance"]
+    assert "ours less" in rows["few"]["diversity"]
+    assert np.isnan(rows["none"]["distance"]["value"])
+
+
+def test_an_interval_by_halves_is_as_wide_as_a_mean_varies() -> None:
+    means = np.array([cloud(200, 0.0, seed)[:, 0].mean() for seed in range(300)])
+    values = cloud(200, 0.0, 1)[:, 0]
+    ((low, high), *_) = half_sampled([200], lambda rows: np.array([values[rows].mean()]), draws=1000)
+    assert high - low == pytest.approx(4 * means.std(), rel=0.2)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are forgotten on Linux alone")
+def test_a_cost_is_of_its_own_piece_of_work_alone() -> None:
+    def big() -> int:
+        return int(np.ones(200 << 20, np.uint8).sum())
+
+    done, expensive = metered(big)
+    _, idle = metered(lambda: time.sleep(0.05))
+    assert done == 200 << 20
+    assert expensive.peak_bytes > idle.peak_bytes + (150 << 20)
+    assert 0.05 <= idle.seconds < 1
+
+
+def test_seconds_are_told_as_multiples_of_the_reference_and_teaching_as_items() -> None:
+    rng = np.random.default_rng(1)
+    ours, other = ([Cost(float(s), size) for s in rng.uniform(1, 3, 40) * k] for k, size in ((1.0, 70), (2.0, 80)))
+    rows = costs({OURS: ours, "other": other}, {OURS: [Cost(100.0, 90), Cost(300.0, 60)]}, OURS)
+    assert rows[OURS]["times"] == 1
+    low, high = rows["other"]["its interval"]
+    assert low < 2 < high
+    assert rows["other"]["peak bytes"] == 80
+    assert rows[OURS]["teaching in items"] == pytest.approx(200 / rows[OURS]["seconds"])
+    assert "teaching in items" not in rows["other"]
+    assert "times" not in costs({"other": other}, {}, OURS)["other"]
+
+
 @pytest.mark.parametrize("times", [2.0, 3.5])
 def test_a_request_holds_the_mask_and_has_so_many_times_its_area(times: float) -> None:
     mask = np.zeros((60, 80), np.bool_)
@@ -137,20 +229,115 @@ def test_textures_lie_in_their_mask_alone(shape: tuple[int, ...]) -> None:
     assert (drawn[mask] != 120).any()
 
 
+def write_mvtec(folder: Path, good: int, scratched: int) -> Path:
+    """A set of noise, of which two parts show in each image number: part 0 in 0 and 1, part 1 in 2 and 3, …"""
+    rng = np.random.default_rng(3)
+    names = [f"train/good/{n:03d}_part{n // 2}.png" for n in range(good)]
+    names += [f"test/scratch/{n:03d}_part{n // 2 + 100}.png" for n in range(scratched)]
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / name), rng.integers(256, size=(96, 96, 3)).astype(np.uint8))
+        if "scratch" in name:
+            mask = np.zeros((96, 96), np.uint8)
+            mask[40:44, 20 + len(name) % 7 : 70] = 255
+            truth = folder / "ground_truth" / "scratch" / f"{Path(name).stem}_mask.png"
+            truth.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(truth), mask)
+    return folder
+
+
+def test_a_folder_is_split_in_thirds_by_groups_alike_each_time(tmp_path: Path) -> None:
+    path = write_mvtec(tmp_path / "metal nut", 24, 12)
+    source, again = (Folder(path, "metal nut", r"part(\d+)") for _ in range(2))
+    assert (source.name, source.part, source.types) == ("metal_nut", "metal nut", ("scratch",))
+    assert source.shaped_by == again.shaped_by
+    groups: dict[str, set[str]] = {}
+    for type_, count in ((GOOD, 24), ("scratch", 12)):
+        for split in NAMES:
+            found = source.samples(type_, split)
+            assert len(found) == count // 3
+            assert [one.sha256 for one in found] == [one.sha256 for one in again.samples(type_, split)]
+            assert all(one.mask.any() == (type_ != GOOD) for one in found)
+            groups.setdefault(split, set()).update(one.group for one in found)
+    teach, extra, test = groups.values()
+    assert not teach & extra
+    assert not (teach | extra) & test
+    assert len(teach | extra | test) == 18
+    (path / "train" / "good" / "000_part0.png").write_bytes((path / "train/good/002_part1.png").read_bytes())
+    changed = Folder(path, "metal nut", r"part(\d+)")
+    assert changed.shaped_by != source.shaped_by
+    assert len({one.group for split in NAMES for one in changed.samples(GOOD, split)}) == 11
+
+
+def test_a_folder_that_cannot_be_split_says_what_it_lacks(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="in no MVTec layout: it needs train/good"):
+        Folder(tmp_path, "nut")
+    path = write_mvtec(tmp_path / "set", 6, 4)
+    with pytest.raises(ValueError, match=r"2 groups of 'scratch' leave none for .*at least three"):
+        Folder(path, "nut", r"part(\d+)")
+    with pytest.raises(ValueError, match="is no regular expression"):
+        Folder(path, "nut", "part(")
+    with pytest.raises(ValueError, match="has no bracket"):
+        Folder(path, "nut", "part")
+    with pytest.raises(ValueError, match="its group is unknown"):
+        Folder(path, "nut", r"board(\d+)")
+    assert Folder(path, "nut").samples("scratch", "test")
+    truth = next(path.glob("ground_truth/*/*.png"))
+    cv2.imwrite(str(truth), np.zeros((96, 96), np.uint8))
+    with pytest.raises(ValueError, match=f"the mask of .*{truth.stem[:-5]}.png is empty"):
+        Folder(path, "nut")
+
+
+def test_a_folder_needs_the_name_of_its_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    given = argparse.Namespace(sets=["crackforest"], data=None, part=None, group=None)
+    assert [one.name for one in sources(parser, given)] == ["crackforest"]
+    for wrong in ({"data": tmp_path}, {"part": "nut"}):
+        with pytest.raises(SystemExit):
+            sources(parser, argparse.Namespace(**vars(given) | wrong))
+    assert "--data needs --part" in capsys.readouterr().err
+    given.data, given.part = write_mvtec(tmp_path / "set", 6, 6), "nut"
+    assert [one.part for one in sources(parser, given)] == ["nut"]
+
+
+@pytest.mark.slow
+def test_a_table_of_a_folder_goes_the_same_way(tmp_path: Path) -> None:
+    table = Table(Folder(write_mvtec(tmp_path / "set", 9, 9), "nut"), arguments(tmp_path / "out"))
+    table.make(Backbone.load("flawsmith-small-1"))
+    assert set(figures(table.judge())) == {TEACH, PASTE, BESIDE + PASTE}
+    assert table.likeness()["scratch"][PASTE]["real"] == 3
+    assert table.backgrounds()[PASTE] == {"after": 0.0, "after at most": 0.0}
+    flat = table.flatness()
+    assert set(flat) == {TEACH, PASTE, BESIDE + PASTE}
+    assert all(one["loss"] > 0 for one in flat.values())
+    assert str(flat) == str(table.flatness())  # intervals of one seed are NaN, which equal nothing
+    assert table.to_do() == (0, 0)
+
+
 @with_photos
 @pytest.mark.nightly
+@pytest.mark.timeout(900)
 def test_a_type_is_taught_once_for_all_that_only_draw_otherwise(tmp_path: Path) -> None:
-    kit = Kit("crackforest", "road surface", "crack", 0)
-    kit.__dict__ |= {"samples": kit.samples[:3], "few_normals": kit.normals[:2]}
+    class Few(Source):
+        def _read(self, type_: str, split: str) -> list[Sample]:
+            return BuiltIn("crackforest").samples(type_, split)[:3]
+
+    kit = Kit(Few("few", "road surface", ["crack"], {}), "crack", 0)
     heard: list[int] = []
     studio = Studio(Backbone.load("flawsmith-small-1"), tmp_path, lambda done, _: heard.append(done))
-    places = list(enumerate(kit.places(1)))
+    (place,) = kit.places(1)
     lesson = {"steps": 1, "places": 1, "items": 1, "crops": 1, "normal_crops": 4}
-    (pair,) = Taught(lesson)(studio, kit, places)
+    ready = Taught(lesson)(studio, kit)
     assert heard
     heard.clear()
-    (labelled_as_asked,) = Taught(lesson, refined=False)(studio, kit, places)
+    again = Taught(lesson, refined=False)(studio, kit)
     assert not heard
+    assert again.teaching == ready.teaching
+    assert ready.decoded_error is not None
+    assert ready.decoded_error(0, place) > 0
+    assert ready.teaching is not None
+    assert ready.teaching.seconds > 0
+    pair, labelled_as_asked = (one.draw(0, place) for one in (ready, again))
     assert np.array_equal(labelled_as_asked.image, pair.image)
-    assert np.array_equal(labelled_as_asked.mask, places[0][1].mask)
+    assert np.array_equal(labelled_as_asked.mask, place.mask)
     assert (pair.mask <= labelled_as_asked.mask).all()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.taught import BESIDE, VARIANTS, Judge, Vectors, energy, kernel_distance, with_interval
+from bench.distances import Vectors, energy, kernel_distance
+from bench.taught import BESIDE, VARIANTS, Judge, with_interval
 
 
 def cloud(n: int, centre: float, seed: int) -> Vectors:

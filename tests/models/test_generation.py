@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from models.adapters import Adapter, AdapterError, Card
+from models.finishing import change_of
 from models.generation import Generator
 from models.items import MAX_ATTEMPTS, ItemRequest, ItemResult
 from models.levels import Pixels
@@ -230,6 +231,27 @@ def test_an_ablated_attention_draws_otherwise_and_says_so(item: Callable[..., It
     assert "background_keys=False" in blind.fingerprint
     (seen,), (unseen,) = full.generate([item()]), blind.generate([item()])
     assert (seen.image != unseen.image).any()
+
+
+def test_without_grain_an_item_is_what_was_decoded_where_the_edge_is_not_soft(
+    item: Callable[..., ItemRequest],
+) -> None:
+    request = item(mask=spots() & (np.arange(SHAPE[0]) > 30)[:, None])
+    full, plain = Generator(tiny_backbone()), Generator(tiny_backbone(), grain=False)
+    (with_grain,), (without,) = full.generate([request]), plain.generate([request])
+    assert "grain" in plain.fingerprint
+    assert full.fingerprint != plain.fingerprint
+    assert without.scores.background_max_abs_diff == 0
+    assert np.array_equal(without.refined_mask, with_grain.refined_mask)
+    hard = np.asarray(ndimage.binary_erosion(without.refined_mask, iterations=without.soft_edge_px + 1))
+    assert hard.sum() > 100
+    whole = (slice(0, SHAPE[0]), slice(0, SHAPE[1]))
+    decoded = np.full((*SHAPE, 3), np.nan)
+    for part in plain.decoded([request])[0]:
+        change, own = change_of(part, whole, 3), part.drawing.plot.mask_at(whole)
+        decoded[own] = 255 * (change.pixels + change.reconstruction)[own].clip(0, 1)
+    assert np.abs(without.image[hard] - decoded[hard]).max() <= 1
+    assert np.abs(with_grain.image[hard] - decoded[hard]).max() > 5
 
 
 def test_an_autoencoder_kl_backbone_draws_as_well(item: Callable[..., ItemRequest], adapter: Adapter) -> None:
