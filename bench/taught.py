@@ -30,6 +30,7 @@ from tqdm import tqdm
 from bench import shared
 from bench.data import read_samples
 from bench.distances import Vectors, energy, kernel_distance
+from bench.intervals import half_sampled
 from bench.rendered import adapters_of, square_around, write_json
 from models.adapters import Adapter
 from models.backbone import Backbone
@@ -81,18 +82,10 @@ def seen(image: Pixels, mask: Mask) -> Vectors:
     return np.asarray(torch.cat([within, features()(x)], dim=1)[0].numpy(), np.float64)
 
 
-def with_interval(
-    figure: Callable[[Rows, Rows], float], items: int, pairs: int, draws: int = 300
-) -> dict[str, Any]:
-    """A figure of so many items and real pairs, and its bootstrap interval, both drawn anew together."""
-    rng = np.random.default_rng(0)
-    drawn = []
-    for _ in range(draws):
-        # Without return below the full size: pairs of equals would look like a distance of 0.
-        rows, others = (rng.permutation(n)[: max(2, round(0.632 * n))] for n in (items, pairs))
-        drawn.append(figure(rows, others))
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return {"value": figure(np.arange(items), np.arange(pairs)), "interval": (float(low), float(high))}
+def with_interval(figure: Callable[[Rows, Rows], float], items: int, pairs: int) -> dict[str, Any]:
+    """A figure of so many items and real pairs, and its interval, both drawn anew together."""
+    (found,) = half_sampled((items, pairs), lambda *rows: np.array([figure(*rows)]))
+    return {"value": figure(np.arange(items), np.arange(pairs)), "interval": found}
 
 
 @dataclass(frozen=True, eq=False)
