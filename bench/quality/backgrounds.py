@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bench.intervals import interval
 from bench.shared import mean
 from models.evaluation.segmenter import Pair
-from models.finishing import Decoded, change_of
+from models.finishing import Decoded
 from models.items import ItemRequest
 from models.levels import colour
 from models.teaching.trials import Place
@@ -39,8 +39,8 @@ def decoded_error(request: ItemRequest, parts: Sequence[Decoded]) -> float:
             shown[rows, columns] = True
         shown &= ~request.mask
         x = part.drawing.levels.to_unit(colour(request.image))
-        change = change_of(part, (slice(0, height), slice(0, width)), x.shape[2])
-        decoded = (change.reconstruction + change.pixels).clip(0, 1)
+        pictures = part.pictures if x.shape[2] > 1 else [one.mean(dim=0, keepdim=True) for one in part.pictures]
+        decoded = part.drawing.blended(pictures, (slice(0, height), slice(0, width))).clip(0, 1)
         total += float(np.abs(decoded - x)[shown].mean(axis=1).sum())
         count += int(shown.sum())
     return 255 * total / count if count else float("nan")

@@ -11,7 +11,6 @@ import torch
 from bench.quality.backgrounds import backgrounds, decoded_error, delivered_error
 from models.adapters import Adapter
 from models.evaluation.segmenter import Pair
-from models.finishing import Decoded
 from models.generation import Generator
 from models.items import ItemRequest
 from models.teaching.trials import Place
@@ -55,7 +54,8 @@ def test_the_error_is_that_of_what_windows_show_outside_the_request(
     (parts,) = generator.decoded([even])
     assert len(parts) > 1
     shifted = [
-        Decoded(part.drawing, [torch.full_like(picture, 0.4 + off) for picture in part.pictures]) for part in parts
+        replace(part, pictures=[torch.full_like(picture, 0.4 + off) for picture in part.pictures])
+        for part in parts
     ]
     assert decoded_error(even, shifted) == pytest.approx(255 * off, abs=1e-3)
     everywhere = replace(even, mask=np.ones_like(even.mask))

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from models.adapters import Adapter, AdapterError, Card
-from models.finishing import change_of
 from models.generation import Generator
 from models.items import MAX_ATTEMPTS, ItemRequest, ItemResult
 from models.levels import Pixels
@@ -248,8 +247,8 @@ def test_without_grain_an_item_is_what_was_decoded_where_the_edge_is_not_soft(
     whole = (slice(0, SHAPE[0]), slice(0, SHAPE[1]))
     decoded = np.full((*SHAPE, 3), np.nan)
     for part in plain.decoded([request])[0]:
-        change, own = change_of(part, whole, 3), part.drawing.plot.mask_at(whole)
-        decoded[own] = 255 * (change.pixels + change.reconstruction)[own].clip(0, 1)
+        own = part.drawing.plot.mask_at(whole)
+        decoded[own] = 255 * part.drawing.blended(part.pictures, whole)[own].clip(0, 1)
     assert np.abs(without.image[hard] - decoded[hard]).max() <= 1
     assert np.abs(with_grain.image[hard] - decoded[hard]).max() > 5
 
