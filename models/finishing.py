@@ -133,7 +133,7 @@ def _plotted(
     kappa, logical = composition.kept_texture(change.pixels, scale), request.adapter.card.logical
     if logical:  # what was there is another thing, not its skin
         kappa = np.where(own_refined[:, :, None], np.float32(0), kappa)
-    kappa = 1 - (1 - kappa) * (1 - change.detail)  # where it is the real defect's, grain is there
+    kappa = kappa + (1 - kappa) * change.detail  # where it is the real defect's, grain is there
     if grain:
         key = request.noise_key(drawing.plot.name + "/grain", attempt)
         noise = composition.surrounding_grain(x, own, key, logical)
