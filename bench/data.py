@@ -83,11 +83,16 @@ def entries(name: str, type: str | None = None, *, split: str | Sequence[str]) -
 
 def read_samples(name: str, type_: str, split: str) -> list[Sample]:
     """The pairs of a type, or the normals ("good"), of a split."""
-    found = []
-    for entry in entries(name, type_, split=split):
-        image = read_photo(entry.image)
-        mask = np.zeros(image.shape[:2], np.bool_)
-        if entry.mask is not None:
-            mask = read_mask(entry.mask, image.shape)
-        found.append(Sample(image, mask, entry.sha256, entry.group))
-    return found
+    return [
+        read_sample(entry.image, [entry.mask] if entry.mask else [], entry.sha256, entry.group)
+        for entry in entries(name, type_, split=split)
+    ]
+
+
+def read_sample(file: Path, masks: Sequence[Path], sha256: str, group: str) -> Sample:
+    """A photo with all that its masks hold; empty without any."""
+    image = read_photo(file)
+    mask = np.zeros(image.shape[:2], np.bool_)
+    for one in masks:
+        mask |= read_mask(one, image.shape)
+    return Sample(image, mask, sha256, group)

@@ -17,7 +17,15 @@ def bootstrap(
     if count == 0:
         return float("nan"), float("nan")
     rng = np.random.default_rng(seed)
-    low, high = np.nanquantile([figure(rng.integers(count, size=count)) for _ in range(draws)], (0.025, 0.975))
+    return of_draws(np.array([figure(rng.integers(count, size=count)) for _ in range(draws)]))
+
+
+def of_draws(figures: NDArray[np.float64]) -> Interval:
+    """The interval of figures (D,) of draws, of those that have one; NaN where none has."""
+    known = figures[~np.isnan(figures)]
+    if not len(known):
+        return np.nan, np.nan
+    low, high = np.quantile(known, (0.025, 0.975))
     return float(low), float(high)
 
 
@@ -54,9 +62,4 @@ def half_sampled(
     """
     rng = np.random.default_rng(seed)
     drawn = [figure(*(rng.permutation(n)[: max(1, n // 2)] for n in counts)) for _ in range(draws)]
-    found: list[Interval] = []
-    for values in np.stack(drawn).T:
-        known = values[~np.isnan(values)]
-        low, high = np.quantile(known, (0.025, 0.975)) if len(known) else (np.nan, np.nan)
-        found.append((float(low), float(high)))
-    return found
+    return [of_draws(values) for values in np.stack(drawn).T]

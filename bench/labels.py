@@ -28,7 +28,7 @@ from models.items import ItemRequest
 from models.levels import Pixels
 from models.masks import Mask
 from models.rendering import DEFECT_TYPES
-from models.resampling import as_model_input
+from models.resampling import model_windows
 
 _SIDE = 256  # pixels a side of the scenes: two windows of a small backbone
 
@@ -118,9 +118,7 @@ def _with(backbone: Backbone, drawing: Drawing, image: Pixels) -> Decoded:
     """The drawing as if it had drawn what another photo shows inside the mask."""
     plot = drawing.plot
     unit = drawing.levels.to_unit(plot.frame(image))
-    corners = [(window.y - plot.y, window.x - plot.x) for window in plot.windows]
-    windows = [as_model_input(unit[y : y + plot.side, x : x + plot.side], backbone.window_px) for y, x in corners]
-    latents = [backbone.encode(window[None])[0] for window in windows]
+    latents = [backbone.encode(window[None])[0] for window in model_windows(unit, plot, backbone.window_px)]
     drawing.reinject(drawing.canvas.merged(latents), 0)
     return Decoded(drawing, [backbone.decode(crop[None])[0] for crop in drawing.canvas.crops(drawing.z)], [])
 

@@ -142,18 +142,23 @@ class Drawing:
         ]
         return found
 
-    def blended(self, parts: Sequence[Tensor], place: Place) -> NDArray[np.float32]:
-        """The windows' (channels, P, P) pictures, blended at the photo's resolution, where the place is.
+    def blended(self, parts: Sequence[Tensor], place: Place, channels: int) -> NDArray[np.float32]:
+        """The windows' (3, P, P) pictures, blended at the photo's resolution, where the place is.
+
+        Args:
+            channels: of the photo, 1 or 3; grey ones get the mean.
 
         Returns:
             (rows, columns, channels) float32.
         """
+        if channels == 1:
+            parts = [part.mean(dim=0, keepdim=True) for part in parts]
         side = self.plot.side
         rows, columns = place
         shape = (rows.stop - rows.start, columns.stop - columns.start)
         weight = taper(side)
         total = np.zeros((*shape, 1), dtype=np.float32)
-        blend = np.zeros((*shape, parts[0].shape[0]), dtype=np.float32)
+        blend = np.zeros((*shape, channels), dtype=np.float32)
         for window, part in zip(self.plot.windows, parts, strict=True):
             picture = resized(part[None].float(), side)[0].cpu().numpy().transpose(1, 2, 0)
             y0, y1 = max(rows.start, window.y), min(rows.stop, window.y + side)

@@ -164,13 +164,9 @@ def change_of(part: Decoded, place: Place, x: composition.Field) -> Change:
     drawing = part.drawing
     bases = [trajectory.reconstruction for trajectory in drawing.trajectories]
 
-    def blended(pictures: Sequence[Tensor]) -> composition.Field:
-        return drawing.blended(
-            [t.mean(dim=0, keepdim=True) for t in pictures] if x.shape[2] == 1 else pictures, place
-        )
-
     def changed(pictures: Sequence[Tensor]) -> composition.Field:
-        return blended([picture - base for picture, base in zip(pictures, bases, strict=True)])
+        changes = [picture - base for picture, base in zip(pictures, bases, strict=True)]
+        return drawing.blended(changes, place, x.shape[2])
 
     scale = drawing.plot.side / part.pictures[0].shape[-1]
     pixels, detail = changed(part.pictures), np.zeros((*x.shape[:2], 1), np.float32)
@@ -180,7 +176,7 @@ def change_of(part: Decoded, place: Place, x: composition.Field) -> Change:
         pixels = pixels + detail * (drawing.at(place, drawing.graft, x) - x - begun)
     return Change(
         pixels=pixels,
-        reconstruction=blended(bases),
+        reconstruction=drawing.blended(bases, place, x.shape[2]),
         detail=detail,
         latents=drawing.latent_change(place),
         latent_texture=float(drawing.plane[0].float().std(dim=(1, 2)).norm()),

@@ -36,7 +36,7 @@ from models.lora import worn
 from models.masks import Mask, grown_where_thin, on_latent_grid
 from models.noise import noise_key
 from models.refinement import Calibration
-from models.resampling import as_model_input
+from models.resampling import model_windows
 from models.training.recipe import Ablation
 from models.windows import Plot, plan
 
@@ -158,7 +158,7 @@ class Generator:
         levels = Levels.of(frame, request.black_level, request.white_level)
         canvas = Canvas.of(plot, backbone.latent_size)
         unit = levels.to_unit(frame)
-        trajectories = [self._trajectory(x, request) for x in _cut(unit, plot, backbone.window_px)]
+        trajectories = [self._trajectory(x, request) for x in model_windows(unit, plot, backbone.window_px)]
         defect = request.adapter.tokens.to(trajectories[0].prompt)
         spare = MAX_DEFECT_TOKENS - len(defect)
         exemplar, graft = self._exemplar(request, plot, canvas, unit, attempt)
@@ -197,7 +197,7 @@ class Generator:
         else:
             look = noise_key(request.seed, request.index, "look", 0)  # one light on all of an image
             laid_on = sketch(unit, plot, self.backbone.window_px, request.adapter.card.sketch, key, look)
-        return canvas.merged(self._encoded(_cut(laid_on, plot, self.backbone.window_px))), graft
+        return canvas.merged(self._encoded(model_windows(laid_on, plot, self.backbone.window_px))), graft
 
     def _cells(self, request: ItemRequest, plot: Plot, canvas: Canvas) -> Mask:
         """The latent cells (h, w) that are drawn; of a logical type just those that it learned to fill."""
@@ -212,7 +212,8 @@ class Generator:
         (window,) = plot.windows
         size = self.backbone.window_px
         held = np.asarray(cut(window, request.mask[:, :, None])) > 0
-        (blank,) = _cut(np.where(held, np.float32(0.5), unit), plot, size)  # resampling would spread it, too
+        left_out = np.where(held, np.float32(0.5), unit)  # resampling would spread it, too
+        (blank,) = model_windows(left_out, plot, size)
         left = emptied(blank.permute(1, 2, 0).numpy(), cut_mask(window, request.mask, size))
         return [torch.from_numpy(left).permute(2, 0, 1).contiguous()]
 
@@ -312,12 +313,12 @@ class Generator:
 
     def _decoded(self, drawings: list[Drawing]) -> Iterator[Decoded]:
         for drawing in drawings:
-            begun = self._pictures(drawing, drawing.exemplar) if drawing.graft is not None else []
+            on_graft = drawing.exemplar if drawing.graft is not None else None
+            begun = [] if on_graft is None else self._pictures(drawing, on_graft)
             yield Decoded(drawing, self._pictures(drawing, drawing.z), begun)
 
-    def _pictures(self, drawing: Drawing, plane: Tensor | None) -> list[Tensor]:
+    def _pictures(self, drawing: Drawing, plane: Tensor) -> list[Tensor]:
         """What the VAE makes of a plane's windows, (3, P, P) each."""
-        assert plane is not None
         return self._batch(self.backbone.decode, [(crop,) for crop in drawing.canvas.crops(plane)])
 
 
@@ -331,12 +332,6 @@ def _outside(request: ItemRequest) -> Outside:
 def _planned_by(request: ItemRequest) -> tuple[int, bool]:
     """What windows depend on: the mask, and whether the type looks at the whole image."""
     return id(request.mask), request.adapter.card.logical
-
-
-def _cut(unit: NDArray[np.float32], plot: Plot, window_px: int) -> list[Tensor]:
-    """The windows of a plot's frame (height, width, 1 or 3) as the model sees them: (3, P, P) each."""
-    corners = [(window.y - plot.y, window.x - plot.x) for window in plot.windows]
-    return [as_model_input(unit[y : y + plot.side, x : x + plot.side], window_px) for y, x in corners]
 
 
 def _by_weights(drawings: list[Drawing]) -> list[tuple[Adapter, list[Drawing]]]:

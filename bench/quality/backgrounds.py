@@ -39,8 +39,8 @@ def decoded_error(request: ItemRequest, parts: Sequence[Decoded]) -> float:
             shown[rows, columns] = True
         shown &= ~request.mask
         x = part.drawing.levels.to_unit(colour(request.image))
-        pictures = part.pictures if x.shape[2] > 1 else [one.mean(dim=0, keepdim=True) for one in part.pictures]
-        decoded = part.drawing.blended(pictures, (slice(0, height), slice(0, width))).clip(0, 1)
+        whole = (slice(0, height), slice(0, width))
+        decoded = part.drawing.blended(part.pictures, whole, x.shape[2]).clip(0, 1)
         total += float(np.abs(decoded - x)[shown].mean(axis=1).sum())
         count += int(shown.sum())
     return 255 * total / count if count else float("nan")

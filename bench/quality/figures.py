@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.intervals import of_draws
 from bench.quality.table import ours_for
 from models.evaluation.breakdown import by_size, by_type
 from models.evaluation.images import Array
@@ -29,10 +30,10 @@ def figures(found: Mapping[str, Sequence[Outcomes]]) -> dict[str, dict[str, Any]
         drawn = {arm: _mean(several, metric, weights) for arm, several in found.items()}
         for arm in found:
             ours = ours_for(arm)
-            one = {"value": float(values[arm][0]), "interval": _interval(drawn[arm])}
+            one = {"value": float(values[arm][0]), "interval": of_draws(drawn[arm])}
             if ours in found and ours != arm:
                 one["ours less"] = float(values[ours][0] - values[arm][0])
-                one["its interval"] = _interval(drawn[ours] - drawn[arm])
+                one["its interval"] = of_draws(drawn[ours] - drawn[arm])
             rows[arm][name] = one
     return rows
 
@@ -47,12 +48,3 @@ def metrics(of: Outcomes) -> dict[str, Metric]:
 
 def _mean(several: Sequence[Outcomes], metric: Metric, weights: Array) -> Array:
     return np.asarray(np.mean([metric(one, weights) for one in several], axis=0))
-
-
-def _interval(values: Array) -> tuple[float, float]:
-    """NaN where no draw has a figure: a third may be empty where all defects are of a size."""
-    known = values[~np.isnan(values)]
-    if not len(known):
-        return float("nan"), float("nan")
-    low, high = np.quantile(known, (0.025, 0.975))
-    return float(low), float(high)

@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import numpy as np
 
-from bench.data import NAMES, read_samples
+from bench.data import NAMES, read_sample, read_samples
 from bench.promises.pairs import read
-from bench.shared import read_mask, read_photo
 from bench.splits.sets import Grouping, by_pattern
 from bench.splits.thirds import merged, sha256, thirds
 from models.samples import Sample
@@ -135,15 +133,11 @@ class Folder(Source):
         super().__init__(name, part, sorted(types - {GOOD}), {"set": name, "part": part, "content": digest})
 
     def _read(self, type_: str, split: str) -> list[Sample]:
-        found = []
-        for entry in self._entries:
-            if (entry.type, entry.split) == (type_, split):
-                image = read_photo(entry.image)
-                mask = np.zeros(image.shape[:2], np.bool_)
-                for file in entry.masks:
-                    mask |= read_mask(file, image.shape)
-                found.append(Sample(image, mask, entry.sha256, entry.group))
-        return found
+        return [
+            read_sample(entry.image, entry.masks, entry.sha256, entry.group)
+            for entry in self._entries
+            if (entry.type, entry.split) == (type_, split)
+        ]
 
 
 def _entries(path: Path, images: Sequence[FoundImage], name: str, pattern: str | None) -> list[_Entry]:

@@ -96,22 +96,7 @@ def verdict(
         reasons.append(f"{metric} is worse by {-value:.3f} [{-high:.3f}, {-low:.3f}]")
     else:
         kind = "cannot tell"
-        more = _more(value, (high - low) / 2, len(defective))
-        lacking = [
-            f"{FEWEST - len(parts)} more {name} parts"
-            for name, parts in (("defective", defective), ("normal", normal))
-            if len(parts) < FEWEST
-        ]
-        if len(defective) < FEWEST:
-            more = max(more or 0, FEWEST - len(defective))
-            lacking[0] = f"{more} more defective parts"
-        if lacking:
-            more = more if len(defective) < FEWEST else None
-            settled = f"at least {' and '.join(lacking)} are needed"
-        elif more:
-            settled = f"about {more} more defective parts, and normal ones in proportion, would settle it"
-        else:
-            settled = "no hold-out would settle it"
+        more, settled = _settling(_more(value, (high - low) / 2, len(defective)), len(defective), len(normal))
         reasons.append(f"{metric} differs by {value:+.3f} [{low:+.3f}, {high:+.3f}]; {settled}")
     if trace is not None and trace[0] > 0:
         kind, more = "do not use", None
@@ -120,6 +105,18 @@ def verdict(
             "the detector learned the generator's trace"
         )
     return Verdict(kind, metric, value, (low, high), more, tuple(reasons))
+
+
+def _settling(more: int | None, defective: int, normal: int) -> tuple[int | None, str]:
+    """How many defective parts are lacking, and what would settle it; `more` as the interval has it."""
+    if min(defective, normal) >= FEWEST:
+        if more is None:
+            return None, "no hold-out would settle it"
+        return more, f"about {more} more defective parts, and normal ones in proportion, would settle it"
+    lacking = max(more or 0, FEWEST - defective) if defective < FEWEST else None
+    needed = {"defective": lacking, "normal": max(0, FEWEST - normal)}
+    parts = " and ".join(f"{count} more {name} parts" for name, count in needed.items() if count)
+    return lacking, f"at least {parts} are needed"
 
 
 def _more(gain: float, half: float, parts: int) -> int | None:

@@ -248,7 +248,7 @@ def test_without_grain_an_item_is_what_was_decoded_where_the_edge_is_not_soft(
     decoded = np.full((*SHAPE, 3), np.nan)
     for part in plain.decoded([request])[0]:
         own = part.drawing.plot.mask_at(whole)
-        decoded[own] = 255 * part.drawing.blended(part.pictures, whole)[own].clip(0, 1)
+        decoded[own] = 255 * part.drawing.blended(part.pictures, whole, 3)[own].clip(0, 1)
     assert np.abs(without.image[hard] - decoded[hard]).max() <= 1
     assert np.abs(with_grain.image[hard] - decoded[hard]).max() > 5
 
