@@ -14,7 +14,7 @@ from tests.service.small_stack import make_key, small_stack
 
 pytestmark = pytest.mark.slow
 
-EXAMPLES = 8
+EXAMPLES = 5
 """Drawn for each operation."""
 
 DRAWN = "GET /v1/jobs/{job_id}/items/{n}/request"

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,21 +21,27 @@ from tests.worker.tiny_worker import TENANT, TYPE, finished, request, until
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory, backbone_folder: Path) -> Iterator[House]:
-    """A house with storage in a folder and two workers, of which tests kill one after the other."""
-    folder = tmp_path_factory.mktemp("house")
+@contextmanager
+def running_house(folder: Path, backbone: Path, workers: int) -> Iterator[House]:
+    """A house with storage in a folder."""
     (folder / "valkey").mkdir()
     storage = {"FLAWSMITH_STORAGE_URL": (folder / "storage").as_uri()}
     with running_valkey(folder / "valkey") as valkey:
-        house = House(folder, valkey, storage, backbone_folder)
-        for _ in range(2):
-            house.start_worker()
-        house.await_workers(2)
+        house = House(folder, valkey, storage, backbone)
         try:
+            for _ in range(workers):
+                house.start_worker()
+            house.await_workers(workers)
             yield house
         finally:
             house.close()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory, backbone_folder: Path) -> Iterator[House]:
+    """Two workers, of which tests kill one after the other."""
+    with running_house(tmp_path_factory.mktemp("house"), backbone_folder, workers=2) as house:
+        yield house
 
 
 def test_bundled_types_are_published(house: House) -> None:
@@ -105,20 +112,20 @@ def test_everything_killed_and_started_again(house: House) -> None:
     check_result(house, begun, 3)
 
 
-def test_a_worker_survives_an_outage_of_the_queue(house: House) -> None:
+def test_a_worker_survives_an_outage_of_the_queue(tmp_path: Path, backbone_folder: Path) -> None:
     """While it works, and while it waits; the item at work is not lost."""
-    house.await_workers(1)
-    job_id = house.accept(request(2, steps=SLOW_STEPS, shard_size=1))
-    house.await_items(job_id, 0)
-    house.valkey.kill()
-    time.sleep(2)
-    house.valkey.start()
-    check_result(house, job_id, 2)
-    house.valkey.kill()
-    time.sleep(1)
-    house.valkey.start()
-    check_result(house, house.accept(request(1)), 1)
-    assert house.log.read_text().count("is ready") == 3
+    with running_house(tmp_path, backbone_folder, workers=1) as house:
+        job_id = house.accept(request(2, steps=SLOW_STEPS, shard_size=1))
+        house.await_items(job_id, 0)
+        house.valkey.kill()
+        time.sleep(2)
+        house.valkey.start()
+        check_result(house, job_id, 2)
+        house.valkey.kill()
+        time.sleep(1)
+        house.valkey.start()
+        check_result(house, house.accept(request(1)), 1)
+        assert house.log.read_text().count("is ready") == 1
 
 
 def test_on_s3_a_worker_asked_to_stop_gives_its_shard_back(
