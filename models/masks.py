@@ -76,6 +76,13 @@ def outer_edge(mask: Mask, width: int) -> NDArray[np.float32]:
     return _smooth(ramp.astype(np.float32))
 
 
+def grown(mask: Mask, times: float) -> Mask:
+    """What lies nearest to a mask that is not empty, so that it has that many times its area."""
+    distance = distance_outside(mask)
+    most = min(int(times * mask.sum()), mask.size) - 1
+    return np.asarray(distance <= np.partition(distance.ravel(), most)[most])
+
+
 def around(mask: Mask, margin: int) -> tuple[slice, slice]:
     """Rows and columns of the box around a mask that is not empty, with a margin as far as the array goes."""
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))

@@ -5,20 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from typing import Any
-
-import numpy as np
 
 from bench import shared
 from bench.quality.sources import GOOD, Source
-from models.masks import Mask, distance_outside
+from models.evaluation.requests import loose_places
 from models.placement import MaskDistribution
 from models.samples import Exemplar, Sample, exemplars_of
-from models.teaching.trials import Place, places
+from models.teaching.trials import Place
 
-LOOSER = (2.0, 4.0)
-"""How many times the defect's area a request has: nobody knows the outline of a defect that is not there."""
 _NORMALS = 40  # that a type is taught with
 
 
@@ -73,17 +68,7 @@ class Kit:
     def places(self, count: int, split: str = "teach") -> list[Place]:
         """Normal images of a third, or the part of a large one, each with a loose request for a defect."""
         masks = MaskDistribution.learned(self.samples)
-        normals = self.source.samples(GOOD, split)
-        found = islice(places(normals, masks, 3 * count, self.seed), count)  # on some photos nothing fits
-        rng = np.random.default_rng([self.seed, 5])
-        return [Place(place.image, loosened(place.mask, float(rng.uniform(*LOOSER)))) for place in found]
-
-
-def loosened(mask: Mask, times: float) -> Mask:
-    """What lies nearest to a mask, so that it has that many times its area."""
-    distance = distance_outside(mask)
-    most = min(int(times * mask.sum()), mask.size) - 1
-    return np.asarray(distance <= np.partition(distance.ravel(), most)[most])
+        return list(loose_places(self.source.samples(GOOD, split), masks, count, self.seed))
 
 
 def kits(source: Source, seed: int) -> list[Kit]:

@@ -15,7 +15,6 @@ from bench import shared
 from bench.quality.backgrounds import backgrounds, delivered_error
 from bench.quality.costs import Cost, costs, metered
 from bench.quality.flatness import Windows, flatness, rises
-from bench.quality.judging import alarms, real_pairs, scored
 from bench.quality.kit import Kit, kits
 from bench.quality.likeness import Reality, Seen, likeness, spread
 from bench.quality.methods import CONTROLS, METHODS, OURS, Method, Studio
@@ -38,8 +37,10 @@ from bench.quality.stages import (
     numbered,
 )
 from models.backbone import Backbone
+from models.evaluation.asking import alarms, real_pairs, scored
 from models.evaluation.outcomes import Outcomes
-from models.evaluation.segmenter import Pair, Schooling, Segmenter, trained
+from models.evaluation.schooling import Schooling, trained
+from models.evaluation.segmenter import Pair, Segmenter
 from models.evaluation.trace import trace
 from models.levels import Pixels
 from models.samples import Sample

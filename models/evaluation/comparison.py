@@ -13,7 +13,7 @@ from models.evaluation.breakdown import by_size, by_type
 from models.evaluation.images import Array, ImageOutcomes
 from models.evaluation.metrics import IMAGE_METRICS, LESS_IS_BETTER, ImageMetric, blocks, escapes, once
 from models.evaluation.trace import Trace
-from models.evaluation.verdict import DRAWS, FEWEST, Interval, Verdict, improvement, verdict
+from models.evaluation.verdict import DRAWS, FEWEST, Fault, Interval, Verdict, improvement, verdict
 
 About = Literal["all", "type", "size"]
 
@@ -65,19 +65,21 @@ def compared(
     with_them: Sequence[ImageOutcomes],
     metric: str = "image AUROC",
     trace: Trace | None = None,
+    faults: Sequence[Fault] = (),
 ) -> Comparison:
     """Compare detectors, all asked about the same images in the same order.
 
     Args:
         metric: a key of `metrics.IMAGE_METRICS`, by which the verdict is given.
         trace: of the detectors that learned with synthetic pairs; of too few groups it is noted only.
+        faults: why figures are not to be trusted.
 
     Raises:
         KeyError: there is no such metric.
         ValueError: they were asked about different images.
     """
     told = trace if trace is not None and trace.groups >= FEWEST else None
-    found = verdict(without, with_them, metric, told.interval if told else None)
+    found = verdict(without, with_them, metric, told.interval if told else None, faults)
     first = without[0]
     asked = _asked(first)
     values = _figures(asked, without, with_them, once(first))[:, :, 0]

@@ -15,12 +15,28 @@ from models.evaluation.metrics import LESS_IS_BETTER, blocks, figure, once
 Kind = Literal["helps", "do not use", "cannot tell"]
 Interval = tuple[float, float]
 
+_GRAVITY: tuple[Kind, ...] = ("do not use", "cannot tell", "helps")
+
 DRAWS = 2000
 _MOST = 100
 """Times the hold-out's defective parts: where more than that would be needed nobody will ever tell."""
 FEWEST = 6
 """Parts of either kind without which nothing is told: five that all changed for the better are chance in one of 16
 hold-outs, by the sign test, and the bootstrap would not know."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why figures are not to be trusted, whatever they say.
+
+    Attributes:
+        kind: the verdict that it leaves; "do not use" where the synthetic pairs are at fault, "cannot tell" where
+            the hold-out is.
+        reason: in words.
+    """
+
+    kind: Kind
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -65,6 +81,7 @@ def verdict(
     with_them: Sequence[ImageOutcomes],
     metric: str = "image AUROC",
     trace: Interval | None = None,
+    faults: Sequence[Fault] = (),
 ) -> Verdict:
     """Judge by detectors of several seeds, all asked about the same images in the same order.
 
@@ -73,6 +90,7 @@ def verdict(
         metric: a key of `metrics.METRICS`, or of `metrics.IMAGE_METRICS` where outcomes are of whole images alone.
         trace: interval of how many more false alarms controls get than the images that they were drawn on: above 0
             a detector has learned the generator's trace in place of the defect.
+        faults: the gravest decides, in the order "do not use", "cannot tell".
 
     Raises:
         KeyError: there is no such metric.
@@ -104,6 +122,10 @@ def verdict(
             f"controls get {trace[0]:.3f} to {trace[1]:.3f} more false alarms than the images they were drawn on: "
             "the detector learned the generator's trace"
         )
+    for fault in sorted(faults, key=lambda one: _GRAVITY.index(one.kind)):
+        if _GRAVITY.index(fault.kind) <= _GRAVITY.index(kind):
+            kind, more = fault.kind, None
+        reasons.append(fault.reason)
     return Verdict(kind, metric, value, (low, high), more, tuple(reasons))
 
 

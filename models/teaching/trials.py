@@ -106,10 +106,15 @@ def hopeless(worths: Sequence[float], tried: Sequence[tuple[Settings, float]], c
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """A photo without this defect, and a mask that its distribution draws there."""
+    """A photo without this defect, and a mask that its distribution draws there.
+
+    Attributes:
+        photo: its number.
+    """
 
     image: Pixels
     mask: Mask
+    photo: int = 0
 
 
 def places(photos: Sequence[Sample], masks: MaskDistribution, count: int, seed: int) -> Iterator[Place]:
@@ -126,7 +131,7 @@ def places(photos: Sequence[Sample], masks: MaskDistribution, count: int, seed: 
                 mask = masks.draw(part, key, exclude=photo.mask if photo.mask.any() else None).mask
             except PlacementError:
                 continue
-            yield _cut(photo.image, mask)
+            yield _cut(photo.image, mask, i % len(photos))
             break
 
 
@@ -138,10 +143,10 @@ def arranged_places(photos: Sequence[Sample], samples: Sequence[Sample], count: 
             (2 * np.arange(size) + 1) * own // (2 * size)
             for size, own in zip(image.shape, mask.shape, strict=False)
         )
-        yield Place(image, mask[rows[:, None], columns])
+        yield Place(image, mask[rows[:, None], columns], i % len(photos))
 
 
-def _cut(image: Pixels, mask: Mask) -> Place:
+def _cut(image: Pixels, mask: Mask, photo: int) -> Place:
     sides = []
     for axis, size in enumerate(mask.shape):
         cells = np.flatnonzero(mask.any(axis=1 - axis))
@@ -149,7 +154,7 @@ def _cut(image: Pixels, mask: Mask) -> Place:
         start = int(np.clip((cells[0] + cells[-1] - extent) // 2, 0, max(size - extent, 0)))
         sides.append(slice(start, start + extent))
     place = (sides[0], sides[1])
-    return Place(image[place].copy(), mask[place].copy())
+    return Place(image[place].copy(), mask[place].copy(), photo)
 
 
 def drawn(

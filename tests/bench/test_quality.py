@@ -17,7 +17,7 @@ from bench.intervals import half_sampled
 from bench.promises.pairs import data_folder
 from bench.quality.costs import Cost, costs, metered
 from bench.quality.figures import figures
-from bench.quality.kit import Kit, loosened
+from bench.quality.kit import Kit
 from bench.quality.likeness import Reality, Seen, likeness
 from bench.quality.methods import OURS, PASTE, Studio, Taught
 from bench.quality.perlin import perlin
@@ -207,16 +207,6 @@ def test_seconds_are_told_as_multiples_of_the_reference_and_teaching_as_items() 
     assert rows[OURS]["teaching in items"] == pytest.approx(200 / rows[OURS]["seconds"])
     assert "teaching in items" not in rows["other"]
     assert "times" not in costs({"other": other}, {}, OURS)["other"]
-
-
-@pytest.mark.parametrize("times", [2.0, 3.5])
-def test_a_request_holds_the_mask_and_has_so_many_times_its_area(times: float) -> None:
-    mask = np.zeros((60, 80), np.bool_)
-    mask[20:30, 30:50] = True
-    loose = loosened(mask, times)
-    assert loose[mask].all()
-    assert loose.sum() == pytest.approx(times * mask.sum(), rel=0.2)
-    assert loosened(mask, 1000.0).all()
 
 
 @pytest.mark.parametrize("shape", [(70, 90), (70, 90, 3)])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from models.masks import distance_inside, grown_where_thin, inner_edge, local_thickness, outer_edge
+from models.masks import distance_inside, grown, grown_where_thin, inner_edge, local_thickness, outer_edge
 
 
 @pytest.mark.parametrize("thickness", [1, 2, 3, 5, 9])
@@ -65,3 +65,13 @@ def test_cells_are_grown_only_where_they_are_narrower_than_three() -> None:
     border = np.zeros((8, 8), np.bool_)
     border[:2, :] = True  # goes on beyond the grid, as far as anyone knows
     np.testing.assert_array_equal(grown_where_thin(border), border)
+
+
+@pytest.mark.parametrize("times", [2.0, 3.5])
+def test_a_grown_mask_holds_the_mask_and_has_so_many_times_its_area(times: float) -> None:
+    mask = np.zeros((60, 80), np.bool_)
+    mask[20:30, 30:50] = True
+    loose = grown(mask, times)
+    assert loose[mask].all()
+    assert loose.sum() == pytest.approx(times * mask.sum(), rel=0.2)
+    assert grown(mask, 1000.0).all()

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 import torch
 
-from models.evaluation.segmenter import Pair, Schooling, Segmenter, trained
+from models.evaluation.schooling import Schooling, Training, trained
+from models.evaluation.segmenter import Pair, Segmenter
+from tests.models.evaluation.discs import pair
 
 SCHOOLING = Schooling(steps=80, crop=64, batch=6, width=16, rate=5e-3)
-
-
-def pair(number: int, type_: str) -> Pair:
-    """Grain, with a dark disc or a bright bar of the type."""
-    rng = np.random.default_rng(number)
-    image = rng.normal(128, 12, (90, 110)).clip(0, 255)
-    mask = np.zeros(image.shape, np.bool_)
-    y, x = rng.integers(15, 70, 2)
-    if type_ == "hole":
-        mask = np.hypot(*np.ogrid[-y : 90 - y, -x : 110 - x]) < 9
-        image[mask] -= 90
-    elif type_ == "bar":
-        mask[y : y + 5, x : x + 30] = True
-        image[mask] += 90
-    return Pair(image.clip(0, 255).astype(np.uint8), mask, type_)
 
 
 def pairs() -> list[Pair]:
@@ -83,3 +72,19 @@ def test_real_pairs_beside_many_are_seen_as_often() -> None:
 def test_one_kind_of_image_alone_is_refused(types: tuple[str]) -> None:
     with pytest.raises(ValueError, match="one kind is missing"):
         trained([pair(1, types[0])], SCHOOLING, ("hole",))
+
+
+def test_a_training_that_stopped_ends_as_one_that_did_not() -> None:
+    short = Schooling(steps=6, crop=32, batch=4, width=16)
+    undisturbed = trained(pairs(), short, ("hole", "bar")).state_dict()
+    training = Training(pairs(), short, ("hole", "bar"))
+    while not training.done:
+        training.advance()
+        written = io.BytesIO()
+        torch.save(training.state(), written)
+        written.seek(0)
+        training = Training(pairs(), short, ("hole", "bar"))
+        training.restore(torch.load(written, weights_only=True))
+        assert not training.segmenter.training
+    ended = training.segmenter.state_dict()
+    assert all(torch.equal(value, ended[key]) for key, value in undisturbed.items())

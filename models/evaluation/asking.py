@@ -1,4 +1,4 @@
-"""What the detector that all methods' pairs are for says of test images."""
+"""What a detector says of test images."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ def scored(segmenter: Segmenter, sample: Sample, type_: str | None) -> Scored:
         named=segmenter.types[int(named.argmax())],
         group=sample.group,
     )
+
+
+def image_score(segmenter: Segmenter, image: Pixels) -> float:
+    """The strongest sign of a defect in an image."""
+    return float(_spots(_defective(segmenter.judged(image))).max())
 
 
 def alarms(segmenter: Segmenter, control: Pair, original: Pixels) -> tuple[float, float]:

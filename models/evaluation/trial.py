@@ -1,0 +1,276 @@
+"""Is a taught type worth training on? Detectors learn with its items and without, a hold-out judges."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import chain, repeat
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.adapters import Adapter
+from models.backbone import Backbone
+from models.evaluation.contest import Contest, ContestError, Control, Held, Judged, Material, part_of
+from models.evaluation.requests import loose_places
+from models.evaluation.schooling import Schooling
+from models.evaluation.segmenter import Pair
+from models.generation import Generator
+from models.items import ItemRequest
+from models.levels import Pixels
+from models.masks import Mask, around
+from models.placement import MaskDistribution
+from models.references import References
+from models.samples import Exemplar, Sample
+from models.teaching.trials import Place, arranged_places
+
+Phase = Literal["preparing", "drawing", "training", "asking", "done"]
+OnStep = Callable[[int, int], None]
+"""Called with how many units are done, and of how many."""
+
+_FORMAT_VERSION = 1
+
+
+class TrialError(ValueError):
+    """No trial can be made of this; the message says why, and what would help."""
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """A taught type, and what it was taught from."""
+
+    adapter: Adapter
+    exemplars: Sequence[Exemplar]
+    references: References | None
+    samples: Sequence[Sample]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How large a trial is.
+
+    Attributes:
+        count: synthetic pairs.
+        controls: at most, on good photos of the hold-out.
+        detectors: of each kind.
+        steps: of each detector's training.
+        metric: a key of `metrics.IMAGE_METRICS`.
+    """
+
+    count: int = 100
+    controls: int = 40
+    detectors: int = 3
+    steps: int = 300
+    seed: int = 0
+    metric: str = "image AUROC"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a trial is; ``step`` of ``steps`` units, all phases together."""
+
+    phase: Phase
+    step: int
+    steps: int
+
+
+Change = tuple[Pixels, Mask]
+"""Pixels and label within the box around a request; beyond it an item is the photo it was drawn on."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    place: Place
+    is_control: bool
+    change: Change
+
+    def pair(self, type_: str) -> Pair:
+        """The whole photo with what was drawn, and its label."""
+        box = around(self.place.mask, 0)
+        image, mask = self.place.image.copy(), np.zeros_like(self.place.mask)
+        image[box], mask[box] = self.change
+        return Pair(image, mask, type_)
+
+
+class Trial:
+    """A trial at work.
+
+    Args:
+        learned: the type.
+        normals: good photos that the type was taught beside: items are drawn on them, detectors learn from them.
+        hold_out: photos of neither.
+
+    Raises:
+        TrialError: nothing can be drawn, learned or asked; says why.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        learned: Learned,
+        normals: Sequence[Sample],
+        hold_out: Sequence[Held],
+        plan: Plan,
+    ) -> None:
+        learned.adapter.check(backbone)
+        self.plan = plan
+        self._learned, self._normals, self._hold_out = learned, normals, hold_out
+        self._generator = Generator(backbone)
+        self._good = [one.sample for one in hold_out if one.type is None]
+        if not normals:
+            raise TrialError(
+                "the type was taught without good photos, from which detectors learn what no defect is; teach it "
+                "again with normal images"
+            )
+        if len(self._good) in (0, len(hold_out)):
+            raise TrialError("the hold-out needs both defective photos and good ones; send some of either kind")
+        self._places = chain(
+            zip(repeat(False), self._found_on(normals, plan.count, plan.seed)),
+            zip(repeat(True), self._found_on(self._good, plan.controls, plan.seed + 1)),
+        )
+        self._drawn: list[_Drawn] = []
+        self._redraw: list[tuple[Pixels, Mask]] = []
+        self._contest: Contest | None = None
+        self._contest_state: Mapping[str, Any] | None = None
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is."""
+        plan, drawn = self.plan, len(self._drawn)
+        if self._contest is not None:
+            return Progress(self._contest.phase, drawn + self._contest.step, drawn + self._contest.steps)
+        learning = plan.detectors * (2 * (plan.steps + len(self._hold_out)) + plan.controls)
+        phase: Phase = "preparing" if self._redraw or not drawn else "drawing"
+        return Progress(phase, drawn, max(drawn, plan.count + plan.controls) + learning)
+
+    def advance(self, seconds: float, on_step: OnStep | None = None) -> Progress:
+        """Work for about that long, by at least one unit.
+
+        Args:
+            on_step: called ahead of each unit, with how many are done and of how many; it may raise to stop.
+
+        Raises:
+            TrialError: what was drawn cannot be learned from.
+        """
+        end = time.monotonic() + seconds
+        while (progress := self.progress).phase != "done":
+            if on_step is not None:
+                on_step(progress.step, progress.steps)
+            self._unit()
+            if time.monotonic() >= end:
+                break
+        return self.progress
+
+    def checkpoint(self) -> bytes:
+        """All that `restore` needs; of drawn photos no more than what was drawn."""
+        state = {
+            "format_version": _FORMAT_VERSION,
+            "plan": asdict(self.plan),
+            "drawn": [_packed(*change) for change in (*(one.change for one in self._drawn), *self._redraw)],
+            "contest": self._contest.state() if self._contest else self._contest_state,
+        }
+        written = io.BytesIO()
+        torch.save(state, written)
+        return written.getvalue()
+
+    def restore(self, checkpoint: bytes) -> None:
+        """Go on from where a trial by the same plan was, with the same photos; to be called before any work.
+
+        Raises:
+            TrialError: it is of another plan, or no checkpoint.
+        """
+        try:
+            state = torch.load(io.BytesIO(checkpoint), map_location="cpu", weights_only=True)
+            version, plan = state["format_version"], state["plan"]
+        except Exception as error:
+            raise TrialError(f"this is no checkpoint of an evaluation: {error}") from error
+        if version != _FORMAT_VERSION or plan != asdict(self.plan):
+            raise TrialError("this checkpoint is of another evaluation, or of another Flawsmith")
+        self._redraw = [_unpacked(packed) for packed in state["drawn"]]
+        self._contest_state = state["contest"]
+
+    def result(self) -> Judged:
+        """The verdict, once the phase is "done".
+
+        Raises:
+            ContestError: it is not.
+        """
+        if self._contest is None:
+            raise ContestError("the evaluation is not over yet")
+        return self._contest.judged()
+
+    def _unit(self) -> None:
+        if self._contest is not None:
+            self._contest.advance()
+            return
+        found = next(self._places, None)
+        if found is None:
+            self._contest = self._matched()
+            return
+        is_control, place = found
+        change = self._redraw.pop(0) if self._redraw else self._change(is_control, place, len(self._drawn))
+        self._drawn.append(_Drawn(place, is_control, change))
+
+    def _found_on(self, photos: Sequence[Sample], count: int, seed: int) -> Iterator[Place]:
+        samples = self._learned.samples
+        if self._learned.adapter.card.logical:
+            return arranged_places(photos, samples, count)
+        return loose_places(photos, MaskDistribution.learned(samples), count, seed)
+
+    def _change(self, is_control: bool, place: Place, number: int) -> Change:
+        """What is drawn at a place, and its label; of a control that is the request."""
+        learned = self._learned
+        request = replace(
+            ItemRequest.by_default(
+                place.image,
+                place.mask,
+                learned.adapter,
+                self.plan.seed,
+                is_control,
+                learned.exemplars,
+                learned.references,
+            ),
+            index=number,
+            min_quality=0.0 if is_control else learned.adapter.card.min_quality,
+        )
+        (result,) = self._generator.generate([request])
+        rows, columns = around(place.mask, 0)
+        label = place.mask if is_control else result.refined_mask
+        return result.image[rows, columns], label[rows, columns]
+
+    def _matched(self) -> Contest:
+        """Detectors of both kinds, with all that was drawn."""
+        name = self._learned.adapter.name
+        plan = self.plan
+        material = Material(
+            real=[Pair(one.image, one.mask, name) for one in self._learned.samples],
+            normals=[Pair(one.image, one.mask, "") for one in self._normals],
+            synthetic=[one.pair(name) for one in self._drawn if not one.is_control],
+            hold_out=self._hold_out,
+            controls=[
+                Control(one.pair(name), one.place.image, part_of(self._good[one.place.photo]))
+                for one in self._drawn
+                if one.is_control
+            ],
+            on_normals=True,
+        )
+        try:
+            contest = Contest(material, Schooling(steps=plan.steps, seed=plan.seed), plan.detectors, plan.metric)
+            if self._contest_state is not None:
+                contest.restore(self._contest_state)
+        except ContestError as error:
+            raise TrialError(str(error)) from error
+        return contest
+
+
+def _packed(pixels: Pixels, label: Mask) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(pixels.copy()), torch.from_numpy(label.copy())
+
+
+def _unpacked(packed: tuple[Tensor, Tensor]) -> Change:
+    pixels, label = packed
+    return np.asarray(pixels.numpy()), np.asarray(label.numpy())

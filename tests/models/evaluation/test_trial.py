@@ -1,0 +1,174 @@
+"""A taught type on trial: items and controls are drawn, detectors of both kinds learn, a hold-out judges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from models.adapters import Adapter
+from models.backbone import Backbone
+from models.evaluation import trial as trials
+from models.evaluation.contest import Contest, Held, Judged
+from models.evaluation.schooling import Schooling
+from models.evaluation.trial import Learned, Plan, Trial, TrialError
+from models.references import References
+from models.samples import Sample, exemplars_of
+from models.teaching.lesson import Lesson
+from models.teaching.teaching import Teaching
+from tests.models.teaching.parts import photo, search_briefly
+from tests.models.tiny import tiny_backbone
+
+PLAN = Plan(count=3, controls=2, detectors=1, steps=2)
+SAMPLES = [photo(seed) for seed in range(4)]
+NORMALS = [photo(seed, defect=False) for seed in range(100, 103)]
+HOLD_OUT = [
+    *(Held(photo(seed), "bar") for seed in range(200, 203)),
+    *(Held(photo(seed, defect=False), None) for seed in range(300, 303)),
+]
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return tiny_backbone(seed=3)
+
+
+@pytest.fixture(scope="module")
+def learned(backbone: Backbone) -> Learned:
+    lesson = Lesson("bar", "plate", steps=2, rank=2, crops=1, normal_crops=2, checks=1, places=1, items=1)
+    with pytest.MonkeyPatch.context() as patch:
+        search_briefly(patch)
+        teaching = Teaching(backbone, lesson, SAMPLES, NORMALS)
+        teaching.advance(3600)
+    exemplars = exemplars_of(SAMPLES)
+    adapter: Adapter = teaching.result().adapter
+    card = replace(adapter.card, steps=6, min_quality=0.0)
+    return Learned(replace(adapter, card=card), exemplars, References.of(exemplars), SAMPLES)
+
+
+def judged(trial: Trial) -> Judged:
+    assert trial.advance(3600).phase == "done"
+    return trial.result()
+
+
+def scores(of: Judged) -> list[list[float]]:
+    return [one.image.tolist() for one in (*of.without, *of.with_them)]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(backbone: Backbone, learned: Learned) -> Judged:
+    return judged(Trial(backbone, learned, NORMALS, HOLD_OUT, PLAN))
+
+
+def test_it_goes_through_its_phases_and_counts_up_to_its_end(backbone: Backbone, learned: Learned) -> None:
+    trial = Trial(backbone, learned, NORMALS, HOLD_OUT, PLAN)
+    heard: list[tuple[int, int]] = []
+    seen = [trial.progress]
+    while seen[-1].phase != "done":
+        seen.append(trial.advance(0, lambda done, of: heard.append((done, of))))
+    assert list(dict.fromkeys(one.phase for one in seen if one.phase not in ("training", "asking"))) == [
+        "preparing",
+        "drawing",
+        "done",
+    ]
+    assert {"training", "asking"} <= {one.phase for one in seen}
+    assert [one.step for one in seen] == sorted(one.step for one in seen)
+    assert seen[-1].step == seen[-1].steps == seen[0].steps
+    assert len(heard) == len(seen) - 1
+
+
+def test_the_verdict_is_of_the_hold_out_with_a_trace_of_its_controls(undisturbed: Judged) -> None:
+    assert undisturbed.comparison.verdict.kind == "cannot tell"  # of three parts
+    assert undisturbed.without[0].types == ("bar",) * 3 + (None,) * 3
+    assert undisturbed.trace is not None
+    assert undisturbed.trace.groups == 2
+    assert len(undisturbed.without) == len(undisturbed.with_them) == 1
+
+
+def test_killed_anywhere_and_taken_up_from_its_checkpoint_it_ends_the_same(
+    backbone: Backbone, learned: Learned, undisturbed: Judged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+    draw = Trial._change
+    monkeypatch.setattr(Trial, "_change", lambda *of: drawn.append(of[-1]) or draw(*of))
+    trial, done = Trial(backbone, learned, NORMALS, HOLD_OUT, PLAN), 0
+    while trial.advance(0).phase != "done":
+        done += 1
+        if done % 4 == 0:
+            checkpoint = trial.checkpoint()
+            trial = Trial(backbone, learned, NORMALS, HOLD_OUT, PLAN)
+            trial.restore(checkpoint)
+            while trial.progress.phase == "preparing":
+                trial.advance(0)
+    ended = trial.result()
+    assert scores(ended) == scores(undisturbed)
+    assert ended.trace == undisturbed.trace
+    assert sorted(drawn) == [0, 1, 2, 3, 4], "something was drawn twice"
+
+
+def test_a_checkpoint_while_it_prepares_loses_nothing(
+    backbone: Backbone, learned: Learned, undisturbed: Judged
+) -> None:
+    trial = Trial(backbone, learned, NORMALS, HOLD_OUT, PLAN)
+    for _ in range(7):
+        trial.advance(0)
+    for _ in range(2):
+        checkpoint = trial.checkpoint()
+        trial = Trial(backbone, learned, NORMALS, HOLD_OUT, PLAN)
+        trial.restore(checkpoint)
+        trial.advance(0)
+    assert scores(judged(trial)) == scores(undisturbed)
+
+
+def test_another_seed_draws_other_items(backbone: Backbone, learned: Learned, undisturbed: Judged) -> None:
+    other = judged(Trial(backbone, learned, NORMALS, HOLD_OUT, replace(PLAN, seed=9)))
+    assert scores(other) != scores(undisturbed)
+
+
+def test_detectors_learn_from_items_on_good_photos_and_never_from_the_hold_out(
+    backbone: Backbone, learned: Learned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    material = []
+
+    def begun(of: trials.Material, *others: object) -> Contest:
+        material.append(of)
+        return Contest(of, Schooling(steps=1), 1)
+
+    monkeypatch.setattr(trials, "Contest", begun)
+    judged(Trial(backbone, learned, NORMALS, HOLD_OUT, PLAN))
+    (of,) = material
+    assert len(of.synthetic) == 3
+    assert len(of.controls) == 2
+    for pair, normal in zip(of.synthetic, NORMALS, strict=True):
+        changed = pair.image != normal.image
+        assert changed.any()
+        assert (changed & ~pair.mask).sum() < changed.sum()
+    for control, good in zip(of.controls, HOLD_OUT[3:], strict=False):
+        assert np.array_equal(control.original, good.sample.image)
+        assert (control.pair.image == control.original)[~control.pair.mask].all()
+
+
+@pytest.mark.parametrize(
+    ("normals", "hold_out", "why"),
+    [
+        ([], HOLD_OUT, "without good photos"),
+        (NORMALS, HOLD_OUT[:3], "both defective photos and good ones"),
+        (NORMALS, HOLD_OUT[3:], "both defective photos and good ones"),
+    ],
+)
+def test_what_cannot_be_tried_is_refused_before_anything_is_drawn(
+    backbone: Backbone, learned: Learned, normals: Sequence[Sample], hold_out: Sequence[Held], why: str
+) -> None:
+    with pytest.raises(TrialError, match=why):
+        Trial(backbone, learned, normals, hold_out, PLAN)
+
+
+def test_checkpoints_of_others_are_refused(backbone: Backbone, learned: Learned) -> None:
+    trial = Trial(backbone, learned, NORMALS, HOLD_OUT, PLAN)
+    with pytest.raises(TrialError, match="no checkpoint"):
+        trial.restore(b"nonsense")
+    other = Trial(backbone, learned, NORMALS, HOLD_OUT, replace(PLAN, count=4)).checkpoint()
+    with pytest.raises(TrialError, match="another evaluation"):
+        trial.restore(other)
