@@ -22,7 +22,7 @@ from bench.data import read_samples
 from bench.quality.sources import GOOD, SETS
 from bench.rendered import Stream, adapters_of, draw_pair
 from models.backbone import Backbone
-from models.evaluation.contest import Contest, Control, Held, Material
+from models.evaluation.contest import Contest, Control, Held, Material, part_of
 from models.evaluation.requests import loose_places
 from models.evaluation.schooling import Schooling
 from models.evaluation.segmenter import Pair
@@ -160,8 +160,8 @@ def _shifted(_: argparse.Namespace) -> Material:
 
 def _tiny(_: argparse.Namespace) -> Material:
     base = _base()
-    groups: dict[str, Held] = {one.sample.group: one for one in base.hold_out if one.type}
-    few = list(islice(groups.values(), 4))
+    parts: dict[str, Held] = {part_of(one.sample): one for one in base.hold_out if one.type}
+    few = list(islice(parts.values(), 4))
     return replace(base, hold_out=[*few, *(one for one in base.hold_out if one.type is None)])
 
 
@@ -179,7 +179,7 @@ def _unseen_scenes(arguments: argparse.Namespace) -> Material:
     def scenes(first: int, count: int) -> list[Pair]:
         drawn = (
             draw_pair(
-                Stream.LABELS, first + i, _RENDERED[i % len(_RENDERED)], arguments.seed, "brushed", side=_SIDE
+                Stream.LABELS, first + i, _RENDERED[i % len(_RENDERED)], arguments.seed, _SURFACE, side=_SIDE
             )
             for i in range(count)
         )
@@ -221,7 +221,7 @@ CASES = (
     Case("copies of real pairs", ("do not use",), "repeat real ones", _copies),
     Case("leaked hold-out", ("cannot tell",), "show what detectors learned from", _leaked),
     Case("generator's trace", ("do not use",), "trace", _trace),
-    Case("shifted normals", ("do not use",), "brighter", _shifted),
+    Case("shifted normals", ("do not use",), "than the good ones", _shifted),
     Case("tiny hold-out", ("cannot tell",), "more defective parts", _tiny),
     Case("unseen tiles", ("helps",), "", _unseen_tiles),
     Case("unseen capsules", ("helps",), "", _unseen_capsules),

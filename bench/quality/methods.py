@@ -13,7 +13,7 @@ from bench.quality.backgrounds import decoded_error
 from bench.quality.costs import Cost, metered
 from bench.quality.kit import Kit
 from bench.quality.perlin import perlin
-from bench.quality.stages import Stage, keep_cost, kept_cost
+from bench.quality.stages import MAKING, Stage, keep_cost, kept_cost
 from bench.rendered import adapters_of
 from bench.taught import ON_NOISE
 from models.adapters import Adapter
@@ -145,7 +145,7 @@ class Taught:
         # What is drawn otherwise is taught the same, and not twice.
         shaped = {**kit.shaped_by, "backbone": studio.backbone.digest}
         shaped |= {"lesson": dict(self.lesson), "ablation": vars(self.ablation)}
-        stage = Stage(studio.root, f"type-{kit.set}-{kit.type}", shaped)
+        stage = Stage(studio.root, f"type-{kit.set}-{kit.type}", shaped, MAKING)
         file = stage.folder / "adapter.safetensors"
         if not file.exists():
             adapter, cost = metered(lambda: self._teach(studio, kit))

@@ -22,11 +22,27 @@ from models.evaluation.segmenter import Pair, Segmenter
 ROOT = Path(__file__).parents[2]
 
 
+MAKING = (
+    "models/*.py",
+    "models/rendering/**/*.py",
+    "models/teaching/*.py",
+    "models/training/*.py",
+    "models/evaluation/requests.py",
+    "bench/quality/kit.py",
+    "bench/quality/methods.py",
+    "bench/quality/perlin.py",
+    "bench/quality/sources.py",
+)
+"""The code that makes pairs."""
+JUDGING = (*MAKING, "models/evaluation/*.py", "bench/quality/*.py")
+"""The code that makes and judges them: judging otherwise makes no pair anew."""
+
+
 @cache
-def code_digest() -> str:
-    """Of the code that makes and judges pairs."""
+def code_digest(code: tuple[str, ...]) -> str:
+    """Of the files that these patterns name."""
     digest = hashlib.sha256()
-    for path in sorted([*ROOT.glob("models/**/*.py"), *ROOT.glob("bench/quality/*.py")]):
+    for path in sorted({path for pattern in code for path in ROOT.glob(pattern)}):
         digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
@@ -37,16 +53,18 @@ class Stage:
 
     Attributes:
         shaped_by: all that decides the result beside the code.
+        code: patterns of the files that do.
     """
 
     root: Path
     name: str
     shaped_by: Mapping[str, Any]
+    code: tuple[str, ...] = JUDGING
 
     @property
     def folder(self) -> Path:
         """Where the result lies."""
-        text = json.dumps({"code": code_digest(), **self.shaped_by}, sort_keys=True)
+        text = json.dumps({"code": code_digest(self.code), **self.shaped_by}, sort_keys=True)
         return self.root / f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 

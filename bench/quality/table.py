@@ -20,6 +20,7 @@ from bench.quality.likeness import Reality, Seen, likeness, spread
 from bench.quality.methods import CONTROLS, METHODS, OURS, Method, Studio
 from bench.quality.sources import GOOD, Source
 from bench.quality.stages import (
+    MAKING,
     Stage,
     keep_arrays,
     keep_cost,
@@ -93,12 +94,13 @@ class Table:
     def pairs_stage(self, method: str, kit: Kit) -> Stage:
         """Of a method's pairs of a type."""
         shaped = {**kit.shaped_by, "method": method, "backbone": self.arguments.backbone}
-        return Stage(self.arguments.out, f"pairs-{kit.set}-{kit.type}-{method.replace(' ', '_')}", shaped)
+        name = f"pairs-{kit.set}-{kit.type}-{method.replace(' ', '_')}"
+        return Stage(self.arguments.out, name, shaped, MAKING)
 
     def controls_stage(self, kit: Kit) -> Stage:
         """Of controls of ours."""
         shaped = {**kit.shaped_by, "on": self.arguments.on, "controls": True, "backbone": self.arguments.backbone}
-        return Stage(self.arguments.out, f"controls-{kit.set}-{kit.type}", shaped)
+        return Stage(self.arguments.out, f"controls-{kit.set}-{kit.type}", shaped, MAKING)
 
     def detector_stage(self, arm: Arm, seed: int) -> Stage:
         """Of a detector that learned from an arm's pairs."""

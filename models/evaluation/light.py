@@ -13,20 +13,25 @@ from models.levels import colour
 FEWEST = 12
 """Photos of either lot without which nothing is told."""
 _HALO = 8  # pixels around a defect that are left out
-_APART = 0.98  # area under the ROC
-_SMOOTH = 1.5
+_APART = 0.98  # area under the ROC; of real photos with a defect and without, of six sets, it came to .88 at most
+_SHADOWS, _HIGHLIGHTS = 0.02, 0.98  # quantiles
+_WORDS = (
+    ("brighter", "darker"),
+    ("lighter in the shadows", "darker in the shadows"),
+    ("brighter in the highlights", "darker in the highlights"),
+)
 
 
 def apart(one: Sequence[Pair], other: Sequence[Pair]) -> str | None:
     """What tells the first lot from the second, in a word; None where nothing does, or too few are there.
 
-    Photos are compared outside their defects, by the level and the grain of the whole picture; so both lots must
-    show the same, parts of photos with parts of photos.
+    Photos are compared outside their defects, as wholes; so both lots must show the same, parts of photos with
+    parts of photos. Grain is not looked at: worn parts have more of it, and that is the defect's.
     """
     if min(len(one), len(other)) < FEWEST:
         return None
     ours, theirs = (np.array([_light(pair) for pair in lot]) for lot in (one, other))
-    for column, (more, less) in enumerate((("brighter", "darker"), ("grainier", "smoother"))):
+    for column, (more, less) in enumerate(_WORDS):
         rank = stats.mannwhitneyu(ours[:, column], theirs[:, column]).statistic / (len(one) * len(other))
         if rank >= _APART:
             return more
@@ -35,10 +40,10 @@ def apart(one: Sequence[Pair], other: Sequence[Pair]) -> str | None:
     return None
 
 
-def _light(pair: Pair) -> tuple[float, float]:
+def _light(pair: Pair) -> tuple[float, float, float]:
+    """Mean, shadows and highlights."""
     grey = colour(pair.image).astype(np.float32).mean(axis=2) / np.float32(np.iinfo(pair.image.dtype).max)
     outside = ~ndimage.binary_dilation(pair.mask, iterations=_HALO)
-    if not outside.any():
-        outside = np.ones_like(pair.mask)
-    fine = grey - ndimage.gaussian_filter(grey, _SMOOTH)
-    return float(grey[outside].mean()), float(np.abs(fine[outside]).mean())
+    seen = grey[outside] if outside.any() else grey
+    shadows, highlights = np.quantile(seen, (_SHADOWS, _HIGHLIGHTS))
+    return float(seen.mean()), float(shadows), float(highlights)

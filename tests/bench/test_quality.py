@@ -23,7 +23,17 @@ from bench.quality.methods import OURS, PASTE, Studio, Taught
 from bench.quality.perlin import perlin
 from bench.quality.run import sources
 from bench.quality.sources import GOOD, BuiltIn, Folder, Source
-from bench.quality.stages import Stage, keep_outcomes, keep_pair, kept_outcomes, kept_pairs, missing_pairs
+from bench.quality.stages import (
+    JUDGING,
+    MAKING,
+    ROOT,
+    Stage,
+    keep_outcomes,
+    keep_pair,
+    kept_outcomes,
+    kept_pairs,
+    missing_pairs,
+)
 from bench.quality.table import BESIDE, TEACH, Table, arms
 from models.backbone import Backbone
 from models.evaluation.metrics import METRICS
@@ -331,3 +341,14 @@ def test_a_type_is_taught_once_for_all_that_only_draw_otherwise(tmp_path: Path) 
     assert np.array_equal(labelled_as_asked.image, pair.image)
     assert np.array_equal(labelled_as_asked.mask, place.mask)
     assert (pair.mask <= labelled_as_asked.mask).all()
+
+
+def test_judging_otherwise_makes_no_pair_anew() -> None:
+    making, judging = (
+        {path.relative_to(ROOT).as_posix() for pattern in code for path in ROOT.glob(pattern)}
+        for code in (MAKING, JUDGING)
+    )
+    assert all(list(ROOT.glob(pattern)) for pattern in JUDGING), "a pattern names nothing"
+    assert making < judging
+    assert judging - making >= {"models/evaluation/verdict.py", "models/evaluation/schooling.py"}
+    assert {"models/paste.py", "models/teaching/trials.py", "models/rendering/camera.py"} <= making
