@@ -10,7 +10,7 @@ import pytest
 
 from models.evaluation.images import ImageOutcomes
 from models.evaluation.outcomes import Outcomes
-from models.evaluation.verdict import FEWEST, verdict
+from models.evaluation.verdict import FEWEST, Fault, verdict
 
 
 def outcomes(skill: float, seed: int, defective: int = 60, normal: int = 60) -> Outcomes:
@@ -70,6 +70,17 @@ def test_the_generators_trace_is_a_reason_against_whatever_the_gain() -> None:
     assert found.kind == "do not use"
     assert "trace" in found.reasons[-1]
     assert verdict(weak, strong, trace=(-0.02, 0.2)).kind == "helps"
+
+
+def test_faults_stand_above_figures_and_the_gravest_decides() -> None:
+    weak, strong = several(0.5, 0), several(3.0, 10)
+    leaked, copies = Fault("cannot tell", "leaked"), Fault("do not use", "copies")
+    assert verdict(weak, strong, faults=[leaked]).kind == "cannot tell"
+    assert verdict(strong, weak, faults=[leaked]).kind == "do not use", "it is worse, whatever the fault"
+    both = verdict(weak, strong, faults=[leaked, copies])
+    assert both.kind == "do not use"
+    assert both.reasons[1:] == ("copies", "leaked")
+    assert both.gain == verdict(weak, strong).gain
 
 
 def test_detectors_that_were_asked_other_things_are_not_compared() -> None:
