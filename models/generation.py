@@ -33,7 +33,7 @@ from models.inversion import Trajectory, TrajectoryCache, deepen
 from models.items import MAX_ATTEMPTS, ItemRequest, ItemResult
 from models.levels import Levels, colour
 from models.lora import worn
-from models.masks import Mask, grown_where_thin, on_latent_grid
+from models.masks import Mask, grown_where_thin, on_latent_grid, pooled
 from models.noise import noise_key
 from models.refinement import Calibration
 from models.resampling import model_windows
@@ -48,6 +48,21 @@ class _Slot:
     drawing: int
     window: int
     defect: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _Start:
+    """What the inside of a drawing begins on.
+
+    Attributes:
+        latents: (C, h, w) on the plane; None is the normal image.
+        graft: the frame (H, W, channels) with a real defect; None for anything else.
+        lies: (H, W), where in the request that defect lies: its outline is a real one, the request's is not.
+    """
+
+    latents: Tensor | None = None
+    graft: NDArray[np.float32] | None = None
+    lies: Mask | None = None
 
 
 class Generator:
@@ -161,7 +176,8 @@ class Generator:
         trajectories = [self._trajectory(x, request) for x in model_windows(unit, plot, backbone.window_px)]
         defect = request.adapter.tokens.to(trajectories[0].prompt)
         spare = MAX_DEFECT_TOKENS - len(defect)
-        exemplar, graft = self._exemplar(request, plot, canvas, unit, attempt)
+        start = self._start(request, plot, canvas, unit, attempt)
+        cells = self._cells(request, plot, canvas, start.lies)
         return Drawing(
             request=request,
             plot=plot,
@@ -169,43 +185,45 @@ class Generator:
             grid=Grid.over(backbone.alphas_cumprod, request.steps),
             levels=levels,
             trajectories=trajectories,
-            mask=torch.from_numpy(self._cells(request, plot, canvas))[None].to(backbone.device, backbone.dtype),
+            mask=torch.from_numpy(cells)[None].to(backbone.device, backbone.dtype),
             tokens=torch.cat([trajectories[0].prompt, functional.pad(defect, (0, 0, 0, spare))]),
             tokens_valid=torch.arange(MAX_DEFECT_TOKENS, device=backbone.device) < len(defect),
-            exemplar=exemplar,
-            graft=graft,
+            exemplar=start.latents,
+            graft=start.graft,
             outside=self.outside or _outside(request),
         )
 
-    def _exemplar(
+    def _start(
         self, request: ItemRequest, plot: Plot, canvas: Canvas, unit: NDArray[np.float32], attempt: int
-    ) -> tuple[Tensor | None, NDArray[np.float32] | None]:
-        """The latents of what an item of this type begins on, on the plane, and the frame of a graft.
-
-        None is the normal image, and anything but a graft.
-        """
+    ) -> _Start:
+        """What an item of this type begins on."""
         if request.adapter.card.logical:
-            return canvas.merged(self._encoded(self._emptied(request, plot, unit))), None
+            return _Start(canvas.merged(self._encoded(self._emptied(request, plot, unit))))
         if request.begins_on == "noise" or request.control:
-            return None, None
+            return _Start()
         key = request.noise_key(f"{plot.name}/{request.begins_on}", attempt)
-        graft = None
+        graft = lies = None
         if request.begins_on == "exemplar":
             requested = plot.cells(*unit.shape[:2])
-            laid_on = grafted(unit, requested, request.exemplars, np.random.default_rng(key))
+            laid_on, lies = grafted(unit, requested, request.exemplars, np.random.default_rng(key))
             graft = laid_on if self.grain else None
         else:
             look = noise_key(request.seed, request.index, "look", 0)  # one light on all of an image
             laid_on = sketch(unit, plot, self.backbone.window_px, request.adapter.card.sketch, key, look)
-        return canvas.merged(self._encoded(model_windows(laid_on, plot, self.backbone.window_px))), graft
+        latents = canvas.merged(self._encoded(model_windows(laid_on, plot, self.backbone.window_px)))
+        return _Start(latents, graft, lies)
 
-    def _cells(self, request: ItemRequest, plot: Plot, canvas: Canvas) -> Mask:
-        """The latent cells (h, w) that are drawn; of a logical type just those that it learned to fill."""
+    def _cells(self, request: ItemRequest, plot: Plot, canvas: Canvas, lies: Mask | None) -> Mask:
+        """The latent cells (h, w) that are drawn: of the request those where a real defect lies, if any does.
+
+        Of a logical type they are just those that it learned to fill.
+        """
         if request.adapter.card.logical:
             (window,) = plot.windows
             mask = cut_mask(window, request.mask, self.backbone.window_px)
             return on_latent_grid(mask, self.backbone.factor) > 0
-        return grown_where_thin(plot.cells(canvas.height, canvas.width))
+        cells = plot.cells(canvas.height, canvas.width)
+        return grown_where_thin(cells if lies is None else cells & pooled(lies, cells.shape))
 
     def _emptied(self, request: ItemRequest, plot: Plot, unit: NDArray[np.float32]) -> list[Tensor]:
         """The window (3, P, P) without what the mask holds, of which the cells beside it would tell, too."""

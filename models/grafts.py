@@ -27,8 +27,12 @@ _REGIONS = 16  # that get a graft each, the largest first
 _EDGE = 2  # pixels by which defects reach beyond their labels
 
 
-def grafted(frame: Field, requested: Mask, exemplars: Sequence[Exemplar], rng: np.random.Generator) -> Field:
-    """A frame with a real defect in each region of the request.
+def grafted(
+    frame: Field, requested: Mask, exemplars: Sequence[Exemplar], rng: np.random.Generator
+) -> tuple[Field, Mask]:
+    """A frame with a real defect in each region of the request, and where in the request these lie.
+
+    A region that gets none counts as a whole.
 
     Args:
         frame: (H, W, 1 or 3) in unit range.
@@ -39,14 +43,16 @@ def grafted(frame: Field, requested: Mask, exemplars: Sequence[Exemplar], rng: n
     labels, count = ndimage.label(requested, structure=np.ones((3, 3)))
     boxes = ndimage.find_objects(labels)
     order = sorted(range(count), key=lambda i: -int((labels[boxes[i]] == i + 1).sum()))
-    drawn = frame.copy()
+    drawn, lies = frame.copy(), requested.copy()
     for i in order[:_REGIONS]:
         site = np.asarray(labels == i + 1)
         some = rng.choice(len(exemplars), size=min(_TRIES, len(exemplars)), replace=False)
         fitting = [warped(exemplars[int(j)], site, rng) for j in some]
         best = max(fitting, key=_worth)
         drawn[best.place] = _put(drawn[best.place], best)
-    return drawn
+        lies[site] = False
+        lies[best.place] |= site[best.place] & best.defect
+    return drawn, lies
 
 
 def _worth(fit: Warped) -> float:

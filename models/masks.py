@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,22 @@ def on_latent_grid(mask: Mask, factor: int) -> NDArray[np.float32]:
     rows, columns = mask.shape[0] // factor, mask.shape[1] // factor
     pooled: Mask = np.any(mask.reshape(rows, factor, columns, factor), axis=(1, 3))
     return pooled.astype(np.float32)
+
+
+def pooled(mask: Mask, shape: tuple[int, ...]) -> Mask:
+    """A mask max-pooled onto a grid of another shape: a cell is set if any of its pixels is."""
+    return pooled_at(np.nonzero(mask), mask.shape, shape)
+
+
+def pooled_at(pixels: Sequence[NDArray[np.integer]], size: tuple[int, ...], shape: tuple[int, ...]) -> Mask:
+    """`pooled` of the mask of this size that is set at these rows and columns."""
+    grid = np.zeros(shape, dtype=np.bool_)
+    rows, columns = (
+        (2 * at.astype(np.int64) + 1) * cells // (2 * side)
+        for at, cells, side in zip(pixels, shape, size, strict=True)
+    )
+    grid[rows, columns] = True
+    return grid
 
 
 def inner_edge(mask: Mask, width: int) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from models.levels import Pixels
+from models.masks import pooled_at
 
 MAX_WINDOWS_PER_PLOT = 6
 """Overlapping windows that one component may get before its scale grows instead."""
@@ -82,11 +83,8 @@ class Plot:
 
     def cells(self, cells_high: int, cells_wide: int) -> NDArray[np.bool_]:
         """The plot's mask max-pooled onto a grid: a cell is set if any of its pixels is, so thin masks stay."""
-        grid = np.zeros((cells_high, cells_wide), dtype=np.bool_)
-        rows = (2 * (self.rows.astype(np.int64) - self.y) + 1) * cells_high // (2 * self.height)
-        columns = (2 * (self.columns.astype(np.int64) - self.x) + 1) * cells_wide // (2 * self.width)
-        grid[rows, columns] = True
-        return grid
+        pixels = (self.rows - self.y, self.columns - self.x)
+        return pooled_at(pixels, (self.height, self.width), (cells_high, cells_wide))
 
     def mask_at(self, place: Place) -> NDArray[np.bool_]:
         """The plot's requested pixels in a part of the photo that holds them all."""

@@ -49,7 +49,7 @@ def examples(
             pixels, mask = _mirrored(cut_image(window, image, size), cut_mask(window, sample.mask, size), rng)
             unit = np.asarray(pixels / np.float32(255), np.float32)
             normal = normalised(unit, mask, rng)
-            begun = grafted(normal, mask, others, rng) if mask.any() and others else normal
+            begun = grafted(normal, mask, others, rng)[0] if mask.any() and others else normal
             yield TrainingScene(pixels, _bytes(normal), _bytes(begun), mask, part, name)
 
 

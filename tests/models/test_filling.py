@@ -52,13 +52,16 @@ def test_every_region_gets_a_real_defect_and_equal_generators_the_same() -> None
     requested = np.zeros((96, 128), np.bool_)
     requested[10:40, 10:50] = True
     requested[60:90, 80:120] = True
-    one, other = (grafted(frame, requested, exemplars, np.random.default_rng(4)) for _ in range(2))
+    (one, lies), (other, _) = (grafted(frame, requested, exemplars, np.random.default_rng(4)) for _ in range(2))
     assert np.array_equal(one, other)
+    assert not (lies & ~requested).any()
+    assert 0.05 < lies.sum() / requested.sum() < 0.6, "a bar does not fill a box"
     for site in (requested & (np.arange(128) < 64), requested & (np.arange(128) >= 64)):
         assert (frame - one)[site].max() > 0.2
+        assert (frame - one)[site & lies].mean() > 4 * np.abs(frame - one)[site & ~lies].mean()
     far = ~binary_dilation(requested, iterations=24)
     assert np.abs(frame - one)[far].max() == 0
-    assert not np.array_equal(one, grafted(frame, requested, exemplars, np.random.default_rng(5)))
+    assert not np.array_equal(one, grafted(frame, requested, exemplars, np.random.default_rng(5))[0])
 
 
 def test_what_is_taken_out_of_an_image_leaves_nothing_behind() -> None:

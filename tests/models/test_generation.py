@@ -99,6 +99,22 @@ def test_what_stays_near_a_real_defect_keeps_detail_that_the_vae_does_not_hold(
     assert fine[0] > 2 * fine[1]
 
 
+def test_on_a_real_defect_no_more_is_drawn_than_that_defects_shape(item: Callable[..., ItemRequest]) -> None:
+    """However loose the request: its outline is nobody's defect."""
+    line = np.zeros((40, 60), dtype=np.bool_)
+    line[20, 10:50] = True
+    exemplar = Exemplar(np.where(line, 40, 128).astype(np.uint8)[:, :, None], line, 0)
+    mask = np.zeros(SHAPE, dtype=np.bool_)
+    mask[60:100, 60:120] = True
+    on_noise = item(mask=mask)
+    on_defect = replace(
+        on_noise, adapter=replace(on_noise.adapter, card=Card(exemplars=1.0)), exemplars=[exemplar]
+    )
+    generator = Generator(tiny_backbone())
+    whole, shaped = (drawings[0].drawing.mask.sum() for drawings in generator.decoded([on_noise, on_defect]))
+    assert 0 < shaped < 0.4 * whole
+
+
 def high_pass(image: Pixels) -> NDArray[np.float64]:
     grey = image.astype(np.float64).mean(axis=2)
     return np.asarray(grey - ndimage.median_filter(grey, 7))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from models.masks import distance_inside, grown, grown_where_thin, inner_edge, local_thickness, outer_edge
+from models.masks import distance_inside, grown, grown_where_thin, inner_edge, local_thickness, outer_edge, pooled
 
 
 @pytest.mark.parametrize("thickness", [1, 2, 3, 5, 9])
@@ -75,3 +75,12 @@ def test_a_grown_mask_holds_the_mask_and_has_so_many_times_its_area(times: float
     assert loose[mask].all()
     assert loose.sum() == pytest.approx(times * mask.sum(), rel=0.2)
     assert grown(mask, 1000.0).all()
+
+
+def test_a_pooled_mask_keeps_each_pixel_on_grids_finer_and_coarser() -> None:
+    mask = np.zeros((40, 60), np.bool_)
+    mask[0, 0] = mask[39, 59] = mask[20, 33] = True
+    assert np.argwhere(pooled(mask, (10, 15))).tolist() == [[0, 0], [5, 8], [9, 14]]
+    assert np.array_equal(pooled(mask, mask.shape), mask)
+    assert pooled(mask, (80, 120)).sum() == 3
+    assert not pooled(np.zeros((40, 60), np.bool_), (10, 15)).any()
