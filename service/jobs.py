@@ -1,4 +1,4 @@
-"""``/v1/jobs``: the work behind augmentations and trainings."""
+"""``/v1/jobs``: the work behind augmentations, trainings and evaluations."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ def get_sheet(job_id: JobPath, tenant: Tenant, has: Has) -> Response:
 def get_archive(job_id: JobPath, tenant: Tenant, has: Has) -> Response:
     """A ZIP of a final job: `job.json`, `input.png`, `mask.png`, and of every item that succeeded its files in
     `images/`, `masks/` and `previews/`, and the labels of single defects in `defect-masks/`; of a training
-    `job.json` and `sheet.png`.
+    `job.json` and `sheet.png`; of an evaluation `job.json` and, once it has found something, `evaluation.json`.
 
     The same job gives the same bytes. It is made while it is sent and offers no ranges.
     """

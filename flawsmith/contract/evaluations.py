@@ -101,7 +101,7 @@ class EvaluationParameters(Schema):
     """Everything in a request to evaluate but the hold-out."""
 
     defect_type: DefectTypeRef
-    """A version that was taught here, ``name@version`` or the newest of a name: whether its synthetic data helps."""
+    """Whose synthetic data is judged: a version that was taught here, ``name@version`` or the newest of a name."""
     count: Annotated[int, Field(ge=1, le=1000)] = 100
     """Synthetic images that detectors learn from beside the type's samples."""
     controls: Annotated[int, Field(ge=0, le=500)] = 40

@@ -217,9 +217,7 @@ def _state(fields: dict[bytes, bytes], kind: JobKind) -> State | None:
     return model.model_validate_json(data)
 
 
-def job_from_manifests(
-    request: RequestManifest, result: ResultManifest | None, state: State | None = None
-) -> Job:
+def job_from_manifests(request: RequestManifest, result: ResultManifest | None, state: State | None = None) -> Job:
     """The job as the API shows it, from storage alone; without a result it counts as queued."""
     record = Record(
         manifest=request,
