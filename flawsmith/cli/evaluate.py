@@ -23,7 +23,7 @@ def evaluate(
     defect_type: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME[@VERSION]]",
+            metavar="NAME[@VERSION]",
             help="Defect type that was taught by the service, or one version of it; with --hold-out.",
             show_default=False,
         ),

@@ -93,6 +93,7 @@ def taught(api: Api) -> str:
     files[SAMPLES_FILE] = SamplesManifest(format_version=FORMAT_VERSION, **listed).model_dump_json().encode()
     api.jobs.accept(manifest, files)
     learn(api, manifest.job_id)
+    api.redis.delete(f"rq:queue:{QUEUE_NAME}")  # who learns takes it
     publish(api, manifest.job_id)
     return manifest.job_id
 
