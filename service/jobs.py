@@ -245,7 +245,7 @@ def _augmentation(has: Resources, tenant: str, job_id: str) -> Job:
     """
     job = find(has, tenant, job_id)
     if job.kind is not JobKind.AUGMENTATION:
-        raise not_found(f"{job_id} is a {job.kind}, and has no image or mask of its own")
+        raise not_found(f"{job_id} is no augmentation, and has no image or mask of its own")
     return job
 
 
