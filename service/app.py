@@ -13,6 +13,7 @@ import flawsmith
 from service import (
     augmentations,
     defect_types,
+    evaluations,
     events,
     health,
     items,
@@ -62,7 +63,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    for module in (uploads, augmentations, jobs, events, items, defect_types, trainings, versions):
+    for module in (uploads, augmentations, jobs, events, items, defect_types, trainings, evaluations, versions):
         app.include_router(
             module.router,
             dependencies=[Depends(permit)],

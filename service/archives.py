@@ -6,9 +6,11 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
 from flawsmith.contract.files import (
+    EVALUATION_FILE,
     EXCLUDE_FILE,
     INPUT_FILE,
     JOB_FILE,
@@ -41,7 +43,8 @@ class _Member:
 
 
 class Archive(Kept):
-    """``job.json``, the inputs, and the files of every succeeded item of a final job; the sheet of a training.
+    """``job.json``, the inputs, and the files of every succeeded item of a final job; the sheet of a training;
+    ``evaluation.json`` of an evaluation.
 
     The same job gives the same bytes: files are stored uncompressed (images are compressed already), in a fixed
     order and with the time at which the job ended.
@@ -57,19 +60,27 @@ class Archive(Kept):
         assert job.finished_at is not None
         self._storage = storage
         self._moment = job.finished_at
-        self._record = (job.model_dump_json(indent=2) + "\n").encode()
+        self._written = {JOB_FILE: _json(job)}
+        if job.evaluation is not None and job.evaluation.result is not None:
+            self._written[EVALUATION_FILE] = _json(job.evaluation.result)
         self._members = _members(storage, manifest, job)
-        contents = [_LAYOUT, self._record.decode(), [(member.name, member.size) for member in self._members]]
+        texts = [text.decode() for text in self._written.values()]
+        contents = [_LAYOUT, *texts, [(member.name, member.size) for member in self._members]]
         etag = hashlib.sha256(json.dumps(contents).encode()).hexdigest()
         super().__init__(MEDIA_TYPE, etag, f'attachment; filename="{job.id}.zip"')
         self.headers["Accept-Ranges"] = "none"
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         archive = Zip(self._moment)
-        archive.add(self._record, JOB_FILE)
+        for name, data in self._written.items():
+            archive.add(data, name)
         for member in self._members:
             archive.add(stored(self._storage, member.key, 0, member.size), member.name, size=member.size)
         await send_zip(self, archive, scope, receive, send)
+
+
+def _json(model: BaseModel) -> bytes:
+    return (model.model_dump_json(indent=2) + "\n").encode()
 
 
 def _members(storage: Storage, manifest: RequestManifest, job: Job) -> list[_Member]:

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
+from flawsmith.contract.evaluations import EvaluationState
 from flawsmith.contract.jobs import ItemStatus, Job, Progress
 from flawsmith.contract.trainings import TrainingState
 from service.fields import no_query
@@ -161,8 +162,8 @@ def _not_outdated(events: list[Event]) -> list[Event]:
     return [event for place, event in enumerate(events) if event.item is not None or place == last]
 
 
-def _place(job: Job) -> tuple[Progress, int | None, TrainingState | None]:
-    return job.progress, job.queue_position, job.training
+def _place(job: Job) -> tuple[Progress, int | None, TrainingState | EvaluationState | None]:
+    return job.progress, job.queue_position, job.training or job.evaluation
 
 
 def _summary(job: Job) -> Job:

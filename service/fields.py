@@ -40,6 +40,7 @@ _HINTS = {
     "or name in samples_of a version whose samples are meant",
     "samples_of": 'a defect type that was taught here, such as "pitting" or "pitting@2"',
     "normals": "in JSON a list of at most 500 upload ids",
+    "hold_out": "a ZIP of real photos as a file of the form, defective ones with their masks and good ones",
     "defects": f'a list of 1 to {MAX_DEFECTS} defects, each an object with "defect_type"; in a form as JSON text',
     "cursor": "the next_cursor of the page before",
 }

@@ -145,7 +145,7 @@ def _finished(has: Resources, tenant: str, job_id: str, n: int) -> Item:
     """
     job = find(has, tenant, job_id)
     if job.kind is not JobKind.AUGMENTATION:
-        raise not_found(f"{job_id} is a {job.kind} and has no items")
+        raise not_found(f"{job_id} is no augmentation and has no items")
     items = job.items
     if n >= len(items):
         raise not_found(f"{job_id} has {len(items)} items; their index runs from 0 to {len(items) - 1}")

@@ -1,4 +1,4 @@
-"""``/v1/jobs``: the work behind augmentations and trainings."""
+"""``/v1/jobs``: the work behind augmentations, trainings and evaluations."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ def get_sheet(job_id: JobPath, tenant: Tenant, has: Has) -> Response:
 def get_archive(job_id: JobPath, tenant: Tenant, has: Has) -> Response:
     """A ZIP of a final job: `job.json`, `input.png`, `mask.png`, and of every item that succeeded its files in
     `images/`, `masks/` and `previews/`, and the labels of single defects in `defect-masks/`; of a training
-    `job.json` and `sheet.png`.
+    `job.json` and `sheet.png`; of an evaluation `job.json` and, once it has found something, `evaluation.json`.
 
     The same job gives the same bytes. It is made while it is sent and offers no ranges.
     """
@@ -245,7 +245,7 @@ def _augmentation(has: Resources, tenant: str, job_id: str) -> Job:
     """
     job = find(has, tenant, job_id)
     if job.kind is not JobKind.AUGMENTATION:
-        raise not_found(f"{job_id} is a {job.kind}, and has no image or mask of its own")
+        raise not_found(f"{job_id} is no augmentation, and has no image or mask of its own")
     return job
 
 

@@ -19,6 +19,7 @@ from flawsmith.contract.augmentations import (
     AugmentationRequest,
     DefectParameters,
 )
+from flawsmith.contract.evaluations import EvaluationParameters
 from flawsmith.contract.problems import Problem
 from flawsmith.contract.trainings import TrainingParameters, TrainingRequest
 from service.access import scope_of
@@ -37,7 +38,8 @@ defect type; get the same photo with that defect inside the mask, and a mask of 
 
 Work runs in the background: `POST /v1/augmentations` answers `202` with the job's address, and
 `GET /v1/jobs/{job_id}` says when its items are there. `POST /v1/defect-types` teaches a defect type of your own
-from a few real samples, the same way.
+from a few real samples, the same way, and `POST /v1/evaluations` asks a hold-out of real photos whether its
+synthetic data helps a detector.
 
 Files never change, but for the sheet of a training that goes on. `HEAD` is offered wherever `GET` answers a file.
 
@@ -267,6 +269,24 @@ def training_body() -> dict[str, Any]:
             },
         },
     }
+
+
+def evaluation_body() -> dict[str, Any]:
+    """``requestBody`` of an evaluation: a form with a ZIP."""
+    hold_out = {
+        **_BINARY,
+        "description": "One ZIP of real photos, in a layout that samples may have: some that show the defect, "
+        "with their masks, and some of good parts; none of them such as the type was taught from.",
+    }
+    fields = EvaluationParameters.model_fields
+    form = {
+        "type": "object",
+        "properties": {"hold_out": hold_out} | {name: shape(EvaluationParameters, name) for name in fields},
+        "required": ["hold_out", "defect_type"],
+        "additionalProperties": False,
+    }
+    as_json = {"metadata": {"contentType": "application/json"}}
+    return {"required": True, "content": {"multipart/form-data": {"schema": form, "encoding": as_json}}}
 
 
 def bundle_body() -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""``samples_of``: a version that was taught here lends its samples to another one.
+"""A version that was taught here lends its samples: to another one that names it in ``samples_of``, or to the
+detectors of an evaluation.
 
 Samples are kept by the job that taught the version, for as long as that job is. Whoever borrows them gets copies,
-so that neither training needs what the other has.
+so that neither job needs what the other has.
 """
 
 from __future__ import annotations
@@ -26,14 +27,32 @@ from service.problems import ProblemError
 from service.resources import Resources
 from service.samples.reading import Uploaded
 from service.store import keys
+from service.store.keys import SampleKind
 from service.store.storage import ObjectNotFoundError, Storage
 
 FIELD = "samples_of"
+_REMEDY = "send the samples themselves, as `samples`"
 
 _INHERITED = ("part", "description", "kind")
 """What a training takes from the earlier one unless its request says otherwise."""
 _READERS = 8
 """Files that are fetched at once."""
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """How a version is refused that keeps no samples."""
+
+    field: str
+    remedy: str
+
+    def keeps_none(self, record: DefectTypeRecord, why: str) -> ProblemError:
+        detail = f"{record.reference} {why}; {self.remedy}"
+        return ProblemError(problems.INVALID_SAMPLES, detail, field=self.field)
+
+    def deleted(self, record: DefectTypeRecord) -> ProblemError:
+        why = f"lost its samples with the job that taught it, {record.job_id}, which was deleted"
+        return self.keeps_none(record, why)
 
 
 @dataclass(frozen=True)
@@ -44,6 +63,7 @@ class Lender:
     training: ResolvedTraining
     """As it was taught."""
     listed: SamplesManifest
+    terms: _Terms
 
     @property
     def reference(self) -> str:
@@ -74,24 +94,28 @@ class Lent:
     normals: list[Uploaded]
 
 
-def lender(has: Resources, tenant: str, reference: str) -> Lender:
-    """The version that ``samples_of`` names.
+def lender(has: Resources, tenant: str, reference: str, field: str = FIELD, remedy: str = _REMEDY) -> Lender:
+    """The version that a field of a request names.
+
+    Args:
+        field: that names it.
+        remedy: what else the client may do if the version keeps no samples.
 
     Raises:
         ProblemError: there is none, or it keeps no samples; says why, and what to do.
     """
-    record = named(has, tenant, reference, FIELD)
+    record, terms = named(has, tenant, reference, field), _Terms(field, remedy)
     if record.tenant != tenant:
-        raise _keeps_none(record, "comes with Flawsmith and was not taught from samples of yours")
+        raise terms.keeps_none(record, "comes with Flawsmith and was not taught from samples of yours")
     if record.job_id is None:
-        raise _keeps_none(record, "was imported, and bundles leave the samples where they were taught from")
+        raise terms.keeps_none(record, "was imported, and bundles leave the samples where they were taught from")
     try:
         manifest = has.jobs.manifest(tenant, record.job_id)
         listed = has.storage.get(keys.job_file(tenant, record.job_id, SAMPLES_FILE))
     except ObjectNotFoundError:
-        raise _deleted(record) from None
+        raise terms.deleted(record) from None
     assert isinstance(manifest, TrainingManifest)
-    return Lender(record, manifest.training, SamplesManifest.model_validate_json(listed))
+    return Lender(record, manifest.training, SamplesManifest.model_validate_json(listed), terms)
 
 
 def fetch(storage: Storage, source: Lender, folder: Path) -> Lent:
@@ -105,7 +129,7 @@ def fetch(storage: Storage, source: Lender, folder: Path) -> Lent:
     assert record.job_id is not None
     kept_in = keys.job_prefix(record.tenant, record.job_id)
 
-    def copied(kind: str, number: int, part: Literal["image", "mask"]) -> Path:
+    def copied(kind: SampleKind, number: int, part: Literal["image", "mask"]) -> Path:
         path = folder / f"{kind}-{number}-{part}.png"
         with storage.open(kept_in + keys.sample_file(kind, number, part)) as stored, path.open("wb") as target:
             shutil.copyfileobj(stored, target)
@@ -128,16 +152,4 @@ def fetch(storage: Storage, source: Lender, folder: Path) -> Lent:
         try:
             return Lent(list(pairs), list(normals))
         except ObjectNotFoundError:
-            raise _deleted(record) from None
-
-
-def _deleted(record: DefectTypeRecord) -> ProblemError:
-    return _keeps_none(record, f"lost its samples with the job that taught it, {record.job_id}, which was deleted")
-
-
-def _keeps_none(record: DefectTypeRecord, why: str) -> ProblemError:
-    return ProblemError(
-        problems.INVALID_SAMPLES,
-        f"{record.reference} {why}; send the samples themselves, as `samples`",
-        field=FIELD,
-    )
+            raise source.terms.deleted(record) from None

@@ -20,7 +20,6 @@ from flawsmith.contract.jobs import Job
 from flawsmith.contract.manifests import TrainingManifest
 from flawsmith.contract.trainings import (
     ResolvedTraining,
-    SampleRecord,
     SamplesManifest,
     TrainingParameters,
     TrainingPlan,
@@ -38,8 +37,8 @@ from service.problems import ProblemError
 from service.resources import Has, Quota, Resources, Tenant
 from service.retraining import Lender, lender
 from service.samples.errors import SampleError
-from service.samples.reading import AdmittedSample, SampleSet, Uploaded, read_pairs, read_zip
-from service.store import keys
+from service.samples.filing import files_of_set, recorded
+from service.samples.reading import SampleSet, Uploaded, read_pairs, read_zip
 from service.store.stored import JobFiles
 from service.telemetry import context, traces
 
@@ -240,20 +239,10 @@ async def _carry_out(
 
 def _files(found: SampleSet) -> JobFiles:
     """What the job is made with: a folder a sample, and what they are."""
-    files: dict[str, bytes | Path] = {}
-    for kind, samples in (("samples", found.samples), ("normals", found.normals)):
-        for number, sample in enumerate(samples):
-            files[keys.sample_file(kind, number, "image")] = sample.image
-            if sample.mask is not None:
-                files[keys.sample_file(kind, number, "mask")] = sample.mask
     listed = SamplesManifest(
         format_version=FORMAT_VERSION,
-        samples=[_listed(sample) for sample in found.samples],
-        normals=[_listed(sample) for sample in found.normals],
+        samples=[recorded(sample) for sample in found.samples],
+        normals=[recorded(sample) for sample in found.normals],
     )
-    files[SAMPLES_FILE] = listed.model_dump_json(indent=2).encode()
-    return files
-
-
-def _listed(sample: AdmittedSample) -> SampleRecord:
-    return SampleRecord(sha256=sample.sha256, group=sample.group, source=sample.source, image=sample.info)
+    files = files_of_set("samples", found.samples) | files_of_set("normals", found.normals)
+    return {**files, SAMPLES_FILE: listed.model_dump_json(indent=2).encode()}

@@ -21,23 +21,27 @@ from service.telemetry.jobs import count_final
 from service.telemetry.metrics import Metrics
 from worker import shards
 from worker.compute import DEQUEUE_S, ComputeWorker
+from worker.evaluations import BeginTrial, Evaluations
 from worker.memory import device_memory
 from worker.models import Models
 from worker.settings import WorkerSettings
 from worker.shards import Shards
+from worker.slices import Memory
 from worker.teaching import teaching_with
 from worker.trainings import Teach, Trainings
+from worker.trial import begin_trial
 
 _log = logging.getLogger("worker")
 
 _RETRY_S = 2.0
 
 
-def main(teach: Teach | None = None) -> int:
+def main(teach: Teach | None = None, begin: BeginTrial = begin_trial) -> int:
     """Load the models, then work until asked to stop; the exit status.
 
     Args:
         teach: begins a training, in place of what the models teach.
+        begin: begins the trial of an evaluation.
     """
     settings = WorkerSettings()
     logs.configure("worker", settings)
@@ -69,8 +73,10 @@ def main(teach: Teach | None = None) -> int:
         worker.stop()
 
     jobs = Jobs(redis, storage, settings, on_final=partial(count_final, metrics))
-    trainings = Trainings(jobs, storage, models, teach or teaching_with(models), settings.training_slice_s)
-    shards.install(Shards(jobs, storage, models, worker.stopping, on_device_lost, metrics, trainings))
+    slice_s, memory = settings.training_slice_s, Memory()
+    trainings = Trainings(jobs, storage, models, teach or teaching_with(models), slice_s, memory)
+    evaluations = Evaluations(jobs, storage, models, begin, slice_s, memory)
+    shards.install(Shards(jobs, storage, models, worker.stopping, on_device_lost, metrics, trainings, evaluations))
     worker.run()
     metrics.close()
     traces.close()

@@ -1,4 +1,4 @@
-"""Samples of a training, out of storage."""
+"""Samples of a training or an evaluation, and the hold-out of an evaluation, out of storage."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from typing import Literal
 
 import numpy as np
 
+from flawsmith.contract.evaluations import HoldOutManifest
 from flawsmith.contract.files import SAMPLES_FILE
-from flawsmith.contract.manifests import TrainingManifest
+from flawsmith.contract.manifests import EvaluationManifest, SlicedManifest, TrainingManifest
 from flawsmith.contract.trainings import SampleRecord, SamplesManifest
 from models.levels import Pixels
 from models.samples import Sample
 from service.images.decoding import read_canonical
 from service.store import keys
+from service.store.keys import SampleKind
 from service.store.storage import Storage
 
 
@@ -22,28 +24,55 @@ def read_listed(storage: Storage, manifest: TrainingManifest) -> SamplesManifest
     Raises:
         StorageError: it cannot be read.
     """
-    key = keys.job_file(manifest.tenant, manifest.job_id, SAMPLES_FILE)
-    return SamplesManifest.model_validate_json(storage.get(key))
+    return SamplesManifest.model_validate_json(_listed(storage, manifest))
 
 
-def read_samples(storage: Storage, manifest: TrainingManifest) -> tuple[list[Sample], list[Sample]]:
-    """The samples of a training and its normal images.
+def read_samples(
+    storage: Storage, manifest: TrainingManifest | EvaluationManifest
+) -> tuple[list[Sample], list[Sample]]:
+    """The samples that a type is taught from, or was, and its normal images.
 
     Raises:
         StorageError: they cannot be read.
     """
-
-    def read(kind: Literal["samples", "normals"], number: int, record: SampleRecord) -> Sample:
-        def pixels(part: Literal["image", "mask"]) -> Pixels:
-            name = keys.sample_file(kind, number, part)
-            return read_canonical(storage.get(keys.job_file(manifest.tenant, manifest.job_id, name))).pixels
-
-        image = pixels("image")
-        mask = pixels("mask") > 0 if kind == "samples" else np.zeros(image.shape[:2], dtype=np.bool_)
-        return Sample(image, mask, record.sha256, record.group)
-
-    listed = read_listed(storage, manifest)
+    model = SamplesManifest if isinstance(manifest, TrainingManifest) else HoldOutManifest
+    listed = model.model_validate_json(_listed(storage, manifest))
     return (
-        [read("samples", number, record) for number, record in enumerate(listed.samples)],
-        [read("normals", number, record) for number, record in enumerate(listed.normals)],
+        [_read(storage, manifest, "samples", number, record) for number, record in enumerate(listed.samples)],
+        [_read(storage, manifest, "normals", number, record) for number, record in enumerate(listed.normals)],
     )
+
+
+def read_hold_out(storage: Storage, manifest: EvaluationManifest) -> list[tuple[Sample, str | None]]:
+    """The hold-out of an evaluation: images with their labels.
+
+    A label is empty where nobody said what class the defect is of, and None where the image shows a good part.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    listed = HoldOutManifest.model_validate_json(_listed(storage, manifest))
+    return [
+        (_read(storage, manifest, "held", number, record), record.label or "")
+        for number, record in enumerate(listed.held)
+    ] + [
+        (_read(storage, manifest, "held-normals", number, record), None)
+        for number, record in enumerate(listed.held_normals)
+    ]
+
+
+def _listed(storage: Storage, manifest: SlicedManifest) -> bytes:
+    return storage.get(keys.job_file(manifest.tenant, manifest.job_id, SAMPLES_FILE))
+
+
+def _read(
+    storage: Storage, manifest: SlicedManifest, kind: SampleKind, number: int, record: SampleRecord
+) -> Sample:
+    def pixels(part: Literal["image", "mask"]) -> Pixels:
+        name = keys.sample_file(kind, number, part)
+        return read_canonical(storage.get(keys.job_file(manifest.tenant, manifest.job_id, name))).pixels
+
+    image = pixels("image")
+    has_mask = kind in ("samples", "held")
+    mask = pixels("mask") > 0 if has_mask else np.zeros(image.shape[:2], dtype=np.bool_)
+    return Sample(image, mask, record.sha256, record.group)

@@ -27,7 +27,7 @@ class WorkerSettings(StoreSettings):
     """CPU threads of the models; as many as torch likes if absent."""
 
     training_slice_s: Annotated[float, Field(gt=0)] = 10.0
-    """How long a training is worked on before other work has its turn."""
+    """How long a training or an evaluation is worked on before other work has its turn."""
 
     worker_ttl_s: Annotated[int, Field(ge=2)] = 20
     """Without a heartbeat for so long a worker counts as dead, and its shard is given to another."""

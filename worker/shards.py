@@ -19,7 +19,12 @@ from rq.timeouts import BaseTimeoutException
 
 from flawsmith.contract.base import UnknownFormatVersionError
 from flawsmith.contract.jobs import Failure, Item, ItemStatus
-from flawsmith.contract.manifests import AugmentationManifest, TrainingManifest
+from flawsmith.contract.manifests import (
+    AugmentationManifest,
+    EvaluationManifest,
+    SlicedManifest,
+    TrainingManifest,
+)
 from models.placement import PlacementError
 from service.store.connection import QueueUnavailableError
 from service.store.jobs import Jobs, ShardState
@@ -29,13 +34,14 @@ from service.store.storage import Storage, StorageUnavailableError
 from service.telemetry import catalog, context, traces
 from service.telemetry.jobs import count_item
 from service.telemetry.metrics import Metrics
-from worker import trainings
 from worker.batches import Batches, Outcome, reason
+from worker.evaluations import Evaluations
 from worker.items import store_item
 from worker.material import Material, Order
 from worker.models import Models, is_device_lost, is_out_of_memory
+from worker.slices import Turn, failed
 from worker.steps import JobCanceledError, Steps, StoppingError
-from worker.trainings import Trainings, Turn
+from worker.trainings import Trainings
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +69,7 @@ class Shards:
         device_lost: called when the device is of no more use to this process.
         metrics: where work is counted.
         trainings: works on slices of trainings; without it they fail.
+        evaluations: works on slices of evaluations; without it they fail.
     """
 
     def __init__(
@@ -74,6 +81,7 @@ class Shards:
         device_lost: Callable[[], None],
         metrics: Metrics | None = None,
         trainings: Trainings | None = None,
+        evaluations: Evaluations | None = None,
     ) -> None:
         self._jobs = jobs
         self._storage = storage
@@ -84,12 +92,13 @@ class Shards:
         self._metrics = metrics or Metrics(None)
         self._batches = Batches(models, self._metrics)
         self._trainings = trainings
+        self._evaluations = evaluations
         self._outages = 0
 
     def run(self, tenant: str, job_id: str, shard: int) -> Retry | None:
         """Work on a shard; a `Retry` asks RQ to deliver it again without an attempt being held against it.
 
-        A slice of a training that goes on asks for the next one behind all other work.
+        A slice of a job that goes on asks for the next one behind all other work.
 
         Raises:
             ShardTakenError: the shard is another worker's by now.
@@ -142,7 +151,7 @@ class Shards:
             self._jobs.sweep(shard.tenant, shard.job_id)
             return None
         manifest = shard.state.manifest
-        if shard.state.attempt > 1 and not (isinstance(manifest, TrainingManifest) and not shard.state.failures):
+        if shard.state.attempt > 1 and not (isinstance(manifest, SlicedManifest) and not shard.state.failures):
             self._metrics.count(catalog.SHARD_RETRIES)
         context.bind(request_id=manifest.request_id if manifest else None)
         with traces.span(
@@ -159,8 +168,8 @@ class Shards:
     def _work(self, shard: _Shard) -> Retry | None:
         started = time.monotonic()
         with suppress(JobCanceledError):
-            if isinstance(shard.state.manifest, TrainingManifest):
-                if not self._teach(shard, shard.state.manifest):
+            if isinstance(shard.state.manifest, TrainingManifest | EvaluationManifest):
+                if not self._advance(shard, shard.state.manifest):
                     self._jobs.forgive_attempts(shard.tenant, shard.job_id, shard.number, shard.state.attempt)
                     return RETRY_LAST
             elif shard.state.exhausted:
@@ -168,22 +177,20 @@ class Shards:
             elif not shard.state.canceled:
                 self._draw(shard)
                 _log.info("shard %d of %s took %.1f s", shard.number, shard.job_id, time.monotonic() - started)
-        if self._trainings is not None:
-            self._trainings.forget(shard.job_id)
+        self._forget(shard.job_id)
         if not self._jobs.finish_shard(shard.tenant, shard.job_id, shard.number):
             raise ShardForgottenError
         return None
 
-    def _teach(self, shard: _Shard, manifest: TrainingManifest) -> bool:
-        """Work on a slice of a training; whether the training has an outcome now."""
+    def _advance(self, shard: _Shard, manifest: TrainingManifest | EvaluationManifest) -> bool:
+        """Work on a slice of a job; whether the job has an outcome now."""
+        kind = manifest.kind.value
         outcome = self._jobs.finished_item(shard.tenant, shard.job_id, 0)
-        if outcome is None and self._trainings is None:
-            outcome = trainings.failed(manifest, "training-failed", "this worker cannot teach; start one that can")
-        elif outcome is None and shard.state.exhausted:
-            detail = f"the worker died or failed {shard.state.failures} times in this part of the training"
+        if outcome is None and shard.state.exhausted:
+            detail = f"the worker died or failed {shard.state.failures} times in this part of the {kind}"
             if shard.state.last_error:
                 detail += f"; the last error was: {shard.state.last_error}"
-            outcome = trainings.failed(manifest, "training-failed", detail)
+            outcome = failed(manifest, f"{kind}-failed", detail)
         elif outcome is None:
             outcome = self._slice(shard, manifest)
         if outcome is None:
@@ -193,21 +200,32 @@ class Shards:
             self._jobs.sweep(shard.tenant, shard.job_id)
         return True
 
-    def _slice(self, shard: _Shard, manifest: TrainingManifest) -> Item | None:
-        assert self._trainings is not None
+    def _slice(self, shard: _Shard, manifest: TrainingManifest | EvaluationManifest) -> Item | None:
         steps = Steps(self._jobs, shard.tenant, shard.job_id, self._stopping, 1, self._metrics)
 
         def check_held() -> None:
             self._check_held(shard.tenant, shard.job_id, shard.number, shard.state)
 
         try:
-            return self._trainings.work(Turn(manifest, steps, check_held))
+            if isinstance(manifest, TrainingManifest):
+                if self._trainings is not None:
+                    return self._trainings.work(Turn(manifest, steps, check_held))
+            elif self._evaluations is not None:
+                return self._evaluations.work(Turn(manifest, steps, check_held))
         except Exception as error:
             if is_out_of_memory(error):
                 self._metrics.count(catalog.OUT_OF_MEMORY)
             if not isinstance(error, (StoppingError, JobCanceledError)):
-                self._trainings.forget(shard.job_id)
+                self._forget(shard.job_id)
             raise
+        kind = manifest.kind.value
+        return failed(manifest, f"{kind}-failed", f"this worker knows no {kind}s; start one that does")
+
+    def _forget(self, job_id: str) -> None:
+        """Let go of a job that is worked on in slices."""
+        for slices in (self._trainings, self._evaluations):
+            if slices is not None:
+                slices.forget(job_id)
 
     def _draw(self, shard: _Shard) -> None:
         """Draw the items that storage does not have yet."""

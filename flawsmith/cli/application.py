@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn, TypeAlias
 
 import typer
 
+from flawsmith.cli.options import was_typed
 from flawsmith.cli.terminal import fail
 from flawsmith.stack import valkey
 from flawsmith.stack.application import application_path, find_application
@@ -32,8 +33,7 @@ Folder: TypeAlias = Annotated[
 
 def run_application(context: typer.Context, data_dir: Path | None, module: str, *arguments: str) -> NoReturn:
     """Run a module of the application with the settings of the place that is meant, and end as it ends."""
-    source = context.get_parameter_source("data_dir")
-    typed = source is not None and source.name == "COMMANDLINE"
+    typed = was_typed(context, "data_dir")
     try:
         application = find_application(extras=["api"])
         environment = {**os.environ, "PYTHONPATH": application_path(application)}

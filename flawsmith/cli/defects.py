@@ -8,7 +8,7 @@ from rich.table import Table
 from flawsmith.cli import terminal
 from flawsmith.cli.bundles import export_type, import_type
 from flawsmith.cli.cards import show_type
-from flawsmith.cli.options import DEFAULT_URL, ApiKey, Json, Reference, Url
+from flawsmith.cli.options import DEFAULT_URL, ApiKey, Json, Reference, Url, was_typed
 from flawsmith.cli.terminal import say, say_json
 from flawsmith.cli.train import retrain, train
 from flawsmith.client import Flawsmith
@@ -27,7 +27,7 @@ defects.command("import")(import_type)
 def list_types(context: typer.Context, url: Url = DEFAULT_URL, api_key: ApiKey = None, json: Json = False) -> None:
     """List the defect types that the service draws; with a command, teach, show, move or delete your own."""
     if context.invoked_subcommand is not None:
-        if any(_was_typed(context, name) for name in context.params):
+        if any(was_typed(context, name) for name in context.params):
             raise typer.BadParameter(f"give options after `{context.invoked_subcommand}`")
         return
     with Flawsmith(url, api_key=api_key) as client:
@@ -61,11 +61,6 @@ def show(name: Reference, url: Url = DEFAULT_URL, api_key: ApiKey = None, json: 
         say_json(kind)
     else:
         show_type(kind)
-
-
-def _was_typed(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 @defects.command()

@@ -1,26 +1,35 @@
-"""`flawsmith evaluate`: does synthetic data help a detector of yours?"""
+"""`flawsmith evaluate`: does synthetic data help a detector?"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from flawsmith.cli import exits, terminal
 from flawsmith.cli.application import application_output
-from flawsmith.cli.options import Json
-from flawsmith.cli.terminal import say, say_json
-from flawsmith.contract.evaluations import Evaluation, EvaluationFigure, EvaluationMetric
-
-_EXITS = {"helps": exits.DONE, "do not use": exits.DO_NOT_USE, "cannot tell": exits.CANNOT_TELL}
+from flawsmith.cli.following import followed
+from flawsmith.cli.options import DEFAULT_URL, ApiKey, Json, Url, was_typed
+from flawsmith.cli.terminal import fail, say_json
+from flawsmith.cli.verdicts import EXITS, show_evaluation
+from flawsmith.client import EvaluateOptions, Flawsmith
+from flawsmith.contract.augmentations import MAX_SEED
+from flawsmith.contract.evaluations import Evaluation, EvaluationMetric
+from flawsmith.contract.jobs import Job
 
 
 def evaluate(
+    context: typer.Context,
+    defect_type: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME[@VERSION]",
+            help="Defect type that was taught by the service, or one version of it; with --hold-out.",
+            show_default=False,
+        ),
+    ] = None,
     predictions: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             metavar="CSV",
             help="Scores that your detector gave a hold-out, trained without synthetic data and with it; "
@@ -29,7 +38,16 @@ def evaluate(
             dir_okay=False,
             show_default=False,
         ),
-    ],
+    ] = None,
+    hold_out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder or ZIP of photos that the type was not taught from, defective ones with masks and good "
+            "ones; the service trains detectors and asks them about these.",
+            exists=True,
+            show_default=False,
+        ),
+    ] = None,
     metric: Annotated[
         EvaluationMetric,
         typer.Option(
@@ -37,59 +55,71 @@ def evaluate(
             "or 0.1 % of good ones are rejected."
         ),
     ] = EvaluationMetric.AUROC,
+    count: Annotated[
+        int | None, typer.Option("--count", "-n", help="Synthetic images to learn from.", show_default="100")
+    ] = None,
+    controls: Annotated[
+        int | None, typer.Option(help="Good photos drawn anew without a defect.", show_default="40")
+    ] = None,
+    detectors: Annotated[
+        int | None, typer.Option(help="Detectors of each kind, without and with them.", show_default="3")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Of each detector's training.", show_default="300")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, max=MAX_SEED, help="The same seed and hold-out give the same verdict."),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the verdict, and show it.")] = False,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
     json: Json = False,
 ) -> None:
-    """Say whether synthetic data helps your own detector, from its scores of real parts.
+    """Say whether synthetic data helps: your own detector, from its scores of real parts, or one that the service
+    trains, from a hold-out of real photos.
 
-    Exits with 0 if it helps, 4 if it is not to be used, and 5 if this hold-out cannot tell.
+    With a verdict it exits with 0 if it helps, 4 if it is not to be used, and 5 if this hold-out cannot tell.
     """
-    # A process of its own: the client has no numpy.
+    if (predictions is None) == (hold_out is None):
+        raise typer.BadParameter(
+            "give either --predictions with scores of your own detector, or a defect type and --hold-out"
+        )
+    if predictions is not None:
+        of_service = ("defect_type", "count", "controls", "detectors", "steps", "seed", "wait", "url", "api_key")
+        if beside := next((name for name in of_service if was_typed(context, name)), None):
+            option = "a defect type" if beside == "defect_type" else f"--{beside.replace('_', '-')}"
+            raise typer.BadParameter(f"{option} goes with --hold-out; --predictions needs no service")
+        _judge(predictions, metric, json)
+    if defect_type is None:
+        raise typer.BadParameter("name the defect type whose synthetic data is judged, such as pitting@1")
+    assert hold_out is not None
+    options: EvaluateOptions = {
+        "count": count, "controls": controls, "detectors": detectors, "steps": steps,
+        "metric": metric, "seed": seed,
+    }  # fmt: skip
+    with Flawsmith(url, api_key=api_key) as client:
+        _follow(client, client.evaluate(defect_type, hold_out, **options), wait, json)
+
+
+def _judge(predictions: Path, metric: EvaluationMetric, json: bool) -> NoReturn:
+    """Judge by scores, in a process of its own: the client has no numpy."""
     said = application_output("worker.evaluate", f"--metric={metric.value}", "--", str(predictions.resolve()))
-    found = Evaluation.model_validate_json(said)
+    _tell(Evaluation.model_validate_json(said), json)
+
+
+def _follow(client: Flawsmith, job: Job, wait: bool, json: bool) -> None:
+    """Say which job it is; if it is waited for, show what it found."""
+    ended = followed(client, job, wait=wait, json=json)
+    if ended is None:
+        return
+    if ended.evaluation is None or ended.evaluation.result is None:
+        fail(f"{ended.id} has no verdict; check the address and the version")
+    _tell(ended.evaluation.result, json)
+
+
+def _tell(found: Evaluation, json: bool) -> NoReturn:
+    """Show what was found, and end as it says."""
     if json:
         say_json(found)
     else:
-        _show(found)
-    raise typer.Exit(_EXITS[found.verdict])
-
-
-def _show(found: Evaluation) -> None:
-    say(f"Verdict: {found.verdict}")
-    for reason in found.reasons:
-        say(f"  {reason}")
-    held = found.hold_out
-    say(
-        f"\nHold-out: {held.good_images} good images of {held.good_parts} parts, "
-        f"{held.defective_images} defective ones of {held.defective_parts}"
-    )
-    say(f"Detectors: {found.trainings_without} without synthetic data, {found.trainings_with} with it")
-    if found.trace is not None:
-        low, high = found.trace.interval
-        say(
-            f"False alarms: {found.trace.controls:.3f} of controls, {found.trace.originals:.3f} of their "
-            f"originals, difference [{low:+.3f}, {high:+.3f}]"
-        )
-    say("")
-    table = Table("Figure", "Defective", "Without", "With", "Gain", "95 % interval", box=None, pad_edge=False)
-    for one in found.figures:
-        low, high = one.interval
-        table.add_row(
-            escape(_title(one)),
-            str(one.images),
-            f"{one.without:.3f}",
-            f"{one.with_synthetic:.3f}",
-            f"{one.gain:+.3f}",
-            escape(f"[{low:+.3f}, {high:+.3f}]"),
-        )
-    terminal.show(table)
-    say("A gain above 0 is better, of escapes too; those of a type or a size are at 1 %.")
-    for note in found.notes:
-        say(f"Note: {note}")
-
-
-def _title(one: EvaluationFigure) -> str:
-    """What a figure is called for a person."""
-    if one.about == "all":
-        return one.name
-    span = f" ({one.areas[0]:g} to {one.areas[1]:g})" if one.areas else ""
-    return f"escapes, {one.name}{span}"
+        show_evaluation(found)
+    raise typer.Exit(EXITS[found.verdict])

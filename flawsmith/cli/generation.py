@@ -131,10 +131,9 @@ def _with_bar(client: Flawsmith, job: Job) -> Job:
         task = progress.add_task("queued", total=job.progress.total)
 
         def show(seen: Job) -> None:
-            training = seen.training
             done, total = seen.progress.done, seen.progress.total
-            if training is not None:
-                done, total = training.step, training.steps
+            if (state := seen.training or seen.evaluation) is not None:
+                done, total = state.step, state.steps
             progress.update(task, description=state_of(seen), completed=done, total=total or None)
 
         return client.wait(job, on_progress=show, check=False)
@@ -146,6 +145,8 @@ def state_of(job: Job) -> str:
     if job.training is not None and job.status is JobStatus.RUNNING:
         words.append(job.training.phase)
         words += [f"{name} loss {value:.3g}" for name, value in job.training.losses.items()]
+    if job.evaluation is not None and job.status is JobStatus.RUNNING:
+        words.append(job.evaluation.phase)
     if job.queue_position:
         words.append(f"{job.queue_position} ahead in the queue")
     if job.eta is not None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from flawsmith.cli.options import DEFAULT_URL, ApiKey, JobId, Json, Url
 from flawsmith.cli.terminal import say, say_json, show
 from flawsmith.client import Flawsmith
-from flawsmith.contract.jobs import JobPage, JobStatus
+from flawsmith.contract.jobs import Job, JobPage, JobStatus
 
 
 def jobs(
@@ -31,12 +31,18 @@ def jobs(
     for job in found:
         table.add_row(
             job.id,
-            job.status,
+            _status(job),
             f"{job.progress.done}/{job.progress.total}",
             ", ".join(job.defect_types) or str(job.request.get("name", "")),
             f"{job.created_at.astimezone():%Y-%m-%d %H:%M:%S}",
         )
     show(table)
+
+
+def _status(job: Job) -> str:
+    """The status, with the verdict of an evaluation that has one."""
+    result = job.evaluation.result if job.evaluation else None
+    return str(job.status) if result is None else f"{job.status}, {result.verdict}"
 
 
 def cancel(job: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None, json: Json = False) -> None:

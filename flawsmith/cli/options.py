@@ -30,4 +30,11 @@ Reference: TypeAlias = Annotated[
 ]
 JobId: TypeAlias = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.", show_default=False)]
 
-__all__ = ["DEFAULT_URL", "ApiKey", "JobId", "Json", "Label", "Normals", "Reference", "Url"]
+
+def was_typed(context: typer.Context, name: str) -> bool:
+    """Whether a parameter of a command was given, and not by a variable or its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+__all__ = ["DEFAULT_URL", "ApiKey", "JobId", "Json", "Label", "Normals", "Reference", "Url", "was_typed"]

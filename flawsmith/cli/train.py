@@ -7,15 +7,14 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from flawsmith.cli import exits
 from flawsmith.cli.cards import show_type
-from flawsmith.cli.generation import InterruptedWaitError, watched
+from flawsmith.cli.following import followed
 from flawsmith.cli.options import DEFAULT_URL, ApiKey, Json, Label, Normals, Reference, Url
-from flawsmith.cli.terminal import fail, say, say_json, tell
+from flawsmith.cli.terminal import say_json
 from flawsmith.client import Flawsmith, RetrainOptions, TrainOptions
 from flawsmith.contract.augmentations import MAX_SEED
 from flawsmith.contract.defect_types import AnomalyKind
-from flawsmith.contract.jobs import Job, JobStatus
+from flawsmith.contract.jobs import Job
 
 Backbone: TypeAlias = Annotated[
     str | None, typer.Option(help="What it is trained on; the service's own if absent.")
@@ -99,24 +98,12 @@ def retrain(
 
 def _follow(client: Flawsmith, job: Job, name: str, wait: bool, json: bool) -> None:
     """Say which job it is; if it is waited for, show what it made."""
-    for warning in job.warnings:
-        tell(f"Note: {warning}")
-    if not wait:
-        if json:
-            say_json(job)
-        else:
-            say(job.id)
-            tell(f"`flawsmith watch {job.id}` tells how it goes on")
+    ended = followed(client, job, wait=wait, json=json)
+    if ended is None:
         return
-    try:
-        job = watched(client, job)
-    except InterruptedWaitError:
-        raise typer.Exit(exits.INTERRUPTED) from None
-    if job.status is not JobStatus.SUCCEEDED:
-        fail(f"{job.id} {job.status}: {job.error.detail}" if job.error else f"{job.id} is {job.status}")
-    made = job.training.defect_type if job.training else None
+    made = ended.training.defect_type if ended.training else None
     version = client.defect_type(made or name)
     if json:
-        say_json({"job": job.model_dump(mode="json"), "defect_type": version.model_dump(mode="json")})
+        say_json({"job": ended.model_dump(mode="json"), "defect_type": version.model_dump(mode="json")})
     else:
         show_type(version)

@@ -6,6 +6,7 @@ from flawsmith.cli import exits
 from flawsmith.cli.generation import state_of
 from flawsmith.cli.options import DEFAULT_URL, ApiKey, JobId, Json, Url
 from flawsmith.cli.terminal import fail, say, say_json_line
+from flawsmith.cli.verdicts import verdict_of
 from flawsmith.client import Flawsmith
 from flawsmith.contract.events import JobEvent
 from flawsmith.contract.jobs import Item, JobStatus
@@ -34,6 +35,10 @@ def _words(job_id: str, event: JobEvent) -> str:
     if training is not None:
         made = f", made {training.defect_type} ({training.verdict})" if training.defect_type else ""
         return f"{job_id} {state_of(event.job)}, step {training.step} of {training.steps or '?'}{made}"
+    evaluation = event.job.evaluation
+    if evaluation is not None:
+        found = f", {verdict_of(evaluation.result)}" if evaluation.result else ""
+        return f"{job_id} {state_of(event.job)}, step {evaluation.step} of {evaluation.steps or '?'}{found}"
     progress = event.job.progress
     done = progress.done + progress.step
     return f"{job_id} {state_of(event.job)}, {done:.1f} of {progress.total} items"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flawsmith.client.asynchronous import AsyncFlawsmith
 from flawsmith.client.augmentations import AugmentOptions, Defect
-from flawsmith.client.calls import RetrainOptions, TrainOptions
+from flawsmith.client.calls import EvaluateOptions, RetrainOptions, TrainOptions
 from flawsmith.client.connection import DEFAULT_URL
 from flawsmith.client.downloads import Download, DownloadedItem
 from flawsmith.client.errors import (
@@ -28,6 +28,7 @@ __all__ = [
     "Defect",
     "Download",
     "DownloadedItem",
+    "EvaluateOptions",
     "Flawsmith",
     "FlawsmithError",
     "ImageSource",

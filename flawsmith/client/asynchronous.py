@@ -17,7 +17,7 @@ from httpx_sse import EventSource
 
 from flawsmith.client import augmentations, bundles, calls, downloads, sample_sets
 from flawsmith.client.augmentations import AugmentOptions, Defect, Subject
-from flawsmith.client.calls import Call, RetrainOptions, TrainOptions
+from flawsmith.client.calls import Call, EvaluateOptions, RetrainOptions, TrainOptions
 from flawsmith.client.connection import DEFAULT_URL, Connection
 from flawsmith.client.downloads import Download
 from flawsmith.client.images import ImageSource
@@ -173,6 +173,19 @@ class AsyncFlawsmith:
         with ExitStack() as opened:
             send = await asyncio.to_thread(opened.enter_context, sample_sets.opened(samples, normals))
             return await self._send(calls.check_samples(send, label))
+
+    async def evaluate(
+        self,
+        defect_type: str,
+        hold_out: str | os.PathLike[str],
+        *,
+        idempotency_key: str | None = None,
+        **options: Unpack[EvaluateOptions],
+    ) -> Job:
+        """See `Flawsmith.evaluate`."""
+        with ExitStack() as opened:
+            send = await asyncio.to_thread(opened.enter_context, sample_sets.opened_hold_out(hold_out))
+            return await self._send(calls.evaluate(defect_type, send, options, idempotency_key))
 
     async def job(self, job: Job | str) -> Job:
         """See `Flawsmith.job`."""

@@ -17,6 +17,7 @@ from flawsmith.client.images import ImageFile, ImageSource, image_file
 from flawsmith.client.sample_sets import SampleSend
 from flawsmith.contract.bundles import BundleManifest, ImportedDefectType
 from flawsmith.contract.defect_types import AnomalyKind, DefectType, DefectTypeList
+from flawsmith.contract.evaluations import EvaluationMetric, EvaluationParameters
 from flawsmith.contract.health import Readiness
 from flawsmith.contract.ids import DefectTypeRef, split_defect_type
 from flawsmith.contract.jobs import Job, JobPage, JobStatus
@@ -99,6 +100,18 @@ class RetrainOptions(_TeachOptions, total=False):
     name: str | None
 
 
+class EvaluateOptions(TypedDict, total=False):
+    """What may stand beside the defect type and the hold-out; see `EvaluationParameters` for their meaning."""
+
+    count: int | None
+    controls: int | None
+    detectors: int | None
+    steps: int | None
+    metric: EvaluationMetric | None
+    seed: int | None
+    metadata: dict[str, JsonValue]
+
+
 def train(name: str, samples: SampleSend, options: TrainOptions, idempotency_key: str | None) -> Call[Job]:
     """``POST /v1/defect-types``, under a key of its own if none is given.
 
@@ -128,6 +141,32 @@ def check_samples(samples: SampleSend, label: str | None) -> Call[TrainingPlan]:
         InvalidParameterError: the label is too long.
     """
     return _training({"name": CHECKED_NAME, "label": label}, samples, model_of(TrainingPlan), dry_run=True)
+
+
+def evaluate(
+    defect_type: str, hold_out: SampleSend, options: EvaluateOptions, idempotency_key: str | None
+) -> Call[Job]:
+    """``POST /v1/evaluations``, under a key of its own if none is given.
+
+    Raises:
+        InvalidParameterError: it is no reference, or a parameter is out of range.
+    """
+    _reference(defect_type)
+    given = {"defect_type": defect_type, **options}
+    try:
+        parameters = EvaluationParameters(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise InvalidParameterError.from_validation(error) from error
+    return Call(
+        "POST",
+        "/v1/evaluations",
+        model_of(Job),
+        form=texts_of(parameters.model_dump(mode="json", exclude_unset=True)),
+        files=hold_out.files,
+        repeatable=True,
+        timeout_s=SAMPLES_TIMEOUT_S,
+        idempotency_key=idempotency_key or new_key(),
+    )
 
 
 def upload(image: ImageSource) -> Call[Upload]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from flawsmith.client.errors import CorruptDownloadError
 from flawsmith.client.transfers import partial_file
 from flawsmith.contract.files import (
+    EVALUATION_FILE,
     INPUT_FILE,
     JOB_FILE,
     MASK_FILE,
@@ -135,6 +136,8 @@ def _digests(job: Job, names: set[str]) -> dict[str, str | None]:
     """Files that the archive must hold, and their digests where these are known."""
     if job.training is not None:
         return {SHEET_FILE: job.training.sheet_sha256} if job.training.sheet_sha256 else {}
+    if job.evaluation is not None:
+        return {EVALUATION_FILE: None} if job.evaluation.result else {}
     digests = {INPUT_FILE: job.input_sha256}
     if not job.draws_masks:
         digests[MASK_FILE] = job.mask_sha256

@@ -63,6 +63,17 @@ def opened(samples: SampleSource, normals: NormalSource | None) -> Iterator[Samp
     yield SampleSend(ids=ids)
 
 
+@contextmanager
+def opened_hold_out(path: str | os.PathLike[str]) -> Iterator[SampleSend]:
+    """A hold-out, ready to be sent for as long as the block runs; a folder is packed as `opened` does it.
+
+    Raises:
+        InvalidParameterError: it cannot be read, or the folder holds no image.
+    """
+    with _archive(Path(path)) as file:
+        yield SampleSend(files={"hold_out": file})
+
+
 def _id(upload: Upload | str) -> str:
     found = upload_id(upload)
     if found is None:

@@ -16,7 +16,7 @@ from httpx_sse import EventSource
 
 from flawsmith.client import augmentations, bundles, calls, downloads, sample_sets
 from flawsmith.client.augmentations import AugmentOptions, Defect, Subject
-from flawsmith.client.calls import Call, RetrainOptions, TrainOptions
+from flawsmith.client.calls import Call, EvaluateOptions, RetrainOptions, TrainOptions
 from flawsmith.client.connection import DEFAULT_URL, Connection
 from flawsmith.client.downloads import Download
 from flawsmith.client.images import ImageSource
@@ -245,6 +245,32 @@ class Flawsmith:
         """
         with sample_sets.opened(samples, normals) as send:
             return self._send(calls.check_samples(send, label))
+
+    def evaluate(
+        self,
+        defect_type: str,
+        hold_out: str | os.PathLike[str],
+        *,
+        idempotency_key: str | None = None,
+        **options: Unpack[EvaluateOptions],
+    ) -> Job:
+        """Ask whether synthetic data of a defect type helps a detector; returns when the hold-out is checked.
+
+        The verdict, once there is one, is ``evaluation.result`` of the job.
+
+        Args:
+            defect_type: ``name@version`` that was taught by this service, or a name for its newest version.
+            hold_out: a folder or a ZIP, as samples are sent, of photos that the type was not taught from:
+                defective ones with their masks, and good ones.
+            idempotency_key: as `augment`.
+            options: the other fields of `EvaluationParameters`, such as ``count`` and ``metric``.
+
+        Raises:
+            InvalidParameterError: a parameter is out of range or a file cannot be read; nothing was sent.
+            FlawsmithError: the version keeps no samples, among others.
+        """
+        with sample_sets.opened_hold_out(hold_out) as send:
+            return self._send(calls.evaluate(defect_type, send, options, idempotency_key))
 
     def job(self, job: Job | str) -> Job:
         """The job as it is now."""

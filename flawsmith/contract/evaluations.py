@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
-from flawsmith.contract.base import Answer
+from flawsmith.contract.augmentations import Metadata, Seed
+from flawsmith.contract.base import Answer, Schema
+from flawsmith.contract.ids import DefectTypeRef
+from flawsmith.contract.samples import SampleReport
+from flawsmith.contract.slices import SliceRecord
+from flawsmith.contract.trainings import SampleRecord, SamplesManifest
 
 
 class EvaluationMetric(StrEnum):
@@ -84,6 +89,94 @@ class Evaluation(Answer):
     """Detectors of each kind; figures are means over them."""
     figures: list[EvaluationFigure]
     trace: EvaluationTrace | None = None
-    """None where no controls were sent."""
+    """None where there are no controls."""
     notes: list[str] = Field(default_factory=list)
     """What to keep in mind when reading the figures."""
+
+
+EvaluationPhase = Literal["preparing", "drawing", "training", "asking", "done"]
+
+
+class EvaluationParameters(Schema):
+    """Everything in a request to evaluate but the hold-out."""
+
+    defect_type: DefectTypeRef
+    """Whose synthetic data is judged: a version that was taught here, ``name@version`` or the newest of a name."""
+    count: Annotated[int, Field(ge=1, le=1000)] = 100
+    """Synthetic images that detectors learn from beside the type's samples."""
+    controls: Annotated[int, Field(ge=0, le=500)] = 40
+    """Good images of the hold-out that are drawn anew without a defect, to see whether detectors take the
+    generator's trace for one; 0 leaves that open."""
+    detectors: Annotated[int, Field(ge=1, le=10)] = 3
+    """Detectors of each kind, without synthetic data and with it; figures are means over them."""
+    steps: Annotated[int, Field(ge=10, le=10_000)] = 300
+    """Optimiser steps of each detector."""
+    metric: EvaluationMetric = EvaluationMetric.AUROC
+    """What the verdict goes by."""
+    seed: Seed | None = None
+    """Drawn by the service and returned if absent."""
+    metadata: Metadata = Field(default_factory=dict)
+    """Yours, kept to the end; at most 64 keys and 16 KiB as JSON."""
+    dry_run: bool = False
+    """Check the hold-out, answer what was found in it, and queue nothing."""
+
+
+class ResolvedEvaluation(Schema):
+    """An evaluation with every default of the service filled in, whoever asks again."""
+
+    defect_type: str
+    """``name@version``."""
+    count: int
+    controls: int
+    detectors: int
+    steps: int
+    metric: EvaluationMetric
+    seed: int
+    samples: int
+    """Pairs that the type was taught from, and the detectors learn from."""
+    normals: int
+    defective: int
+    """Images of the hold-out that show a defect."""
+    good: int
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class EvaluationState(Answer):
+    """How far an evaluation is."""
+
+    phase: EvaluationPhase = "preparing"
+    step: int = 0
+    """Of all phases together, 0 to ``steps``."""
+    steps: int = 0
+    """0 until it is known."""
+    result: Evaluation | None = None
+    """What it found, once it has."""
+
+
+class EvaluationPlan(Answer):
+    """Answer to a dry run: what the hold-out is, and what would be done."""
+
+    request: dict[str, JsonValue]
+    report: SampleReport
+    """What was found in the hold-out; without what the type was taught from."""
+    warnings: list[str]
+
+
+class HeldRecord(SampleRecord):
+    """One defective image of a hold-out as it lies in storage."""
+
+    label: str | None = None
+    """Which class of defect it shows, where the annotations say so."""
+
+
+class HoldOutManifest(SamplesManifest):
+    """``samples.json`` of an evaluation: samples and normal images of the type, and the hold-out."""
+
+    held: list[HeldRecord]
+    held_normals: list[SampleRecord]
+
+
+class EvaluationRecord(SliceRecord):
+    """``evaluation.json``: how far an evaluation is for good, and from where it goes on."""
+
+    state: EvaluationState

@@ -15,6 +15,8 @@ REGION_FILE = "region.png"
 EXCLUDE_FILE = "exclude.png"
 SHEET_FILE = "sheet.png"
 SAMPLES_FILE = "samples.json"
+EVALUATION_FILE = "evaluation.json"
+"""In the archive of an evaluation: what it found."""
 
 
 def defect_mask_file(defect: int) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, JsonValue
 
 from flawsmith.contract.base import Answer
+from flawsmith.contract.evaluations import EvaluationState
 from flawsmith.contract.files import ITEM_PARTS, ItemPart
 from flawsmith.contract.trainings import TrainingState
 
@@ -16,6 +17,7 @@ from flawsmith.contract.trainings import TrainingState
 class JobKind(StrEnum):
     AUGMENTATION = "augmentation"
     TRAINING = "training"
+    EVALUATION = "evaluation"
 
 
 class JobStatus(StrEnum):
@@ -170,7 +172,7 @@ class Item(Answer):
 
 
 class Job(Answer):
-    """The work behind an augmentation or a training."""
+    """The work behind an augmentation, a training or an evaluation."""
 
     id: str
     kind: JobKind
@@ -194,12 +196,14 @@ class Job(Answer):
     """Digest of the file at ``/v1/jobs/{id}/mask``; None too if no mask was sent."""
     training: TrainingState | None = None
     """How far a training is; None for other jobs."""
+    evaluation: EvaluationState | None = None
+    """How far an evaluation is, and what it found; None for other jobs."""
     items: list[Item] = Field(default_factory=list)
-    """What an augmentation makes; a training has none."""
+    """What an augmentation makes; other jobs have none."""
 
     @property
     def defect_types(self) -> list[str]:
-        """Names of the types that an augmentation draws; none of a training."""
+        """Names of the types that a job draws; none of a training."""
         return [str(one["defect_type"]) for one in _defects(self.request) if "defect_type" in one]
 
     @property

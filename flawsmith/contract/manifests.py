@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, JsonValue, TypeAdapter, model_validator
 
 from flawsmith.contract.augmentations import MAX_DEFECTS, Method
 from flawsmith.contract.base import FormatVersion, Schema, check_format_version
 from flawsmith.contract.defect_types import EarlierVersion
+from flawsmith.contract.evaluations import EvaluationState, ResolvedEvaluation
 from flawsmith.contract.ids import JobId
 from flawsmith.contract.jobs import Counts, Failure, Item, JobKind, JobStatus
 from flawsmith.contract.trainings import ResolvedTraining, TrainingState
@@ -155,22 +156,27 @@ class AugmentationManifest(RequestManifest):
         return self.augmentation.shown()
 
 
-class TrainingManifest(RequestManifest):
-    """A training; the samples lie beside it, and what they are in ``samples.json``.
+class SlicedManifest(RequestManifest):
+    """A job that takes long; what it is made from lies beside it, listed in ``samples.json``.
 
-    Its only item is the version that it makes, which is never shown as one. A slice of the training is a run of
-    its only shard, which goes back to the end of the queue until the version is there.
+    Its only item is what comes of it, which is never shown as one. A slice of it is a run of its only shard, which
+    goes back to the end of the queue until the job has an outcome.
     """
 
-    kind: Literal[JobKind.TRAINING] = JobKind.TRAINING
-    training: ResolvedTraining
-    retrained_from: EarlierVersion | None = None
-    """Whose samples these are copies of."""
     shard_size: int = Field(default=1, ge=1)
 
     @property
     def count(self) -> int:
         return 1
+
+
+class TrainingManifest(SlicedManifest):
+    """A training, which makes a version of a type out of its samples."""
+
+    kind: Literal[JobKind.TRAINING] = JobKind.TRAINING
+    training: ResolvedTraining
+    retrained_from: EarlierVersion | None = None
+    """Whose samples these are copies of."""
 
     @property
     def seed(self) -> int:
@@ -180,12 +186,31 @@ class TrainingManifest(RequestManifest):
         return self.training.model_dump(mode="json")
 
 
-_AnyRequest = TypeAdapter[AugmentationManifest | TrainingManifest](
-    Annotated[AugmentationManifest | TrainingManifest, Field(discriminator="kind")]
+class EvaluationManifest(SlicedManifest):
+    """An evaluation, which tells by a hold-out whether the synthetic data of a type helps."""
+
+    kind: Literal[JobKind.EVALUATION] = JobKind.EVALUATION
+    evaluation: ResolvedEvaluation
+
+    @property
+    def seed(self) -> int:
+        return self.evaluation.seed
+
+    def shown(self) -> dict[str, JsonValue]:
+        return self.evaluation.model_dump(mode="json")
+
+
+AnyManifest: TypeAlias = "AugmentationManifest | TrainingManifest | EvaluationManifest"
+
+_AnyRequest = TypeAdapter[AugmentationManifest | TrainingManifest | EvaluationManifest](
+    Annotated[
+        AugmentationManifest | TrainingManifest | EvaluationManifest,
+        Field(discriminator="kind"),
+    ]
 )
 
 
-def read_request(data: bytes) -> AugmentationManifest | TrainingManifest:
+def read_request(data: bytes) -> AnyManifest:
     """The request manifest in ``data``, whatever the kind of its job.
 
     Raises:
@@ -211,3 +236,5 @@ class ResultManifest(Schema):
     items: list[Item]
     training: TrainingState | None = None
     """How far a training came; None for other jobs."""
+    evaluation: EvaluationState | None = None
+    """How far an evaluation came, and what it found; None for other jobs."""

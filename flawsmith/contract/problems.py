@@ -43,6 +43,7 @@ INVALID_REQUEST = ProblemType("invalid-request", "The request is not valid", 422
 INVALID_IMAGE = ProblemType("invalid-image", "The image cannot be used", 422)
 INVALID_MASK = ProblemType("invalid-mask", "The mask cannot be used", 422)
 INVALID_SAMPLES = ProblemType("invalid-samples", "Nothing can be taught from these samples", 422)
+INVALID_HOLD_OUT = ProblemType("invalid-hold-out", "Nothing can be judged by this hold-out", 422)
 INVALID_BUNDLE = ProblemType("invalid-bundle", "The bundle cannot be used", 422)
 UNKNOWN_BACKBONE = ProblemType("unknown-backbone", "The backbone is not here", 422)
 UNKNOWN_DEFECT_TYPE = ProblemType("unknown-defect-type", "No such defect type", 422)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
@@ -12,6 +11,7 @@ from flawsmith.contract.base import Answer, FormatVersion, Schema
 from flawsmith.contract.defect_types import AnomalyKind, Verdict
 from flawsmith.contract.ids import DefectTypeName, DefectTypeRef, JobId, UploadId
 from flawsmith.contract.samples import SampleReport
+from flawsmith.contract.slices import SliceRecord
 from flawsmith.contract.uploads import ImageInfo
 
 MAX_PAIRS = 500
@@ -137,28 +137,10 @@ class SamplesManifest(Schema):
     normals: list[SampleRecord]
 
 
-class Checkpoint(Schema):
-    """A training as it stood after a slice."""
-
-    number: int = Field(ge=1)
-    sha256: str
-    size: int
-
-
-class TrainingRecord(Schema):
+class TrainingRecord(SliceRecord):
     """``training.json``: how far a training is for good, and from where it goes on."""
 
-    format_version: FormatVersion
     state: TrainingState
-    backbone: str
-    backbone_digest: str
-    """What it was begun on, and is ended on."""
-    checkpoints: list[Checkpoint] = Field(default_factory=list)
-    """Newest first; the last two are kept."""
-    holder: str | None = None
-    """The worker that has it in memory; others leave it to that one for a while."""
-    kept_at: datetime
-    """When this was written."""
 
 
 class VersionClaim(Schema):

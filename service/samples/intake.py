@@ -60,6 +60,8 @@ class Offer:
     """Of an earlier upload."""
     mask_field: str | None = None
     """What the request calls its mask, if it has a name of its own."""
+    label: str | None = None
+    """Classes of what is marked in it, where the set names them."""
 
 
 @dataclass(frozen=True)

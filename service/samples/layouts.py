@@ -34,6 +34,12 @@ class FoundImage:
     name: str
     regions: tuple[Region, ...] = ()
 
+    @property
+    def label(self) -> str | None:
+        """Its classes, for a person; None where the layout names none."""
+        named = sorted({region.label for region in self.regions} - {""})
+        return clipped(", ".join(named)) if named else None
+
 
 @dataclass(frozen=True)
 class Layout:

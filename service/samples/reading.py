@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,11 +41,13 @@ class AdmittedSample:
     group: str
     """Equal for images with equal pixels, and for no others."""
     mask_pixels: int = 0
+    label: str | None = None
+    """Classes of its defect, where the set names them."""
 
 
 @dataclass(frozen=True)
 class SampleSet:
-    """A set that can be taught from: at least one sample with a mask."""
+    """A set that can be taught from, or asked about: at least one sample with a mask."""
 
     samples: list[AdmittedSample]
     normals: list[AdmittedSample]
@@ -53,6 +55,43 @@ class SampleSet:
     advice: list[Advice]
     report: SampleReport
     """The same for a person: what a dry run answers."""
+
+    def without(self, pixels: Container[str], why: str) -> SampleSet:
+        """The same without images whose `group` is among ``pixels``, with a warning if there are some."""
+        out = [one.source for one in (*self.samples, *self.normals) if one.group in pixels]
+        if not out:
+            return self
+        warnings = [*self.warnings, f"left out, for {why} ({len(out)}): {listed(out)}"]
+        samples, normals = (
+            [one for one in kind if one.group not in pixels] for kind in (self.samples, self.normals)
+        )
+        report = self.report.model_copy(
+            update={
+                "samples": [_entry(one) for one in samples],
+                "normals": len(normals),
+                "sizes": _sizes([*samples, *normals]),
+                "warnings": warnings,
+            }
+        )
+        return replace(self, samples=samples, normals=normals, warnings=warnings, report=report)
+
+
+@dataclass(frozen=True)
+class _Purpose:
+    """What a set is for: what the request calls it, and how its reader speaks of it."""
+
+    field: str
+    is_taught: bool
+    too_many: str
+    """What to do about too many images with defects."""
+    thinned: str
+    """Why normal images are left out."""
+
+
+_TEACHING = _Purpose(
+    "samples", True, "Choose different-looking ones: thirty teach nearly as much.", ": more teach nothing new"
+)
+_HOLD_OUT = _Purpose("hold_out", False, "Leave some out.", "")
 
 
 @dataclass(frozen=True)
@@ -92,13 +131,33 @@ async def read_zip(
         DoorBusyError: no room now.
         DoorError: a decoding process failed by a fault of ours.
     """
+    return await _read_zip(path, folder, door, limits, _TEACHING, normals, label)
+
+
+async def read_hold_out(path: Path, folder: Path, door: Door, limits: SampleLimits) -> SampleSet:
+    """Read a ZIP of the same layouts whose classes stay apart, as labels; arguments and errors as `read_zip`.
+
+    It has no advice, which is about teaching.
+    """
+    return await _read_zip(path, folder, door, limits, _HOLD_OUT)
+
+
+async def _read_zip(
+    path: Path,
+    folder: Path,
+    door: Door,
+    limits: SampleLimits,
+    purpose: _Purpose,
+    normals: Path | None = None,
+    label: str | None = None,
+) -> SampleSet:
     sent = folder / "sent"
     sent.mkdir()
     intake = Intake(door, folder, limits.max_pixels)
     with ExitStack() as opened:
-        archive = opened.enter_context(await asyncio.to_thread(_open, path, limits, "samples", door))
+        archive = opened.enter_context(await asyncio.to_thread(_open, path, limits, purpose.field, door))
         whole = await asyncio.to_thread(recognise, archive, limits)
-        layout = whole.only(label)
+        layout = whole.only(label) if purpose.is_taught else whole
         defective = [image for image in layout.images if image.regions]
         good = [(archive, image) for image in layout.images if not image.regions]
         warnings = list(layout.notes)
@@ -107,8 +166,8 @@ async def read_zip(
             names, notes = recognise_normals(more)
             good += [(more, FoundImage(name)) for name in names]
             warnings += [f"normals: {note}" for note in notes]
-        _check_count(len(defective), limits)
-        chosen = _thinned(good, limits.max_normals, warnings)
+        _check_count(len(defective), limits, purpose)
+        chosen = _thinned(good, limits.max_normals, warnings, purpose)
         samples = await intake.take(
             _unpacked(archive, image, sent / f"sample-{number}") for number, image in enumerate(defective)
         )
@@ -118,7 +177,7 @@ async def read_zip(
     await asyncio.to_thread(shutil.rmtree, sent)
     if len(others) < len(chosen):
         warnings.append(f"{len(chosen) - len(others)} normal images are left out: all images have too many pixels")
-    return _sample_set(samples, others, warnings, whole.kind, label, whole.classes())
+    return _sample_set(samples, others, warnings, whole.kind, purpose, label, whole.classes())
 
 
 async def read_pairs(
@@ -132,37 +191,37 @@ async def read_pairs(
 
     Sources of uploads are ``samples.0``, ``samples.1``, … and ``normals.0``, …: what the request calls them.
     """
-    _check_count(len(pairs), limits)
+    _check_count(len(pairs), limits, _TEACHING)
     warnings: list[str] = []
     intake = Intake(door, folder, limits.max_pixels)
     samples = await intake.take(_uploaded(number, *pair) for number, pair in enumerate(pairs))
-    chosen = _thinned(list(enumerate(normals)), limits.max_normals, warnings)
+    chosen = _thinned(list(enumerate(normals)), limits.max_normals, warnings, _TEACHING)
     others = await intake.take((_uploaded(*one) for one in chosen), may_end_early=True)
     if len(others) < len(chosen):
         warnings.append(f"{len(chosen) - len(others)} normal images are left out: all images have too many pixels")
-    return _sample_set(samples, others, warnings, "pairs", None, {})
+    return _sample_set(samples, others, warnings, "pairs", _TEACHING)
 
 
 def _open(path: Path, limits: SampleLimits, field: str, door: Door) -> Archive:
     return Archive(path, limits, field, door.limits.max_bytes)
 
 
-def _check_count(count: int, limits: SampleLimits) -> None:
+def _check_count(count: int, limits: SampleLimits, purpose: _Purpose) -> None:
     if count == 0:
-        raise SampleError("samples", f"no image has both a file and a defect marked on it. {EXPECTED}")
+        raise SampleError(purpose.field, f"no image has both a file and a defect marked on it. {EXPECTED}")
     if count > limits.max_samples:
         raise SampleError(
-            "samples",
+            purpose.field,
             f"there are {count} images with defects; at most {limits.max_samples} are accepted. "
-            "Choose different-looking ones: thirty teach nearly as much.",
+            f"{purpose.too_many}",
         )
 
 
-def _thinned(good: list[T], most: int, warnings: list[str]) -> list[T]:
+def _thinned(good: list[T], most: int, warnings: list[str], purpose: _Purpose) -> list[T]:
     """At most so many normal images, evenly spread."""
     if len(good) <= most:
         return good
-    warnings.append(f"of {len(good)} normal images {most} are taken, evenly spread: more teach nothing new")
+    warnings.append(f"of {len(good)} normal images {most} are taken, evenly spread{purpose.thinned}")
     return [good[i * len(good) // most] for i in range(most)]
 
 
@@ -182,6 +241,7 @@ def _unpacked(archive: Archive, image: FoundImage, target: Path) -> Offer:
         tuple(masks),
         tuple(region.shape for region in image.regions if region.shape is not None),
         any(region.is_box for region in image.regions),
+        label=image.label,
     )
 
 
@@ -201,15 +261,16 @@ def _sample_set(
     normals: list[Taken],
     warnings: list[str],
     layout: SampleLayout,
-    label: str | None,
-    classes: dict[str, int],
+    purpose: _Purpose,
+    label: str | None = None,
+    classes: Mapping[str, int] | None = None,
 ) -> SampleSet:
     """The set without copies, with what there is to say of it."""
     samples = [one for one in taken if one.mask is not None]
     empty = [one for one in taken if one.mask is None]
     if not samples:
         raise SampleError(
-            "samples", "every mask of the set is empty. Paint in each what is defect in white, on black."
+            purpose.field, "every mask of the set is empty. Paint in each what is defect in white, on black."
         )
     warnings = warnings + _of_images([*taken, *normals])
     if empty:
@@ -227,40 +288,42 @@ def _sample_set(
     )
     if copies:
         warnings.append(f"left out, for they are copies of other normal images: {_sources(copies)}")
-    if len(samples) == 1:
+    if len(samples) == 1 and purpose.is_taught:
         warnings.append("one sample alone is taught, and nothing is left to judge the type by; send more")
-    advice = advise(samples, others)
-    admitted = [_admitted(one) for one in samples]
-    sizes = Counter((one.info.width, one.info.height) for one in [*samples, *others])
+    advice = advise(samples, others) if purpose.is_taught else []
+    admitted, good = ([_admitted(one) for one in kind] for kind in (samples, others))
     return SampleSet(
         samples=admitted,
-        normals=[_admitted(one) for one in others],
+        normals=good,
         warnings=warnings,
         advice=advice,
         report=SampleReport(
             layout=layout,
             label=label,
-            classes=classes,
-            samples=[
-                SampleEntry(
-                    source=one.source,
-                    sha256=one.sha256,
-                    group=one.group,
-                    width=one.info.width,
-                    height=one.info.height,
-                    mask_pixels=one.mask_pixels,
-                )
-                for one in admitted
-            ],
-            normals=len(others),
-            sizes=[
-                SampleSize(width=width, height=height, count=count)
-                for (width, height), count in sizes.most_common()
-            ],
+            classes=dict(classes or {}),
+            samples=[_entry(one) for one in admitted],
+            normals=len(good),
+            sizes=_sizes([*admitted, *good]),
             warnings=warnings,
             advice=advice,
         ),
     )
+
+
+def _entry(one: AdmittedSample) -> SampleEntry:
+    return SampleEntry(
+        source=one.source,
+        sha256=one.sha256,
+        group=one.group,
+        width=one.info.width,
+        height=one.info.height,
+        mask_pixels=one.mask_pixels,
+    )
+
+
+def _sizes(images: Iterable[AdmittedSample]) -> list[SampleSize]:
+    counts = Counter((one.info.width, one.info.height) for one in images)
+    return [SampleSize(width=width, height=height, count=count) for (width, height), count in counts.most_common()]
 
 
 def _admitted(one: Taken) -> AdmittedSample:
@@ -272,6 +335,7 @@ def _admitted(one: Taken) -> AdmittedSample:
         sha256=one.offer.sha256,
         group=one.info.pixels_sha256,
         mask_pixels=one.mask_pixels,
+        label=one.offer.label,
     )
 
 

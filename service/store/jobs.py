@@ -18,9 +18,17 @@ from redis.exceptions import ResponseError, WatchError
 from rq.worker_registration import get_keys as worker_keys
 
 from flawsmith.contract.base import now
+from flawsmith.contract.evaluations import EvaluationRecord
+from flawsmith.contract.ids import split_defect_type
 from flawsmith.contract.jobs import Item, ItemStatus, Job, JobPage, JobStatus
-from flawsmith.contract.manifests import AugmentationManifest, RequestManifest, ResultManifest, read_request
-from flawsmith.contract.trainings import TrainingRecord, TrainingState
+from flawsmith.contract.manifests import (
+    AugmentationManifest,
+    EvaluationManifest,
+    RequestManifest,
+    ResultManifest,
+    read_request,
+)
+from flawsmith.contract.trainings import TrainingRecord
 from service.store import idempotency, keys, records
 from service.store.acceptance import Acceptance
 from service.store.connection import queue_errors
@@ -28,7 +36,7 @@ from service.store.events import Event, Events
 from service.store.idempotency import Reservation
 from service.store.index import Index, Position
 from service.store.queue import enqueue_shard, forget_shards, shard_job_id, shard_queue
-from service.store.records import Record
+from service.store.records import Kept, Record, State
 from service.store.settings import StoreSettings
 from service.store.storage import ObjectNotFoundError, Storage
 from service.store.stored import JobFiles, StoredJobs
@@ -147,14 +155,14 @@ class Jobs:
         if found is None:
             return self._stored.job(tenant, job_id)
         record, items, fields = found
-        if record.training is None:  # Redis has forgotten it, or it is the job of another kind
-            record = replace(record, training=self._stored.training_state(record.manifest))
+        if record.state is None:  # Redis has forgotten it, or the job is not worked on in slices
+            record = replace(record, state=self._stored.state(record.manifest))
         if record.status.is_final:
             return record.job(items, 0.0)
         step, pace, *places = self._look_ahead(record, fields)
         job = record.job(items, step)
         job.queue_position = min((place for place in places if place is not None), default=None)
-        job.eta = _eta_of_training(job, job.training) if job.training else self._eta(job, pace)
+        job.eta = _eta_of_slices(job, record.state) if record.state else self._eta(job, pace)
         return job
 
     def events(self, tenant: str, job_id: str, after: str | None = None) -> list[Event]:
@@ -334,19 +342,23 @@ class Jobs:
         with queue_errors():
             self._redis.set(records.step_key(tenant, job_id), f"{step:.4f}", ex=_STEP_TTL_S)
 
-    def show_training(self, tenant: str, job_id: str, state: TrainingState) -> None:
-        """Show how far a training is, for now; `keep_training` is for good."""
-        self._note(tenant, job_id, "HSET", "training", state.model_dump_json())
+    def show(self, tenant: str, job_id: str, state: State) -> None:
+        """Show how far a job is that is worked on in slices, for now; `keep` is for good."""
+        self._note(tenant, job_id, "HSET", records.state_field(state), state.model_dump_json())
         self.progress(tenant, job_id, state.step / state.steps if state.steps else 0.0)
 
     def training(self, tenant: str, job_id: str) -> TrainingRecord | None:
         """How far a training is for good, and from where it goes on; None if nothing of it is."""
         return self._stored.training(tenant, job_id)
 
-    def keep_training(self, tenant: str, job_id: str, record: TrainingRecord) -> None:
-        """Write how far a training is, then show it; what its checkpoints are made of is written before."""
-        self._stored.put_training(tenant, job_id, record)
-        self.show_training(tenant, job_id, record.state)
+    def evaluation(self, tenant: str, job_id: str) -> EvaluationRecord | None:
+        """How far an evaluation is for good, and from where it goes on; None if nothing of it is."""
+        return self._stored.evaluation(tenant, job_id)
+
+    def keep(self, tenant: str, job_id: str, record: Kept) -> None:
+        """Write how far a job is, then show it; what its checkpoints are made of is written before."""
+        self._stored.put_kept(tenant, job_id, record)
+        self.show(tenant, job_id, record.state)
 
     def using(self, tenant: str, name: str) -> dict[int, str]:
         """Versions of the tenant's own type that an unfinished job draws with, each with such a job."""
@@ -357,10 +369,9 @@ class Jobs:
             with queue_errors():
                 data = cast("bytes | None", self._redis.hget(records.record_key(tenant, job_id), "manifest"))
             manifest = read_request(data) if data is not None else None
-            if isinstance(manifest, AugmentationManifest):
-                for wanted in manifest.augmentation.defects:
-                    if (wanted.defect_type_tenant, wanted.defect_type) == (tenant, name):
-                        found[wanted.defect_type_version] = job_id
+            for owner, drawn, version in _drawn_by(manifest):
+                if (owner, drawn) == (tenant, name):
+                    found[version] = job_id
         return found
 
     def finished_item(self, tenant: str, job_id: str, index: int) -> Item | None:
@@ -528,8 +539,8 @@ class Jobs:
             return
         result = self._stored.put_result(record.manifest, items, record.started_at, canceled=canceled)
         self._stored.sweep(tenant, job_id, result)
-        if result.training is not None:
-            self._note(tenant, job_id, "HSET", "training", result.training.model_dump_json())
+        if (state := result.training or result.evaluation) is not None:
+            self._note(tenant, job_id, "HSET", records.state_field(state), state.model_dump_json())
         changed = [value for item in result.items for value in (str(item.index), item.model_dump_json())]
         with queue_errors():
             was_open = self._finish_job(
@@ -585,9 +596,24 @@ class Jobs:
             pipeline.execute()
 
 
-def _eta_of_training(job: Job, state: TrainingState) -> datetime | None:
-    """When a training is likely to be final, should it go on as it went so far, waiting included."""
+def _eta_of_slices(job: Job, state: State) -> datetime | None:
+    """When a job is likely to be final, should it go on as it went so far, waiting included."""
     if job.started_at is None or not 0 < state.step < state.steps:
         return None
     took = (now() - job.started_at).total_seconds()
     return now() + timedelta(seconds=round(took * (state.steps - state.step) / state.step, 3))
+
+
+def _drawn_by(manifest: RequestManifest | None) -> list[tuple[str, str, int]]:
+    """Tenant, name and version of each type that a job draws with."""
+    match manifest:
+        case AugmentationManifest():
+            return [
+                (wanted.defect_type_tenant, wanted.defect_type, wanted.defect_type_version)
+                for wanted in manifest.augmentation.defects
+            ]
+        case EvaluationManifest():
+            name, version = split_defect_type(manifest.evaluation.defect_type)
+            assert version is not None
+            return [(manifest.tenant, name, version)]
+    return []

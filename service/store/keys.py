@@ -7,7 +7,7 @@ from typing import Literal
 
 from flawsmith.contract.files import EXCLUDE_FILE, INPUT_FILE, MASK_FILE, REGION_FILE, defect_mask_file
 from flawsmith.contract.ids import SYSTEM_TENANT
-from flawsmith.contract.jobs import Item, ItemDefect
+from flawsmith.contract.jobs import Item, ItemDefect, JobKind
 from flawsmith.contract.uploads import ImageInfo
 
 _TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -151,14 +151,18 @@ def job_result(tenant: str, job_id: str) -> str:
     return job_prefix(tenant, job_id) + "result.json"
 
 
-def sample_file(kind: str, number: int, part: Literal["image", "mask"]) -> str:
-    """A file of one sample of a training, in the folder of the job; ``kind`` is ``samples`` or ``normals``."""
+SampleKind = Literal["samples", "normals", "held", "held-normals"]
+"""Folders of a job: what a type is taught from, and the hold-out that an evaluation asks about."""
+
+
+def sample_file(kind: SampleKind, number: int, part: Literal["image", "mask"]) -> str:
+    """A file of one sample of a training or an evaluation, in the folder of the job."""
     return f"{kind}/{number}/{part}.png"
 
 
-def training_record(tenant: str, job_id: str) -> str:
-    """How far a training is for good."""
-    return job_prefix(tenant, job_id) + "training.json"
+def job_kept(tenant: str, job_id: str, kind: JobKind) -> str:
+    """How far a job is for good that is worked on in slices."""
+    return job_prefix(tenant, job_id) + f"{kind.value}.json"
 
 
 def job_claim(tenant: str, job_id: str) -> str:
@@ -167,12 +171,12 @@ def job_claim(tenant: str, job_id: str) -> str:
 
 
 def checkpoints_prefix(tenant: str, job_id: str) -> str:
-    """All checkpoints of a training."""
+    """All checkpoints of a job that is worked on in slices."""
     return job_prefix(tenant, job_id) + "checkpoints/"
 
 
 def checkpoint(tenant: str, job_id: str, number: int, digest: str) -> str:
-    """What a training goes on from; of two that were written under one number, neither overwrites the other."""
+    """What such a job goes on from; of two that were written under one number, neither overwrites the other."""
     return f"{checkpoints_prefix(tenant, job_id)}{number}-{_checked(_DIGEST, digest, 'digest')[:_SHOWN]}"
 
 

@@ -20,19 +20,25 @@ from datetime import datetime
 from typing import TypeAlias
 
 from flawsmith.contract.base import check_format_version
-from flawsmith.contract.jobs import Counts, Failure, Item, ItemStatus, Job, JobStatus, Progress
+from flawsmith.contract.evaluations import EvaluationRecord, EvaluationState
+from flawsmith.contract.jobs import Counts, Failure, Item, ItemStatus, Job, JobKind, JobStatus, Progress
 from flawsmith.contract.manifests import (
     AUGMENTATION_FORMAT,
     AugmentationManifest,
+    EvaluationManifest,
     RequestManifest,
     ResultManifest,
     TrainingManifest,
     read_request,
 )
-from flawsmith.contract.trainings import TrainingState
+from flawsmith.contract.trainings import TrainingRecord, TrainingState
 
 RedisFields: TypeAlias = "dict[bytes | bytearray | memoryview[int] | str | int | float, str | int]"
 """What redis-py takes as a hash."""
+State: TypeAlias = "TrainingState | EvaluationState"
+"""How far a job is that is worked on in slices."""
+Kept: TypeAlias = "TrainingRecord | EvaluationRecord"
+"""The same for good, with its checkpoints."""
 
 
 TENANTS_KEY = "flawsmith:tenants"
@@ -127,8 +133,8 @@ class Record:
     shards_queued: int
     """Shards put into the queue so far: the next one to feed."""
     shards_done: int
-    training: TrainingState | None = None
-    """How far a training is, if Redis knows."""
+    state: State | None = None
+    """How far a job is that is worked on in slices, if Redis knows."""
 
     @staticmethod
     def fields_of_new(
@@ -154,9 +160,9 @@ class Record:
         """
         check_format_version(int(fields[b"format_version"]), newest=AUGMENTATION_FORMAT)
         started, finished, error = (fields.get(name) for name in (b"started_at", b"finished_at", b"error"))
-        training = fields.get(b"training")
+        manifest = read_request(fields[b"manifest"])
         return cls(
-            manifest=read_request(fields[b"manifest"]),
+            manifest=manifest,
             status=JobStatus(fields[b"status"].decode()),
             started_at=datetime.fromisoformat(started.decode()) if started else None,
             finished_at=datetime.fromisoformat(finished.decode()) if finished else None,
@@ -164,7 +170,7 @@ class Record:
             cancel_requested=b"cancel" in fields,
             shards_queued=int(fields[b"shards_queued"]),
             shards_done=int(fields.get(b"shards_done", 0)),
-            training=TrainingState.model_validate_json(training) if training else None,
+            state=_state(fields, manifest.kind),
         )
 
     def job(self, items: list[Item], step: float) -> Job:
@@ -192,13 +198,26 @@ class Record:
                 job.input_sha256, job.mask_sha256 = manifest.input_sha256, manifest.mask_sha256
                 job.items = items
             case TrainingManifest():
-                job.training = self.training or TrainingState()
+                job.training = self.state if isinstance(self.state, TrainingState) else TrainingState()
+            case EvaluationManifest():
+                job.evaluation = self.state if isinstance(self.state, EvaluationState) else EvaluationState()
         return job
 
 
-def job_from_manifests(
-    request: RequestManifest, result: ResultManifest | None, training: TrainingState | None = None
-) -> Job:
+def state_field(state: State) -> str:
+    """Field of a job's hash that says how far it is."""
+    return (JobKind.TRAINING if isinstance(state, TrainingState) else JobKind.EVALUATION).value
+
+
+def _state(fields: dict[bytes, bytes], kind: JobKind) -> State | None:
+    data = fields.get(kind.value.encode())
+    if data is None:
+        return None
+    model = TrainingState if kind is JobKind.TRAINING else EvaluationState
+    return model.model_validate_json(data)
+
+
+def job_from_manifests(request: RequestManifest, result: ResultManifest | None, state: State | None = None) -> Job:
     """The job as the API shows it, from storage alone; without a result it counts as queued."""
     record = Record(
         manifest=request,
@@ -209,7 +228,7 @@ def job_from_manifests(
         cancel_requested=False,
         shards_queued=0,
         shards_done=0,
-        training=result.training if result else training,
+        state=(result.training or result.evaluation) if result else state,
     )
     return record.job(result.items if result else new_items(request), step=0.0)
 

@@ -9,10 +9,18 @@ from pathlib import Path
 from typing import TypeAlias
 
 from flawsmith.contract.base import FORMAT_VERSION, now
+from flawsmith.contract.evaluations import EvaluationRecord, EvaluationState
 from flawsmith.contract.jobs import Failure, Item, ItemStatus, Job, JobKind, JobStatus
-from flawsmith.contract.manifests import RequestManifest, ResultManifest, TrainingManifest, read_request
+from flawsmith.contract.manifests import (
+    EvaluationManifest,
+    RequestManifest,
+    ResultManifest,
+    TrainingManifest,
+    read_request,
+)
 from flawsmith.contract.trainings import TrainingRecord, TrainingState, VersionClaim
 from service.store import keys, records
+from service.store.records import Kept, State
 from service.store.storage import ObjectNotFoundError, Storage
 
 _JSON = "application/json"
@@ -67,25 +75,40 @@ class StoredJobs:
             request = self.manifest(tenant, job_id)
         except ObjectNotFoundError:
             return None
-        return records.job_from_manifests(request, self.result(tenant, job_id), self.training_state(request))
+        return records.job_from_manifests(request, self.result(tenant, job_id), self.state(request))
 
     def training(self, tenant: str, job_id: str) -> TrainingRecord | None:
         """How far a training is for good; None if nothing of it is."""
+        data = self._kept(tenant, job_id, JobKind.TRAINING)
+        return None if data is None else TrainingRecord.model_validate_json(data)
+
+    def evaluation(self, tenant: str, job_id: str) -> EvaluationRecord | None:
+        """How far an evaluation is for good; None if nothing of it is."""
+        data = self._kept(tenant, job_id, JobKind.EVALUATION)
+        return None if data is None else EvaluationRecord.model_validate_json(data)
+
+    def _kept(self, tenant: str, job_id: str, kind: JobKind) -> bytes | None:
         try:
-            return TrainingRecord.model_validate_json(self._storage.get(keys.training_record(tenant, job_id)))
+            return self._storage.get(keys.job_kept(tenant, job_id, kind))
         except ObjectNotFoundError:
             return None
 
-    def training_state(self, manifest: RequestManifest) -> TrainingState | None:
-        """How far a training is for good; None for other jobs."""
-        if not isinstance(manifest, TrainingManifest):
-            return None
-        record = self.training(manifest.tenant, manifest.job_id)
-        return record.state if record else TrainingState()
+    def state(self, manifest: RequestManifest) -> State | None:
+        """How far a job is for good; None for one that is not worked on in slices."""
+        tenant, job_id = manifest.tenant, manifest.job_id
+        match manifest:
+            case TrainingManifest():
+                training = self.training(tenant, job_id)
+                return training.state if training else TrainingState()
+            case EvaluationManifest():
+                evaluation = self.evaluation(tenant, job_id)
+                return evaluation.state if evaluation else EvaluationState()
+        return None
 
-    def put_training(self, tenant: str, job_id: str, record: TrainingRecord) -> None:
-        """Write how far a training is; what its checkpoints are made of is written before."""
-        self._storage.put(keys.training_record(tenant, job_id), _json(record), _JSON)
+    def put_kept(self, tenant: str, job_id: str, record: Kept) -> None:
+        """Write how far a job is; what its checkpoints are made of is written before."""
+        kind = JobKind.TRAINING if isinstance(record, TrainingRecord) else JobKind.EVALUATION
+        self._storage.put(keys.job_kept(tenant, job_id, kind), _json(record), _JSON)
 
     def note_cancel(self, tenant: str, job_id: str) -> None:
         """Keep the wish to end a job, which Redis may lose before the worker has heard of it."""
@@ -136,9 +159,16 @@ class StoredJobs:
     ) -> ResultManifest:
         """Write how the job ended unless that was written before; the result that holds."""
         result = _result(manifest, items, started_at, canceled=canceled)
-        result.training = self.training_state(manifest)
-        if result.training is not None and result.status is not JobStatus.SUCCEEDED:
-            result.training.defect_type = result.training.verdict = None  # the version goes, if it was there
+        succeeded = result.status is JobStatus.SUCCEEDED
+        match self.state(manifest):
+            case TrainingState() as state:
+                if not succeeded:
+                    state.defect_type = state.verdict = None  # the version goes, if it was there
+                result.training = state
+            case EvaluationState() as state:
+                if not succeeded:
+                    state.result = None
+                result.evaluation = state
         key = keys.job_result(manifest.tenant, manifest.job_id)
         if self._storage.put_if_absent(key, _json(result), _JSON):
             if not self.exists(manifest.tenant, manifest.job_id):  # somebody ended and deleted it meanwhile
@@ -153,8 +183,8 @@ class StoredJobs:
             if not self.exists(tenant, job_id):
                 self.erase(tenant, job_id)
             return
-        if result.kind is JobKind.TRAINING:
-            self._sweep_training(tenant, job_id, result)
+        if result.kind is not JobKind.AUGMENTATION:
+            self._sweep_sliced(tenant, job_id, result)
             return
         stored = self._item_keys(tenant, job_id)
         for item in result.items:
@@ -163,10 +193,10 @@ class StoredJobs:
                 if canceled or not keys.is_file_of(key, item):
                     self._storage.delete(key)
 
-    def _sweep_training(self, tenant: str, job_id: str, result: ResultManifest) -> None:
-        """Remove what a training goes on from, and the version that it made but did not end with."""
+    def _sweep_sliced(self, tenant: str, job_id: str, result: ResultManifest) -> None:
+        """Remove what a job goes on from, and the version that a training made but did not end with."""
         self._storage.delete_prefix(keys.checkpoints_prefix(tenant, job_id))
-        if result.status is JobStatus.SUCCEEDED:
+        if result.status is JobStatus.SUCCEEDED or result.kind is not JobKind.TRAINING:
             return
         try:
             claim = VersionClaim.model_validate_json(self._storage.get(keys.job_claim(tenant, job_id)))
@@ -217,5 +247,5 @@ def _result(
     )
 
 
-def _json(model: RequestManifest | ResultManifest | TrainingRecord | Item) -> bytes:
+def _json(model: RequestManifest | ResultManifest | Kept | Item) -> bytes:
     return model.model_dump_json(indent=2).encode()

@@ -58,7 +58,11 @@ HTTP_DURATION = _histogram(
 HTTP_REQUEST_BYTES = _counter("http_request_bytes_total", "Bytes of bodies read", method=OPEN, route=OPEN)
 HTTP_RESPONSE_BYTES = _counter("http_response_bytes_total", "Bytes of bodies sent", method=OPEN, route=OPEN)
 
-JOBS_ACCEPTED = _counter("jobs_accepted_total", "Jobs accepted", kind=("augmentation", "training"))
+JOBS_ACCEPTED = _counter(
+    "jobs_accepted_total",
+    "Jobs accepted: augmentations, trainings, evaluations",
+    kind=("augmentation", "training", "evaluation"),
+)
 JOBS_FINISHED = _counter("jobs_finished_total", "Jobs that ended, by their final status", status=JOB_STATUSES)
 JOB_DURATION = _histogram("job_duration_seconds", "Time from a job's acceptance to its end", status=JOB_STATUSES)
 

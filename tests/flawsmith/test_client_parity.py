@@ -9,8 +9,9 @@ import pytest
 
 import flawsmith
 from flawsmith import AsyncFlawsmith, Flawsmith
-from flawsmith.client import AugmentOptions, RetrainOptions, TrainOptions
+from flawsmith.client import AugmentOptions, EvaluateOptions, RetrainOptions, TrainOptions
 from flawsmith.contract.augmentations import AugmentationParameters
+from flawsmith.contract.evaluations import EvaluationParameters
 from flawsmith.contract.trainings import TrainingParameters
 
 
@@ -37,6 +38,11 @@ def test_options_of_a_training_are_those_of_the_contract() -> None:
     known = set(TrainingParameters.model_fields) - {"name", "samples_of", "dry_run"}
     assert set(typing.get_type_hints(TrainOptions)) == known
     assert set(typing.get_type_hints(RetrainOptions)) == known - {"label"} | {"name"}
+
+
+def test_options_of_an_evaluation_are_those_of_the_contract() -> None:
+    known = set(EvaluationParameters.model_fields) - {"defect_type", "dry_run"}
+    assert set(typing.get_type_hints(EvaluateOptions)) == known
 
 
 @pytest.mark.parametrize("name", flawsmith.__all__)

@@ -1,4 +1,5 @@
-"""A small server that takes samples as the service does, reads them for real, and pretends to train."""
+"""A small server that takes samples and hold-outs as the service does, reads them for real, and pretends to train
+and to evaluate."""
 
 from __future__ import annotations
 
@@ -25,7 +26,15 @@ from flawsmith.contract.defect_types import (
     DefectTypeList,
     EarlierVersion,
 )
-from flawsmith.contract.jobs import Failure, Job, JobKind, JobStatus, Progress
+from flawsmith.contract.evaluations import (
+    Evaluation,
+    EvaluationFigure,
+    EvaluationMetric,
+    EvaluationState,
+    EvaluationVerdict,
+    HoldOut,
+)
+from flawsmith.contract.jobs import Failure, Job, JobKind, JobPage, JobStatus, Progress
 from flawsmith.contract.problems import Problem
 from flawsmith.contract.samples import SampleReport
 from flawsmith.contract.trainings import TrainingPlan, TrainingState
@@ -33,7 +42,7 @@ from service.images.door import Door
 from service.images.limits import Limits
 from service.samples.errors import SampleError
 from service.samples.limits import SampleLimits
-from service.samples.reading import read_zip
+from service.samples.reading import read_hold_out, read_zip
 
 JOB_ID = "job_00000000000000000000000000"
 SHEET = b"\x89PNG\r\n\x1a\nsheet"
@@ -86,8 +95,12 @@ class TrainingServer:
     fails: bool = False
     busy: int = 0
     """Times that it first says that it has no room."""
+    evaluates: bool = False
+    """Whether the last request was for an evaluation."""
+    verdict: EvaluationVerdict = "helps"
 
-    def post(self, kind: str, body: bytes) -> tuple[int, str]:
+    def post(self, path: str, kind: str, body: bytes) -> tuple[int, str]:
+        self.evaluates = path == "/v1/evaluations"
         if self.busy:
             self.busy -= 1
             return problem(problems.BUSY, "come back")
@@ -120,6 +133,9 @@ class TrainingServer:
                 (folder / field_name).write_bytes(data)
             (folder / "set").mkdir()
             door = Door(Limits(), byte_budget=10**9, max_children=1, timeout_s=60)
+            if self.evaluates:
+                held = read_hold_out(folder / "hold_out", folder / "set", door, SampleLimits())
+                return asyncio.run(held).report
             reading = read_zip(
                 folder / "samples",
                 folder / "set",
@@ -139,6 +155,8 @@ class TrainingServer:
         state = TrainingState(phase="learning", step=10 * self.looks, steps=20, losses={"defect": 0.5})
         if status is JobStatus.SUCCEEDED:
             state = TrainingState(phase="done", step=20, steps=20, defect_type="pitting@2", verdict="poor")
+        if self.evaluates:
+            return self._evaluation(status, error, warnings or [])
         return Job(
             id=JOB_ID,
             kind=JobKind.TRAINING,
@@ -150,6 +168,46 @@ class TrainingServer:
             training=state,
             request={"name": "pitting"},
         )
+
+    def _evaluation(self, status: JobStatus, error: Failure | None, warnings: list[str]) -> Job:
+        evaluation = EvaluationState(phase="training", step=10 * self.looks, steps=20)
+        if status is JobStatus.SUCCEEDED:
+            evaluation = EvaluationState(phase="done", step=20, steps=20, result=found(self.verdict))
+        return Job(
+            id=JOB_ID,
+            kind=JobKind.EVALUATION,
+            status=status,
+            progress=Progress(total=1),
+            warnings=warnings,
+            created_at=now(),
+            error=error,
+            evaluation=evaluation,
+            request={"defect_type": "pitting@2"},
+        )
+
+
+def found(verdict: EvaluationVerdict) -> Evaluation:
+    return Evaluation(
+        verdict=verdict,
+        metric=EvaluationMetric.AUROC,
+        gain=0.125,
+        interval=(0.0625, 0.25),
+        reasons=["image AUROC is better by 0.125 [0.062, 0.250]"],
+        hold_out=HoldOut(good_images=2, good_parts=2, defective_images=4, defective_parts=4),
+        trainings_without=3,
+        trainings_with=3,
+        figures=[
+            EvaluationFigure(
+                about="all",
+                name="image AUROC",
+                images=4,
+                without=0.75,
+                with_synthetic=0.875,
+                gain=0.125,
+                interval=(0.0625, 0.25),
+            )
+        ],
+    )
 
 
 def problem(kind: problems.ProblemType, detail: str, at: str | None = None) -> tuple[int, str]:
@@ -166,7 +224,7 @@ def training_server() -> Iterator[TrainingServer]:
         def do_POST(self) -> None:
             state.keys.append(self.headers.get("Idempotency-Key"))
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            self.answer(*state.post(self.headers["Content-Type"], body))
+            self.answer(*state.post(self.path, self.headers["Content-Type"], body))
 
         def do_GET(self) -> None:
             path = urlsplit(self.path).path
@@ -174,6 +232,8 @@ def training_server() -> Iterator[TrainingServer]:
                 self.answer(200, DefectTypeList(defect_types=[taught(1), taught(2)]).model_dump_json())
             elif path == "/v1/defect-types/pitting":
                 self.answer(200, taught(2).model_dump_json())
+            elif path == "/v1/jobs":
+                self.answer(200, JobPage(jobs=[state.job()]).model_dump_json())
             elif path == f"/v1/jobs/{JOB_ID}":
                 state.looks += 1
                 self.answer(200, state.job().model_dump_json())

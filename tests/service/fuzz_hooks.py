@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import schemathesis
 from hypothesis import strategies as st
+from PIL import Image
 from schemathesis import Case, HookContext, Response
 from schemathesis.core.failures import Failure
 from schemathesis.openapi.checks import RejectedPositiveData
@@ -24,6 +25,8 @@ from schemathesis.transport.serialization import Binary
 from flawsmith.contract.augmentations import MAX_DEFECTS
 from tests.service.fuzzing import BUNDLE_PATH, DEEP, KNOWN, MOVED, Known, headers
 from tests.service.pictures import encoded, mask, part
+
+FLIP, TURN = Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.ROTATE_180
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
@@ -49,6 +52,13 @@ IMAGES = [
 ]
 """One size, so that each fits each as its mask; first the one that takes every parameter."""
 SAMPLES = zipped({"images/0.png": encoded(part()), "masks/0.png": encoded(mask())})
+HOLD_OUT = zipped(
+    {
+        "images/0.png": encoded(part().transpose(FLIP)),
+        "masks/0.png": encoded(mask().transpose(FLIP)),
+        "good/0.png": encoded(part().transpose(TURN)),
+    }
+)
 NOBODYS = "job_" + 26 * "0"
 """Takes the place of ids that are not to be deleted, for the other operations shall find them."""
 
@@ -72,6 +82,7 @@ BEYOND_SCHEMAS = {
     "control": "no pasting",
     "samples": "a ZIP of samples, or uploads that exist, and no samples_of",
     "samples_of": "a version that was taught here, and no samples",
+    "hold_out": "a ZIP of defective photos with masks and good ones",
     "normals": "a ZIP of images, or uploads that exist",
     "bundle": "a bundle of this service",
     "label": "a class that a ZIP of samples knows",
@@ -125,6 +136,9 @@ def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None
         schemas["AugmentationRequest"]["properties"][field]["examples"] = [upload]
     for example in content["application/json"]["examples"].values():
         example["value"] |= ids
+    trial = raw_schema["paths"]["/v1/evaluations"]["post"]["requestBody"]["content"]["multipart/form-data"]
+    trial["schema"]["properties"]["defect_type"]["examples"] = [known.evaluated]
+    trial["schema"]["properties"]["hold_out"]["examples"] = [HOLD_OUT]
     lesson = raw_schema["paths"]["/v1/defect-types"]["post"]["requestBody"]["content"]["application/json"]
     for example in lesson["examples"].values():
         example["value"].pop("samples_of", None)
@@ -155,7 +169,7 @@ def map_body(context: HookContext, body: Any) -> Any:
         ("mask", UPLOAD, known.uploads),
     ):
         body = body | _existing(body, field, pattern, choices)
-    return _with_sound_levels(_with_samples(_with_one_way_to_name_defects(body)))
+    return _with_sound_levels(_with_hold_out(_with_samples(_with_one_way_to_name_defects(body))))
 
 
 def _with_one_way_to_name_defects(body: dict[str, Any]) -> dict[str, Any]:
@@ -211,6 +225,16 @@ def _with_samples(body: dict[str, Any]) -> dict[str, Any]:
             "samples": [one | pair for one in samples]
         }
     return body
+
+
+def _with_hold_out(body: dict[str, Any]) -> dict[str, Any]:
+    """A hold-out of a type that was taught, in place of most that only look so."""
+    hold_out, of = body.get("hold_out"), body.get("defect_type")
+    data = hold_out.data if isinstance(hold_out, Binary) else hold_out
+    if not isinstance(data, bytes) or not zlib.crc32(data) % 4:
+        return body
+    named = isinstance(of, str) and re.fullmatch(DEFECT_TYPE, of)
+    return body | {"hold_out": HOLD_OUT} | ({"defect_type": known.evaluated} if named else {})
 
 
 @schemathesis.hook

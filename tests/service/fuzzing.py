@@ -24,6 +24,8 @@ KNOWN = "FUZZ_KNOWN"
 DEEP = Image.fromarray(np.asarray(part_16_bit()) * 16)
 """A part of 16 bits that reaches over half of their range, so that it is no empty mask."""
 TAUGHT = "taught"
+EVALUATED = "evaluated"
+"""A type that was taught, whose samples stay."""
 MOVED = "moved"
 """A type that was imported, which nobody deletes."""
 BUNDLE_PATH = f"/v1/defect-types/{MOVED}/versions/1/bundle"
@@ -46,6 +48,7 @@ class Known:
     training: str
     """A job that has taught ``taught``."""
     taught: str
+    evaluated: str
 
     @classmethod
     def from_json(cls, text: str) -> Known:
@@ -66,7 +69,7 @@ class Fuzzed:
 
 
 def prepare(address: str, key: str | None = None, timeout_s: float = 240.0) -> Known:
-    """Uploads, finished jobs of one defect and of several, a long one for others to cancel, and a type that was
+    """Uploads, finished jobs of one defect and of several, a long one for others to cancel, and types that were
     taught; what ran before is canceled.
 
     Raises:
@@ -91,11 +94,12 @@ def prepare(address: str, key: str | None = None, timeout_s: float = 240.0) -> K
         several = client.post("/v1/augmentations", files=files, data=fields).json()["id"]
         lesson = {"name": TAUGHT, "samples": [{"image": uploads[0], "mask": uploads[1]}]}
         training = client.post("/v1/defect-types", json=lesson).json()["id"]
+        other = client.post("/v1/defect-types", json=lesson | {"name": EVALUATED}).json()["id"]
         deadline = time.monotonic() + timeout_s
-        for job in (jobs[0], several, training):
+        for job in (jobs[0], several, training, other):
             while client.get(f"/v1/jobs/{job}").json()["status"] not in FINAL:
                 if time.monotonic() > deadline:
-                    raise RuntimeError("the worker did not finish a job of two items and a training")
+                    raise RuntimeError("the worker did not finish a job of two items and trainings")
                 time.sleep(0.1)
         made = client.get(f"/v1/jobs/{training}").json()["training"]["defect_type"].replace("@", "/versions/")
         bundle = client.get(f"/v1/defect-types/{made}/bundle", params={"with_samples": "true"}).content
@@ -110,6 +114,7 @@ def prepare(address: str, key: str | None = None, timeout_s: float = 240.0) -> K
         several,
         training,
         TAUGHT,
+        EVALUATED,
     )
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from flawsmith.contract import problems
 from flawsmith.contract.augmentations import MAX_DEFECTS, AugmentationForm, AugmentationRequest
+from flawsmith.contract.evaluations import EvaluationParameters
 from flawsmith.contract.trainings import TrainingParameters, TrainingRequest
 from service.app import create_app
 from service.openapi import PATH, dump
@@ -40,6 +41,7 @@ OPERATIONS = {
     "GET /v1/defect-types": "listDefectTypes",
     "GET /v1/defect-types/{name}": "getDefectType",
     "POST /v1/defect-types": "createDefectType",
+    "POST /v1/evaluations": "createEvaluation",
     "DELETE /v1/defect-types/{name}": "deleteDefectType",
     "GET /v1/defect-types/{name}/versions/{version}/bundle": "exportDefectType",
     "PUT /v1/defect-types/{name}/versions/{version}/bundle": "importDefectType",
@@ -119,6 +121,16 @@ def test_a_training_takes_a_form_or_json_with_the_same_parameters() -> None:
     assert set(content["multipart/form-data"]["schema"]["properties"]) == set(TrainingRequest.model_fields)
     for field in TrainingParameters.model_fields:
         assert content["multipart/form-data"]["schema"]["properties"][field]["description"]
+
+
+def test_an_evaluation_takes_a_form_alone() -> None:
+    content = operations()["POST /v1/evaluations"]["requestBody"]["content"]
+
+    assert set(content) == {"multipart/form-data"}
+    properties = content["multipart/form-data"]["schema"]["properties"]
+    assert set(properties) == set(EvaluationParameters.model_fields) | {"hold_out"}
+    assert properties["metric"]["enum"] == ["auroc", "escapes-1", "escapes-0.1"]
+    assert all(field["description"] for field in properties.values())
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,18 @@ def check_training(owned: Owned) -> None:
     assert theirs.text.replace("mine", "none") == lent(owned.stranger, "none@1").text
 
 
+def check_evaluation(owned: Owned) -> None:
+    """Versions of another tenant cannot be evaluated."""
+
+    def asked(client: httpx.Client, of: str) -> httpx.Response:
+        return client.post("/v1/evaluations", files={"hold_out": IMAGE}, data={"defect_type": of})
+
+    assert_problem(asked(owned.api.client, "mine@1"), problems.INVALID_SAMPLES, "defect_type")
+    theirs = asked(owned.stranger, "mine@1")
+    assert_problem(theirs, problems.UNKNOWN_DEFECT_TYPE, "defect_type", "mine@1")
+    assert theirs.text.replace("mine", "none") == asked(owned.stranger, "none@1").text
+
+
 def test_a_version_that_is_imported_is_no_other_tenants(owned: Owned) -> None:
     path = "/v1/defect-types/mine/versions/1/bundle"
     before = owned.api.client.get(path).content
@@ -217,6 +229,7 @@ CHECKS: dict[str, Callable[[Owned], None]] = {
     "createUpload": check_upload,
     "createAugmentation": check_augmentation,
     "createDefectType": check_training,
+    "createEvaluation": check_evaluation,
     "listJobs": check_list("/v1/jobs", "job_id"),
     "listDefectTypes": check_list("/v1/defect-types", "name"),
     "getHealth": check_nothing,

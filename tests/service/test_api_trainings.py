@@ -66,7 +66,7 @@ def teach(api: Api, job_id: str, phase: str = "learning", step: int = 3, sheet: 
         format_version=FORMAT_VERSION, state=state, backbone="tiny", backbone_digest="sha256:0", kept_at=now()
     )
     api.jobs.begin_shard("default", job_id, 0)
-    api.jobs.keep_training("default", job_id, record)
+    api.jobs.keep("default", job_id, record)
 
 
 def end(api: Api, job_id: str) -> None:

@@ -1,6 +1,6 @@
-"""``python -m tests.worker.teaching_worker``: a real worker with trainings that learn nothing.
+"""``python -m tests.worker.teaching_worker``: a real worker with trainings and trials that learn nothing.
 
-``TEACHING_STEPS`` is how many steps a training has, ``TEACHING_STEP_S`` how long each takes.
+``TEACHING_STEPS`` is how many steps one has, ``TEACHING_STEP_S`` how long each takes.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ import logging
 import os
 
 from tests.worker.fake_teaching import School
+from tests.worker.fake_trial import Bench
 from worker.__main__ import main
 
 if __name__ == "__main__":
-    school = School(int(os.environ["TEACHING_STEPS"]), float(os.environ["TEACHING_STEP_S"]))
-    status = main(school.teach)
+    steps, step_s = int(os.environ["TEACHING_STEPS"]), float(os.environ["TEACHING_STEP_S"])
+    status = main(School(steps, step_s).teach, Bench(steps, step_s).begin)
     logging.shutdown()
     os._exit(status)

@@ -26,7 +26,7 @@ from tests.worker.fake_models import FakeModels
 from tests.worker.fake_teaching import STEPS, School
 from tests.worker.tiny_worker import TENANT, accept, accept_training, request, training
 from worker import shards as shards_module
-from worker import trainings as trainings_module
+from worker import slices as slices_module
 from worker.settings import WorkerSettings
 from worker.shards import Shards, ShardTakenError
 from worker.trainings import Trainings
@@ -84,8 +84,8 @@ class Room:
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards_module, "_OUTAGE_PAUSE_S", 0.0)
     monkeypatch.setattr(shards_module, "_FAILURE_PAUSE_S", 0.0)
-    monkeypatch.setattr(trainings_module, "_PAUSE_S", 0.0)
-    monkeypatch.setattr(trainings_module, "_LEAST_PATIENCE_S", 0.0)
+    monkeypatch.setattr(slices_module, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(slices_module, "_LEAST_PATIENCE_S", 0.0)
 
 
 @pytest.fixture
@@ -393,7 +393,7 @@ def test_two_trainings_of_one_name_make_two_versions(room: Room) -> None:
 
 @pytest.fixture
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainings_module, "_LEAST_PATIENCE_S", 60.0)
+    monkeypatch.setattr(slices_module, "_LEAST_PATIENCE_S", 60.0)
 
 
 @pytest.mark.usefixtures("_patience")
@@ -426,7 +426,7 @@ def test_a_training_is_left_to_the_worker_that_has_it_in_memory(
     assert state.step == 3
     assert room.school.begun == {"pitting": 1}
 
-    monkeypatch.setattr(trainings_module, "_LEAST_PATIENCE_S", 0.0)
+    monkeypatch.setattr(slices_module, "_LEAST_PATIENCE_S", 0.0)
     assert (
         room.finish(job_id).status is JobStatus.SUCCEEDED
     )  # a third one, when the first is not heard of any more

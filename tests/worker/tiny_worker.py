@@ -15,12 +15,19 @@ import numpy as np
 import torch
 
 from flawsmith.contract.base import FORMAT_VERSION, now
+from flawsmith.contract.evaluations import (
+    EvaluationMetric,
+    HeldRecord,
+    HoldOutManifest,
+    ResolvedEvaluation,
+)
 from flawsmith.contract.files import INPUT_FILE, MASK_FILE, SAMPLES_FILE
 from flawsmith.contract.ids import BUILTIN_TENANT, new_job_id
 from flawsmith.contract.jobs import Job
 from flawsmith.contract.manifests import (
     AUGMENTATION_FORMAT,
     AugmentationManifest,
+    EvaluationManifest,
     ResolvedAugmentation,
     ResolvedDefect,
     TrainingManifest,
@@ -122,22 +129,68 @@ def training(name: str = "pitting", *, part: str = "part", seed: int = 7) -> Tra
 
 def accept_training(jobs: Jobs, manifest: TrainingManifest) -> Job:
     """Send a training, with its samples."""
-    mask = np.zeros(photo().shape, dtype=np.bool_)
-    mask[20:30, 16:30] = True
-    files: dict[str, bytes] = {}
-    listed: dict[str, list[SampleRecord]] = {"samples": [], "normals": []}
-    for kind, count in (("samples", 2), ("normals", 1)):
-        for number in range(count):
-            pixels = photo() + np.uint8(number)
-            info, folder = image_info(pixels), f"{kind}/{number}/"
-            files[folder + "image.png"] = encode_png(CanonicalImage(pixels, info))
-            if kind == "samples":
-                files[folder + "mask.png"] = encode_mask_png(mask)
-            listed[kind].append(
-                SampleRecord(sha256=info.pixels_sha256, group=str(number), source=f"{number}.png", image=info)
-            )
+    files, listed = _taught_from()
     samples = SamplesManifest(format_version=FORMAT_VERSION, **listed)
     return jobs.accept(manifest, files | {SAMPLES_FILE: samples.model_dump_json().encode()})
+
+
+def _taught_from() -> tuple[dict[str, bytes], dict[str, list[SampleRecord]]]:
+    """Two pairs and a normal image, as files of a job, and what they are."""
+    files: dict[str, bytes] = {}
+    listed: dict[str, list[SampleRecord]] = {"samples": [], "normals": []}
+    for number in range(2):
+        listed["samples"].append(_filed(files, f"samples/{number}/", number, number, marked=True))
+    listed["normals"].append(_filed(files, "normals/0/", 0, 0, marked=False))
+    return files, listed
+
+
+def _filed(files: dict[str, bytes], folder: str, number: int, shade: int, *, marked: bool) -> SampleRecord:
+    """A photo among files of a job, with a mask if something is marked in it; what it is."""
+    pixels = photo() + np.uint8(shade)
+    info = image_info(pixels)
+    files[folder + "image.png"] = encode_png(CanonicalImage(pixels, info))
+    if marked:
+        mask = np.zeros(photo().shape, dtype=np.bool_)
+        mask[20:30, 16:30] = True
+        files[folder + "mask.png"] = encode_mask_png(mask)
+    return SampleRecord(sha256=info.pixels_sha256, group=str(number), source=f"{number}.png", image=info)
+
+
+def evaluation(defect_type: str = "pitting@1", *, count: int = 4, controls: int = 2) -> EvaluationManifest:
+    """An evaluation of a type that two pairs have taught, by three defective photos and two good ones."""
+    return EvaluationManifest(
+        format_version=FORMAT_VERSION,
+        tenant=TENANT,
+        job_id=new_job_id(),
+        created_at=now(),
+        evaluation=ResolvedEvaluation(
+            defect_type=defect_type,
+            count=count,
+            controls=controls,
+            detectors=3,
+            steps=10,
+            metric=EvaluationMetric.AUROC,
+            seed=7,
+            samples=2,
+            normals=1,
+            defective=3,
+            good=2,
+        ),
+    )
+
+
+def accept_evaluation(jobs: Jobs, manifest: EvaluationManifest) -> Job:
+    """Send an evaluation; two of the defective photos are labelled."""
+    files, listed = _taught_from()
+    held = [
+        HeldRecord.model_validate(
+            {**_filed(files, f"held/{n}/", n, 10 + n, marked=True).model_dump(), "label": label}
+        )
+        for n, label in enumerate(["pit", "burr", None])
+    ]
+    good = [_filed(files, f"held-normals/{n}/", n, 20 + n, marked=False) for n in range(2)]
+    hold_out = HoldOutManifest(format_version=FORMAT_VERSION, **listed, held=held, held_normals=good)
+    return jobs.accept(manifest, files | {SAMPLES_FILE: hold_out.model_dump_json().encode()})
 
 
 def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:

@@ -16,7 +16,7 @@ from service.images.door import Door
 from service.images.limits import Limits
 from service.samples.archive import Archive
 from service.samples.limits import SampleLimits
-from service.samples.reading import SampleSet, read_zip
+from service.samples.reading import SampleSet, read_hold_out, read_zip
 from service.samples.recognising import recognise
 from tests.service.images import files
 
@@ -79,8 +79,10 @@ def read(
     normal: Mapping[str, bytes] | None = None,
     limits: SampleLimits | None = None,
     label: str | None = None,
+    *,
+    hold_out: bool = False,
 ) -> SampleSet:
-    """A ZIP of these files, read."""
+    """A ZIP of these files, read as samples, or as a hold-out."""
     (folder / "door").mkdir(exist_ok=True)
     (folder / "set").mkdir()
     door = Door(Limits(), byte_budget=10**9, max_children=2, timeout_s=60, folder=folder / "door")
@@ -88,6 +90,8 @@ def read(
     more = None if normal is None else zipped(folder / "normals.zip", normal)
 
     async def run() -> SampleSet:
+        if hold_out:
+            return await read_hold_out(path, folder / "set", door, limits or SampleLimits())
         return await read_zip(path, folder / "set", door, limits or SampleLimits(), normals=more, label=label)
 
     return asyncio.run(run())
