@@ -177,7 +177,7 @@ def fuzz(
         for operation, by_phase in found["valid_rates"].items()
     }
     failures = [
-        f"{failure['title']} ({failure['count']}): {', '.join(map(str, failure['operations']))}"
+        f"{failure['title']} ({failure['count']}): {', '.join(map(str, failure.get('operations', [])))}"
         for failure in [*found["failures"], *found["errors"]]
     ]
     if run.returncode and not failures:
