@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from models.evaluation.outcomes import Scored
 from models.evaluation.segmenter import Pair, Segmenter
@@ -56,4 +56,4 @@ def _defective(found: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _spots(defective: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(cv2.blur(defective, (_SPOT, _SPOT)), np.float32)
+    return np.asarray(ndimage.uniform_filter(defective, _SPOT, mode="mirror"), np.float32)

@@ -289,7 +289,7 @@ def test_a_training_has_no_items_and_no_input(api: Api, samples: bytes) -> None:
     end(api, job_id)
 
     for path in ("input", "mask", "items/0/image", "items/0/mask", "items/0/preview"):
-        assert_problem(api.client.get(f"/v1/jobs/{job_id}/{path}"), problems.NOT_FOUND, None, "training")
+        assert_problem(api.client.get(f"/v1/jobs/{job_id}/{path}"), problems.NOT_FOUND, None, "no augmentation")
 
 
 def test_a_canceled_training_that_was_not_begun_ends_at_once(api: Api, samples: bytes) -> None:
