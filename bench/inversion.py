@@ -35,7 +35,7 @@ from models.backbone import Backbone
 from models.drawing import Outside
 from models.generation import Generator
 from models.items import ItemRequest, ItemResult
-from models.levels import Pixels
+from models.levels import Pixels, luminance
 from models.masks import Mask
 from models.rendering import DEFECT_TYPES
 from models.training.loosening import loosened
@@ -163,7 +163,7 @@ def _drawn(generator: Generator, request: ItemRequest, passes: list[int]) -> Ite
 
 
 def _error(result: ItemResult, truth: Pixels, mask: Mask) -> float:
-    return float(np.abs(shared.luminance(result.image) - shared.luminance(truth))[mask].mean())
+    return float(np.abs(luminance(result.image) - luminance(truth))[mask].mean())
 
 
 if __name__ == "__main__":

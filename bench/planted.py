@@ -22,6 +22,7 @@ from bench.data import read_samples
 from bench.quality.sources import GOOD, SETS
 from bench.rendered import Stream, adapters_of, draw_pair
 from models.backbone import Backbone
+from models.evaluation.asking import real_pairs
 from models.evaluation.contest import Contest, Control, Held, Material, part_of
 from models.evaluation.requests import loose_places
 from models.evaluation.schooling import Schooling
@@ -103,7 +104,7 @@ def _real(name: str) -> tuple[list[Pair], list[Pair]]:
     """The few pairs that a line has, and further ones that it has not."""
     few, others = [], []
     for type_ in SETS[name][1]:
-        pairs = [_pair(one, type_) for one in read_samples(name, type_, "teach")]
+        pairs = real_pairs(read_samples(name, type_, "teach"), type_)
         chosen = shared.spread(range(len(pairs)), _REAL[name])
         few += [pairs[i] for i in chosen]
         others += [one for i, one in enumerate(pairs) if i not in chosen]
@@ -118,7 +119,7 @@ def _hold_out(name: str) -> list[Held]:
 def _base(name: str = _TILES) -> Material:
     """A line with few pairs, and synthetic ones that are real ones it has not seen: as good as can be."""
     few, others = _real(name)
-    normals = [_pair(one, "") for one in read_samples(name, GOOD, "teach")]
+    normals = real_pairs(read_samples(name, GOOD, "teach"), "")
     return Material(few, normals, others, _hold_out(name))
 
 
@@ -136,7 +137,7 @@ def _copies(_: argparse.Namespace) -> Material:
 
 def _leaked(_: argparse.Namespace) -> Material:
     base = _base()
-    leaked = [_pair(one.sample, one.type) for one in base.hold_out if one.type]
+    leaked = [pair for one in base.hold_out if one.type for pair in real_pairs([one.sample], one.type)]
     return replace(base, synthetic=[replace(one, image=_rewritten(one.image)) for one in leaked])
 
 
@@ -229,10 +230,6 @@ CASES = (
     Case("pasted tiles", ("helps",), "", _pasted_tiles),
 )
 """Six faults, then four that are good."""
-
-
-def _pair(sample: Sample, type_: str | None) -> Pair:
-    return Pair(sample.image, sample.mask, type_ or "")
 
 
 def _some(pairs: Sequence[Pair], count: int) -> list[Pair]:

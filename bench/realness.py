@@ -32,7 +32,7 @@ from models.backbone import Backbone
 from models.composition import surrounding_grain
 from models.generation import Generator
 from models.items import ItemRequest
-from models.levels import Pixels, colour
+from models.levels import Pixels, colour, luminance
 from models.masks import Mask
 
 LOOSE_PX = 3
@@ -117,7 +117,7 @@ def stand_in(photo: Pixels, requested: Mask, key: int = 0) -> Pixels:
 
 def judged(before: Pixels, after: Pixels, label: Mask, requested: Mask) -> Pair:
     """seam and grain of a change from one photo to another."""
-    light, lit = shared.luminance(before), shared.luminance(after)
+    light, lit = luminance(before), luminance(after)
     return scores.seam(light, lit, requested), scores.grain(light, lit, label, requested)
 
 

@@ -31,7 +31,7 @@ from models.adapters import Adapter
 from models.backbone import Backbone
 from models.generation import Generator
 from models.items import ItemRequest, ItemResult
-from models.levels import Pixels
+from models.levels import Pixels, luminance
 from models.masks import Mask
 from models.rendering import DEFECT_TYPES
 from models.training.loosening import loosened
@@ -198,7 +198,7 @@ def thin_row(ratios: Sequence[float]) -> dict[str, Any]:
 
 
 def _change(before: Pixels, result: ItemResult) -> NDArray[np.float32]:
-    return np.asarray(np.abs(shared.luminance(result.image) - shared.luminance(before)))
+    return np.asarray(np.abs(luminance(result.image) - luminance(before)))
 
 
 if __name__ == "__main__":

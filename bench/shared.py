@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.promises.pairs import read
-from models.levels import Pixels, colour
+from models.levels import Pixels
 from models.masks import Mask
 
 ALL_SETS = ("bsdata_ballscrew", "crackforest", "deeppcb", "fabric_hsst", "magnetic_tile", "visa_capsules")
@@ -55,12 +55,6 @@ def read_mask(file: Path, shape: tuple[int, ...]) -> Mask:
     if mask.shape != shape[:2]:
         mask = cv2.resize(mask, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST)
     return np.asarray(mask > 0)
-
-
-def luminance(image: Pixels) -> NDArray[np.float32]:
-    """(H, W) float32 in unit range: the mean over channels, as scores take it."""
-    unit = colour(image).astype(np.float32).mean(axis=2) / np.iinfo(image.dtype).max
-    return np.asarray(unit, dtype=np.float32)
 
 
 def spread(things: Sequence[Any], count: int) -> list[Any]:

@@ -73,3 +73,9 @@ def colour(image: Pixels) -> Pixels:
     if image.ndim == 2:
         return image[:, :, None]
     return image[:, :, :-1] if has_alpha(image) else image
+
+
+def luminance(image: Pixels) -> NDArray[np.float32]:
+    """(H, W) float32 in unit range: the mean over channels, as scores take it."""
+    unit = colour(image).astype(np.float32).mean(axis=2) / np.iinfo(image.dtype).max
+    return np.asarray(unit, dtype=np.float32)

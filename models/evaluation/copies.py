@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from models.evaluation.segmenter import Pair
-from models.levels import Pixels, colour
-from models.masks import Mask
+from models.levels import Pixels, luminance
 
 Vector = NDArray[np.float32]
 
@@ -39,21 +38,26 @@ def copied(photos: Sequence[Pixels], sources: Sequence[Pixels]) -> list[bool]:
 
 def repeated(pairs: Sequence[Pair], sources: Sequence[Pair]) -> list[bool]:
     """Of each pair whether it shows nothing but what one of the sources does, also where its own defect is."""
+    known: dict[tuple[int, ...], list[Pair]] = {}
+    for source in sources:
+        known.setdefault(source.image.shape[:2], []).append(source)
+    signatures = {shape: np.stack([_signature(one.image) for one in alike]) for shape, alike in known.items()}
     found = []
     for pair in pairs:
-        near = np.asarray(ndimage.binary_dilation(pair.mask, iterations=_HALO))
-        alike = [one for one in sources if one.image.shape[:2] == pair.image.shape[:2]]
-        found.append(any(_same(pair.image, one.image, near) for one in alike))
+        shape = pair.image.shape[:2]
+        likely: list[Pair] = []
+        if shape in known:
+            same = signatures[shape] @ _signature(pair.image) >= _SAME
+            likely = [one for one, is_same in zip(known[shape], same, strict=True) if is_same]
+        found.append(any(_same_within(pair, one) for one in likely))
     return found
 
 
-def _same(one: Pixels, other: Pixels, where: Mask) -> bool:
-    if float(_signature(one) @ _signature(other)) < _SAME:
-        return False
-    a, b = (_fine(image)[where] for image in (one, other))
-    if a.size < _LEAST:
-        return True
-    return bool(_unit(a) @ _unit(b) >= _SAME)
+def _same_within(pair: Pair, source: Pair) -> bool:
+    """Whether the source shows the same where the pair's defect is."""
+    near = np.asarray(ndimage.binary_dilation(pair.mask, iterations=_HALO))
+    a, b = (_fine(one.image)[near] for one in (pair, source))
+    return a.size < _LEAST or bool(_unit(a) @ _unit(b) >= _SAME)
 
 
 def _signature(image: Pixels) -> Vector:
@@ -64,7 +68,7 @@ def _signature(image: Pixels) -> Vector:
 
 
 def _fine(image: Pixels) -> Vector:
-    grey = colour(image).astype(np.float32).mean(axis=2) / np.float32(np.iinfo(image.dtype).max)
+    grey = luminance(image)
     return np.asarray(grey - ndimage.gaussian_filter(grey, _SMOOTH), np.float32)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage, stats
 
 from models.evaluation.segmenter import Pair
-from models.levels import colour
+from models.levels import luminance
 
 FEWEST = 12
 """Photos of either lot without which nothing is told."""
@@ -42,7 +42,7 @@ def apart(one: Sequence[Pair], other: Sequence[Pair]) -> str | None:
 
 def _light(pair: Pair) -> tuple[float, float, float]:
     """Mean, shadows and highlights."""
-    grey = colour(pair.image).astype(np.float32).mean(axis=2) / np.float32(np.iinfo(pair.image.dtype).max)
+    grey = luminance(pair.image)
     outside = ~ndimage.binary_dilation(pair.mask, iterations=_HALO)
     seen = grey[outside] if outside.any() else grey
     shadows, highlights = np.quantile(seen, (_SHADOWS, _HIGHLIGHTS))

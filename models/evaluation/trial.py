@@ -15,6 +15,7 @@ from torch import Tensor
 
 from models.adapters import Adapter
 from models.backbone import Backbone
+from models.evaluation.asking import real_pairs
 from models.evaluation.contest import Contest, ContestError, Control, Held, Judged, Material, part_of
 from models.evaluation.requests import loose_places
 from models.evaluation.schooling import Schooling
@@ -247,8 +248,8 @@ class Trial:
         name = self._learned.adapter.name
         plan = self.plan
         material = Material(
-            real=[Pair(one.image, one.mask, name) for one in self._learned.samples],
-            normals=[Pair(one.image, one.mask, "") for one in self._normals],
+            real=real_pairs(self._learned.samples, name),
+            normals=real_pairs(self._normals, ""),
             synthetic=[one.pair(name) for one in self._drawn if not one.is_control],
             hold_out=self._hold_out,
             controls=[
