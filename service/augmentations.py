@@ -16,7 +16,8 @@ from flawsmith.contract.base import now
 from flawsmith.contract.files import EXCLUDE_FILE, INPUT_FILE, MASK_FILE, REGION_FILE
 from flawsmith.contract.ids import new_job_id
 from flawsmith.contract.jobs import AugmentationPlan, Job, PlannedDefect
-from flawsmith.contract.manifests import AUGMENTATION_FORMAT, AugmentationManifest, ResolvedAugmentation
+from flawsmith.contract.manifests import AUGMENTATION_FORMAT, AugmentationManifest
+from flawsmith.contract.resolved import ResolvedAugmentation
 from flawsmith.contract.uploads import ImageInfo
 from service import idempotency, uploads
 from service.accepting import accept

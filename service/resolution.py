@@ -14,7 +14,7 @@ from flawsmith.contract.augmentations import (
     DefectParameters,
 )
 from flawsmith.contract.defect_types import DefectTypeRecord
-from flawsmith.contract.manifests import ResolvedAugmentation, ResolvedDefect
+from flawsmith.contract.resolved import ResolvedAugmentation, ResolvedDefect
 from flawsmith.contract.uploads import ImageInfo
 from service.defect_types import named
 from service.fields import missing

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flawsmith.contract.defect_types import DefectTypeRecord
-from flawsmith.contract.manifests import AugmentationManifest, ResolvedDefect
+from flawsmith.contract.manifests import AugmentationManifest
+from flawsmith.contract.resolved import ResolvedDefect
 from models.adapters import Adapter
 from models.items import ItemRequest
 from models.references import References

@@ -49,3 +49,17 @@ def item_defect_file(index: int, defect: int, defect_type: str) -> str:
 def archive_defect(index: int, defect: int, defect_type: str) -> str:
     """The same file in an archive, apart from ``masks/``, where there is one for each image."""
     return f"defect-masks/{item_defect_file(index, defect, defect_type)}"
+
+
+PLAN_ROWS = 256
+"""Rows of a data set's plan in one file."""
+
+
+def plan_file(index: int) -> str:
+    """``plan/0.jsonl``: the file of a data set that has the row of an item."""
+    return f"plan/{index // PLAN_ROWS}.jsonl"
+
+
+def source_file(number: int, part: Literal["image", "mask", "region", "exclude"]) -> str:
+    """``sources/3/image.png``: a normal image of a data set, or what was sent beside it."""
+    return f"sources/{number}/{part}.png"

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, JsonValue
 
 from flawsmith.contract.base import Answer
+from flawsmith.contract.datasets import DatasetState
 from flawsmith.contract.evaluations import EvaluationState
 from flawsmith.contract.files import ITEM_PARTS, ItemPart
 from flawsmith.contract.trainings import TrainingState
@@ -16,6 +17,7 @@ from flawsmith.contract.trainings import TrainingState
 
 class JobKind(StrEnum):
     AUGMENTATION = "augmentation"
+    DATASET = "dataset"
     TRAINING = "training"
     EVALUATION = "evaluation"
 
@@ -163,6 +165,8 @@ class Item(Answer):
     """Its several defects; each score of the item is the least that one of them has. None where it has one."""
     fingerprint: str | None = None
     """Execution fingerprint: same inputs and same fingerprint, same pixels."""
+    made: str | None = None
+    """Of an item of a data set: digest of all that shapes it, under which its files are kept."""
     error: Failure | None = None
 
     @property
@@ -172,7 +176,7 @@ class Item(Answer):
 
 
 class Job(Answer):
-    """The work behind an augmentation, a training or an evaluation."""
+    """The work behind an augmentation, a data set, a training or an evaluation."""
 
     id: str
     kind: JobKind
@@ -194,6 +198,8 @@ class Job(Answer):
     """Digest of the file at ``/v1/jobs/{id}/input``; None for jobs made before digests were kept."""
     mask_sha256: str | None = None
     """Digest of the file at ``/v1/jobs/{id}/mask``; None too if no mask was sent."""
+    dataset: DatasetState | None = None
+    """What a data set holds; None for other jobs."""
     training: TrainingState | None = None
     """How far a training is; None for other jobs."""
     evaluation: EvaluationState | None = None

@@ -9,70 +9,18 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, JsonValue, TypeAdapter, model_validator
 
-from flawsmith.contract.augmentations import MAX_DEFECTS, Method
 from flawsmith.contract.base import FormatVersion, Schema, check_format_version
+from flawsmith.contract.datasets import DatasetState, ResolvedDataset
 from flawsmith.contract.defect_types import EarlierVersion
 from flawsmith.contract.evaluations import EvaluationState, ResolvedEvaluation
 from flawsmith.contract.ids import JobId
 from flawsmith.contract.jobs import Counts, Failure, Item, JobKind, JobStatus
+from flawsmith.contract.resolved import ResolvedAugmentation, ResolvedDefect
 from flawsmith.contract.trainings import ResolvedTraining, TrainingState
 from flawsmith.contract.uploads import ImageInfo
 
 AUGMENTATION_FORMAT: Final = 2
 """``format_version`` of the manifests of augmentations; in the first there was one defect, and no list of them."""
-
-
-class ResolvedDefect(Schema):
-    """One defect of every item, with what its type leaves open filled in."""
-
-    defect_type: str
-    defect_type_version: int
-    defect_type_tenant: str
-    severity: float
-    guidance: float
-    steps: int
-    seed_share: float
-    part: str
-    min_quality: float
-    mask: Literal["sent", "drawn"] = "sent"
-    """Drawn: each item gets a mask of its own from the defect type's distribution."""
-
-    @property
-    def reference(self) -> str:
-        """``name@version``."""
-        return f"{self.defect_type}@{self.defect_type_version}"
-
-
-class ResolvedAugmentation(Schema):
-    """An augmentation with every default filled in: what the worker draws, whoever asks again."""
-
-    defects: list[ResolvedDefect] = Field(min_length=1, max_length=MAX_DEFECTS)
-    """What each item gets; a place in this list is what noise, files and answers call a defect by."""
-    method: Method = "diffusion"
-    count: int
-    seed: int
-    black_level: int | None = None
-    white_level: int | None = None
-    pixel_size_um: float | None = None
-    control: bool = False
-    metadata: dict[str, JsonValue] = Field(default_factory=dict)
-
-    @property
-    def several(self) -> bool:
-        return len(self.defects) > 1
-
-    @property
-    def masked(self) -> bool:
-        """Whether masks were sent for all defects, so that all items share them."""
-        return all(defect.mask == "sent" for defect in self.defects)
-
-    def shown(self) -> dict[str, JsonValue]:
-        """As the API shows it: like the request, where there is one defect its fields stand beside the others."""
-        fields = self.model_dump(mode="json")
-        defects = fields.pop("defects")
-        for defect in defects:
-            del defect["defect_type_tenant"]
-        return {"defects": defects, **fields} if self.several else {**defects[0], **fields}
 
 
 class IdempotencyRecord(Schema):
@@ -108,6 +56,11 @@ class RequestManifest(Schema):
     @abstractmethod
     def seed(self) -> int:
         """Of all its items."""
+
+    @property
+    def lists_items(self) -> bool:
+        """Whether Redis, the result and the API's job hold each item; else storage alone does."""
+        return True
 
     @abstractmethod
     def shown(self) -> dict[str, JsonValue]:
@@ -200,11 +153,35 @@ class EvaluationManifest(SlicedManifest):
         return self.evaluation.model_dump(mode="json")
 
 
-AnyManifest: TypeAlias = "AugmentationManifest | TrainingManifest | EvaluationManifest"
+class DatasetManifest(RequestManifest):
+    """A data set; its normal images lie beside it, and its items, row by row, in ``plan/``."""
 
-_AnyRequest = TypeAdapter[AugmentationManifest | TrainingManifest | EvaluationManifest](
+    kind: Literal[JobKind.DATASET] = JobKind.DATASET
+    dataset: ResolvedDataset
+    state: DatasetState
+    """What was known of it when it was accepted."""
+
+    @property
+    def count(self) -> int:
+        return self.dataset.items
+
+    @property
+    def seed(self) -> int:
+        return self.dataset.seed
+
+    @property
+    def lists_items(self) -> bool:
+        return False
+
+    def shown(self) -> dict[str, JsonValue]:
+        return self.dataset.shown()
+
+
+AnyManifest: TypeAlias = "AugmentationManifest | DatasetManifest | TrainingManifest | EvaluationManifest"
+
+_AnyRequest = TypeAdapter[AugmentationManifest | DatasetManifest | TrainingManifest | EvaluationManifest](
     Annotated[
-        AugmentationManifest | TrainingManifest | EvaluationManifest,
+        AugmentationManifest | DatasetManifest | TrainingManifest | EvaluationManifest,
         Field(discriminator="kind"),
     ]
 )
@@ -234,6 +211,9 @@ class ResultManifest(Schema):
     error: Failure | None = None
     warnings: list[str] = Field(default_factory=list)
     items: list[Item]
+    """None of a job that lists no items."""
+    dataset: DatasetState | None = None
+    """What a data set came to; None for other jobs."""
     training: TrainingState | None = None
     """How far a training came; None for other jobs."""
     evaluation: EvaluationState | None = None

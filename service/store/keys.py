@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Literal
 
 from flawsmith.contract.files import EXCLUDE_FILE, INPUT_FILE, MASK_FILE, REGION_FILE, defect_mask_file
@@ -189,6 +190,35 @@ def sheets_prefix(tenant: str, job_id: str) -> str:
     return job_prefix(tenant, job_id) + "sheets/"
 
 
+def made_prefix(tenant: str, digest: str = "") -> str:
+    """What data sets made: everything of all items, or of the one that ``digest`` tells from others.
+
+    Raises:
+        InvalidKeyError: malformed tenant or digest.
+    """
+    everything = f"{check_tenant(tenant)}/made/"
+    return f"{everything}{_checked(_DIGEST, digest, 'digest')}/" if digest else everything
+
+
+def made_record(tenant: str, digest: str) -> str:
+    """The item as it was made, with index 0; written last and once."""
+    return made_prefix(tenant, digest) + "item.json"
+
+
+def made_annotations(tenant: str, digest: str) -> str:
+    """What exports say of its label."""
+    return made_prefix(tenant, digest) + "annotations.json"
+
+
+def made_classes(tenant: str, digest: str, classes: Sequence[int]) -> str:
+    """Its label image: where a defect is, the number of its class.
+
+    Args:
+        classes: of each of its defects.
+    """
+    return f"{made_prefix(tenant, digest)}classes-{'-'.join(map(str, classes))}.png"
+
+
 def items_prefix(tenant: str, job_id: str) -> str:
     """Everything of all items of a job."""
     return job_prefix(tenant, job_id) + "items/"
@@ -211,25 +241,25 @@ def item_image(tenant: str, job_id: str, item: Item, image: ImageInfo) -> str:
     Files of items are named by their content: whoever draws the same item otherwise, and late, overwrites nothing.
     """
     suffix = "tif" if image.source_format == "tiff" else "png"
-    return _item_file(tenant, job_id, item.index, "image", item.image_sha256, suffix)
+    return _item_file(tenant, job_id, item, "image", item.image_sha256, suffix)
 
 
 def item_mask(tenant: str, job_id: str, item: Item) -> str:
-    return _item_file(tenant, job_id, item.index, "mask", item.mask_sha256, "png")
+    return _item_file(tenant, job_id, item, "mask", item.mask_sha256, "png")
 
 
 def item_preview(tenant: str, job_id: str, item: Item) -> str:
-    return _item_file(tenant, job_id, item.index, "preview", item.preview_sha256, "png")
+    return _item_file(tenant, job_id, item, "preview", item.preview_sha256, "png")
 
 
 def item_request(tenant: str, job_id: str, item: Item) -> str:
     """The requested mask that was drawn for the item."""
-    return _item_file(tenant, job_id, item.index, "request", item.request_sha256, "png")
+    return _item_file(tenant, job_id, item, "request", item.request_sha256, "png")
 
 
 def item_defect_mask(tenant: str, job_id: str, item: Item, defect: ItemDefect) -> str:
     """The label of one of an item's several defects."""
-    return _item_file(tenant, job_id, item.index, f"mask-{defect.index}", defect.mask_sha256, "png")
+    return _item_file(tenant, job_id, item, f"mask-{defect.index}", defect.mask_sha256, "png")
 
 
 def is_file_of(key: str, item: Item) -> bool:
@@ -244,9 +274,10 @@ def is_file_of(key: str, item: Item) -> bool:
     return name == "item" or name in {f"{part}-{digest[:_SHOWN]}" for part, digest in digests.items() if digest}
 
 
-def _item_file(tenant: str, job_id: str, index: int, part: str, digest: str | None, suffix: str) -> str:
+def _item_file(tenant: str, job_id: str, item: Item, part: str, digest: str | None, suffix: str) -> str:
     name = f"{part}-{_checked(_DIGEST, digest or '', 'digest')[:_SHOWN]}.{suffix}"
-    return item_prefix(tenant, job_id, index) + name
+    folder = item_prefix(tenant, job_id, item.index) if item.made is None else made_prefix(tenant, item.made)
+    return folder + name
 
 
 def item_record(tenant: str, job_id: str, index: int) -> str:

@@ -12,12 +12,8 @@ from flawsmith.contract.base import now
 from flawsmith.contract.files import INPUT_FILE, MASK_FILE, defect_mask_file
 from flawsmith.contract.ids import new_job_id
 from flawsmith.contract.jobs import Failure, Item, ItemDefect, ItemStatus, Measures, Scores
-from flawsmith.contract.manifests import (
-    AUGMENTATION_FORMAT,
-    AugmentationManifest,
-    ResolvedAugmentation,
-    ResolvedDefect,
-)
+from flawsmith.contract.manifests import AUGMENTATION_FORMAT, AugmentationManifest
+from flawsmith.contract.resolved import ResolvedAugmentation, ResolvedDefect
 from flawsmith.contract.uploads import ImageInfo
 from service.store import keys
 from tests.service.conftest import SCRATCH, Api

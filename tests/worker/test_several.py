@@ -17,7 +17,8 @@ from redis import Redis
 from flawsmith.contract.files import EXCLUDE_FILE, INPUT_FILE, MASK_FILE, defect_mask_file
 from flawsmith.contract.ids import BUILTIN_TENANT
 from flawsmith.contract.jobs import Item, ItemStatus, Job, JobStatus
-from flawsmith.contract.manifests import AugmentationManifest, ResolvedAugmentation
+from flawsmith.contract.manifests import AugmentationManifest
+from flawsmith.contract.resolved import ResolvedAugmentation
 from models.items import ItemRequest, ItemResult
 from service.images.canonical import CanonicalImage
 from service.images.decoding import decode

@@ -28,10 +28,9 @@ from flawsmith.contract.manifests import (
     AUGMENTATION_FORMAT,
     AugmentationManifest,
     EvaluationManifest,
-    ResolvedAugmentation,
-    ResolvedDefect,
     TrainingManifest,
 )
+from flawsmith.contract.resolved import ResolvedAugmentation, ResolvedDefect
 from flawsmith.contract.trainings import ResolvedTraining, SampleRecord, SamplesManifest
 from flawsmith.contract.uploads import ImageInfo
 from models.adapters import Adapter

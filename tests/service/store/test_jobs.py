@@ -19,13 +19,8 @@ from flawsmith.contract.base import UnknownFormatVersionError, now
 from flawsmith.contract.files import INPUT_FILE, MASK_FILE
 from flawsmith.contract.ids import BUILTIN_TENANT, new_job_id
 from flawsmith.contract.jobs import Failure, Item, ItemStatus, Job, JobStatus
-from flawsmith.contract.manifests import (
-    AUGMENTATION_FORMAT,
-    AugmentationManifest,
-    ResolvedAugmentation,
-    ResolvedDefect,
-    ResultManifest,
-)
+from flawsmith.contract.manifests import AUGMENTATION_FORMAT, AugmentationManifest, ResultManifest
+from flawsmith.contract.resolved import ResolvedAugmentation, ResolvedDefect
 from flawsmith.contract.uploads import ImageInfo
 from service.store import keys, records
 from service.store.connection import QueueUnavailableError, connect_redis

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from redis import Redis
 
 from flawsmith.contract.base import UnknownFormatVersionError
-from flawsmith.contract.manifests import AUGMENTATION_FORMAT, AugmentationManifest, ResolvedDefect, read_request
+from flawsmith.contract.manifests import AUGMENTATION_FORMAT, AugmentationManifest, read_request
+from flawsmith.contract.resolved import ResolvedDefect
 from service.store import keys
 from service.store.folder import FolderStorage
 from service.store.jobs import Jobs

@@ -1,0 +1,340 @@
+"""`POST /v1/datasets`: many normal images × defect types → a labelled data set."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, JsonValue, model_validator
+
+from flawsmith.contract.augmentations import MAX_DEFECTS, Metadata, Method, Seed, Severity
+from flawsmith.contract.base import Answer, FormatVersion, Schema
+from flawsmith.contract.ids import DefectTypeName, DefectTypeRef, UploadId
+from flawsmith.contract.resolved import ResolvedAugmentation, ResolvedDefect
+from flawsmith.contract.uploads import ImageInfo
+
+MAX_ENTRIES = 64
+MAX_ITEMS = 100_000
+MAX_NORMALS = 10_000
+
+DatasetFormat = Literal["mvtec", "coco", "yolo", "classes", "jsonl"]
+"""How a data set is laid out in its archive; all but ``mvtec`` share one folder of images."""
+DATASET_FORMATS: tuple[DatasetFormat, ...] = ("mvtec", "coco", "yolo", "classes", "jsonl")
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+DatasetItemKind = Literal["defect", "control", "normal"]
+"""Drawn with defects; drawn anew without one; the normal image as it is."""
+Masks = Literal["drawn", "given"]
+"""Of each item its own, as the type has learned it; or that of its normal image, which was sent."""
+
+
+class SeverityRange(Schema):
+    """Each item has a severity of its own, evenly spread."""
+
+    min: Severity
+    max: Severity
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"min must not be above max; got {self.min:g} and {self.max:g}")
+        return self
+
+
+AnySeverity = Severity | SeverityRange
+
+
+class EntryDefect(Schema):
+    """One of several defects in each image of an entry."""
+
+    defect_type: DefectTypeRef
+    """``name`` or ``name@version``; the lock's version if none is named, without a lock the newest."""
+    severity: AnySeverity | None = None
+    """The type's default if absent."""
+
+
+class DatasetEntry(Schema):
+    """Items of one kind: what is drawn, how often, and how."""
+
+    defect_type: DefectTypeRef | None = None
+    """``name`` or ``name@version``; the lock's version if none is named, without a lock the newest. Either this or
+    ``defects``."""
+    defects: Annotated[list[EntryDefect], Field(min_length=1, max_length=MAX_DEFECTS)] | None = None
+    """Several defects in each image, with a label of each."""
+    count: Annotated[int, Field(ge=1, le=MAX_ITEMS)] | None = None
+    """Items in all, spread evenly over the normal images. Either this or ``per_image``."""
+    per_image: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Items of each normal image."""
+    severity: AnySeverity | None = None
+    """One for all, or a range; the type's default if absent. Beside ``defects`` each has its own."""
+    masks: Masks = "drawn"
+    """``given``: the mask that was sent with each normal image; those without one are not drawn on."""
+    method: Method = "diffusion"
+    guidance: Annotated[float, Field(ge=0, le=20)] | None = None
+    steps: Annotated[int, Field(ge=4, le=250)] | None = None
+    part: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """Text of C2, what the part is; the type's own if absent."""
+    min_quality: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Items below are drawn again, a bounded number of times; the data set's own if absent."""
+
+    @model_validator(mode="after")
+    def _says_what_and_how_many(self) -> Self:
+        if (self.defect_type is None) == (self.defects is None):
+            raise ValueError("name either defect_type, or several in defects")
+        if self.defects is not None and self.severity is not None:
+            raise ValueError("severity is of a single defect; say it in each of defects")
+        if (self.count is None) == (self.per_image is None):
+            raise ValueError("say either count, items in all, or per_image")
+        return self
+
+
+class DatasetSplit(Schema):
+    """How items are shared out. An image, its items and everything of its group are on one side."""
+
+    train: Annotated[float, Field(ge=0, le=1)] = 1.0
+    val: Annotated[float, Field(ge=0, le=1)] = 0.0
+    test: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Shares of groups. A group is on the side on which its name falls, and stays there whatever is added."""
+    group_by: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    """Metadata of the normal images by which they are grouped, such as ``lot``; each its own group if absent."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if abs(self.train + self.val + self.test - 1) > 1e-6:
+            raise ValueError(f"train, val and test must add up to 1; got {self.train + self.val + self.test:g}")
+        return self
+
+
+class DatasetLock(Schema):
+    """``flawsmith.lock``: what a data set was made with, so that the next build of it is the same."""
+
+    format_version: FormatVersion
+    defect_types: dict[DefectTypeName, int]
+    """Version by name."""
+    backbones: dict[str, str]
+    """Digest by name."""
+    classes: dict[DefectTypeName, Annotated[int, Field(ge=1, le=255)]]
+    """Number of each class in labels; 0 is background. A class keeps its number, whatever comes or goes."""
+
+
+class DatasetParameters(Schema):
+    """Everything in a request for a data set but its normal images."""
+
+    entries: Annotated[list[DatasetEntry], Field(min_length=1, max_length=MAX_ENTRIES)]
+    controls: Annotated[int, Field(ge=0, le=MAX_ITEMS)] = 0
+    """Items that are drawn anew without a defect, in places of the first entry, and labelled good."""
+    include_normals: bool = True
+    """Whether the normal images are part of the data set; they leave by the same encoder as items do."""
+    seed: Seed | None = None
+    """Drawn by the service and returned if absent; without one a build cannot be repeated."""
+    min_quality: Annotated[float, Field(ge=0, le=1)] | None = None
+    """For entries that have none of their own; each type's default if absent."""
+    split: DatasetSplit = Field(default_factory=DatasetSplit)
+    formats: Annotated[list[DatasetFormat], Field(min_length=1, max_length=len(DATASET_FORMATS))] = Field(
+        default_factory=lambda: list(DATASET_FORMATS)
+    )
+    pixel_size_um: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    """Edge of one pixel on the part in µm, of normal images whose metadata does not say it."""
+    lock: DatasetLock | None = None
+    """What an earlier build answered: types keep their versions, classes their numbers."""
+    metadata: Metadata = Field(default_factory=dict)
+    """Yours, kept to the end; at most 64 keys and 16 KiB as JSON."""
+    dry_run: bool = False
+    """Check everything, answer what would be made, and queue nothing."""
+
+
+class DatasetNormal(Schema):
+    """A normal image that was uploaded before, with what belongs to it."""
+
+    image: UploadId
+    name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """What its file is called, for people; its id if absent."""
+    mask: UploadId | None = None
+    """Where defects may appear, for entries whose masks are given."""
+    region: UploadId | None = None
+    """Where masks may be drawn."""
+    exclude: UploadId | None = None
+    """Where masks may not be drawn."""
+    metadata: Metadata = Field(default_factory=dict)
+    """Part, serial number, lot, camera, ``pixel_size_um``; kept to the end."""
+
+
+class DatasetRequest(DatasetParameters):
+    """JSON: the normal images are uploads made before."""
+
+    normals: Annotated[list[UploadId | DatasetNormal], Field(min_length=1, max_length=MAX_NORMALS)]
+
+
+class ResolvedEntry(Schema):
+    """An entry with every default filled in."""
+
+    defects: list[ResolvedDefect] = Field(min_length=1, max_length=MAX_DEFECTS)
+    """``severity`` of each is the least where there is a range."""
+    severities: list[SeverityRange]
+    """Of each defect; one severity for all is a range from and to it."""
+    method: Method
+    count: int | None
+    per_image: int | None
+
+
+class ResolvedDataset(Schema):
+    """A data set with every default filled in."""
+
+    entries: list[ResolvedEntry]
+    controls: int
+    include_normals: bool
+    seed: int
+    split: DatasetSplit
+    formats: list[DatasetFormat]
+    lock: DatasetLock
+    normals: int
+    """Normal images that were taken."""
+    items: int
+    """Of all kinds."""
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+
+    def shown(self) -> dict[str, JsonValue]:
+        """As the API shows it: types by name and version, whoever they belong to."""
+        fields = self.model_dump(mode="json")
+        for entry in fields["entries"]:
+            for defect in entry["defects"]:
+                del defect["defect_type_tenant"]
+        return fields
+
+
+class DatasetSource(Schema):
+    """A normal image of a data set as it lies in storage."""
+
+    number: int
+    name: str
+    sha256: str
+    """Of the image as it was sent."""
+    input_sha256: str
+    """Of its canonical file."""
+    image: ImageInfo
+    mask_sha256: str | None = None
+    region_sha256: str | None = None
+    exclude_sha256: str | None = None
+    """Digests of the files beside it, as far as they were sent."""
+    pixel_size_um: float | None = None
+    group: str
+    split: Split
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class PlannedItem(Schema):
+    """A row of ``plan``: one item of a data set, before it is made.
+
+    What is drawn is the augmentation with ``count`` 1 of the source: whoever sends that gets the same pixels.
+    """
+
+    index: int
+    name: str
+    """Stem of its files, the same in every build that has it."""
+    kind: DatasetItemKind
+    entry: int | None
+    """None of a normal image."""
+    source: DatasetSource
+    augmentation: ResolvedAugmentation | None
+    """None of a normal image."""
+    made: str
+    """Digest of all that shapes it, under which it is kept: what was made once is not made again."""
+
+
+class LeftOut(Answer):
+    """A normal image that is no part of the data set."""
+
+    name: str
+    reason: str
+
+
+class DatasetEntryPlan(Answer):
+    """How many items an entry comes to."""
+
+    defect_types: list[str]
+    """``name@version``."""
+    items: int
+
+
+class DatasetState(Answer):
+    """What a data set is, as a job shows it."""
+
+    entries: list[DatasetEntryPlan]
+    controls: int
+    normals: int
+    """Normal images that are part of it."""
+    left_out: list[LeftOut] = Field(default_factory=list)
+    lock: DatasetLock
+    reused: int = 0
+    """Items that were there already, from this or an earlier build."""
+
+
+class DatasetPlan(Answer):
+    """Answer to a dry run: what would be made."""
+
+    request: dict[str, JsonValue]
+    dataset: DatasetState
+    items: int
+    to_make: int
+    """Items that are not there already."""
+    expected_s: float | None
+    """Seconds that making them takes by the pace of late, by the workers there are; None if not known."""
+    splits: dict[Split, int]
+    warnings: list[str]
+
+
+class DatasetRow(Answer):
+    """A row of ``manifest.jsonl``: an item, where it comes from, and what became of it."""
+
+    index: int
+    name: str
+    kind: DatasetItemKind
+    split: Split
+    group: str
+    status: Literal["succeeded", "failed", "canceled"]
+    accepted: bool | None
+    """Whether it has the least quality asked for; those that have not are no part of the exports."""
+    image: str | None = None
+    """File in the archive, where the formats have a common folder of images."""
+    image_sha256: str | None = None
+    mask_sha256: str | None = None
+    pixels_sha256: str | None = None
+    source: str
+    source_sha256: str
+    metadata: dict[str, JsonValue]
+    defect_types: list[str]
+    classes: list[int]
+    backbone: str | None
+    backbone_digest: str | None
+    seed: int | None
+    request: dict[str, JsonValue] | None
+    """Parameters of the augmentation that makes the same pixels."""
+    scores: dict[str, float | int | None] | None
+    measures: dict[str, JsonValue] | None
+    drawn: list[dict[str, JsonValue]] | None
+    fingerprint: str | None
+    error: str | None = None
+
+
+class RegionAnnotation(Schema):
+    """One connected region of a label (8-connected)."""
+
+    defect: int
+    """Which defect of the item it is of, by its place among them."""
+    area: int
+    box: tuple[int, int, int, int]
+    """x, y, width, height in pixels."""
+    rle: str
+    """COCO's compressed run lengths, column by column, of exactly these pixels in the whole image."""
+    polygons: list[list[float]]
+    """Outlines, each x, y, x, y, … in pixels, pixel centres at .5; holes are left out."""
+
+
+class ItemAnnotations(Schema):
+    """What exports say of an item's label, made by who has its pixels."""
+
+    format_version: FormatVersion
+    width: int
+    height: int
+    regions: list[RegionAnnotation]
+    polygon_iou: float
+    """Of the pixels within all polygons with those of the label; 1 where there is no region."""
