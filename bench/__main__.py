@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from bench import (
+    bulk,
     context,
     first_item,
     fuzz,
@@ -31,6 +32,7 @@ from bench.quality import run as quality
 from bench.sd15 import run as sd15
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
+    "bulk": bulk.main,
     "chaos": chaos.main,
     "context": context.main,
     "first-item": first_item.main,
