@@ -40,6 +40,11 @@ def encode_mask_png(mask: NDArray[np.bool_]) -> bytes:
     return _png(mask.astype(np.uint8) * np.uint8(255), b"")
 
 
+def encode_classes_png(label: NDArray[np.uint8]) -> bytes:
+    """A label image (H, W) as 8-bit grey PNG: in each pixel the number of its class, 0 for background."""
+    return _png(label, b"")
+
+
 def _png(pixels: Pixels, metadata: bytes) -> bytes:
     height, width = pixels.shape[:2]
     header = struct.pack(
