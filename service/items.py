@@ -9,8 +9,9 @@ from starlette.responses import Response
 
 from flawsmith.contract import problems
 from flawsmith.contract.files import ItemPart, item_defect_file, item_file
-from flawsmith.contract.jobs import Item, ItemStatus, JobKind
-from flawsmith.contract.manifests import AugmentationManifest
+from flawsmith.contract.jobs import Item, ItemStatus, Job, JobKind
+from flawsmith.contract.manifests import AugmentationManifest, DatasetManifest
+from flawsmith.contract.uploads import ImageInfo
 from service.fields import no_query
 from service.files import StoredFile, file_route
 from service.jobs import JobPath, find
@@ -18,6 +19,7 @@ from service.openapi import FILE_HEADERS, file, problem
 from service.problems import ProblemError, not_found
 from service.resources import Has, Resources, Tenant
 from service.store import keys
+from service.store.plans import Plans
 
 router = APIRouter(
     prefix="/v1/jobs/{job_id}/items/{n}",
@@ -40,11 +42,9 @@ DefectIndex = Annotated[
     responses=file("image/png", "image/tiff") | problem(404, 409, 412, 416),
 )
 def get_image(job_id: JobPath, n: Index, tenant: Tenant, has: Has) -> Response:
-    """The synthetic image as PNG, or as TIFF if the input was one."""
+    """The synthetic image as PNG, or as TIFF if the input was one; of a data set also its normal images."""
     item = _finished(has, tenant, job_id, n)
-    manifest = has.jobs.manifest(tenant, job_id)
-    assert isinstance(manifest, AugmentationManifest)
-    source = manifest.image
+    source = _source(has, tenant, job_id, n)
     tiff = source.source_format == "tiff"
     key = keys.item_image(tenant, job_id, item, source)
     return _file(has, key, job_id, item, "image", item.image_sha256, tiff=tiff)
@@ -60,7 +60,7 @@ def get_image(job_id: JobPath, n: Index, tenant: Tenant, has: Has) -> Response:
 )
 def get_mask(job_id: JobPath, n: Index, tenant: Tenant, has: Has) -> Response:
     """The refined mask, the label to train on: 8-bit grey PNG, 255 where a pixel became defect, else 0."""
-    item = _finished(has, tenant, job_id, n)
+    item = _drawn(has, tenant, job_id, n)
     return _file(has, keys.item_mask(tenant, job_id, item), job_id, item, "mask", item.mask_sha256)
 
 
@@ -74,7 +74,7 @@ def get_mask(job_id: JobPath, n: Index, tenant: Tenant, has: Has) -> Response:
 )
 def get_defect_mask(job_id: JobPath, n: Index, k: DefectIndex, tenant: Tenant, has: Has) -> Response:
     """The label of one of several defects, like the item's, which is that of all of them."""
-    item = _finished(has, tenant, job_id, n)
+    item = _drawn(has, tenant, job_id, n)
     if item.defects is None:
         raise not_found(f"items of {job_id} have one defect; its mask is at /v1/jobs/{job_id}/items/{n}/mask")
     if k >= len(item.defects):
@@ -100,7 +100,7 @@ def get_defect_mask(job_id: JobPath, n: Index, k: DefectIndex, tenant: Tenant, h
 )
 def get_preview(job_id: JobPath, n: Index, tenant: Tenant, has: Has) -> Response:
     """A small 8-bit PNG to look at."""
-    item = _finished(has, tenant, job_id, n)
+    item = _drawn(has, tenant, job_id, n)
     return _file(has, keys.item_preview(tenant, job_id, item), job_id, item, "preview", item.preview_sha256)
 
 
@@ -117,7 +117,9 @@ def get_request(job_id: JobPath, n: Index, tenant: Tenant, has: Has) -> Response
 
     Of several defects it is all their masks in one.
     """
-    item = _finished(has, tenant, job_id, n)
+    item = _drawn(has, tenant, job_id, n)
+    if item.request_sha256 is None and item.made is not None:
+        raise not_found(f"no mask was drawn for item {n} of {job_id}; one was sent with its normal image")
     if item.request_sha256 is None:
         raise not_found(f"a mask was sent for all items of {job_id}; it is at /v1/jobs/{job_id}/mask")
     return _file(has, keys.item_request(tenant, job_id, item), job_id, item, "request", item.request_sha256)
@@ -137,6 +139,34 @@ def _file(
     )
 
 
+def _source(has: Resources, tenant: str, job_id: str, n: int) -> ImageInfo:
+    """The image that an item was drawn on."""
+    match has.jobs.manifest(tenant, job_id):
+        case AugmentationManifest() as manifest:
+            return manifest.image
+        case DatasetManifest() as manifest:
+            return Plans(has.storage).row(manifest, n).source.image
+    raise not_found(f"{job_id} has no items")
+
+
+def _drawn(has: Resources, tenant: str, job_id: str, n: int) -> Item:
+    """The item, if it has more files than its image.
+
+    Raises:
+        ProblemError: there is no such item, it has no result (yet), or it is a normal image.
+    """
+    item = _finished(has, tenant, job_id, n)
+    if item.mask_sha256 is None and item.made is not None:
+        raise not_found(f"item {n} of {job_id} is a normal image as it is, and has no file but its image")
+    return item
+
+
+def _stored(has: Resources, tenant: str, job: Job, n: int) -> Item:
+    """An item of a data set, which storage alone knows."""
+    left = ItemStatus.CANCELED if job.status.is_final else ItemStatus.PENDING
+    return has.jobs.finished_item(tenant, job.id, n) or Item(index=n, status=left, seed=0)
+
+
 def _finished(has: Resources, tenant: str, job_id: str, n: int) -> Item:
     """The item, if it has files.
 
@@ -144,12 +174,12 @@ def _finished(has: Resources, tenant: str, job_id: str, n: int) -> Item:
         ProblemError: there is no such item, or it has no result (yet).
     """
     job = find(has, tenant, job_id)
-    if job.kind is not JobKind.AUGMENTATION:
-        raise not_found(f"{job_id} is no augmentation and has no items")
-    items = job.items
-    if n >= len(items):
-        raise not_found(f"{job_id} has {len(items)} items; their index runs from 0 to {len(items) - 1}")
-    item = items[n]
+    if job.kind not in (JobKind.AUGMENTATION, JobKind.DATASET):
+        raise not_found(f"{job_id} is no augmentation and no data set, and has no items")
+    total = job.progress.total
+    if n >= total:
+        raise not_found(f"{job_id} has {total} items; their index runs from 0 to {total - 1}")
+    item = job.items[n] if job.kind is JobKind.AUGMENTATION else _stored(has, tenant, job, n)
     if item.status is ItemStatus.SUCCEEDED:
         return item
     if item.status is ItemStatus.PENDING:

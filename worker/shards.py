@@ -27,9 +27,10 @@ from flawsmith.contract.manifests import (
     TrainingManifest,
 )
 from service.store.connection import QueueUnavailableError
-from service.store.jobs import Jobs, ShardState
+from service.store.jobs import Jobs
 from service.store.queue import RETRY, RETRY_LAST
 from service.store.registry import Registry
+from service.store.shards import ShardState
 from service.store.storage import Storage, StorageUnavailableError
 from service.telemetry import catalog, context, traces
 from service.telemetry.jobs import count_item

@@ -167,6 +167,8 @@ class Item(Answer):
     """Execution fingerprint: same inputs and same fingerprint, same pixels."""
     made: str | None = None
     """Of an item of a data set: digest of all that shapes it, under which its files are kept."""
+    reused: bool | None = None
+    """Of an item of a data set: whether it was there already, from this or an earlier build."""
     error: Failure | None = None
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -60,13 +61,18 @@ class Acceptance:
     def create(
         self,
         manifest: RequestManifest,
-        items: list[Item],
+        items: RedisFields,
         *,
+        done: int = 0,
         quota: int | None = None,
         reservation: Reservation | None = None,
         cancel: bool = False,
     ) -> bool:
         """Write record, index, first shards and the promise in one transaction; False if there is a record.
+
+        Args:
+            items: what Redis is to hold of the job's items.
+            done: how many shards, from the first on, have no item left to do.
 
         Raises:
             TooManyOpenJobsError: the quota is used up.
@@ -75,7 +81,6 @@ class Acceptance:
         """
         tenant, job_id = manifest.tenant, manifest.job_id
         count = records.shard_count(manifest)
-        done = records.leading_done(manifest, items)
         queued = done if cancel else min(done + self._settings.shard_window, count)
         created_ms = _milliseconds(manifest.created_at)
         record_key = records.record_key(tenant, job_id)
@@ -97,8 +102,8 @@ class Acceptance:
                     promise = None
                 pipeline.multi()  # said openly, because RQ would say it again halfway
                 pipeline.hset(record_key, mapping=Record.fields_of_new(manifest, queued, done, cancel))
-                fields: RedisFields = {item.index: item.model_dump_json() for item in items}
-                pipeline.hset(records.items_key(tenant, job_id), mapping=fields)
+                if items:
+                    pipeline.hset(records.items_key(tenant, job_id), mapping=items)
                 pipeline.sadd(records.TENANTS_KEY, tenant)
                 pipeline.sadd(records.open_key(tenant), job_id)
                 pipeline.zadd(records.index_key(tenant), {job_id: created_ms})
@@ -131,7 +136,8 @@ class Acceptance:
         self, manifest: RequestManifest, quota: int | None, reservation: Reservation | None
     ) -> None:
         try:
-            self.create(manifest, records.new_items(manifest), quota=quota, reservation=reservation)
+            items = fields_of(records.new_items(manifest))
+            self.create(manifest, items, quota=quota, reservation=reservation)
         except QueueUnavailableError:
             # The answer may have been lost after the deed was done.
             try:
@@ -148,6 +154,11 @@ class Acceptance:
         with queue_errors():
             if self._redis.scard(records.open_key(tenant)) >= quota:
                 raise TooManyOpenJobsError
+
+
+def fields_of(items: Iterable[Item]) -> RedisFields:
+    """What Redis holds of the items of a job that lists them."""
+    return {item.index: item.model_dump_json() for item in items}
 
 
 def answer_of(manifest: RequestManifest) -> StoredAnswer:

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -107,6 +108,13 @@ class FolderStorage:
         for key in self.list(prefix):
             with suppress(ObjectNotFoundError):  # deleted meanwhile
                 found[key] = self.size(key)
+        return found
+
+    def modified(self, prefix: str) -> dict[str, datetime]:
+        found = {}
+        for key in self.list(prefix):
+            with suppress(ObjectNotFoundError), self._finding(key):  # deleted meanwhile
+                found[key] = datetime.fromtimestamp(self._path(key).stat().st_mtime, UTC)
         return found
 
     def copy(self, source: str, target: str) -> None:

@@ -8,14 +8,13 @@ so work that is delivered twice, or comes back late, changes nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Container
+from dataclasses import replace
 from datetime import timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from redis.exceptions import ResponseError, WatchError
-from rq.worker_registration import get_keys as worker_keys
+from redis.exceptions import ResponseError
 
 from flawsmith.contract.base import now
 from flawsmith.contract.evaluations import EvaluationRecord
@@ -23,6 +22,7 @@ from flawsmith.contract.ids import split_defect_type
 from flawsmith.contract.jobs import Item, ItemStatus, Job, JobPage, JobStatus
 from flawsmith.contract.manifests import (
     AugmentationManifest,
+    DatasetManifest,
     EvaluationManifest,
     RequestManifest,
     ResultManifest,
@@ -30,14 +30,17 @@ from flawsmith.contract.manifests import (
 )
 from flawsmith.contract.trainings import TrainingRecord
 from service.store import idempotency, keys, records
-from service.store.acceptance import Acceptance
+from service.store.acceptance import Acceptance, fields_of
 from service.store.connection import queue_errors
 from service.store.events import Event, Events
 from service.store.idempotency import Reservation
 from service.store.index import Index, Position
-from service.store.queue import enqueue_shard, forget_shards, shard_job_id, shard_queue
-from service.store.records import Kept, Record, State
+from service.store.lookup import Found, Lookup
+from service.store.outcomes import Outcomes
+from service.store.queue import forget_shards, living_workers, shard_job_id, shard_queue
+from service.store.records import Kept, Record, RedisFields, State, Tally
 from service.store.settings import StoreSettings
+from service.store.shards import ShardEnd, Shards, ShardState
 from service.store.storage import ObjectNotFoundError, Storage
 from service.store.stored import JobFiles, StoredJobs
 
@@ -50,32 +53,13 @@ _log = logging.getLogger(__name__)
 
 _STEP_TTL_S = 3600
 _INDEX_BATCH = 200  # entries of the index looked at in one go
+_PLACES = 64  # shards of a job whose place in the queue is looked for
+_REOPENED = 256
+"""Shards of a data set that are queued again at a time; when they are done, the others come."""
 
 
 class JobNotFinalError(Exception):
     """A job that has not ended cannot be deleted; cancel it first."""
-
-
-@dataclass(frozen=True)
-class ShardState:
-    """What a worker finds when it begins a shard."""
-
-    attempt: int
-    """This attempt's number; 0 if there is nothing to do."""
-    pending: tuple[int, ...]
-    """Items of the shard without an outcome."""
-    canceled: bool = False
-    """The job was canceled: the shard is to be finished without work."""
-    final: bool = False
-    """The job has ended, or is gone: there is nothing to do at all."""
-    failures: int = 0
-    """Attempts before this one that are held against the shard."""
-    exhausted: bool = False
-    """The attempts are used up: the pending items are to be given up."""
-    last_error: str | None = None
-    """Why the attempt before failed, if it could say so."""
-    manifest: RequestManifest | None = None
-    """What was asked for, if there is anything to do."""
 
 
 OnFinal: TypeAlias = "Callable[[ResultManifest], None]"
@@ -109,13 +93,13 @@ class Jobs:
         self._settings = settings
         self._queue = shard_queue(redis)
         self._acceptance = Acceptance(redis, self._stored, self._queue, settings)
+        self._lookup = Lookup(redis)
+        self._outcomes = Outcomes(redis, self._stored)
+        self._shards = Shards(redis, self._stored, self._outcomes, self._queue, settings)
         self._index = Index(redis)
         self._events = Events(redis)
-        self._begin_shard = redis.register_script(records.BEGIN_SHARD)
-        self._finish_item = redis.register_script(records.FINISH_ITEM)
         self._request_cancel = redis.register_script(records.REQUEST_CANCEL)
         self._finish_job = redis.register_script(records.FINISH_JOB)
-        self._note_in_record = redis.register_script(records.NOTE_IN_RECORD)
         self._note_pace = redis.register_script(records.NOTE_PACE)
 
     # What the service asks
@@ -148,19 +132,19 @@ class Jobs:
         return self._stored.exists(tenant, job_id)
 
     def get(self, tenant: str, job_id: str) -> Job | None:
-        """The job as it is; from storage if Redis has lost it."""
+        """The job as it is; from storage if Redis has lost it. A data set's items are counted and not listed."""
         if not keys.is_job_id(job_id):
             return None
-        found = self._read(tenant, job_id)
+        found = self._lookup.job(tenant, job_id)
         if found is None:
             return self._stored.job(tenant, job_id)
-        record, items, fields = found
+        record = found.record
         if record.state is None:  # Redis has forgotten it, or the job is not worked on in slices
             record = replace(record, state=self._stored.state(record.manifest))
         if record.status.is_final:
-            return record.job(items, 0.0)
-        step, pace, *places = self._look_ahead(record, fields)
-        job = record.job(items, step)
+            return record.job(found.items, 0.0, found.tally)
+        step, pace, *places = self._look_ahead(record)
+        job = record.job(found.items, step, found.tally)
         job.queue_position = min((place for place in places if place is not None), default=None)
         job.eta = _eta_of_slices(job, record.state) if record.state else self._eta(job, pace)
         return job
@@ -206,24 +190,37 @@ class Jobs:
         with queue_errors():
             status = self._request_cancel(keys=[records.record_key(tenant, job_id)])
         if status is None:
-            job = self._stored.job(tenant, job_id)
-            if job is None or job.status.is_final:
-                return job
-            self._stored.put_result(self.manifest(tenant, job_id), job.items, None, canceled=True)
-            return self._stored.job(tenant, job_id)
+            return self._cancel_stored(tenant, job_id)
         if status == JobStatus.QUEUED.value.encode():
             self.finalize(tenant, job_id)
+            record = self._lookup.record(tenant, job_id)
             with queue_errors(), self._redis.pipeline() as pipeline:
-                queued = int(self._redis.hget(records.record_key(tenant, job_id), "shards_queued") or 0)
-                forget_shards(self._queue, job_id, queued, pipeline)
+                shards = self._lookup.open_shards(record) if record is not None else ()
+                forget_shards(self._queue, job_id, shards, pipeline)
                 pipeline.execute()
         elif status == JobStatus.RUNNING.value.encode():
             # Redis may forget the wish before the worker has heard of it.
             self._stored.note_cancel(tenant, job_id)
         return self.get(tenant, job_id)
 
+    def _cancel_stored(self, tenant: str, job_id: str) -> Job | None:
+        """End a job that Redis does not know."""
+        job = self._stored.job(tenant, job_id)
+        if job is None or job.status.is_final:
+            return job
+        manifest = self.manifest(tenant, job_id)
+        if manifest.lists_items:
+            self._stored.put_result(manifest, job.items, None)
+        else:
+            outcomes = self._stored.outcomes(tenant, job_id)
+            self._stored.put_result(manifest, Tally.of(outcomes.values()), None)
+            for indices in self._stored.finished(tenant, job_id):
+                for index in filter(lambda index: index not in outcomes, indices):  # stored meanwhile
+                    self._stored.drop_item(tenant, job_id, index)
+        return self._stored.job(tenant, job_id)
+
     def delete(self, tenant: str, job_id: str) -> bool:
-        """Remove a job and all that it made; False if there is none.
+        """Remove a job and all that it made, but for what data sets share; False if there is none.
 
         Raises:
             JobNotFinalError: it has not ended.
@@ -251,10 +248,8 @@ class Jobs:
         return True
 
     def workers(self) -> int:
-        """Compute workers that are alive: the key of one that is not expires with its heartbeat."""
-        with queue_errors():
-            registered = worker_keys(self._queue)
-            return self._redis.exists(*registered) if registered else 0
+        """Compute workers that are alive."""
+        return living_workers(self._queue)
 
     def queued_shards(self) -> int:
         """Shards that wait for a worker."""
@@ -286,49 +281,23 @@ class Jobs:
             # Its acceptance failed after Redis had taken it, or it was deleted: it does not exist.
             self.forget(tenant, job_id)
             return ShardState(attempt=0, pending=(), final=True)
-        with queue_errors():
-            status, cancel, attempt, spared = self._begin_shard(
-                keys=[records.record_key(tenant, job_id), records.events_key(tenant, job_id)],
-                args=[shard, now().isoformat()],
-            )
-            if status is None or JobStatus(status.decode()).is_final:
-                return ShardState(attempt=0, pending=(), final=True)
-            if cancel:
-                return ShardState(attempt=0, pending=(), canceled=True)
-        found = self._read(tenant, job_id)
-        if found is None:
-            return ShardState(attempt=0, pending=(), final=True)
-        record, items, fields = found
-        mine = records.shard_items(record.manifest, shard)
-        last_error = fields.get(f"error:{shard}".encode())
-        return ShardState(
-            attempt=attempt,
-            pending=tuple(
-                item.index for item in items if item.index in mine and item.status is ItemStatus.PENDING
-            ),
-            failures=attempt - 1 - spared,
-            exhausted=attempt - spared > self._settings.shard_attempts,
-            last_error=last_error.decode() if last_error else None,
-            manifest=record.manifest,
-        )
+        return self._shards.begin(tenant, job_id, shard)
 
     def holds_shard(self, tenant: str, job_id: str, shard: int, attempt: int) -> bool:
         """Whether ``attempt`` is still the shard's newest: if not, another worker has taken over."""
-        with queue_errors():
-            newest = self._redis.hget(records.record_key(tenant, job_id), f"attempts:{shard}")
-        return newest is not None and int(cast(bytes, newest)) == attempt
+        return self._shards.holds(tenant, job_id, shard, attempt)
 
     def spare_attempt(self, tenant: str, job_id: str, shard: int) -> None:
         """Do not hold the present attempt against the shard: a shutdown or an outage ended it."""
-        self._note(tenant, job_id, "HINCRBY", f"spared:{shard}", 1)
+        self._shards.note(tenant, job_id, "HINCRBY", f"spared:{shard}", 1)
 
     def fail_attempt(self, tenant: str, job_id: str, shard: int, reason: str) -> None:
         """Keep why the present attempt failed, for the case that it was the last."""
-        self._note(tenant, job_id, "HSET", f"error:{shard}", reason)
+        self._shards.note(tenant, job_id, "HSET", f"error:{shard}", reason)
 
     def forgive_attempts(self, tenant: str, job_id: str, shard: int, attempt: int) -> None:
         """Hold nothing against a shard that ``attempt`` has brought further, though not to its end."""
-        self._note(tenant, job_id, "HSET", f"spared:{shard}", attempt)
+        self._shards.note(tenant, job_id, "HSET", f"spared:{shard}", attempt)
 
     def cancel_requested(self, tenant: str, job_id: str) -> bool:
         """Whether work on the job is to stop: it was canceled, or has ended, or is gone."""
@@ -344,7 +313,7 @@ class Jobs:
 
     def show(self, tenant: str, job_id: str, state: State) -> None:
         """Show how far a job is that is worked on in slices, for now; `keep` is for good."""
-        self._note(tenant, job_id, "HSET", records.state_field(state), state.model_dump_json())
+        self._shards.note(tenant, job_id, "HSET", records.state_field(state), state.model_dump_json())
         self.progress(tenant, job_id, state.step / state.steps if state.steps else 0.0)
 
     def training(self, tenant: str, job_id: str) -> TrainingRecord | None:
@@ -378,23 +347,17 @@ class Jobs:
         """The outcome of an item, if storage has it."""
         return self._stored.item(tenant, job_id, index)
 
-    def finish_item(self, tenant: str, job_id: str, item: Item) -> bool:
+    def finish_item(self, tenant: str, job_id: str, item: Item, *, reused: bool = False) -> bool:
         """Write an item's outcome to storage, then count it; False if it had one, or the job has ended.
 
         If storage has an outcome already, that one holds.
+
+        Args:
+            reused: of a data set's item: it was there already, and nothing was made.
         """
-        item = self._stored.put_item(tenant, job_id, item)
-        with queue_errors():
-            return bool(
-                self._finish_item(
-                    keys=[
-                        records.record_key(tenant, job_id),
-                        records.items_key(tenant, job_id),
-                        records.events_key(tenant, job_id),
-                    ],
-                    args=[item.index, item.model_dump_json()],
-                )
-            )
+        if reused:
+            item = item.model_copy(update={"reused": True})
+        return self._outcomes.finish(tenant, job_id, item)
 
     def note_pace(self, item_s: float) -> None:
         """Keep how many seconds an item took, to tell others how long they will wait."""
@@ -407,67 +370,22 @@ class Jobs:
         False if items of it have no outcome although nobody asked for the job's end: Redis has forgotten something
         while the shard was at work, and it is to be delivered again.
         """
-        record_key, items_key = records.record_key(tenant, job_id), records.items_key(tenant, job_id)
-        done = f"done:{shard}"
-        while True:
-            with queue_errors(), self._redis.pipeline() as pipeline, suppress(WatchError):
-                pipeline.watch(record_key, items_key)  # type: ignore[no-untyped-call]
-                fields = cast("dict[bytes, bytes]", pipeline.hgetall(record_key))
-                if not fields:
-                    return True
-                record = Record.from_hash(fields)
-                if record.status.is_final:
-                    return True
-                queued, finished = record.shards_queued, record.shards_done
-                if done.encode() not in fields:
-                    items = cast("dict[bytes, bytes]", pipeline.hgetall(items_key))
-                    if not record.cancel_requested and records.pending_in(record.manifest, shard, items):
-                        if not self._recall(record.manifest, shard):
-                            return False
-                        continue
-                    pipeline.multi()
-                    pipeline.hset(record_key, done, 1)
-                    finished = finished + 1
-                    pipeline.hset(record_key, "shards_done", finished)
-                    if queued < records.shard_count(record.manifest) and not record.cancel_requested:
-                        enqueue_shard(self._queue, tenant, job_id, queued, self._settings, pipeline)
-                        queued = queued + 1
-                        pipeline.hset(record_key, "shards_queued", queued)
-                    pipeline.execute()
-                break
-        if finished == queued:
+        end = self._shards.finish(tenant, job_id, shard)
+        if end is ShardEnd.LAST:
             self.finalize(tenant, job_id)
-        return True
-
-    def _recall(self, manifest: RequestManifest, shard: int) -> bool:
-        """Tell Redis what storage knows of a shard; False if that does not account for all of its items."""
-        tenant, job_id = manifest.tenant, manifest.job_id
-        if self._stored.cancel_noted(tenant, job_id):
-            with queue_errors():
-                self._request_cancel(keys=[records.record_key(tenant, job_id)])
-            return True
-        known = True
-        for index in records.shard_items(manifest, shard):
-            item = self._stored.item(tenant, job_id, index)
-            if item is None:
-                known = False
-            else:
-                self.finish_item(tenant, job_id, item)
-        return known
+        return end is not ShardEnd.FORGOTTEN
 
     def try_alone(self, tenant: str, job_id: str, index: int) -> bool:
         """Note that an item of an exhausted shard is now tried alone; False if it was before."""
-        return bool(self._note(tenant, job_id, "HSETNX", f"alone:{index}", 1))
+        return bool(self._shards.note(tenant, job_id, "HSETNX", f"alone:{index}", 1))
 
     def spare_alone(self, tenant: str, job_id: str, index: int) -> None:
         """Let an item be tried alone again: a shutdown or an outage ended the try."""
-        self._note(tenant, job_id, "HDEL", f"alone:{index}")
+        self._shards.note(tenant, job_id, "HDEL", f"alone:{index}")
 
     def attempts(self, tenant: str, job_id: str, shard: int) -> int:
         """How often a shard was begun, even if nothing else of its job can be read."""
-        with queue_errors():
-            count = self._redis.hget(records.record_key(tenant, job_id), f"attempts:{shard}")
-        return int(cast("bytes | None", count) or 0)
+        return self._shards.attempts(tenant, job_id, shard)
 
     def restore(self, manifest: RequestManifest) -> bool:
         """Queue a job that Redis does not know, from what storage holds of it; False if Redis knows it by now.
@@ -476,11 +394,22 @@ class Jobs:
             ReservationLostError: its client has asked again meanwhile, and got another job.
         """
         tenant, job_id = manifest.tenant, manifest.job_id
-        items = self._stored.with_outcomes(tenant, job_id, records.new_items(manifest))
-        created = self._acceptance.create(manifest, items, cancel=self._stored.cancel_noted(tenant, job_id))
+        finished: Container[int]
+        known: RedisFields = {}
+        if manifest.lists_items:
+            items = self._stored.with_outcomes(tenant, job_id, records.new_items(manifest))
+            finished = {item.index for item in items if item.status is not ItemStatus.PENDING}
+            known = fields_of(items)
+        else:
+            finished = outcomes = self._stored.outcomes(tenant, job_id)
+            known.update(outcomes.items())
+            known.update(Tally.of(outcomes.values()).fields.items())
+        done = records.leading_done(manifest, finished)
+        cancel = self._stored.cancel_noted(tenant, job_id)
+        created = self._acceptance.create(manifest, known, done=done, cancel=cancel)
         if created:
-            found = self._read(tenant, job_id)
-            if found is not None and found[0].shards_done == found[0].shards_queued:
+            record = self._lookup.record(tenant, job_id)
+            if record is not None and record.shards_done == record.shards_queued:
                 self.finalize(tenant, job_id)
         return created
 
@@ -498,50 +427,49 @@ class Jobs:
 
     # How it is done
 
-    def _note(self, tenant: str, job_id: str, command: str, *arguments: str | int) -> int:
-        """Change one field of a record; 0 if there is no record."""
-        with queue_errors():
-            return int(self._note_in_record(keys=[records.record_key(tenant, job_id)], args=[command, *arguments]))
-
-    def _look_ahead(
-        self, record: Record, fields: dict[bytes, bytes]
-    ) -> tuple[float, float | None, *tuple[int | None, ...]]:
+    def _look_ahead(self, record: Record) -> tuple[float, float | None, *tuple[int | None, ...]]:
         """Progress of the shard at work, seconds an item takes, and places in the queue of the job's shards."""
         tenant, job_id = record.manifest.tenant, record.manifest.job_id
+        shards = self._lookup.open_shards(record)
         with queue_errors(), self._redis.pipeline(transaction=False) as pipeline:
             pipeline.get(records.step_key(tenant, job_id))
             pipeline.get(records.PACE_KEY)
-            for shard in range(record.shards_queued):
-                if f"done:{shard}".encode() not in fields:
-                    pipeline.lpos(self._queue.key, shard_job_id(job_id, shard))
+            for shard in shards[:_PLACES]:
+                pipeline.lpos(self._queue.key, shard_job_id(job_id, shard))
             step, pace, *places = pipeline.execute()
         return float(step or 0), float(pace) if pace else None, *places
 
     def _eta(self, job: Job, pace: float | None) -> datetime | None:
-        """When the job is likely to be final: all items before its last, shared among the workers there are."""
+        """When the job is likely to be final: all items before its last, shared among the workers there are.
+
+        A data set is worked on by all of them at once.
+        """
         if pace is None or (workers := self.workers()) == 0:
             return None
         ahead = (job.queue_position or 0) * self._settings.shard_size
-        left = job.progress.total - job.progress.done - job.progress.step
-        return now() + timedelta(seconds=round(pace * (ahead / workers + max(left, 0)), 3))
+        left = max(job.progress.total - job.progress.done - job.progress.step, 0)
+        if job.dataset is not None:
+            left /= workers
+        return now() + timedelta(seconds=round(pace * (ahead / workers + left), 3))
 
     def finalize(self, tenant: str, job_id: str) -> None:
         """Write the result, then make the status final."""
-        found = self._read(tenant, job_id)
+        found = self._lookup.job(tenant, job_id)
         if found is None:
             return
-        record, items, _ = found
-        items = self._stored.with_outcomes(tenant, job_id, items)
-        left = [item.index for item in items if item.status is ItemStatus.PENDING]
-        canceled = record.cancel_requested or (bool(left) and self._stored.cancel_noted(tenant, job_id))
-        if left and not canceled:
-            self._reopen(record, left)
+        record = found.record
+        outcome = self._outcome(found) if record.manifest.lists_items else self._tally(found)
+        if outcome is None:
             return
-        result = self._stored.put_result(record.manifest, items, record.started_at, canceled=canceled)
+        result = self._stored.put_result(record.manifest, outcome, record.started_at)
         self._stored.sweep(tenant, job_id, result)
+        changed: RedisFields = {item.index: item.model_dump_json() for item in result.items}
+        if not record.manifest.lists_items:
+            changed = dict(Tally.of_result(result).fields.items())
+            if result.counts.canceled:
+                self._outcomes.drop_late(record.manifest)
         if (state := result.training or result.evaluation) is not None:
-            self._note(tenant, job_id, "HSET", records.state_field(state), state.model_dump_json())
-        changed = [value for item in result.items for value in (str(item.index), item.model_dump_json())]
+            self._shards.note(tenant, job_id, "HSET", records.state_field(state), state.model_dump_json())
         with queue_errors():
             was_open = self._finish_job(
                 keys=[*records.all_keys(tenant, job_id), records.open_key(tenant)],
@@ -551,40 +479,40 @@ class Jobs:
                     result.finished_at.isoformat(),
                     result.error.model_dump_json() if result.error else "",
                     self._settings.finished_record_ttl_s,
-                    *changed,
+                    *chain.from_iterable(changed.items()),
                 ],
             )
         if was_open:
             self._on_final(result)
             _log.info("job %s %s: %s", job_id, result.status, result.counts)
 
-    def _reopen(self, record: Record, left: list[int]) -> None:
-        """Queue shards again that count as done and are not: Redis has forgotten more than it remembers."""
-        tenant, job_id = record.manifest.tenant, record.manifest.job_id
-        record_key = records.record_key(tenant, job_id)
-        shards = sorted({index // record.manifest.shard_size for index in left})
-        _log.error("items %s of %s have no outcome; their shards are queued again", left, job_id)
-        with queue_errors(), self._redis.pipeline() as pipeline, suppress(WatchError):
-            pipeline.watch(record_key)  # type: ignore[no-untyped-call]
-            if self._redis.hget(record_key, "shards_done") != str(record.shards_done).encode():
-                return
-            pipeline.multi()
-            for shard in shards:
-                pipeline.hdel(record_key, f"done:{shard}")
-                enqueue_shard(self._queue, tenant, job_id, shard, self._settings, pipeline)
-            pipeline.hincrby(record_key, "shards_done", -len(shards))
-            pipeline.execute()
-
-    def _read(self, tenant: str, job_id: str) -> tuple[Record, list[Item], dict[bytes, bytes]] | None:
-        """A job's record, items and raw fields as of one moment."""
-        with queue_errors(), self._redis.pipeline() as pipeline:
-            pipeline.hgetall(records.record_key(tenant, job_id))
-            pipeline.hgetall(records.items_key(tenant, job_id))
-            fields, items = pipeline.execute()
-        if not fields:
+    def _outcome(self, found: Found) -> list[Item] | None:
+        """The items of a job of which all shards are done; None if some have no outcome, and are queued again."""
+        manifest = found.record.manifest
+        items = self._stored.with_outcomes(manifest.tenant, manifest.job_id, found.items)
+        left = sorted({item.index // manifest.shard_size for item in items if item.status is ItemStatus.PENDING})
+        if left and not self._is_canceled(found.record):
+            self._shards.reopen(found.record, left)
             return None
-        found = sorted((Item.model_validate_json(item) for item in items.values()), key=lambda item: item.index)
-        return Record.from_hash(fields), found, fields
+        return items
+
+    def _tally(self, found: Found) -> Tally | None:
+        """The same of a job that lists no items, without looking at each, unless some do not count."""
+        manifest, tally = found.record.manifest, found.tally
+        if tally.done == manifest.count:
+            return tally
+        self._outcomes.recall_all(manifest)
+        if self._is_canceled(found.record):
+            return self._outcomes.close(manifest)
+        again = self._lookup.job(manifest.tenant, manifest.job_id)
+        if again is None or again.tally.done == manifest.count:
+            return None if again is None else again.tally
+        self._shards.reopen(found.record, self._outcomes.shards_left(manifest, _REOPENED))
+        return None
+
+    def _is_canceled(self, record: Record) -> bool:
+        """Whether the job's end was asked for, even if Redis has forgotten it."""
+        return record.cancel_requested or self._stored.cancel_noted(record.manifest.tenant, record.manifest.job_id)
 
     def forget(self, tenant: str, job_id: str) -> None:
         """Remove all that Redis holds of a job that does not exist."""
@@ -616,4 +544,10 @@ def _drawn_by(manifest: RequestManifest | None) -> list[tuple[str, str, int]]:
             name, version = split_defect_type(manifest.evaluation.defect_type)
             assert version is not None
             return [(manifest.tenant, name, version)]
+        case DatasetManifest():
+            return [
+                (wanted.defect_type_tenant, wanted.defect_type, wanted.defect_type_version)
+                for entry in manifest.dataset.entries
+                for wanted in entry.defects
+            ]
     return []

@@ -190,6 +190,11 @@ def sheets_prefix(tenant: str, job_id: str) -> str:
     return job_prefix(tenant, job_id) + "sheets/"
 
 
+def is_digest(name: str) -> bool:
+    """Whether ``name`` has the form of a digest."""
+    return _DIGEST.fullmatch(name) is not None
+
+
 def made_prefix(tenant: str, digest: str = "") -> str:
     """What data sets made: everything of all items, or of the one that ``digest`` tells from others.
 

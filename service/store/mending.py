@@ -26,8 +26,8 @@ from service.store.connection import queue_errors
 from service.store.idempotency import ReservationLostError
 from service.store.index import known_tenants
 from service.store.jobs import Jobs, OnFinal, ignore_final
+from service.store.lookup import Lookup
 from service.store.queue import enqueue_shard, shard_job_id, shard_queue
-from service.store.records import Record
 from service.store.settings import StoreSettings
 from service.store.storage import ObjectNotFoundError, Storage
 
@@ -87,6 +87,7 @@ class Mender:
         self._storage = storage
         self._settings = settings
         self._jobs = Jobs(redis, storage, settings, on_final)
+        self._lookup = Lookup(redis)
         self._queue = shard_queue(redis)
         self._grace = timedelta(seconds=grace_s)
         self._orphan_age = timedelta(seconds=orphan_age_s)
@@ -200,15 +201,13 @@ class Mender:
             mended.restored += 1
 
     def _mend(self, tenant: str, job_id: str, started: set[str], suspects: set[str], mended: Mended) -> None:
-        with queue_errors():
-            found = cast("dict[bytes, bytes]", self._redis.hgetall(records.record_key(tenant, job_id)))
-        if not found:
+        record = self._lookup.record(tenant, job_id)
+        if record is None:
             with queue_errors():
                 self._redis.srem(records.open_key(tenant), job_id)
                 self._redis.zrem(records.index_key(tenant), job_id)
             self._recover_one(tenant, job_id, mended)
             return
-        record = Record.from_hash(found)
         if record.status.is_final:
             with queue_errors():
                 self._redis.srem(records.open_key(tenant), job_id)
@@ -218,9 +217,8 @@ class Mender:
                 self._jobs.forget(tenant, job_id)
                 mended.removed += 1
             return
-        for shard in range(record.shards_queued):
-            if f"done:{shard}".encode() not in found:
-                self._mend_shard(tenant, job_id, shard, started, suspects, mended)
+        for shard in self._lookup.open_shards(record):
+            self._mend_shard(tenant, job_id, shard, started, suspects, mended)
         if record.shards_done == record.shards_queued and self._is_suspect(job_id, suspects):
             self._jobs.finalize(tenant, job_id)
             mended.ended += 1
@@ -259,7 +257,9 @@ class Mender:
         record_key = records.record_key(tenant, job_id)
         with queue_errors(), self._redis.pipeline() as pipeline, suppress(WatchError):
             pipeline.watch(record_key)  # type: ignore[no-untyped-call]
-            status, done = cast("list[bytes | None]", pipeline.hmget(record_key, ["status", f"done:{shard}"]))
+            status, done = cast(
+                "list[bytes | None]", pipeline.hmget(record_key, ["status", records.done_field(shard)])
+            )
             if status is None or done is not None:
                 return False
             pipeline.multi()

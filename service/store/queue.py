@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,9 @@ from rq.job import Job as QueueJob
 from rq.job import Retry
 from rq.serializers import JSONSerializer
 from rq.utils import now
+from rq.worker_registration import get_keys as worker_keys
 
+from service.store.connection import queue_errors
 from service.store.settings import StoreSettings
 
 if TYPE_CHECKING:
@@ -73,6 +76,17 @@ def shard_queue(redis: Redis) -> ShardQueue:
     return ShardQueue(QUEUE_NAME, connection=redis, serializer=JSONSerializer)
 
 
+def living_workers(queue: ShardQueue) -> int:
+    """Compute workers that are alive: the key of one that is not expires with its heartbeat.
+
+    Raises:
+        QueueUnavailableError: Redis cannot be reached.
+    """
+    with queue_errors():
+        registered = worker_keys(queue)
+        return queue.connection.exists(*registered) if registered else 0
+
+
 def shard_job_id(job_id: str, shard: int) -> str:
     """RQ's id of a shard."""
     return f"{job_id}-{shard}"
@@ -99,8 +113,8 @@ def enqueue_shard(
     )
 
 
-def forget_shards(queue: ShardQueue, job_id: str, shards: int, pipeline: Pipeline) -> None:
-    """Take all shards of a job out of the queue."""
-    for shard in range(shards):
+def forget_shards(queue: ShardQueue, job_id: str, shards: Iterable[int], pipeline: Pipeline) -> None:
+    """Take shards of a job out of the queue."""
+    for shard in shards:
         pipeline.lrem(queue.key, 0, shard_job_id(job_id, shard))
         pipeline.delete(QueueJob.key_for(shard_job_id(job_id, shard)))

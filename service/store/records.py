@@ -6,7 +6,7 @@
 | ``flawsmith:{tenant}:jobs`` | sorted set | ids by creation time in ms |
 | ``flawsmith:{tenant}:open`` | set | ids of jobs that have not ended |
 | ``flawsmith:{tenant}:job:{id}`` | hash | manifest, status, times, shards |
-| ``flawsmith:{tenant}:job:{id}:items`` | hash | index → item |
+| ``flawsmith:{tenant}:job:{id}:items`` | hash | index → item; where none is listed, → `OUTCOMES`, and `COUNTERS` |
 | ``flawsmith:{tenant}:job:{id}:step`` | string | the model's progress in the shard at work |
 | ``flawsmith:{tenant}:job:{id}:events`` | stream | what happened, see `service.store.events` |
 | ``flawsmith:changes`` | channel | id of each job to which something happened |
@@ -15,9 +15,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 from flawsmith.contract.base import check_format_version
 from flawsmith.contract.evaluations import EvaluationRecord, EvaluationState
@@ -25,6 +26,7 @@ from flawsmith.contract.jobs import Counts, Failure, Item, ItemStatus, Job, JobK
 from flawsmith.contract.manifests import (
     AUGMENTATION_FORMAT,
     AugmentationManifest,
+    DatasetManifest,
     EvaluationManifest,
     RequestManifest,
     ResultManifest,
@@ -80,6 +82,11 @@ def all_keys(tenant: str, job_id: str) -> list[str]:
     ]
 
 
+def done_field(shard: int) -> str:
+    """Field of a job's hash that is there once a shard is done."""
+    return f"done:{shard}"
+
+
 def shard_count(manifest: RequestManifest) -> int:
     """Into how many shards a job is cut."""
     return -(-manifest.count // manifest.shard_size)
@@ -92,22 +99,31 @@ def shard_items(manifest: RequestManifest, shard: int) -> range:
 
 
 def new_items(manifest: RequestManifest) -> list[Item]:
-    """The items of a job on which no work was done."""
+    """The items of a job on which no work was done; none of a job that lists none."""
+    if not manifest.lists_items:
+        return []
     return [Item(index=index, seed=manifest.seed) for index in range(manifest.count)]
 
 
-def pending_in(manifest: RequestManifest, shard: int, items: dict[bytes, bytes]) -> bool:
-    """Whether an item of a shard has no outcome in the hash of the job's items."""
-    return any(
-        Item.model_validate_json(items[str(index).encode()]).status is ItemStatus.PENDING
-        for index in shard_items(manifest, shard)
-    )
+def is_pending(value: bytes | None) -> bool:
+    """Whether an item has no outcome.
+
+    Args:
+        value: of the item in the hash of the job's items, whether the job lists them or not.
+    """
+    if value is None:
+        return True
+    return value.startswith(b"{") and Item.model_validate_json(value).status is ItemStatus.PENDING
 
 
-def leading_done(manifest: RequestManifest, items: list[Item]) -> int:
-    """How many shards, from the first on, have no item left to do."""
-    pending = [item.index for item in items if item.status is ItemStatus.PENDING]
-    return min(pending) // manifest.shard_size if pending else shard_count(manifest)
+def leading_done(manifest: RequestManifest, finished: Container[int]) -> int:
+    """How many shards, from the first on, have no item left to do.
+
+    Args:
+        finished: indices of the items that have an outcome.
+    """
+    first = next((index for index in range(manifest.count) if index not in finished), None)
+    return shard_count(manifest) if first is None else first // manifest.shard_size
 
 
 def count(items: list[Item]) -> Counts:
@@ -120,9 +136,87 @@ def count(items: list[Item]) -> Counts:
     )
 
 
+COUNTERS = ("succeeded", "failed", "canceled", "rejected", "reused")
+"""Beside the outcomes of items in the hash of a job that lists none."""
+OUTCOMES: dict[str, tuple[str, ...]] = {
+    "s": ("succeeded",),
+    "r": ("succeeded", "rejected"),
+    "f": ("failed",),
+    "S": ("succeeded", "reused"),
+    "R": ("succeeded", "rejected", "reused"),
+    "F": ("failed", "reused"),
+}
+"""What is kept of an item of a job that lists none, with the counters that it adds to."""
+
+
+def outcome_of(item: Item) -> str:
+    """Which of `OUTCOMES` an item has that succeeded or failed."""
+    succeeded = "r" if item.accepted is False else "s"
+    letter = succeeded if item.status is ItemStatus.SUCCEEDED else "f"
+    return letter.upper() if item.reused else letter
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Counters of a job that lists no items."""
+
+    succeeded: int = 0
+    failed: int = 0
+    canceled: int = 0
+    rejected: int = 0
+    """Succeeded ones below the least quality asked for."""
+    reused: int = 0
+    """Items that were there already."""
+
+    @property
+    def done(self) -> int:
+        """Items that succeeded or failed."""
+        return self.succeeded + self.failed
+
+    @property
+    def counts(self) -> Counts:
+        return Counts(succeeded=self.succeeded, failed=self.failed, canceled=self.canceled, rejected=self.rejected)
+
+    @property
+    def fields(self) -> dict[str, int]:
+        """As Redis keeps them."""
+        return asdict(self)
+
+    @classmethod
+    def from_values(cls, values: Sequence[bytes | None]) -> Self:
+        """Of what Redis has under `COUNTERS`."""
+        return cls(**{name: int(value or 0) for name, value in zip(COUNTERS, values, strict=True)})
+
+    @classmethod
+    def of(cls, outcomes: Iterable[str]) -> Self:
+        """Of what is kept of items."""
+        found = dict.fromkeys(COUNTERS, 0)
+        for outcome in outcomes:
+            for counter in OUTCOMES[outcome]:
+                found[counter] += 1
+        return cls(**found)
+
+    @classmethod
+    def of_result(cls, result: ResultManifest) -> Self:
+        reused = result.dataset.reused if result.dataset is not None else 0
+        return cls(**result.counts.model_dump(), reused=reused)
+
+
+FIELDS = (
+    *("format_version", "manifest", "status", "started_at", "finished_at", "error", "cancel"),
+    *("shards_queued", "shards_done", "first_open", JobKind.TRAINING.value, JobKind.EVALUATION.value),
+)
+"""All that a `Record` is read from: a job of many shards has thousands of fields more."""
+
+
+def fields_of(values: Sequence[bytes | None], names: Sequence[str] = FIELDS) -> dict[bytes, bytes]:
+    """The fields that are there, of the values of ``names``."""
+    return {name.encode(): value for name, value in zip(names, values, strict=True) if value is not None}
+
+
 @dataclass(frozen=True)
 class Record:
-    """The hash of a job, without the counters that only scripts read."""
+    """The hash of a job, without what is kept of each shard."""
 
     manifest: RequestManifest
     status: JobStatus
@@ -133,6 +227,8 @@ class Record:
     shards_queued: int
     """Shards put into the queue so far: the next one to feed."""
     shards_done: int
+    first_open: int = 0
+    """All shards before are done; those from here on may be, too."""
     state: State | None = None
     """How far a job is that is worked on in slices, if Redis knows."""
 
@@ -147,8 +243,11 @@ class Record:
             "status": JobStatus.QUEUED.value,
             "shards_queued": shards_queued,
             "shards_done": shards_done,
+            "first_open": shards_done,
         }
-        fields |= {f"done:{shard}": 1 for shard in range(shards_done)}
+        if not manifest.lists_items:
+            fields["unlisted"] = 1
+        fields |= {done_field(shard): 1 for shard in range(shards_done)}
         return fields | ({"cancel": 1} if cancel else {})
 
     @classmethod
@@ -170,12 +269,19 @@ class Record:
             cancel_requested=b"cancel" in fields,
             shards_queued=int(fields[b"shards_queued"]),
             shards_done=int(fields.get(b"shards_done", 0)),
+            first_open=int(fields.get(b"first_open", 0)),
             state=_state(fields, manifest.kind),
         )
 
-    def job(self, items: list[Item], step: float) -> Job:
-        """The job as the API shows it."""
-        manifest, counts = self.manifest, count(items)
+    def job(self, items: list[Item], step: float, tally: Tally | None = None) -> Job:
+        """The job as the API shows it.
+
+        Args:
+            items: of a job that lists them.
+            tally: of a job that lists none.
+        """
+        manifest, tally = self.manifest, tally or Tally()
+        counts = count(items) if manifest.lists_items else tally.counts
         job = Job(
             id=manifest.job_id,
             kind=manifest.kind,
@@ -197,6 +303,8 @@ class Record:
             case AugmentationManifest():
                 job.input_sha256, job.mask_sha256 = manifest.input_sha256, manifest.mask_sha256
                 job.items = items
+            case DatasetManifest():
+                job.dataset = manifest.state.model_copy(update={"reused": tally.reused})
             case TrainingManifest():
                 job.training = self.state if isinstance(self.state, TrainingState) else TrainingState()
             case EvaluationManifest():
@@ -230,7 +338,8 @@ def job_from_manifests(request: RequestManifest, result: ResultManifest | None, 
         shards_done=0,
         state=(result.training or result.evaluation) if result else state,
     )
-    return record.job(result.items if result else new_items(request), step=0.0)
+    items = result.items if result else new_items(request)
+    return record.job(items, 0.0, Tally.of_result(result) if result else None)
 
 
 _COMMON = """
@@ -247,7 +356,8 @@ BEGIN_SHARD = (
     _COMMON
     + """
 -- KEYS: record, events; ARGV: shard, now. Counts the attempt and marks the job running.
--- Returns: status (false if there is no record), cancel requested, attempt's number, attempts not held against it.
+-- Returns: status (false if there is no record), cancel requested, attempt's number, attempts not held against it,
+-- the last one's error, format version, manifest.
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status then return {false, 0, 0, 0} end
 local cancel = redis.call('HEXISTS', KEYS[1], 'cancel')
@@ -259,23 +369,61 @@ if status == 'queued' then
 end
 local attempt = redis.call('HINCRBY', KEYS[1], 'attempts:' .. ARGV[1], 1)
 local spared = tonumber(redis.call('HGET', KEYS[1], 'spared:' .. ARGV[1]) or 0)
-return {status, 0, attempt, spared}
+local told = redis.call('HMGET', KEYS[1], 'error:' .. ARGV[1], 'format_version', 'manifest')
+return {status, 0, attempt, spared, told[1], told[2], told[3]}
 """
 )
 
 FINISH_ITEM = (
     _COMMON
     + """
--- KEYS: record, items, events; ARGV: index, item. Sets an item's outcome unless it has one. Returns 1 if it did.
+-- KEYS: record, items, events; ARGV: index, item, outcome, counters that it adds to, …
+-- Sets an item's outcome unless it has one. Returns 1 if it did, 0 if not; -1 if a job that lists no items ended
+-- without it; -2 if there is no record.
 local status = redis.call('HGET', KEYS[1], 'status')
-if not status or is_final(status) then return 0 end
+if not status then return -2 end
+local unlisted = redis.call('HEXISTS', KEYS[1], 'unlisted') == 1
 local present = redis.call('HGET', KEYS[2], ARGV[1])
-if not present or cjson.decode(present).status ~= 'pending' then return 0 end
+if is_final(status) or redis.call('HEXISTS', KEYS[1], 'closed') == 1 then
+    return (unlisted and not present) and -1 or 0
+end
+if unlisted then
+    if present then return 0 end
+    redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
+    for at = 4, #ARGV do redis.call('HINCRBY', KEYS[2], ARGV[at], 1) end
+    redis.call('PUBLISH', 'flawsmith:changes', string.match(KEYS[3], 'job_%w+'))
+    return 1
+end
+if present and cjson.decode(present).status ~= 'pending' then return 0 end
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
 tell(KEYS[3], 'event', 'item', 'index', ARGV[1])
 return 1
 """
 )
+
+CLOSE_JOB = (
+    _COMMON
+    + """
+-- KEYS: record, items; ARGV: counters. Lets no more items of a canceled job count: its result is to be written.
+-- Returns the counters, or false if it has ended, or is gone.
+local status = redis.call('HGET', KEYS[1], 'status')
+if not status or is_final(status) then return false end
+redis.call('HSET', KEYS[1], 'closed', 1, 'cancel', 1)
+return redis.call('HMGET', KEYS[2], unpack(ARGV))
+"""
+)
+
+READ_JOB = """
+-- KEYS: record, items; ARGV: how many fields of the record, those fields, then counters.
+-- Returns: fields, items, counters (of a job that lists no items alone); false without a record.
+if redis.call('EXISTS', KEYS[1]) == 0 then return false end
+local last = 1 + tonumber(ARGV[1])
+local fields = redis.call('HMGET', KEYS[1], unpack(ARGV, 2, last))
+if redis.call('HEXISTS', KEYS[1], 'unlisted') == 1 then
+    return {fields, {}, redis.call('HMGET', KEYS[2], unpack(ARGV, last + 1))}
+end
+return {fields, redis.call('HVALS', KEYS[2]), {}}
+"""
 
 REQUEST_CANCEL = (
     _COMMON

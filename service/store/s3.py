@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import boto3
@@ -127,10 +128,13 @@ class S3Storage:
             return self.client.head_object(Bucket=self.bucket, Key=self._name(key))["ContentLength"]
 
     def list(self, prefix: str) -> Iterator[str]:
-        return (key for key, _ in self._entries(prefix))
+        return (key for key, _, _ in self._entries(prefix))
 
     def sizes(self, prefix: str) -> dict[str, int]:
-        return dict(self._entries(prefix))
+        return {key: size for key, size, _ in self._entries(prefix)}
+
+    def modified(self, prefix: str) -> dict[str, datetime]:
+        return {key: modified for key, _, modified in self._entries(prefix)}
 
     def folders(self, prefix: str, after: str = "") -> Iterator[str]:
         start = self.prefix + check_prefix(prefix)
@@ -187,15 +191,15 @@ class S3Storage:
         except StorageError as error:
             raise StorageUnavailableError(f"bucket {self.bucket!r} cannot be used: {error}") from error
 
-    def _entries(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Keys below ``prefix`` with their sizes."""
+    def _entries(self, prefix: str) -> Iterator[tuple[str, int, datetime]]:
+        """Keys below ``prefix`` with their sizes, and when they were last written."""
         name = self.prefix + check_prefix(prefix)
         with _s3_errors():
             for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=name):
                 _check_whole(page)
                 for entry in page.get("Contents", []):
                     if not entry["Key"].endswith("/"):  # what some servers list for a folder
-                        yield entry["Key"].removeprefix(self.prefix), entry["Size"]
+                        yield entry["Key"].removeprefix(self.prefix), entry["Size"], entry["LastModified"]
 
     def _name(self, key: str) -> str:
         return self.prefix + check_key(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Protocol
 
 
@@ -78,6 +79,9 @@ class Storage(Protocol):
 
     def sizes(self, prefix: str) -> dict[str, int]:
         """Key → bytes of the objects below ``prefix``."""
+
+    def modified(self, prefix: str) -> dict[str, datetime]:
+        """Key → when it was last written, in UTC by the store's clock, of the objects below ``prefix``."""
 
     def copy(self, source: str, target: str) -> None:
         """Write the object at ``source`` to ``target`` as well.

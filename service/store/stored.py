@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
 from flawsmith.contract.base import FORMAT_VERSION, now
 from flawsmith.contract.evaluations import EvaluationRecord, EvaluationState
-from flawsmith.contract.jobs import Failure, Item, ItemStatus, Job, JobKind, JobStatus
+from flawsmith.contract.jobs import Counts, Failure, Item, ItemStatus, Job, JobKind, JobStatus
 from flawsmith.contract.manifests import (
+    DatasetManifest,
     EvaluationManifest,
     RequestManifest,
     ResultManifest,
@@ -20,16 +23,19 @@ from flawsmith.contract.manifests import (
 )
 from flawsmith.contract.trainings import TrainingRecord, TrainingState, VersionClaim
 from service.store import keys, records
-from service.store.records import Kept, State
+from service.store.records import Kept, State, Tally
 from service.store.storage import ObjectNotFoundError, Storage
 
 _JSON = "application/json"
 _WRITERS = 8
 """Files of a job that are written at once: a training may have a thousand."""
-_MEDIA_TYPES = {"png": "image/png", "json": _JSON}
+_READ_AT_ONCE = 256
+_MEDIA_TYPES = {"png": "image/png", "json": _JSON, "jsonl": "application/x-ndjson"}
+
+ALL_FAILED = Failure(code="all-items-failed", detail="every item of the job failed")
 
 JobFiles: TypeAlias = "Mapping[str, bytes | Path]"
-"""What a job is made with, by name in its folder: PNG or JSON, in memory or on disk."""
+"""What a job is made with, by name in its folder: PNG, JSON or JSON lines, in memory or on disk."""
 
 
 class StoredJobs:
@@ -124,15 +130,48 @@ class StoredJobs:
         except ObjectNotFoundError:
             return None
 
-    def put_item(self, tenant: str, job_id: str, item: Item) -> Item:
-        """Write an item's outcome unless it has one; the one that holds. Files of another go."""
+    def put_item(self, tenant: str, job_id: str, item: Item) -> tuple[Item, bool]:
+        """Write an item's outcome unless it has one; the one that holds, and whether it is this.
+
+        Files of another go, but for those that data sets share.
+        """
         if self._storage.put_if_absent(keys.item_record(tenant, job_id, item.index), _json(item), _JSON):
-            return item
+            return item, True
         holds = self.item(tenant, job_id, item.index) or item
+        if holds.made is not None:
+            return holds, False
         for key in self._storage.list(keys.item_prefix(tenant, job_id, item.index)):
             if not keys.is_file_of(key, holds):
                 self._storage.delete(key)
-        return holds
+        return holds, False
+
+    def drop_item(self, tenant: str, job_id: str, index: int) -> None:
+        """Remove an outcome that came after the end of its job, which counts without it."""
+        self._storage.delete(keys.item_record(tenant, job_id, index))
+
+    def finished(self, tenant: str, job_id: str) -> Iterator[list[int]]:
+        """Indices of the items that have an outcome, some hundred at a time, in whatever order."""
+        prefix = keys.items_prefix(tenant, job_id)
+        names = (key.removeprefix(prefix).partition("/") for key in self._storage.list(prefix))
+        found = (int(index) for index, _, name in names if name == "item.json")
+        while batch := list(islice(found, _READ_AT_ONCE)):
+            yield batch
+
+    def items(self, tenant: str, job_id: str, indices: list[int]) -> list[Item]:
+        """Outcomes of those items that have one."""
+        if not indices:
+            return []
+        with ThreadPoolExecutor(min(len(indices), _WRITERS)) as readers:
+            found = list(readers.map(lambda index: self.item(tenant, job_id, index), indices))
+        return [item for item in found if item is not None]
+
+    def outcomes(self, tenant: str, job_id: str) -> dict[int, str]:
+        """Outcome by index of the items of a job that lists none; see `records.OUTCOMES`."""
+        return {
+            item.index: records.outcome_of(item)
+            for indices in self.finished(tenant, job_id)
+            for item in self.items(tenant, job_id, indices)
+        }
 
     def with_outcomes(self, tenant: str, job_id: str, items: list[Item]) -> list[Item]:
         """Items with the outcomes that Redis has not heard of."""
@@ -155,10 +194,20 @@ class StoredJobs:
         return ResultManifest.model_validate_json(data)
 
     def put_result(
-        self, manifest: RequestManifest, items: list[Item], started_at: datetime | None, *, canceled: bool
+        self,
+        manifest: RequestManifest,
+        outcome: list[Item] | Tally,
+        started_at: datetime | None,
     ) -> ResultManifest:
-        """Write how the job ended unless that was written before; the result that holds."""
-        result = _result(manifest, items, started_at, canceled=canceled)
+        """Write how the job ended unless that was written before; the result that holds.
+
+        Args:
+            outcome: the items, of a job that lists none the counters; those without an outcome are canceled.
+        """
+        if isinstance(outcome, Tally):
+            result = self._result_of_tally(manifest, outcome, started_at)
+        else:
+            result = _result_of_items(manifest, outcome, started_at)
         succeeded = result.status is JobStatus.SUCCEEDED
         match self.state(manifest):
             case TrainingState() as state:
@@ -176,6 +225,24 @@ class StoredJobs:
             return result
         return self.result(manifest.tenant, manifest.job_id) or result
 
+    def _result_of_tally(
+        self, manifest: RequestManifest, tally: Tally, started_at: datetime | None
+    ) -> ResultManifest:
+        left = manifest.count - tally.done
+        if left:
+            status = JobStatus.CANCELED
+        elif tally.failed == manifest.count:
+            status = JobStatus.FAILED
+        else:
+            status = JobStatus.SUCCEEDED
+        result = _result(manifest, status, replace(tally, canceled=left).counts, started_at)
+        if isinstance(manifest, DatasetManifest):
+            result.dataset = manifest.state.model_copy(update={"reused": tally.reused})
+        if status is JobStatus.FAILED:
+            first = self.item(manifest.tenant, manifest.job_id, 0)
+            result.error = (first.error if first is not None else None) or ALL_FAILED
+        return result
+
     def sweep(self, tenant: str, job_id: str, result: ResultManifest | None = None) -> None:
         """Remove what was stored too late: of items that the result does not have, or of a job that is gone."""
         result = result or self.result(tenant, job_id)
@@ -183,6 +250,8 @@ class StoredJobs:
             if not self.exists(tenant, job_id):
                 self.erase(tenant, job_id)
             return
+        if result.kind is JobKind.DATASET:
+            return  # an item that comes late goes as it comes, and what was made is shared
         if result.kind is not JobKind.AUGMENTATION:
             self._sweep_sliced(tenant, job_id, result)
             return
@@ -215,22 +284,27 @@ class StoredJobs:
         return found
 
 
-def _result(
-    manifest: RequestManifest, items: list[Item], started_at: datetime | None, *, canceled: bool
-) -> ResultManifest:
+def _result_of_items(manifest: RequestManifest, items: list[Item], started_at: datetime | None) -> ResultManifest:
     left = [item for item in items if item.status is ItemStatus.PENDING]
     for item in left:
         item.status = ItemStatus.CANCELED
     counts = records.count(items)
     error = None
-    if canceled and left:
+    if left:
         status = JobStatus.CANCELED
     elif counts.failed == len(items):
         status = JobStatus.FAILED
-        first = next(item.error for item in items)
-        error = first or Failure(code="all-items-failed", detail="every item of the job failed")
+        error = next(item.error for item in items) or ALL_FAILED
     else:
         status = JobStatus.SUCCEEDED
+    result = _result(manifest, status, counts, started_at)
+    result.items, result.error = items, error
+    return result
+
+
+def _result(
+    manifest: RequestManifest, status: JobStatus, counts: Counts, started_at: datetime | None
+) -> ResultManifest:
     return ResultManifest(
         format_version=FORMAT_VERSION,
         tenant=manifest.tenant,
@@ -241,9 +315,8 @@ def _result(
         created_at=manifest.created_at,
         started_at=started_at,
         finished_at=now(),
-        error=error,
         warnings=manifest.warnings,
-        items=items,
+        items=[],
     )
 
 

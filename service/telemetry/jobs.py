@@ -13,7 +13,7 @@ def count_final(metrics: Metrics, result: ResultManifest) -> None:
     status = result.status.value
     metrics.count(catalog.JOBS_FINISHED, status=status)
     metrics.observe(catalog.JOB_DURATION, (result.finished_at - result.created_at).total_seconds(), status=status)
-    if result.kind is JobKind.AUGMENTATION and result.counts.canceled:
+    if result.kind in (JobKind.AUGMENTATION, JobKind.DATASET) and result.counts.canceled:
         metrics.count(catalog.ITEMS, result.counts.canceled, outcome=ItemStatus.CANCELED.value)
 
 

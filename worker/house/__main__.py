@@ -17,6 +17,7 @@ from service.telemetry import logs
 from service.telemetry.jobs import count_final
 from service.telemetry.metrics import Metrics
 from worker.house.house import Duty, House
+from worker.house.made import MadeItems
 from worker.house.retention import Retention
 from worker.house.settings import HouseSettings
 from worker.house.watchdog import Watchdog
@@ -48,6 +49,8 @@ def main() -> None:
     )
     duties = [Duty("watchdog", settings.watch_interval_s, Watchdog(mender, settings).look)]
     house = House(redis, duties)
+    made = MadeItems(storage, settings, house.stopping)
+    duties.append(Duty("made items", settings.retention_interval_s, made.sweep))
     if settings.keep_jobs_days is not None or settings.keep_uploads_days is not None:
         retention = Retention(jobs, storage, settings, house.stopping)
         duties.append(Duty("retention", settings.retention_interval_s, retention.sweep))

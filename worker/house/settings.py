@@ -26,5 +26,7 @@ class HouseSettings(StoreSettings):
     """Jobs that ended longer ago are deleted with all that they made; absent: none ever is."""
     keep_uploads_days: Annotated[float, Field(gt=0)] | None = None
     """Uploads that are older are deleted; jobs keep copies of their own. Absent: none ever is."""
+    keep_made_days: Annotated[float, Field(gt=0)] = 1.0
+    """What data sets made and none has any more is kept for so long after it was made, for the next build."""
     retention_interval_s: Annotated[float, Field(gt=0)] = 3600.0
     """How often what is too old is looked for."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from flawsmith.contract.base import now
 from service.store.folder import FolderStorage
 from service.store.keys import InvalidKeyError
 from service.store.storage import ObjectNotFoundError, Storage, StorageUnavailableError
@@ -142,6 +144,16 @@ def test_sizes_of_what_is_below_the_prefix(storage: Storage) -> None:
         storage.put(name, name.encode())
     assert storage.sizes("default/jobs/b/") == {"default/jobs/b/2": 16, "default/jobs/b/10": 17}
     assert storage.sizes("default/none/") == {}
+
+
+def test_when_what_is_below_the_prefix_was_last_written(storage: Storage) -> None:
+    began = now() - timedelta(seconds=2)  # an S3 store may tell whole seconds alone
+    for key in ("a/b/one", "a/two", "c/three"):
+        storage.put(key, b"x")
+    found = storage.modified("a/")
+    assert set(found) == {"a/b/one", "a/two"}
+    assert all(began <= moment <= now() + timedelta(seconds=1) for moment in found.values())
+    assert storage.modified("nothing/") == {}
 
 
 def test_no_link_without_an_address_for_clients(storage: Storage) -> None:
