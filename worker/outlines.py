@@ -69,11 +69,8 @@ class Outline:
         for turn in self._turns:
             x, y = self._path[turn.corner].tolist()
             (ax, ay), (bx, by) = _STEPS[(turn.before + 1) % 4], _STEPS[(turn.after + 1) % 4]  # inwards
-            if turn.pinched:  # the last corner of one pixel, the first of the other
-                shifts = [(ax - bx, ay - by), (bx - ax, by - ay)]
-            else:
-                shifts = [(ax + bx, ay + by)]
-            for dx, dy in shifts:
+            over = [(ax - bx, ay - by), (bx - ax, by - ay)]  # the last corner of one pixel, the first of another
+            for dx, dy in over if turn.pinched else [(ax + bx, ay + by)]:
                 points += [place[1] + x + INSET * dx, place[0] + y + INSET * dy]
         return points
 
