@@ -96,7 +96,7 @@ class ItemsOfDataset:
 
     def _normal(self, row: PlannedItem, subject: Subject) -> Item:
         """The normal image, by the encoder by which items leave."""
-        image = encoded(subject.image, subject.info)
+        image = encoded(subject.image, subject.info, synthetic=False)
         item = Item(
             index=row.index,
             status=ItemStatus.SUCCEEDED,

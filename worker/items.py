@@ -44,7 +44,7 @@ def store_item(
     source, augmentation, subject = material.subject.image, material.augmentation, material.subject
     result = merged(order.requests, results) if len(results) > 1 else results[0]
     requested = np.logical_or.reduce(order.masks.masks)
-    image = encoded(replace(source, pixels=result.image), subject.info)
+    image = encoded(replace(source, pixels=result.image), subject.info, synthetic=True)
     mask = encode_mask_png(result.refined_mask)
     preview = preview_png(source.pixels, requested, result.image, [one.refined_mask for one in results])
     item = Item(
@@ -106,9 +106,10 @@ def addressed(item: Item, job_id: str, index: int) -> Item:
     return item.model_copy(update=fields)
 
 
-def encoded(image: CanonicalImage, info: ImageInfo) -> bytes:
-    """The image as it leaves: TIFF where the source was one, else PNG."""
-    return encode_tiff(image) if info.source_format == "tiff" else encode_png(image)
+def encoded(image: CanonicalImage, info: ImageInfo, *, synthetic: bool) -> bytes:
+    """The image as it leaves: TIFF where the source was one, else PNG; it says whether it is synthetic."""
+    encode = encode_tiff if info.source_format == "tiff" else encode_png
+    return encode(image, synthetic=synthetic)
 
 
 def media_type(info: ImageInfo) -> str:

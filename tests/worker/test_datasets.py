@@ -273,6 +273,7 @@ def test_every_row_becomes_an_item_that_is_kept_by_what_shapes_it(bench: Bench) 
         image = decode(data)
         assert image.info.source_format == row.source.image.source_format
         assert pixels_sha256(image.pixels) == item.pixels_sha256
+        assert (b"compositeWithTrainedAlgorithmicMedia" in data) == (row.kind != "normal")
         record = Item.model_validate_json(bench.storage.get(keys.made_record(TENANT, row.made)))
         assert (record.index, record.image_url, record.preview_url) == (0, None, None)
         assert record.image_sha256 == item.image_sha256
