@@ -243,9 +243,7 @@ class Shards:
         Each time the shard comes back, one item more has its outcome, so it does not come back for ever.
         """
         left = self._left(shard, shard.state.pending)
-        if not left:
-            return
-        drawing = self._drawing(shard, len(left))
+        drawing: Drawing | None = None
         for index in left:
             if not self._jobs.try_alone(shard.tenant, shard.job_id, index):
                 detail = (
@@ -256,6 +254,7 @@ class Shards:
             _log.warning("item %d of %s is tried alone", index, shard.job_id)
             try:
                 try:
+                    drawing = drawing or self._drawing(shard, len(left))
                     orders = list(drawing.orders([index]))
                 except (*_PASSING, JobCanceledError, ShardTakenError, BaseTimeoutException):
                     raise
@@ -305,7 +304,7 @@ class Shards:
         return Drawing(self._items(shard), self._batches, steps, count, check_held, finish, self._jobs.note_pace)
 
     def _items(self, shard: _Shard) -> Items:
-        manifest = shard.state.manifest
+        manifest = self._jobs.manifest(shard.tenant, shard.job_id)
         types = Types(self._registry, self._models)
         if isinstance(manifest, DatasetManifest):
             return ItemsOfDataset(manifest, self._storage, types, self._sources)
