@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -15,7 +15,7 @@ from service.store.connection import QueueUnavailableError
 from service.store.storage import StorageError
 from service.telemetry import catalog, context
 from service.telemetry.metrics import Metrics
-from worker.material import Material, Order
+from worker.material import Order
 from worker.methods import made
 from worker.models import Models, is_device_lost, is_out_of_memory
 from worker.steps import JobCanceledError, Steps, StoppingError
@@ -45,20 +45,44 @@ class Batches:
         self._models = models
         self._metrics = metrics
 
-    def size(self, material: Material) -> int:
-        """How many items make a batch: as many as fit the rows of a model call, at least one."""
-        return max(1, self._models.batch_shape // len(material.manifest.augmentation.defects))
+    def of(self, orders: Iterable[Order]) -> Iterator[list[Order]]:
+        """Orders in batches: as many as fit the rows of a model call, at least one.
+
+        Those of one batch are for one backbone and made in one way. Orders are asked for as they are needed, so
+        that few of them are in memory.
+        """
+        batch: list[Order] = []
+        for order in orders:
+            if batch and not self._fits(batch, order):
+                yield batch
+                batch = []
+            batch.append(order)
+            if self._rows(batch) >= self._models.batch_shape:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    def _fits(self, batch: Sequence[Order], order: Order) -> bool:
+        ours, its = batch[0].material, order.material
+        alike = (ours.backbone, ours.augmentation.method) == (its.backbone, its.augmentation.method)
+        return alike and self._rows([*batch, order]) <= self._models.batch_shape
+
+    @staticmethod
+    def _rows(batch: Sequence[Order]) -> int:
+        return sum(len(order.requests) for order in batch)
 
     def outcomes(
-        self, material: Material, batch: Sequence[Order], steps: Steps, first: int, *, last_try: bool = False
+        self, batch: Sequence[Order], steps: Steps, first: int, *, last_try: bool = False
     ) -> list[Outcome]:
-        """What became of each item of a batch, of which ``first`` others of the shard went before.
+        """What became of each item of a batch of `of`, before which ``first`` others of the shard went.
 
         Raises:
             Exception: it says nothing about the items, and ends the shard.
         """
+        material = batch[0].material
         generator = self._models.generator(material.backbone)
-        method = material.manifest.augmentation.method
+        method = material.augmentation.method
         self._metrics.observe(catalog.BATCH_ITEMS, len(batch))
         try:
             requests = [request for order in batch for request in order.requests]
@@ -82,8 +106,8 @@ class Batches:
         outcomes: list[Outcome] = []
         while len(outcomes) < len(batch):
             done = len(outcomes)
-            part = batch[done : done + (self.size(material) if no_memory else 1)]
-            outcomes += self.outcomes(material, part, steps, first + done, last_try=last_try)
+            part = next(self.of(batch[done:])) if no_memory else batch[done : done + 1]
+            outcomes += self.outcomes(part, steps, first + done, last_try=last_try)
         return outcomes
 
 

@@ -9,63 +9,65 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from flawsmith.contract.jobs import DrawnRegion, Item, ItemDefect, ItemStatus, Measures, RegionMeasures, Scores
+from flawsmith.contract.uploads import ImageInfo
 from models.items import ItemResult
 from models.measures import RegionMeasures as ModelRegion
 from models.merging import merged
 from models.scores import Scores as ModelScores
-from service.images.canonical import pixels_sha256
+from service.images.canonical import CanonicalImage, pixels_sha256
 from service.images.encoding import encode_mask_png, encode_png, encode_tiff
 from service.store import keys
 from service.store.storage import Storage
-from worker.material import Material, Order
+from worker.material import Order
 from worker.preview import preview_png
 
 
 def store_item(
-    storage: Storage, material: Material, order: Order, results: Sequence[ItemResult], fingerprint: str
+    storage: Storage,
+    tenant: str,
+    job_id: str,
+    order: Order,
+    results: Sequence[ItemResult],
+    fingerprint: str,
+    made: str | None = None,
 ) -> Item:
-    """Write an item's files, and give its record, which is not written here.
+    """Write an item's files, and give its record, which is not written here and has no addresses yet.
 
     Args:
         results: of each of its defects.
+        made: of an item of a data set, what its files are kept under.
 
     Raises:
         StorageError: a file could not be written.
     """
-    manifest, source, index = material.manifest, material.image, order.index
-    tenant, job_id = manifest.tenant, manifest.job_id
+    material = order.material
+    source, augmentation, subject = material.subject.image, material.augmentation, material.subject
     result = merged(order.requests, results) if len(results) > 1 else results[0]
     requested = np.logical_or.reduce(order.masks.masks)
-    synthetic = replace(source, pixels=result.image)
-    is_tiff = manifest.image.source_format == "tiff"
-    image = encode_tiff(synthetic) if is_tiff else encode_png(synthetic)
+    image = encoded(replace(source, pixels=result.image), subject.info, synthetic=True)
     mask = encode_mask_png(result.refined_mask)
     preview = preview_png(source.pixels, requested, result.image, [one.refined_mask for one in results])
-    url = f"/v1/jobs/{job_id}/items/{index}"
     item = Item(
-        index=index,
+        index=order.index,
         status=ItemStatus.SUCCEEDED,
         accepted=result.accepted,
-        seed=manifest.seed,
+        seed=augmentation.seed,
         attempts=result.attempts,
-        image_url=f"{url}/image",
-        mask_url=f"{url}/mask",
-        preview_url=f"{url}/preview",
         image_sha256=hashlib.sha256(image).hexdigest(),
         mask_sha256=hashlib.sha256(mask).hexdigest(),
         preview_sha256=hashlib.sha256(preview).hexdigest(),
         pixels_sha256=pixels_sha256(result.image),
         scores=_scores(result.scores),
         measures=Measures(
-            regions=[_region(region, manifest.augmentation.pixel_size_um) for region in result.regions],
+            regions=[_region(region, augmentation.pixel_size_um) for region in result.regions],
             soft_edge_px=result.soft_edge_px,
             pixels_per_model_pixel=result.pixels_per_model_pixel,
         ),
         fingerprint=fingerprint,
+        made=made,
     )
     if order.masks.drawn:
         request = encode_mask_png(requested)
-        item.request_url = f"{url}/request"
         item.request_sha256 = hashlib.sha256(request).hexdigest()
         item.drawn = [
             DrawnRegion(**asdict(region), defect=number)
@@ -75,24 +77,44 @@ def store_item(
         storage.put(keys.item_request(tenant, job_id, item), request, "image/png")
     if len(results) > 1:
         item.defects = []
-        for number, (wanted, one) in enumerate(zip(manifest.augmentation.defects, results, strict=True)):
+        for number, (wanted, one) in enumerate(zip(augmentation.defects, results, strict=True)):
             label = encode_mask_png(one.refined_mask)
             defect = ItemDefect(
                 index=number,
                 defect_type=wanted.reference,
                 accepted=one.accepted,
                 attempts=one.attempts,
-                mask_url=f"{url}/defects/{number}/mask",
                 mask_sha256=hashlib.sha256(label).hexdigest(),
                 scores=_scores(one.scores),
             )
             item.defects.append(defect)
             storage.put(keys.item_defect_mask(tenant, job_id, item, defect), label, "image/png")
-    kind = "image/tiff" if is_tiff else "image/png"
-    storage.put(keys.item_image(tenant, job_id, item, manifest.image), image, kind)
+    storage.put(keys.item_image(tenant, job_id, item, subject.info), image, media_type(subject.info))
     storage.put(keys.item_mask(tenant, job_id, item), mask, "image/png")
     storage.put(keys.item_preview(tenant, job_id, item), preview, "image/png")
     return item
+
+
+def addressed(item: Item, job_id: str, index: int) -> Item:
+    """The item in its place in a job, with the addresses of the files that it has."""
+    url = f"/v1/jobs/{job_id}/items/{index}"
+    fields: dict[str, object] = {"index": index, **{f"{part}_url": f"{url}/{part}" for part in item.parts}}
+    if item.defects is not None:
+        fields["defects"] = [
+            defect.model_copy(update={"mask_url": f"{url}/defects/{defect.index}/mask"}) for defect in item.defects
+        ]
+    return item.model_copy(update=fields)
+
+
+def encoded(image: CanonicalImage, info: ImageInfo, *, synthetic: bool) -> bytes:
+    """The image as it leaves: TIFF where the source was one, else PNG; it says whether it is synthetic."""
+    encode = encode_tiff if info.source_format == "tiff" else encode_png
+    return encode(image, synthetic=synthetic)
+
+
+def media_type(info: ImageInfo) -> str:
+    """Of what `encoded` gives."""
+    return "image/tiff" if info.source_format == "tiff" else "image/png"
 
 
 def _scores(scores: ModelScores) -> Scores:

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flawsmith.contract.manifests import AugmentationManifest
-from models.adapters import Adapter
-from models.foreground import foreground
+from flawsmith.contract.resolved import ResolvedAugmentation
 from models.noise import noise_key
 from models.placement import DrawnMask, MaskDistribution
-from service.images.canonical import CanonicalImage
-from service.images.decoding import read_canonical
-from service.store import keys
-from service.store.storage import Storage
-
-Mask = NDArray[np.bool_]
+from worker.subjects import Mask, Subject
 
 
 @dataclass(frozen=True)
@@ -35,58 +27,45 @@ class ItemMasks:
 
 
 class RequestedMasks:
-    """The masks of a job's items.
+    """The masks of items of one augmentation.
 
     Args:
-        adapters: of the job's defects.
+        distributions: by defect, of those whose masks are to be drawn.
 
     Raises:
-        StorageError: a file cannot be read.
-        MaskDistributionError: masks are to be drawn, and an adapter cannot say how.
+        ValueError: the mask of a defect is neither there nor to be drawn.
     """
 
     def __init__(
-        self, storage: Storage, manifest: AugmentationManifest, image: CanonicalImage, adapters: Sequence[Adapter]
+        self, subject: Subject, wanted: ResolvedAugmentation, distributions: Mapping[int, MaskDistribution]
     ) -> None:
-        tenant, job_id, wanted = manifest.tenant, manifest.job_id, manifest.augmentation
+        self._subject = subject
         self._seed = wanted.seed
         self._count = len(wanted.defects)
+        self._distributions = distributions
         self._sent: dict[int, Mask] = {}
-        self._distributions: dict[int, MaskDistribution] = {}
-        for number, (defect, adapter) in enumerate(zip(wanted.defects, adapters, strict=True)):
-            if defect.mask == "drawn":
-                self._distributions[number] = MaskDistribution.from_json(adapter.card.masks)
-            elif wanted.several:
-                self._sent[number] = _read(storage, keys.job_defect_mask(tenant, job_id, number))
-            else:
-                self._sent[number] = _read(storage, keys.job_mask(tenant, job_id))
-        self._region: Mask | None = None
-        self._taken = list(self._sent.values())
-        if not self._distributions:
-            return
-        self._part = foreground(image.pixels)
-        if manifest.region_sha256 is not None:
-            self._region = _read(storage, keys.job_region(tenant, job_id))
-        if manifest.exclude_sha256 is not None:
-            self._taken.append(_read(storage, keys.job_exclude(tenant, job_id)))
+        for number, defect in enumerate(wanted.defects):
+            if defect.mask == "sent":
+                if number not in subject.sent:
+                    raise ValueError(f"no mask was sent for defect {number}; send one, or let it be drawn")
+                self._sent[number] = subject.sent[number]
 
     def of(self, index: int) -> ItemMasks:
-        """Where the item's defects may appear; the same for the same job and index, whoever asks.
+        """Where the item's defects may appear; the same for the same seed and index, whoever asks.
 
         Masks that were sent come first, so that those drawn lie beside them.
 
         Raises:
             PlacementError: no defect of a type fits where it may lie.
         """
-        masks, drawn, taken = dict(self._sent), {}, list(self._taken)
+        subject = self._subject
+        masks, drawn, taken = dict(self._sent), {}, list(self._sent.values())
+        if subject.exclude is not None:
+            taken.append(subject.exclude)
         for number, distribution in self._distributions.items():
             key = noise_key(self._seed, index, "mask", 0, number)
             exclude = np.logical_or.reduce(taken) if taken else None
-            drawn[number] = distribution.draw(self._part, key, self._region, exclude)
+            drawn[number] = distribution.draw(subject.part, key, subject.region, exclude)
             masks[number] = drawn[number].mask
             taken.append(masks[number])
         return ItemMasks(tuple(masks[number] for number in range(self._count)), drawn)
-
-
-def _read(storage: Storage, key: str) -> Mask:
-    return np.asarray(read_canonical(storage.get(key)).pixels > 0)

@@ -1,86 +1,132 @@
-"""What the items of a job have in common: the image, and of each defect its type and what that has learned."""
+"""What items are made from: the subject, and of each defect its type and what that has learned."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from flawsmith.contract.defect_types import DefectTypeRecord
-from flawsmith.contract.manifests import AugmentationManifest
-from flawsmith.contract.resolved import ResolvedDefect
+from flawsmith.contract.resolved import ResolvedAugmentation, ResolvedDefect
 from models.adapters import Adapter
 from models.items import ItemRequest
+from models.placement import MaskDistribution
 from models.references import References
 from models.samples import Exemplar
-from service.images.canonical import CanonicalImage
-from service.images.decoding import read_canonical
-from service.store import keys
 from service.store.registry import Registry
-from service.store.storage import Storage
 from worker.masks import ItemMasks, RequestedMasks
 from worker.models import ModelMissingError, Models
+from worker.subjects import Subject
 
 
 @dataclass(frozen=True)
 class Order:
-    """One item to be made: what to ask the models for each of its defects."""
+    """One item to be made: what to ask the models for each of its defects.
+
+    Attributes:
+        index: the item's place in its job, which is not always the one that its noise is made from.
+    """
 
     index: int
+    material: Material
     requests: list[ItemRequest]
     masks: ItemMasks
 
 
 @dataclass(frozen=True)
-class _Learned:
-    """A defect of the job with what its type has learned."""
+class Learned:
+    """What a version of a defect type has learned."""
 
-    wanted: ResolvedDefect
+    backbone: str
     adapter: Adapter
     exemplars: Sequence[Exemplar]
     references: References | None
 
+    @cached_property
+    def distribution(self) -> MaskDistribution:
+        """Where its defects lie.
+
+        Raises:
+            MaskDistributionError: the type cannot say.
+        """
+        return MaskDistribution.from_json(self.adapter.card.masks)
+
+
+class Types:
+    """Versions of defect types with what they have learned, each looked up once."""
+
+    def __init__(self, registry: Registry, models: Models) -> None:
+        self._registry = registry
+        self._models = models
+        self._known: dict[tuple[str, str, int], Learned] = {}
+
+    def of(self, defect: ResolvedDefect) -> Learned:
+        """What the type of a defect has learned.
+
+        Raises:
+            ModelMissingError: the type, or something of it, is not there any more.
+            BackboneError, AdapterError: what is there cannot be used.
+            StorageError: a file cannot be read.
+        """
+        key = (defect.defect_type_tenant, defect.defect_type, defect.defect_type_version)
+        if key not in self._known:
+            record = self._record(defect)
+            models = self._models
+            self._known[key] = Learned(
+                record.backbone, models.adapter(record), models.exemplars(record), models.references(record)
+            )
+        return self._known[key]
+
+    def _record(self, defect: ResolvedDefect) -> DefectTypeRecord:
+        record = self._registry.get(defect.defect_type_tenant, defect.defect_type, defect.defect_type_version)
+        if record is None:
+            raise ModelMissingError(f"defect type {defect.reference} is not in the registry any more")
+        return record
+
 
 class Material:
-    """What the items of a job are made from.
+    """What the items of an augmentation are made from.
 
     Attributes:
         backbone: name of the one that all its types are on.
-        image: the canonical input.
 
     Raises:
-        ModelMissingError: a type, or something of it, is not there any more.
-        BackboneError, AdapterError, MaskDistributionError: what is there cannot be used.
-        StorageError: a file cannot be read.
+        MaskDistributionError: masks are to be drawn, and a type cannot say how.
+        ValueError: the mask of a defect is neither there nor to be drawn.
+        As `Types.of` does.
     """
 
-    def __init__(
-        self, manifest: AugmentationManifest, storage: Storage, registry: Registry, models: Models
-    ) -> None:
-        self.manifest = manifest
-        records = [_record(registry, defect) for defect in manifest.augmentation.defects]
-        self.backbone = records[0].backbone
-        self._defects = [
-            _Learned(defect, models.adapter(record), models.exemplars(record), models.references(record))
-            for defect, record in zip(manifest.augmentation.defects, records, strict=True)
-        ]
-        self.image: CanonicalImage = read_canonical(storage.get(keys.job_input(manifest.tenant, manifest.job_id)))
-        self._masks = RequestedMasks(storage, manifest, self.image, [each.adapter for each in self._defects])
+    def __init__(self, subject: Subject, augmentation: ResolvedAugmentation, types: Types) -> None:
+        self.subject = subject
+        self.augmentation = augmentation
+        self._learned = [types.of(defect) for defect in augmentation.defects]
+        self.backbone = self._learned[0].backbone
+        distributions = {
+            number: learned.distribution
+            for number, (defect, learned) in enumerate(zip(augmentation.defects, self._learned, strict=True))
+            if defect.mask == "drawn"
+        }
+        self._masks = RequestedMasks(subject, augmentation, distributions)
 
-    def order(self, index: int) -> Order:
+    def order(self, index: int, of_noise: int) -> Order:
         """What to ask the models for one item.
+
+        Args:
+            index: the item's place in its job.
+            of_noise: its place in its augmentation, from which its noise and its masks are made.
 
         Raises:
             PlacementError: no mask can be drawn for it.
         """
-        masks = self._masks.of(index)
-        requests = [self._request(index, number, masks) for number in range(len(self._defects))]
-        return Order(index, requests, masks)
+        masks = self._masks.of(of_noise)
+        requests = [self._request(of_noise, number, masks) for number in range(len(self._learned))]
+        return Order(index, self, requests, masks)
 
     def _request(self, index: int, number: int, masks: ItemMasks) -> ItemRequest:
-        shared, learned = self.manifest.augmentation, self._defects[number]
-        wanted = learned.wanted
+        shared, learned = self.augmentation, self._learned[number]
+        wanted = shared.defects[number]
         return ItemRequest(
-            image=self.image.pixels,
+            image=self.subject.image.pixels,
             mask=masks.masks[number],
             adapter=learned.adapter,
             part=wanted.part,
@@ -98,10 +144,3 @@ class Material:
             exemplars=learned.exemplars,
             references=learned.references,
         )
-
-
-def _record(registry: Registry, defect: ResolvedDefect) -> DefectTypeRecord:
-    record = registry.get(defect.defect_type_tenant, defect.defect_type, defect.defect_type_version)
-    if record is None:
-        raise ModelMissingError(f"defect type {defect.reference} is not in the registry any more")
-    return record

@@ -21,11 +21,11 @@ from flawsmith.contract.base import UnknownFormatVersionError
 from flawsmith.contract.jobs import Failure, Item, ItemStatus
 from flawsmith.contract.manifests import (
     AugmentationManifest,
+    DatasetManifest,
     EvaluationManifest,
     SlicedManifest,
     TrainingManifest,
 )
-from models.placement import PlacementError
 from service.store.connection import QueueUnavailableError
 from service.store.jobs import Jobs
 from service.store.queue import RETRY, RETRY_LAST
@@ -35,10 +35,11 @@ from service.store.storage import Storage, StorageUnavailableError
 from service.telemetry import catalog, context, traces
 from service.telemetry.jobs import count_item
 from service.telemetry.metrics import Metrics
-from worker.batches import Batches, Outcome, reason
+from worker.batches import Batches, reason
+from worker.datasets import ItemsOfDataset, Sources
+from worker.drawing import Drawing, Items, ItemsOfAugmentation
 from worker.evaluations import Evaluations
-from worker.items import store_item
-from worker.material import Material, Order
+from worker.material import Types
 from worker.models import Models, is_device_lost, is_out_of_memory
 from worker.slices import Turn, failed
 from worker.steps import JobCanceledError, Steps, StoppingError
@@ -92,6 +93,7 @@ class Shards:
         self._device_lost = device_lost
         self._metrics = metrics or Metrics(None)
         self._batches = Batches(models, self._metrics)
+        self._sources = Sources(storage)
         self._trainings = trainings
         self._evaluations = evaluations
         self._outages = 0
@@ -229,55 +231,54 @@ class Shards:
                 slices.forget(job_id)
 
     def _draw(self, shard: _Shard) -> None:
-        """Draw the items that storage does not have yet."""
+        """Make the items that storage does not have yet."""
         left = self._left(shard, shard.state.pending)
         if left:
-            self._draw_items(shard, self._material(shard), left)
+            drawing = self._drawing(shard, len(left))
+            drawing.draw(drawing.orders(left))
 
     def _draw_singly(self, shard: _Shard) -> None:
         """Try each item once more, alone and noted beforehand; one that ends its worker again fails, no other.
 
         Each time the shard comes back, one item more has its outcome, so it does not come back for ever.
         """
-        for index in self._left(shard, shard.state.pending):
+        left = self._left(shard, shard.state.pending)
+        drawing: Drawing | None = None
+        for index in left:
             if not self._jobs.try_alone(shard.tenant, shard.job_id, index):
                 detail = (
                     "the worker died or failed again when it tried this item alone; draw it with other settings"
                 )
-                self._fail(shard, [index], "worker-died", f"{detail}, or on another worker")
+                self._fail(shard, index, "worker-died", f"{detail}, or on another worker")
                 continue
             _log.warning("item %d of %s is tried alone", index, shard.job_id)
             try:
                 try:
-                    material = self._material(shard)
-                except (*_PASSING, BaseTimeoutException):
+                    drawing = drawing or self._drawing(shard, len(left))
+                    orders = list(drawing.orders([index]))
+                except (*_PASSING, JobCanceledError, ShardTakenError, BaseTimeoutException):
                     raise
                 except Exception as error:
-                    _log.exception("shard %d of %s cannot be begun", shard.number, shard.job_id)
-                    detail = "nothing could be drawn"
-                    self._fail(shard, shard.state.pending, "shard-failed", detail, reason(error))
-                    return
-                self._draw_items(shard, material, [index])
+                    _log.exception("item %d of %s cannot be begun", index, shard.job_id)
+                    self._fail(shard, index, "shard-failed", "nothing could be drawn", reason(error))
+                    continue
+                drawing.draw(orders)
             except _PASSING:
                 with suppress(QueueUnavailableError):
                     self._jobs.spare_alone(shard.tenant, shard.job_id, index)
                 raise
 
-    def _fail(
-        self, shard: _Shard, indices: Iterable[int], code: str, detail: str, last_error: str | None = None
-    ) -> None:
-        """Fail items that no attempt brought to an end; those that have an outcome keep it."""
+    def _fail(self, shard: _Shard, index: int, code: str, detail: str, last_error: str | None = None) -> None:
+        """Fail an item that no attempt brought to an end."""
         detail = (
             f"the worker died or failed {shard.state.failures} times on this item and its neighbours; {detail}"
         )
         if last_error := last_error or shard.state.last_error:
             detail += f"; the last error was: {last_error}"
         assert shard.state.manifest is not None
-        seed = shard.state.manifest.seed
-        for index in indices:
-            _log.error("item %d of %s is given up: %s", index, shard.job_id, detail)
-            item = Item(index=index, status=ItemStatus.FAILED, seed=seed, error=Failure(code=code, detail=detail))
-            self._finish_item(shard, item)
+        _log.error("item %d of %s is given up: %s", index, shard.job_id, detail)
+        seed, error = shard.state.manifest.seed, Failure(code=code, detail=detail)
+        self._finish_item(shard, Item(index=index, status=ItemStatus.FAILED, seed=seed, error=error))
 
     def _left(self, shard: _Shard, indices: Iterable[int]) -> list[int]:
         """Items without an outcome in storage; the others are counted."""
@@ -290,55 +291,33 @@ class Shards:
                 self._finish_item(shard, item)
         return left
 
-    def _material(self, shard: _Shard) -> Material:
-        """All that the items of a shard have in common."""
+    def _drawing(self, shard: _Shard, count: int) -> Drawing:
+        """What makes ``count`` items of a shard."""
+
+        def check_held() -> None:
+            self._check_held(shard.tenant, shard.job_id, shard.number, shard.state)
+
+        def finish(item: Item, reused: bool) -> None:
+            self._finish_item(shard, item, reused=reused)
+
+        steps = Steps(self._jobs, shard.tenant, shard.job_id, self._stopping, count, self._metrics)
+        return Drawing(self._items(shard), self._batches, steps, count, check_held, finish, self._jobs.note_pace)
+
+    def _items(self, shard: _Shard) -> Items:
         manifest = self._jobs.manifest(shard.tenant, shard.job_id)
+        types = Types(self._registry, self._models)
+        if isinstance(manifest, DatasetManifest):
+            return ItemsOfDataset(manifest, self._storage, types, self._sources)
         assert isinstance(manifest, AugmentationManifest)
-        return Material(manifest, self._storage, self._registry, self._models)
+        return ItemsOfAugmentation(manifest, self._storage, types)
 
-    def _draw_items(self, shard: _Shard, material: Material, indices: list[int]) -> None:
-        orders = self._orders(shard, material, indices)
-        steps = Steps(self._jobs, shard.tenant, shard.job_id, self._stopping, len(orders), self._metrics)
-        first = 0
-        while first < len(orders):
-            batch = orders[first : first + self._batches.size(material)]
-            started, began_ns = time.monotonic(), time.time_ns()
-            outcomes = self._batches.outcomes(material, batch, steps, first)
-            with suppress(QueueUnavailableError):
-                self._jobs.note_pace((time.monotonic() - started) / len(batch))
-            for outcome in outcomes:
-                index = outcome.order.index
-                with context.bound(item=index), traces.span("item", began_ns=began_ns, item=index) as span:
-                    if isinstance(outcome.result, Failure):
-                        span.fail(outcome.result.detail)
-                    self._finish(shard, material, outcome)
-            first += len(batch)
-
-    def _orders(self, shard: _Shard, material: Material, indices: list[int]) -> list[Order]:
-        """What to ask the models for; an item for which no mask can be drawn fails."""
-        orders = []
-        for index in indices:
-            try:
-                orders.append(material.order(index))
-            except PlacementError as error:
-                self._check_held(shard.tenant, shard.job_id, shard.number, shard.state)
-                failure = Failure(code="no-place", detail=f"no mask could be drawn: {error}")
-                self._finish_item(shard, _failed(material, index, failure))
-        return orders
-
-    def _finish(self, shard: _Shard, material: Material, outcome: Outcome) -> None:
-        self._check_held(shard.tenant, shard.job_id, shard.number, shard.state)
-        if isinstance(outcome.result, Failure):
-            item = _failed(material, outcome.order.index, outcome.result)
-        else:
-            item = store_item(self._storage, material, outcome.order, outcome.result, outcome.fingerprint)
-        self._finish_item(shard, item)
-
-    def _finish_item(self, shard: _Shard, item: Item) -> None:
-        if self._jobs.finish_item(shard.tenant, shard.job_id, item):
-            count_item(self._metrics, item)
-        else:
+    def _finish_item(self, shard: _Shard, item: Item, *, reused: bool = False) -> None:
+        if not self._jobs.finish_item(shard.tenant, shard.job_id, item, reused=reused):
             self._jobs.sweep(shard.tenant, shard.job_id)
+            return
+        count_item(self._metrics, item)
+        if reused:
+            self._metrics.count(catalog.ITEMS_REUSED)
 
     def _check_held(self, tenant: str, job_id: str, shard: int, state: ShardState) -> None:
         """Raise `ShardTakenError` if the shard is another worker's by now."""
@@ -406,10 +385,6 @@ class _Shard:
 
 _PASSING = (StoppingError, StorageUnavailableError, QueueUnavailableError)
 """What ends a try and says nothing about what was tried."""
-
-
-def _failed(material: Material, index: int, failure: Failure) -> Item:
-    return Item(index=index, status=ItemStatus.FAILED, seed=material.manifest.seed, error=failure)
 
 
 _installed: Shards | None = None

@@ -239,6 +239,12 @@ class PlannedItem(Schema):
     made: str
     """Digest of all that shapes it, under which it is kept: what was made once is not made again."""
 
+    def classes(self, lock: DatasetLock) -> list[int]:
+        """What its label image shows: the number of each defect's class; none of a control or a normal image."""
+        if self.kind != "defect" or self.augmentation is None:
+            return []
+        return [lock.classes[defect.defect_type] for defect in self.augmentation.defects]
+
 
 class LeftOut(Answer):
     """A normal image that is no part of the data set."""
@@ -326,7 +332,8 @@ class RegionAnnotation(Schema):
     rle: str
     """COCO's compressed run lengths, column by column, of exactly these pixels in the whole image."""
     polygons: list[list[float]]
-    """Outlines, each x, y, x, y, … in pixels, pixel centres at .5; holes are left out."""
+    """Outlines, each x, y, x, y, … in pixels, pixel centres at .5; holes are left out. They lie a sixteenth of a
+    pixel inside the region's own edges: whoever cuts them off to whole numbers paints no pixel beside it."""
 
 
 class ItemAnnotations(Schema):

@@ -173,8 +173,9 @@ class Item(Answer):
 
     @property
     def parts(self) -> tuple[ItemPart, ...]:
-        """The files that it has if it succeeded."""
-        return ITEM_PARTS if self.request_sha256 is None else (*ITEM_PARTS, "request")
+        """The files that it has if it succeeded; a normal image of a data set has neither mask nor preview."""
+        parts: tuple[ItemPart, ...] = ITEM_PARTS if self.made is None or self.mask_sha256 else ("image",)
+        return parts if self.request_sha256 is None else (*parts, "request")
 
 
 class Job(Answer):

@@ -13,18 +13,23 @@ from numpy.typing import NDArray
 
 from service.images.canonical import CanonicalImage, Pixels, channels
 from service.images.png import METRES_PER_INCH, SIGNATURE, chunk
+from service.images.provenance import XMP
 
 _COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
 """PNG colour type by number of channels."""
 _UP = 2
 """PNG row filter: each byte minus the one above it."""
 _DATA_CHUNK = 2**24
+_XMP_TAG = 700
 
 
-def encode_png(image: CanonicalImage) -> bytes:
+def encode_png(image: CanonicalImage, *, synthetic: bool = False) -> bytes:
     """The image as PNG at its own depth, with its ICC profile and resolution.
 
     The same image always gives the same bytes.
+
+    Args:
+        synthetic: say so in the file (`service.images.provenance`).
     """
     metadata = b""
     if image.icc_profile:
@@ -32,12 +37,19 @@ def encode_png(image: CanonicalImage) -> bytes:
     if image.info.dpi:
         x, y = (min(2**32 - 1, max(1, round(value / METRES_PER_INCH))) for value in image.info.dpi)
         metadata += chunk(b"pHYs", struct.pack(">IIB", x, y, 1))
+    if synthetic:
+        metadata += chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP)
     return _png(image.pixels, metadata)
 
 
 def encode_mask_png(mask: NDArray[np.bool_]) -> bytes:
     """A mask (H, W) as 8-bit grey PNG: 255 where it is set, else 0."""
     return _png(mask.astype(np.uint8) * np.uint8(255), b"")
+
+
+def encode_classes_png(label: NDArray[np.uint8]) -> bytes:
+    """A label image (H, W) as 8-bit grey PNG: in each pixel the number of its class, 0 for background."""
+    return _png(label, b"")
 
 
 def _png(pixels: Pixels, metadata: bytes) -> bytes:
@@ -64,10 +76,13 @@ def _filtered(pixels: Pixels) -> NDArray[np.uint8]:
     return filtered
 
 
-def encode_tiff(image: CanonicalImage) -> bytes:
+def encode_tiff(image: CanonicalImage, *, synthetic: bool = False) -> bytes:
     """The image as TIFF at its own depth, deflated, with its ICC profile and resolution.
 
     Grey is written as black-is-zero, alpha as unassociated. The same image always gives the same bytes.
+
+    Args:
+        synthetic: as of `encode_png`.
     """
     import tifffile
 
@@ -88,6 +103,7 @@ def encode_tiff(image: CanonicalImage) -> bytes:
         resolution=image.info.dpi,
         resolutionunit="inch" if image.info.dpi else None,
         metadata=None,
+        extratags=[(_XMP_TAG, "B", len(XMP), XMP, True)] if synthetic else None,
         software=False,
         maxworkers=1,
     )

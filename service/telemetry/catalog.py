@@ -71,6 +71,9 @@ ITEMS = _counter(
     "Items by outcome: succeeded, rejected (drawn, but below min_quality), failed, canceled",
     outcome=ITEM_OUTCOMES,
 )
+ITEMS_REUSED = _counter(
+    "items_reused_total", "Items of data sets that were there already, of those that succeeded or were rejected"
+)
 FAILURES = _counter("failures_total", "Failed items by reason code", reason=OPEN)
 
 SHARDS = _counter("shards_total", "Runs of shards by how they ended", outcome=SHARD_OUTCOMES)

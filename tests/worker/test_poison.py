@@ -21,8 +21,8 @@ from service.store.records import record_key
 from service.store.storage import StorageUnavailableError
 from tests.worker.fake_models import FakeModels
 from tests.worker.tiny_worker import TENANT, accept, request
-from worker import material
 from worker import shards as shards_module
+from worker import subjects
 from worker.compute import ComputeWorker
 from worker.settings import WorkerSettings
 from worker.shards import Shards
@@ -123,7 +123,7 @@ def test_a_death_before_the_items_is_not_retried_for_ever(line: Line, monkeypatc
     def die(data: bytes) -> None:
         raise Killed
 
-    monkeypatch.setattr(material, "read_canonical", die)
+    monkeypatch.setattr(subjects, "read_canonical", die)
     job_id = line.accept(2)
     assert line.deliver(job_id) == 3 + 2
     assert line.outcomes(job_id) == [BAD, BAD]

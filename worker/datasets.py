@@ -1,0 +1,129 @@
+"""Items of data sets: rows of a plan, drawn unless they were made before, by this data set or another one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from flawsmith.contract.datasets import DatasetSource, PlannedItem
+from flawsmith.contract.jobs import Item, ItemStatus
+from flawsmith.contract.manifests import DatasetManifest
+from models.items import ItemResult
+from service.images.canonical import pixels_sha256
+from service.store import keys
+from service.store.plans import Plans
+from service.store.storage import Storage
+from worker.drawing import Ready
+from worker.items import addressed, encoded, media_type, store_item
+from worker.made import MadeItems
+from worker.material import Material, Order, Types
+from worker.subjects import Subject, subject_of_source
+
+
+class Sources:
+    """Normal images of data sets; the last one is kept in memory, for a shard's successor begins with it."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._last: tuple[str, int] | None = None
+        self._subject: Subject | None = None
+
+    def get(self, tenant: str, job_id: str, source: DatasetSource) -> Subject:
+        """What a row is drawn on.
+
+        Raises:
+            StorageError: a file cannot be read.
+        """
+        if self._subject is None or self._last != (job_id, source.number):
+            self._subject = None  # not two of them in memory
+            self._subject = subject_of_source(self._storage, tenant, job_id, source)
+            self._last = (job_id, source.number)
+        return self._subject
+
+
+class ItemsOfDataset:
+    """The items of a data set: each has a row of its own."""
+
+    def __init__(self, manifest: DatasetManifest, storage: Storage, types: Types, sources: Sources) -> None:
+        self._manifest = manifest
+        self._storage = storage
+        self._types = types
+        self._sources = sources
+        self._made = MadeItems(storage, manifest.tenant)
+        self._plans = Plans(storage)
+        self._rows: dict[int, PlannedItem] = {}
+
+    def arranged(self, indices: Iterable[int]) -> list[int]:
+        """In the order of the plan, which is by source; what is made in another way apart, to fill batches."""
+        wanted = list(indices)
+        unknown = [index for index in wanted if index not in self._rows]
+        if unknown:
+            self._rows |= dict(zip(unknown, self._plans.rows(self._manifest, unknown), strict=True))
+
+        def method(index: int) -> str:
+            augmentation = self._rows[index].augmentation
+            return augmentation.method if augmentation else ""
+
+        return sorted(wanted, key=lambda index: (method(index), index))
+
+    def seed(self, index: int) -> int:
+        row = self._rows.get(index)
+        return row.augmentation.seed if row and row.augmentation else self._manifest.seed
+
+    def begin(self, index: int) -> Order | Ready:
+        row = self._rows[index]
+        found = self._made.find(row.made)
+        if found is not None:
+            if (classes := self._classes(row)) is not None:
+                self._made.complete(found, _size(row), classes)
+            return Ready(self._of_job(found, index), reused=True)
+        subject = self._sources.get(self._manifest.tenant, self._manifest.job_id, row.source)
+        if row.augmentation is None:
+            return Ready(self._normal(row, subject), reused=False)
+        return Material(subject, row.augmentation, self._types).order(index, of_noise=0)
+
+    def store(self, order: Order, results: Sequence[ItemResult], fingerprint: str) -> Item:
+        row = self._rows[order.index]
+        if row.kind == "control":
+            results = [_unlabelled(result) for result in results]
+        tenant, job_id = self._manifest.tenant, self._manifest.job_id
+        item = store_item(self._storage, tenant, job_id, order, results, fingerprint, row.made)
+        labels = [] if row.kind == "control" else [result.refined_mask for result in results]
+        return self._of_job(self._made.keep(item, labels, _size(row), self._classes(row)), order.index)
+
+    def _normal(self, row: PlannedItem, subject: Subject) -> Item:
+        """The normal image, by the encoder by which items leave."""
+        image = encoded(subject.image, subject.info, synthetic=False)
+        item = Item(
+            index=row.index,
+            status=ItemStatus.SUCCEEDED,
+            accepted=True,
+            seed=0,
+            image_sha256=hashlib.sha256(image).hexdigest(),
+            pixels_sha256=pixels_sha256(subject.image.pixels),
+            made=row.made,
+        )
+        key = keys.item_image(self._manifest.tenant, self._manifest.job_id, item, subject.info)
+        self._storage.put(key, image, media_type(subject.info))
+        return self._of_job(self._made.keep(item, [], _size(row), self._classes(row)), row.index)
+
+    def _of_job(self, record: Item, index: int) -> Item:
+        """An item that was made, in its place in this job."""
+        return addressed(record, self._manifest.job_id, index)
+
+    def _classes(self, row: PlannedItem) -> list[int] | None:
+        """Numbers of the classes in the row's label image; None if no format has such images."""
+        wanted = self._manifest.dataset
+        return row.classes(wanted.lock) if "classes" in wanted.formats else None
+
+
+def _size(row: PlannedItem) -> tuple[int, int]:
+    return row.source.image.height, row.source.image.width
+
+
+def _unlabelled(result: ItemResult) -> ItemResult:
+    """A control, in which nothing is a defect: what changed there is no part of a label."""
+    return replace(result, refined_mask=np.zeros_like(result.refined_mask), regions=())
