@@ -26,10 +26,10 @@ from service.store.storage import ObjectNotFoundError, Storage
 _JSON = "application/json"
 _WRITERS = 8
 """Files of a job that are written at once: a training may have a thousand."""
-_MEDIA_TYPES = {"png": "image/png", "json": _JSON}
+_MEDIA_TYPES = {"png": "image/png", "json": _JSON, "jsonl": "application/x-ndjson"}
 
 JobFiles: TypeAlias = "Mapping[str, bytes | Path]"
-"""What a job is made with, by name in its folder: PNG or JSON, in memory or on disk."""
+"""What a job is made with, by name in its folder: PNG, JSON or lines of it, in memory or on disk."""
 
 
 class StoredJobs:
