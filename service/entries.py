@@ -148,8 +148,8 @@ def too_many(items: int, normals: int | None = None) -> ProblemError:
     of = "" if normals is None else f" of {normals:,} normal images"
     return invalid(
         "entries",
-        f"entries and controls come to {items:,} items{of}; a data set has at most {MAX_ITEMS:,}. Ask for fewer, or"
-        " make several data sets",
+        f"entries and controls come to {items:,} items{of}; a data set has at most {MAX_ITEMS:,}. Ask for fewer,"
+        " or make several data sets",
     )
 
 
