@@ -265,8 +265,8 @@ def dataset_body() -> dict[str, Any]:
         "normals_metadata": {
             **_BINARY,
             "description": "CSV with a header, or JSON lines. `file` names a normal image by its path in the "
-            "ZIP, or by "
-            "its file name; `pixel_size_um` is the edge of one of its pixels on the part in µm; all else is kept.",
+            "ZIP, or by its file name; `pixel_size_um` is the edge of one of its pixels on the part in µm; all "
+            "else is kept.",
         },
     }
     form = {

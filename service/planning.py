@@ -164,7 +164,7 @@ def _content_of(seed: int, entry: ResolvedEntry, *, control: bool) -> str:
 
 def _base(content: str, entry: ResolvedEntry, source: DatasetSource) -> str:
     """What the items of an entry on a normal image have in common."""
-    on = {"content": content, "pixels": source.image.pixels_sha256}
+    on: dict[str, JsonValue] = {"content": content, "pixels": source.image.pixels_sha256}
     return _sha256(_canonical(on | _bounds(_is_given(entry), source)))
 
 
@@ -284,4 +284,4 @@ def _first_bits(digest: str) -> int:
 
 def _uniform(digest: str) -> float:
     """A number in [0, 1) that a digest in hex falls on."""
-    return _first_bits(digest) / 2**_SEED_BITS
+    return _first_bits(digest) / (MAX_SEED + 1)

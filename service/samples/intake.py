@@ -161,9 +161,9 @@ class Intake:
                         raise _refused(offer, None, error.detail) from error
                     refused.append(Refused(offer, error.detail))
                     return lot[place + 1 :], False
-                error = next((file.error for file in files if file.error is not None), None)
-                if error is not None and refused is not None:
-                    refused.append(Refused(offer, error.detail))
+                fault = next((file.error for file in files if file.error is not None), None)
+                if fault is not None and refused is not None:
+                    refused.append(Refused(offer, fault.detail))
                     continue
                 done = await asyncio.to_thread(self._finish, offer, files)
                 self._pixels_left -= done.info.width * done.info.height
