@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -30,7 +29,6 @@ from flawsmith.contract.datasets import (
     PlannedItem,
     ResolvedDataset,
 )
-from flawsmith.contract.files import PLAN_ROWS
 from flawsmith.contract.ids import new_job_id
 from flawsmith.contract.jobs import Job
 from flawsmith.contract.manifests import DatasetManifest
@@ -61,7 +59,7 @@ from service.samples.errors import SampleError
 from service.samples.intake import MaskFile, Offer
 from service.samples.layouts import listed
 from service.store import keys
-from service.store.plans import plan_files
+from service.store.plans import write_plan
 from service.store.storage import Storage
 from service.telemetry import context, traces
 
@@ -381,15 +379,7 @@ def _check_usable(
 
 def _files(planned: Planned, folder: Path) -> dict[str, Path]:
     """What the job is made with: normal images with what belongs to them, and the plan."""
-    files = files_of(planned.found.images)
-    rows = iter(planned.rows())
-    while some := list(islice(rows, PLAN_ROWS)):
-        for name, data in plan_files(some).items():
-            path = folder / "planned" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-            files[name] = path
-    return files
+    return files_of(planned.found.images) | write_plan(planned.rows(), folder / "planned")
 
 
 def _answered(has: Resources, tenant: str, planned: Planned) -> DatasetPlan:

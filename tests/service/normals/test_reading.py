@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from service.images.decoding import read_canonical
+from service.images.door import AdmittedFiles, Caller, Door
+from service.images.errors import DecoderLostError
 from service.normals.reading import NormalImage
 from service.samples.errors import SampleError
 from service.samples.limits import SampleLimits
@@ -59,6 +63,30 @@ def test_what_cannot_be_read_and_what_is_there_twice_is_left_out_with_a_reason(t
     assert "same pixels as 0.png" in reasons["2-twice.png"]
     assert "70,002 bytes" in reasons["3-large.bmp"]
     assert found.warnings[0].startswith("4 normal images are left out: 1-broken.png, 2-text.jpg")
+
+
+def test_behind_an_image_that_breaks_the_decoder_others_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admit = Door.admit_several
+
+    async def fragile(
+        door: Door, callers: Sequence[Caller], folders: Sequence[Path], *, go_on: bool = False
+    ) -> AsyncGenerator[AdmittedFiles, None]:
+        """Dies over images that are called ``1`` on disk; decodes the others."""
+        for caller, folder in zip(callers, folders, strict=True):
+            if caller.image is not None and caller.image.name == "1":
+                raise DecoderLostError("Decoding the file broke the decoder.", "image")
+            async with aclosing(admit(door, [caller], [folder], go_on=go_on)) as alone:
+                yield await anext(alone)
+
+    monkeypatch.setattr(Door, "admit_several", fragile)
+    found = read(tmp_path, normals=normals("a.png", "b.png", "c.png"))
+
+    assert [one.name for one in found.images] == ["a.png", "c.png"]
+    assert [(one.name, one.reason) for one in found.left_out] == [
+        ("b.png", "Decoding the file broke the decoder.")
+    ]
 
 
 def test_where_none_can_be_read_the_first_is_told(tmp_path: Path) -> None:
