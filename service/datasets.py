@@ -411,9 +411,8 @@ def _answered(has: Resources, tenant: str, planned: Planned) -> DatasetPlan:
 
 
 def _expected_s(has: Resources, to_draw: int) -> float | None:
-    """Seconds that so many items take the workers that may work on one job at once; None if that cannot be "
-    "told."""
+    """Seconds that so many items take the workers there are; None if that cannot be told."""
     pace, workers = has.jobs.pace(), has.jobs.workers()
     if pace is None or not workers:
         return None
-    return round(pace * to_draw / min(workers, has.settings.shard_window), 3)
+    return round(pace * to_draw / workers, 3)

@@ -53,8 +53,8 @@ class ServiceSettings(StoreSettings):
     max_dataset_normals: Annotated[int, Field(ge=1, le=MAX_NORMALS)] = MAX_NORMALS
     """Normal images of a data set; more are refused."""
     max_dataset_bytes: Annotated[int, Field(ge=1)] = 4_000_000_000
-    """Largest ZIP of normal images, of masks, regions or excludes, packed and unpacked; a form may be twice "
-    "this."""
+    """Largest ZIP of normal images, of masks, regions or excludes, packed and unpacked; a form may be twice this
+    and one megabyte."""
     max_dataset_pixels: Annotated[int, Field(ge=1)] = 20_000_000_000
     """Of all normal images of a data set together."""
 

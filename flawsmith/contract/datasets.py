@@ -130,6 +130,7 @@ class DatasetParameters(Schema):
     """Everything in a request for a data set but its normal images."""
 
     entries: Annotated[list[DatasetEntry], Field(min_length=1, max_length=MAX_ENTRIES)]
+    """What is drawn; in a form as JSON."""
     controls: Annotated[int, Field(ge=0, le=MAX_ITEMS)] = 0
     """Items that are drawn anew without a defect, in places of the first entry, and labelled good."""
     include_normals: bool = True
@@ -139,9 +140,11 @@ class DatasetParameters(Schema):
     min_quality: Annotated[float, Field(ge=0, le=1)] | None = None
     """For entries that have none of their own; each type's default if absent."""
     split: DatasetSplit = Field(default_factory=DatasetSplit)
+    """How items are shared out; all train if absent."""
     formats: Annotated[list[DatasetFormat], Field(min_length=1, max_length=len(DATASET_FORMATS))] = Field(
         default_factory=lambda: list(DATASET_FORMATS)
     )
+    """Layouts in which it is exported; all if absent."""
     pixel_size_um: Annotated[float, Field(gt=0, le=1e6)] | None = None
     """Edge of one pixel on the part in µm, of normal images whose metadata does not say it."""
     lock: DatasetLock | None = None

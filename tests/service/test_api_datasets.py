@@ -11,12 +11,14 @@ from typing import Any
 
 import httpx
 import pytest
+from rq import SimpleWorker
 
 from flawsmith.contract import problems
 from flawsmith.contract.datasets import MAX_ITEMS, PlannedItem
 from flawsmith.contract.manifests import DatasetManifest
 from service.store import keys
-from service.store.queue import QUEUE_NAME
+from service.store.queue import QUEUE_NAME, shard_queue
+from service.store.records import PACE_KEY
 from service.store.registry import Registry
 from tests.service.conftest import SCRATCH, Api
 from tests.service.samples.sets import mask, photo
@@ -211,6 +213,23 @@ def test_a_dry_run_tells_what_would_be_made_and_leaves_nothing(api: Api) -> None
     assert plan["request"]["seed"] == 7
     assert plan["expected_s"] is None, "no worker is here"
     assert api.traces() == before
+
+
+def test_the_time_is_expected_by_the_pace_of_late_and_the_workers_there_are(api: Api) -> None:
+    api.redis.delete(PACE_KEY)
+    assert api.jobs.pace() is None
+    workers = [SimpleWorker([shard_queue(api.redis)], connection=api.redis) for _ in range(2)]
+    for worker in workers:
+        worker.register_birth()
+    try:
+        assert sent(api, dry_run="true").json()["expected_s"] is None
+        api.jobs.note_pace(3.0)
+        assert api.jobs.pace() == 3.0
+        assert sent(api, dry_run="true").json()["expected_s"] == 9.0, "six are drawn, three normal images are not"
+    finally:
+        for worker in workers:
+            worker.register_death()
+        api.redis.delete(PACE_KEY)
 
 
 def test_many_items_are_not_looked_for_one_by_one(api: Api) -> None:
