@@ -170,9 +170,8 @@ def _unpacked_mask(archive: Archive, name: str) -> Callable[[Path], MaskFile]:
 async def _read(
     sent: Sequence[SentNormal], of_all: Mapping[Bound, Path], folder: Path, door: Door, limits: SampleLimits
 ) -> NormalSet:
-    sizes = [
-        without_pixel_size(one.metadata, one.metadata_field, one.name) for one in sent
-    ]  # before anything is decoded
+    # Before anything is decoded, for it may be refused.
+    said = [without_pixel_size(one.metadata, one.metadata_field, one.name) for one in sent]
     normals, left_out = await _take(sent, folder / "images", door, limits)
     warnings = [f"{len(left_out)} normal images are left out: {listed([one.name for one in left_out])}"]
     warnings = (warnings if left_out else []) + warnings_of(normals.values())
@@ -187,7 +186,7 @@ async def _read(
         warnings += notes
     images, bare, full = [], [], []
     for number, taken in normals.items():
-        one = await asyncio.to_thread(_finished, sent[number].name, taken, files, number, sizes[number])
+        one = await asyncio.to_thread(_finished, sent[number].name, taken, files, number, said[number])
         images.append(one)
         if number in files["mask"] and one.mask is None:
             bare.append(one.name)
