@@ -173,7 +173,7 @@ async def _read(
     # Before anything is decoded, for it may be refused.
     said = [without_pixel_size(one.metadata, one.metadata_field, one.name) for one in sent]
     normals, left_out = await _take(sent, folder / "images", door, limits)
-    warnings = [f"{len(left_out)} normal images are left out: {listed([one.name for one in left_out])}"]
+    warnings = [f"normal images left out ({len(left_out)}): {listed([one.name for one in left_out])}"]
     warnings = (warnings if left_out else []) + warnings_of(normals.values())
     files: dict[Bound, dict[int, Path | None]] = {}
     for bound in BOUNDS:
@@ -194,13 +194,13 @@ async def _read(
             full.append(one.name)
     if bare:
         warnings.append(
-            f"nothing is left of {len(bare)} masks within region and outside exclude, so entries whose masks "
-            f"are given leave their images out: {listed(bare)}"
+            "nothing of the mask is left within region and outside exclude, so entries whose masks are given leave out"
+            f" ({len(bare)}): {listed(bare)}"
         )
     if full:
         warnings.append(
-            f"region and exclude leave no pixel of {len(full)} normal images, so entries whose masks are drawn "
-            f"leave them out: {listed(full)}"
+            "region and exclude leave no pixel of the image, so entries whose masks are drawn leave out"
+            f" ({len(full)}): {listed(full)}"
         )
     return NormalSet(images, left_out, warnings)
 

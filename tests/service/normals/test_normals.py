@@ -62,7 +62,7 @@ def test_what_cannot_be_read_and_what_is_there_twice_is_left_out_with_a_reason(t
     assert set(reasons) == {"1-broken.png", "2-text.jpg", "2-twice.png", "3-large.bmp"}
     assert "same pixels as 0.png" in reasons["2-twice.png"]
     assert "70,002 bytes" in reasons["3-large.bmp"]
-    assert found.warnings[0].startswith("4 normal images are left out: 1-broken.png, 2-text.jpg")
+    assert found.warnings[0].startswith("normal images left out (4): 1-broken.png, 2-text.jpg")
 
 
 def test_behind_an_image_that_breaks_the_decoder_others_are_taken(
@@ -129,7 +129,7 @@ def test_masks_and_bounds_belong_by_path_and_masks_are_cut_to_bounds(tmp_path: P
     assert np.array_equal(pixels(images["b/2.png"].mask), mask_pixels(left=20, width=12) > 0)
     assert images["3.png"].mask is None
     assert all(one.has_room for one in images.values())
-    assert any("nothing is left of 1 masks" in text and "3.png" in text for text in found.warnings)
+    assert any("nothing of the mask is left" in text and "(1): 3.png" in text for text in found.warnings)
 
 
 def test_one_region_holds_for_all_images_of_its_size(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_where_bounds_leave_nothing_no_mask_can_be_drawn(tmp_path: Path) -> None
     assert [one.has_room for one in found.images] == [False, False, True]
     assert [one.mask for one in found.images] == [None, None, None]
     assert found.images[2].exclude is None
-    assert any("leave no pixel of 2 normal images" in text and "a.png, b.png" in text for text in found.warnings)
+    assert any("leave no pixel of the image" in text and "(2): a.png, b.png" in text for text in found.warnings)
 
 
 @pytest.mark.parametrize("kind", ["masks", "regions", "excludes"])
