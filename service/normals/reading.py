@@ -194,8 +194,8 @@ async def _read(
             full.append(one.name)
     if bare:
         warnings.append(
-            "nothing of the mask is left within region and outside exclude, so entries whose masks are given leave out"
-            f" ({len(bare)}): {listed(bare)}"
+            "nothing of the mask is left within region and outside exclude, so entries whose masks are given leave"
+            f" out ({len(bare)}): {listed(bare)}"
         )
     if full:
         warnings.append(
