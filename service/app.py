@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 import flawsmith
 from service import (
     augmentations,
+    datasets,
     defect_types,
     evaluations,
     events,
@@ -63,7 +64,18 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    for module in (uploads, augmentations, jobs, events, items, defect_types, trainings, evaluations, versions):
+    for module in (
+        uploads,
+        augmentations,
+        datasets,
+        jobs,
+        events,
+        items,
+        defect_types,
+        trainings,
+        evaluations,
+        versions,
+    ):
         app.include_router(
             module.router,
             dependencies=[Depends(permit)],

@@ -19,6 +19,15 @@ from starlette.requests import Request
 
 from flawsmith.contract import problems
 from flawsmith.contract.augmentations import MAX_DEFECTS, DefectParameters
+from flawsmith.contract.datasets import (
+    DATASET_FORMATS,
+    MAX_ENTRIES,
+    MAX_NORMALS,
+    DatasetEntry,
+    DatasetNormal,
+    DatasetRequest,
+    EntryDefect,
+)
 from service.problems import ProblemError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -43,8 +52,30 @@ _HINTS = {
     "hold_out": "a ZIP of real photos as a file of the form, defective ones with their masks and good ones",
     "defects": f'a list of 1 to {MAX_DEFECTS} defects, each an object with "defect_type"; in a form as JSON text',
     "cursor": "the next_cursor of the page before",
+    "entries": f'a list of 1 to {MAX_ENTRIES} entries, each an object with "defect_type" and "count" or'
+    ' "per_image"; in a form as JSON text',
+    "formats": f"a list of some of {', '.join(DATASET_FORMATS)}; in a form as JSON text",
+    "split": 'an object of shares, such as {"train": 0.8, "test": 0.2}; in a form as JSON text',
+    "lock": "the lock that an earlier build answered, an object; in a form as JSON text",
+    "defect_types": "an object of versions by names of types",
+    "backbones": "an object of digests by names of backbones",
+    "format_version": "the number that an earlier build answered",
+    "classes": "an object of numbers, 1 to 255, by names of types",
 }
 """For fields whose pattern says little to a person."""
+
+_SEVERITY = 'a number greater than 0 and at most 1, or a range such as {"min": 0.3, "max": 0.8}'
+_HINTS_IN: dict[tuple[type[BaseModel], str], str] = {
+    (
+        DatasetRequest,
+        "normals",
+    ): f"a ZIP as a file of a form, or in JSON a list of 1 to {MAX_NORMALS} upload ids, or "
+    'objects with an upload id as "image"',
+    (DatasetEntry, "severity"): _SEVERITY,
+    (EntryDefect, "severity"): _SEVERITY,
+    (DatasetNormal, "name"): "a text of 1 to 200 characters",
+}
+"""For fields that mean something else in one schema than elsewhere."""
 
 _ELSEWHERE: dict[tuple[type[BaseModel], str], str] = {
     (
@@ -220,26 +251,44 @@ def _validated(model: type[Model], values: dict[str, Any], *, strict: bool | Non
     try:
         return model.model_validate(values, strict=strict)
     except ValidationError as failure:
-        raise _fault(model, failure.errors(include_url=False)[0], values) from None
+        raise _fault(model, _telling(failure.errors(include_url=False)), values) from None
+
+
+def _telling(errors: list[ErrorDetails]) -> ErrorDetails:
+    """The first error; of an object in place of which a plain value may stand, what is wrong with the object."""
+    first = errors[0]
+    if not isinstance(first["input"], dict) or first["type"] not in ("string_type", "float_type"):
+        return first
+    place = first["loc"][:-1]
+    return next((error for error in errors[1:] if error["loc"][: len(place)] == place), first)
 
 
 def _fault(model: type[BaseModel], error: ErrorDetails, values: dict[str, Any]) -> ProblemError:
     """The problem that ``error`` is, of the innermost field that it is about."""
     at, value = str(error["loc"][0]), values.get(str(error["loc"][0]))
     name, path = at, [at]
-    for step in error["loc"][1:]:
-        path.append(str(step))
-        if isinstance(step, str):
-            inner = _listed(model, name)
-            if inner is None:
-                break
-            model, name, at, value = inner, step, ".".join(path), error["input"]
+    for place, step in enumerate(error["loc"][1:], 2):
+        if isinstance(step, int):
+            path.append(str(step))
+            continue
+        inner = _listed(model, name)
+        if inner is None:
+            break
+        is_field = step in inner.model_fields
+        if is_field or (error["type"] == "extra_forbidden" and place == len(error["loc"])):
+            path.append(step)
+            model, name = inner, step
+        # Else it says which of several forms the value was held against.
+        at, value = ".".join(path), error["input"]
     if error["type"] == "extra_forbidden":
         return unknown(at, name, model.model_fields, _ELSEWHERE.get((model, name)))
     if error["type"] == "missing":
         return missing(model, name, at)
     if error["type"] == "value_error":  # a validator of the contract, which says what must be
-        return ProblemError(problems.INVALID_REQUEST, f"{at} {error['ctx']['error']}", field=at)
+        at, what = ".".join(path), str(error["ctx"]["error"])
+        return ProblemError(
+            problems.INVALID_REQUEST, f"{at} {what}" if what.startswith("must ") else f"{at}: {what}", field=at
+        )
     return _mismatch(model, name, value, at)
 
 
@@ -286,6 +335,8 @@ def shape(model: type[BaseModel], name: str) -> dict[str, Any]:
 
 def _expectation(model: type[BaseModel], name: str) -> str:
     """What a field must be, for a person to read."""
+    if (model, name) in _HINTS_IN:
+        return _HINTS_IN[model, name]
     if name in _HINTS:
         return _HINTS[name]
     expected = shape(model, name)

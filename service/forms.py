@@ -40,6 +40,7 @@ async def read_form(
     texts: Collection[str],
     max_file_bytes: int,
     max_full_files: int | None = None,
+    max_text_bytes: int = MAX_TEXT_BYTES,
 ) -> Form:
     """Read the form in the body of ``request``; its files lie in ``folder`` afterwards.
 
@@ -48,13 +49,14 @@ async def read_form(
     Args:
         files, texts: names of the parts that are files, and of those that are not.
         max_full_files: how many files of ``max_file_bytes`` there is room for in all; for all of them if None.
+        max_text_bytes: of one part that is no file.
 
     Raises:
         ProblemError: the form is malformed or over a limit, or a part is unknown or comes twice.
     """
     if not boundary:
         raise _malformed("the Content-Type names no boundary")
-    reader = _FormReader(folder, files, texts, max_file_bytes)
+    reader = _FormReader(folder, files, texts, max_file_bytes, max_text_bytes)
     full = len(files) if max_full_files is None else max_full_files
     try:
         parser = MultipartParser(boundary.encode("latin-1"), reader.callbacks())
@@ -73,13 +75,21 @@ async def read_form(
 class _FormReader:
     """What the parser calls: gathers texts in memory, hands files to their spools."""
 
-    def __init__(self, folder: Path, files: Collection[str], texts: Collection[str], max_file_bytes: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        files: Collection[str],
+        texts: Collection[str],
+        max_file_bytes: int,
+        max_text_bytes: int,
+    ) -> None:
         self.form = Form()
         self.complete = False
         self._folder = folder
         self._files = files
         self._texts = texts
         self._max_file_bytes = max_file_bytes
+        self._max_text_bytes = max_text_bytes
         self._seen: set[str] = set()
         self._header = bytearray()
         self._value = bytearray()
@@ -153,10 +163,10 @@ class _FormReader:
             self._spool.add(data[start:end])
             return
         self._text += data[start:end]
-        if len(self._text) > MAX_TEXT_BYTES:
+        if len(self._text) > self._max_text_bytes:
             raise ProblemError(
                 problems.INVALID_REQUEST,
-                f"{self._name} is over {MAX_TEXT_BYTES} bytes; no field may be that long",
+                f"{self._name} is over {self._max_text_bytes} bytes; no field may be that long",
                 field=self._name,
             )
 

@@ -148,7 +148,7 @@ def _shared_out(
     Raises:
         ProblemError: nothing is left of a mask, or to draw one in.
     """
-    within = _within(size, bounds)
+    within = within_bounds(size, bounds)
     owner = np.zeros(size, dtype=np.uint8)  # 1 + the place of the mask that has the pixel; 0 of none
     files: dict[str, bytes] = {}
     pixels: list[int | None] = [None] * len(fields)
@@ -187,8 +187,12 @@ def _shared_out(
     return Requested(files, pixels, warnings)
 
 
-def _within(size: tuple[int, int], bounds: Mapping[str, bytes]) -> NDArray[np.bool_]:
-    """Where defects may lie: (H, W)."""
+def within_bounds(size: tuple[int, int], bounds: Mapping[str, bytes]) -> NDArray[np.bool_]:
+    """Where defects may lie: (H, W).
+
+    Args:
+        bounds: canonical PNG of region and exclude, as far as there are some.
+    """
     within = np.ones(size, dtype=np.bool_)
     if "region" in bounds:
         within &= read_canonical(bounds["region"]).pixels > 0

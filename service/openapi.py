@@ -19,6 +19,7 @@ from flawsmith.contract.augmentations import (
     AugmentationRequest,
     DefectParameters,
 )
+from flawsmith.contract.datasets import DatasetParameters, DatasetRequest
 from flawsmith.contract.evaluations import EvaluationParameters
 from flawsmith.contract.problems import Problem
 from flawsmith.contract.trainings import TrainingParameters, TrainingRequest
@@ -37,7 +38,8 @@ Flawsmith draws realistic, labelled defects on photos of good parts. Send a phot
 defect type; get the same photo with that defect inside the mask, and a mask of what really changed.
 
 Work runs in the background: `POST /v1/augmentations` answers `202` with the job's address, and
-`GET /v1/jobs/{job_id}` says when its items are there. `POST /v1/defect-types` teaches a defect type of your own
+`GET /v1/jobs/{job_id}` says when its items are there. `POST /v1/datasets` makes a whole data set of many photos,
+the same way. `POST /v1/defect-types` teaches a defect type of your own
 from a few real samples, the same way, and `POST /v1/evaluations` asks a hold-out of real photos whether its
 synthetic data helps a detector.
 
@@ -237,6 +239,76 @@ def augmentation_body() -> dict[str, Any]:
     }
 
 
+def dataset_body() -> dict[str, Any]:
+    """``requestBody`` of a data set: a form with ZIPs, or JSON with upload ids."""
+    each = "each called like the normal image that it belongs to; another ending, and `_mask` before it, may be"
+    files = {
+        "normals": {
+            **_BINARY,
+            "description": f"One ZIP of photos of good parts, in any folders: {_IMAGE_FORMATS}.",
+        },
+        "masks": {
+            **_BINARY,
+            "description": f"One ZIP of images that are set where defects may appear, {each}; for entries whose "
+            "masks are given.",
+        },
+        "regions": {
+            **_BINARY,
+            "description": f"Where masks may lie: one ZIP of images like masks, {each}. Or one image, for all "
+            "normal images of its size.",
+        },
+        "excludes": {
+            **_BINARY,
+            "description": f"Where masks may not lie: one ZIP of images like masks, {each}. Or one image, for "
+            "all normal images of its size.",
+        },
+        "normals_metadata": {
+            **_BINARY,
+            "description": "CSV with a header, or JSON lines. `file` names a normal image by its path in the "
+            "ZIP, or by its file name; `pixel_size_um` is the edge of one of its pixels on the part in µm; all "
+            "else is kept.",
+        },
+    }
+    form = {
+        "type": "object",
+        "properties": files | {name: shape(DatasetParameters, name) for name in DatasetParameters.model_fields},
+        "required": ["normals", "entries"],
+        "additionalProperties": False,
+    }
+    as_json = ("entries", "split", "formats", "lock", "metadata")
+    example = {
+        "normals": [_EXAMPLE_IMAGE],
+        "entries": [
+            {"defect_type": "scratch", "per_image": 2, "severity": {"min": 0.3, "max": 0.9}},
+            {"defect_type": "dent", "count": 20},
+        ],
+        "seed": 7,
+    }
+    lot = {"image": _EXAMPLE_IMAGE, "mask": _EXAMPLE_MASK, "metadata": {"lot": "17", "pixel_size_um": 12.5}}
+    by_lot = {
+        "normals": [lot],
+        "entries": [{"defect_type": "scratch", "count": 5, "masks": "given"}],
+        "split": {"train": 0.75, "test": 0.25, "group_by": "lot"},
+    }
+    return {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": form,
+                "encoding": {name: {"contentType": "application/json"} for name in as_json},
+            },
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/DatasetRequest"},
+                "examples": {
+                    "two types": {"value": example},
+                    "masks given, lots apart": {"value": by_lot},
+                    "dry run": {"value": example | {"dry_run": True}},
+                },
+            },
+        },
+    }
+
+
 def training_body() -> dict[str, Any]:
     """``requestBody`` of a training: a form with ZIPs, or JSON with upload ids."""
     files = {
@@ -375,6 +447,7 @@ def _schemas() -> dict[str, Any]:
         [
             (AugmentationRequest, "validation"),
             (DefectParameters, "validation"),
+            (DatasetRequest, "validation"),
             (TrainingRequest, "validation"),
             (Problem, "serialization"),
         ],

@@ -1,10 +1,15 @@
-"""What a request for an augmentation comes to: its types found, defaults filled in, contradictions refused."""
+"""What a request for an augmentation comes to: its types found, defaults filled in, contradictions refused.
+
+Entries of data sets are resolved by the same functions; see `service.entries`.
+"""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+
+from pydantic import BaseModel
 
 from flawsmith.contract import problems
 from flawsmith.contract.augmentations import (
@@ -12,6 +17,7 @@ from flawsmith.contract.augmentations import (
     AugmentationForm,
     AugmentationRequest,
     DefectParameters,
+    Method,
 )
 from flawsmith.contract.defect_types import DefectTypeRecord
 from flawsmith.contract.resolved import ResolvedAugmentation, ResolvedDefect
@@ -22,6 +28,9 @@ from service.problems import ProblemError
 from service.resources import Resources
 
 Parameters = AugmentationForm | AugmentationRequest
+
+_OF_ALL = ("guidance", "steps", "part", "min_quality")
+"""What is said once of all defects of an image."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,10 @@ class Wish:
     @property
     def mask_field(self) -> str:
         return self.at + "mask"
+
+    @property
+    def type_field(self) -> str:
+        return self.at + "defect_type"
 
 
 def mask_field(number: int) -> str:
@@ -65,7 +78,7 @@ def wishes(parameters: Parameters, masked: Mapping[str, str]) -> list[Wish]:
     else:
         for name in ("defect_type", "severity"):
             if getattr(parameters, name) is not None:
-                raise _invalid(
+                raise invalid(
                     name, f"{name} is of a single defect; say it in each entry of defects, or leave defects out"
                 )
         found = [
@@ -80,7 +93,7 @@ def wishes(parameters: Parameters, masked: Mapping[str, str]) -> list[Wish]:
                 else "with defects each entry has its own mask, which in a form is the file mask_0 for the first"
                 " one, mask_1 for the second"
             )
-            raise _invalid(name, f"{name} is the mask of no defect; {remedy}")
+            raise invalid(name, f"{name} is the mask of no defect; {remedy}")
     return found
 
 
@@ -90,25 +103,26 @@ def resolve(has: Resources, tenant: str, parameters: Parameters, wished: Sequenc
     Raises:
         ProblemError: there is no such defect type, it needs a mask, or two parameters contradict each other.
     """
-    records = [named(has, tenant, wish.parameters.defect_type, wish.at + "defect_type") for wish in wished]
-    for wish, record in zip(wished, records, strict=True):
-        _check_method(parameters, record)
-        if not wish.masked and not record.draws_masks:
-            raise ProblemError(
-                problems.MASK_REQUIRED,
-                f"{wish.mask_field} is missing, and {record.reference} has not learned from samples"
-                " how to draw one; send it, an image of the same size that is white where the defect may appear",
-                field=wish.mask_field,
-            )
-    _check_backbones(wished, records)
+    records = find_types(has, tenant, wished, parameters.method)
+    if parameters.method == "paste" and parameters.control:
+        raise invalid(
+            "control", "control is for method diffusion: a control pastes nothing; leave one of the two out"
+        )
+    check_masks(
+        wished,
+        records,
+        lambda wish: wish.mask_field,
+        "is missing, and {} has not learned from samples how to draw one; send it, an image of the same size that"
+        " is white where the defect may appear",
+    )
     black, white = parameters.black_level, parameters.white_level
     if black is not None and white is not None and black >= white:
-        raise _invalid("black_level", f"black_level must be below white_level; got {black} and {white}")
+        raise invalid("black_level", f"black_level must be below white_level; got {black} and {white}")
     chosen = parameters.model_dump(exclude_none=True, include=set(ResolvedAugmentation.model_fields) - {"defects"})
     return ResolvedAugmentation.model_validate(
         {"seed": secrets.randbelow(MAX_SEED + 1)}
         | chosen
-        | {"defects": [_resolved(parameters, *each) for each in zip(wished, records, strict=True)]}
+        | {"defects": resolve_defects(parameters, wished, records)}
     )
 
 
@@ -120,25 +134,72 @@ def check_levels(resolved: ResolvedAugmentation, image: ImageInfo) -> None:
     """
     for field, level in (("black_level", resolved.black_level), ("white_level", resolved.white_level)):
         if level is not None and image.bit_depth != 16:
-            raise _invalid(
+            raise invalid(
                 field,
                 f"{field} is for 16-bit images only, and this image has {image.bit_depth} bits; leave it out",
             )
 
 
-def _check_method(parameters: Parameters, record: DefectTypeRecord) -> None:
-    if parameters.method != "paste":
-        return
-    if record.exemplars_sha256 is None:
-        raise _invalid(
-            "method",
-            f"method paste needs real defects, and {record.reference} keeps none; leave method out, or"
-            " teach a type from samples of yours with POST /v1/defect-types",
+def find_types(
+    has: Resources, tenant: str, wished: Sequence[Wish], method: Method, at: str = ""
+) -> list[DefectTypeRecord]:
+    """The types of the defects of one image, which can be drawn together and by ``method``.
+
+    Args:
+        at: what the fields lie in that hold for all of the defects.
+
+    Raises:
+        ProblemError: there is no such type, it keeps nothing to paste, or they are on several backbones.
+    """
+    records = [named(has, tenant, wish.parameters.defect_type, wish.type_field) for wish in wished]
+    for record in records:
+        if method == "paste" and record.exemplars_sha256 is None:
+            raise invalid(
+                at + "method",
+                f"{at}method paste needs real defects, and {record.reference} keeps none; leave method out, or"
+                " teach a type from samples of yours with POST /v1/defect-types",
+            )
+    _check_backbones(wished, records)
+    return records
+
+
+def check_masks(
+    wished: Sequence[Wish], records: Sequence[DefectTypeRecord], field_of: Callable[[Wish], str], detail: str
+) -> None:
+    """Refuse a defect without a mask whose type cannot draw one.
+
+    Args:
+        field_of: the field that is at fault.
+        detail: what is wrong with it and what to do, with ``{}`` where the type is named.
+
+    Raises:
+        ProblemError: there is one.
+    """
+    for wish, record in zip(wished, records, strict=True):
+        if not wish.masked and not record.draws_masks:
+            field = field_of(wish)
+            raise ProblemError(problems.MASK_REQUIRED, f"{field} {detail.format(record.reference)}", field=field)
+
+
+def resolve_defects(
+    parameters: BaseModel, wished: Sequence[Wish], records: Sequence[DefectTypeRecord]
+) -> list[ResolvedDefect]:
+    """Each defect with what is said of it, then what ``parameters`` say of all, then the defaults of its type."""
+    shared = parameters.model_dump(exclude_none=True, include=set(_OF_ALL))
+    return [
+        ResolvedDefect.model_validate(
+            record.defaults.model_dump()
+            | shared
+            | wish.parameters.model_dump(exclude_none=True, exclude={"mask"})
+            | {
+                "defect_type": record.name,
+                "defect_type_version": record.version,
+                "defect_type_tenant": record.tenant,
+                "mask": "sent" if wish.masked else "drawn",
+            }
         )
-    if parameters.control:
-        raise _invalid(
-            "control", "control is for method diffusion: a control pastes nothing; leave one of the two out"
-        )
+        for wish, record in zip(wished, records, strict=True)
+    ]
 
 
 def _check_backbones(wished: Sequence[Wish], records: Sequence[DefectTypeRecord]) -> None:
@@ -146,29 +207,14 @@ def _check_backbones(wished: Sequence[Wish], records: Sequence[DefectTypeRecord]
     first = records[0]
     for wish, record in zip(wished, records, strict=True):
         if record.backbone != first.backbone:
-            field = wish.at + "defect_type"
-            raise _invalid(
-                field,
-                f"{field} {record.reference} is on the backbone {record.backbone}, and"
+            raise invalid(
+                wish.type_field,
+                f"{wish.type_field} {record.reference} is on the backbone {record.backbone}, and"
                 f" {first.reference} on {first.backbone}; make versions of both on one with"
                 " `flawsmith defects retrain`, or name types that are on one",
             )
 
 
-def _resolved(parameters: Parameters, wish: Wish, record: DefectTypeRecord) -> ResolvedDefect:
-    shared = parameters.model_dump(exclude_none=True, include=set(ResolvedDefect.model_fields))
-    return ResolvedDefect.model_validate(
-        record.defaults.model_dump()
-        | shared
-        | wish.parameters.model_dump(exclude_none=True, exclude={"mask"})
-        | {
-            "defect_type": record.name,
-            "defect_type_version": record.version,
-            "defect_type_tenant": record.tenant,
-            "mask": "sent" if wish.masked else "drawn",
-        }
-    )
-
-
-def _invalid(field: str, detail: str) -> ProblemError:
+def invalid(field: str, detail: str) -> ProblemError:
+    """The problem of a field that fits its schema and not the rest of the request."""
     return ProblemError(problems.INVALID_REQUEST, detail, field=field)

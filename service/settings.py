@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr
 
+from flawsmith.contract.datasets import MAX_NORMALS
 from service.images.limits import Limits
 from service.samples.limits import SampleLimits
 from service.store.access import RateLimit
@@ -49,6 +50,14 @@ class ServiceSettings(StoreSettings):
     max_samples_pixels: Annotated[int, Field(ge=1)] = 2_000_000_000
     """Of all images of a training together."""
 
+    max_dataset_normals: Annotated[int, Field(ge=1, le=MAX_NORMALS)] = MAX_NORMALS
+    """Normal images of a data set; more are refused."""
+    max_dataset_bytes: Annotated[int, Field(ge=1)] = 4_000_000_000
+    """Largest ZIP of normal images, of masks, regions or excludes, packed and unpacked; a form may be twice this
+    and one megabyte."""
+    max_dataset_pixels: Annotated[int, Field(ge=1)] = 20_000_000_000
+    """Of all normal images of a data set together."""
+
     max_bundle_bytes: Annotated[int, Field(ge=1)] = 256_000_000
     """Largest bundle of a defect type that is imported, packed and unpacked."""
 
@@ -76,4 +85,14 @@ class ServiceSettings(StoreSettings):
             max_normals=self.max_normals,
             max_bytes=self.max_samples_bytes,
             max_pixels=self.max_samples_pixels,
+        )
+
+    @property
+    def dataset_limits(self) -> SampleLimits:
+        """What the normal images of a data set may be; they come without samples."""
+        return SampleLimits(
+            max_samples=0,
+            max_normals=self.max_dataset_normals,
+            max_bytes=self.max_dataset_bytes,
+            max_pixels=self.max_dataset_pixels,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from flawsmith.contract.augmentations import MAX_DEFECTS, Metadata, Method, Seed, Severity
 from flawsmith.contract.base import Answer, FormatVersion, Schema
@@ -30,6 +30,8 @@ Masks = Literal["drawn", "given"]
 class SeverityRange(Schema):
     """Each item has a severity of its own, evenly spread."""
 
+    model_config = ConfigDict(strict=True)
+
     min: Severity
     max: Severity
 
@@ -46,6 +48,8 @@ AnySeverity = Severity | SeverityRange
 class EntryDefect(Schema):
     """One of several defects in each image of an entry."""
 
+    model_config = ConfigDict(strict=True)
+
     defect_type: DefectTypeRef
     """``name`` or ``name@version``; the lock's version if none is named, without a lock the newest."""
     severity: AnySeverity | None = None
@@ -54,6 +58,8 @@ class EntryDefect(Schema):
 
 class DatasetEntry(Schema):
     """Items of one kind: what is drawn, how often, and how."""
+
+    model_config = ConfigDict(strict=True)
 
     defect_type: DefectTypeRef | None = None
     """``name`` or ``name@version``; the lock's version if none is named, without a lock the newest. Either this or
@@ -90,6 +96,8 @@ class DatasetEntry(Schema):
 class DatasetSplit(Schema):
     """How items are shared out. An image, its items and everything of its group are on one side."""
 
+    model_config = ConfigDict(strict=True)
+
     train: Annotated[float, Field(ge=0, le=1)] = 1.0
     val: Annotated[float, Field(ge=0, le=1)] = 0.0
     test: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -107,6 +115,8 @@ class DatasetSplit(Schema):
 class DatasetLock(Schema):
     """``flawsmith.lock``: what a data set was made with, so that the next build of it is the same."""
 
+    model_config = ConfigDict(strict=True)
+
     format_version: FormatVersion
     defect_types: dict[DefectTypeName, int]
     """Version by name."""
@@ -120,6 +130,7 @@ class DatasetParameters(Schema):
     """Everything in a request for a data set but its normal images."""
 
     entries: Annotated[list[DatasetEntry], Field(min_length=1, max_length=MAX_ENTRIES)]
+    """What is drawn; in a form as JSON."""
     controls: Annotated[int, Field(ge=0, le=MAX_ITEMS)] = 0
     """Items that are drawn anew without a defect, in places of the first entry, and labelled good."""
     include_normals: bool = True
@@ -129,9 +140,11 @@ class DatasetParameters(Schema):
     min_quality: Annotated[float, Field(ge=0, le=1)] | None = None
     """For entries that have none of their own; each type's default if absent."""
     split: DatasetSplit = Field(default_factory=DatasetSplit)
+    """How items are shared out; all train if absent."""
     formats: Annotated[list[DatasetFormat], Field(min_length=1, max_length=len(DATASET_FORMATS))] = Field(
         default_factory=lambda: list(DATASET_FORMATS)
     )
+    """Layouts in which it is exported; all if absent."""
     pixel_size_um: Annotated[float, Field(gt=0, le=1e6)] | None = None
     """Edge of one pixel on the part in µm, of normal images whose metadata does not say it."""
     lock: DatasetLock | None = None
@@ -144,6 +157,8 @@ class DatasetParameters(Schema):
 
 class DatasetNormal(Schema):
     """A normal image that was uploaded before, with what belongs to it."""
+
+    model_config = ConfigDict(strict=True)
 
     image: UploadId
     name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
@@ -280,8 +295,8 @@ class DatasetPlan(Answer):
     request: dict[str, JsonValue]
     dataset: DatasetState
     items: int
-    to_make: int
-    """Items that are not there already."""
+    to_make: int | None
+    """Items that are not there already; None of more than 2,000 items, which are not looked for one by one."""
     expected_s: float | None
     """Seconds that making them takes by the pace of late, by the workers there are; None if not known."""
     splits: dict[Split, int]

@@ -1,9 +1,10 @@
 """The decoding process: ``python -m service.images.child REQUESTS.json``.
 
 For one request after the other it reads the headers, says on standard output how many bytes it needs, waits on
-standard input for leave, decodes, and leaves PNG files in the request's folder. Each line of output is a JSON
-object with one key: ``field`` (the file that is looked at from here on), ``bytes_needed``, ``error`` (what is
-wrong with that file, which ends the process) or ``done`` (the result of one request).
+standard input for leave, ``go`` or ``no``, decodes, and leaves PNG files in the request's folder. Each line of
+output is a JSON object with one key: ``field`` (the file that is looked at from here on), ``bytes_needed``,
+``error`` (what is wrong with that file) or ``done`` (the result of one request). An error, or a ``no``, ends the
+process unless the request says ``go_on``.
 """
 
 from __future__ import annotations
@@ -65,6 +66,10 @@ def limit_time(seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+class LeaveDeniedError(Exception):
+    """A file takes more memory than it may have; whoever said so knows."""
+
+
 def say(**message: Any) -> None:
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
@@ -90,7 +95,10 @@ def admit(request: dict[str, Any]) -> dict[str, Any]:
         sources[field] = open_source(path.read_bytes(), bounds)
     needed = bytes_needed(sources.values(), file_bytes)
     say(bytes_needed=needed)
-    if sys.stdin.readline().strip() != "go":
+    leave = sys.stdin.readline().strip()
+    if leave == "no":
+        raise LeaveDeniedError
+    if leave != "go":
         sys.exit(0)
     limit_memory(needed)
 
@@ -126,16 +134,27 @@ def main() -> None:
     requests = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     logging.disable()
     limit_time(sum(request["timeout_s"] for request in requests))
+    for request in requests:
+        if not answered(request) and not request["go_on"]:
+            return
+
+
+def answered(request: dict[str, Any]) -> bool:
+    """Say what becomes of a request; False if nothing does."""
     try:
-        for request in requests:
-            say(done=admit(request))
+        say(done=admit(request))
     except ImageError as error:
         say(error=error.detail)
+    except LeaveDeniedError:
+        pass
     except MemoryError:
         say(
             error="Decoding the file takes far more memory than its size calls for. "
             "Save the image again as an ordinary PNG and send that."
         )
+    else:
+        return True
+    return False
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from flawsmith.contract.uploads import ImageInfo
-from service.images.errors import DoorBusyError, DoorError, Field, ImageError
+from service.images.errors import DecoderLostError, DoorBusyError, DoorError, Field, ImageError
 from service.images.limits import Limits
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -77,6 +77,8 @@ class AdmittedFiles:
     """Number of pixels set in the mask; it may be 0."""
     warnings: list[str]
     """As those of `Admitted`."""
+    error: ImageError | None = None
+    """Why it is none, where others were to be let in all the same."""
 
 
 class Door:
@@ -160,26 +162,28 @@ class Door:
         )
 
     async def admit_several(
-        self, callers: Sequence[Caller], folders: Sequence[Path]
+        self, callers: Sequence[Caller], folders: Sequence[Path], *, go_on: bool = False
     ) -> AsyncGenerator[AdmittedFiles, None]:
         """Decode the files of several callers in one process, one after the other; their masks may be empty.
 
         Args:
             callers: each with an image, a mask, or both.
             folders: as many, for what becomes of each: ``image.png`` and ``mask.png``.
+            go_on: whether a file that cannot be used is told as an ``error`` in its place, and others follow.
 
         Yields:
             What became of each, in order.
 
         Raises:
             ImageError: a file of the next in order cannot be used, ``field`` says which; that ends the admission.
+            DecoderLostError: the same where it was to go on and cannot.
             DoorBusyError: no room came free in time.
             DoorError: the decoding process failed by a fault of ours.
         """
         if any(caller.image is None and caller.mask is None for caller in callers):
             raise ValueError("nothing to admit: give an image, a mask or both")
         several = [
-            self._request(caller, folder, mask_may_be_empty=True)
+            self._request(caller, folder, mask_may_be_empty=True, go_on=go_on)
             for caller, folder in zip(callers, folders, strict=True)
         ]
         async with (
@@ -189,6 +193,9 @@ class Door:
         ):
             for caller, folder in zip(callers, folders, strict=True):
                 done = await anext(results)
+                if "refused" in done:
+                    yield AdmittedFiles(None, None, None, None, [], done["refused"])
+                    continue
                 info = ImageInfo.model_validate(done["info"]) if "info" in done else caller.image_info
                 yield AdmittedFiles(
                     image=None if caller.image is None else folder / "image.png",
@@ -198,7 +205,9 @@ class Door:
                     warnings=_warnings(info, done),
                 )
 
-    def _request(self, caller: Caller, folder: Path, *, mask_may_be_empty: bool = False) -> dict[str, Any]:
+    def _request(
+        self, caller: Caller, folder: Path, *, mask_may_be_empty: bool = False, go_on: bool = False
+    ) -> dict[str, Any]:
         return {
             "folder": str(folder.resolve()),
             "image": None if caller.image is None else str(caller.image.resolve()),
@@ -206,6 +215,7 @@ class Door:
             "image_info": caller.image_info.model_dump(mode="json") if caller.image_info else None,
             "mask_lossy": caller.mask_lossy,
             "mask_may_be_empty": mask_may_be_empty,
+            "go_on": go_on,
             "limits": asdict(self.limits),
             "timeout_s": self.timeout_s,
         }
@@ -214,6 +224,8 @@ class Door:
         self, requests: list[dict[str, Any]], folder: Path, patience_s: float = 0.0
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Run one decoding process over ``requests``, with its own files in ``folder``; their results in order.
+
+        Where a request says that it goes on, its result may be the `ImageError` that it is ``refused`` for.
 
         Each of them may wait ``patience_s`` for memory before the door is called busy.
         """
@@ -230,8 +242,14 @@ class Door:
             )
         _yield_to_service(child)
         try:
-            for _ in requests:
-                yield await self._result(child, errors, patience_s)
+            for request in requests:
+                try:
+                    result = await self._result(child, errors, patience_s)
+                except ImageError as error:
+                    if isinstance(error, DecoderLostError) or not request["go_on"]:
+                        raise
+                    result = {"refused": error}
+                yield result
         finally:
             await _end(child)
 
@@ -249,7 +267,11 @@ class Door:
                         field = message["field"]
                     elif "bytes_needed" in message:
                         deadline.reschedule(None)
-                        reserved = await self._reserve(message["bytes_needed"], field, patience_s)
+                        try:
+                            reserved = await self._reserve(message["bytes_needed"], field, patience_s)
+                        except ImageError:
+                            child.stdin.write(b"no\n")
+                            raise
                         deadline.reschedule(asyncio.get_running_loop().time() + self.timeout_s)
                         child.stdin.write(b"go\n")
                     elif "error" in message:
@@ -259,11 +281,15 @@ class Door:
                         return done
                 status = await child.wait()
         except TimeoutError:
-            raise ImageError(f"Decoding took longer than {self.timeout_s:g} s. {_ANOTHER_WAY}", field) from None
+            raise DecoderLostError(
+                f"Decoding took longer than {self.timeout_s:g} s. {_ANOTHER_WAY}", field
+            ) from None
         finally:
             self._reserved -= reserved
         if status < 0:
-            raise ImageError(f"Decoding the file broke the decoder (signal {-status}). {_ANOTHER_WAY}", field)
+            raise DecoderLostError(
+                f"Decoding the file broke the decoder (signal {-status}). {_ANOTHER_WAY}", field
+            )
         tail = errors.read_text(encoding="utf-8", errors="replace")[-2000:]
         raise DoorError(f"the decoding process ended with status {status}: {tail}")
 

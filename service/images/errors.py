@@ -23,6 +23,10 @@ class EmptyMaskError(ImageError):
     """Nothing is set in a mask."""
 
 
+class DecoderLostError(ImageError):
+    """A file cannot be used, and its decoding process ended over it, whatever else it was to decode."""
+
+
 class DoorBusyError(Exception):
     """The door has no room for another decode now; try again after ``retry_after`` seconds."""
 

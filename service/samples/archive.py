@@ -108,6 +108,10 @@ class Archive:
         """Names of its files, in the archive's order, without what file managers leave behind."""
         return list(self._entries)
 
+    def size(self, name: str) -> int:
+        """Bytes that a file takes unpacked, as the archive says; more are never unpacked."""
+        return self._entries[name].file_size
+
     def read(self, name: str, limit: int) -> bytes:
         """A file of at most ``limit`` bytes.
 

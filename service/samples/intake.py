@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -17,13 +17,16 @@ from flawsmith.contract.uploads import ImageInfo
 from service.images.decoding import read_canonical
 from service.images.door import AdmittedFiles, Caller, Door
 from service.images.encoding import encode_mask_png
-from service.images.errors import ImageError
+from service.images.errors import DecoderLostError, ImageError
 from service.samples.errors import SampleError
-from service.samples.layouts import clipped
+from service.samples.layouts import clipped, listed
 from service.samples.shapes import Shape, ShapeError, drawn
 
 LOT = 64
 """Images that one decoding process lets in: starting one takes longer than decoding a photo."""
+
+_MAX_LOST = 8
+"""Decoding processes that the images of one set may break before the set is refused as a whole."""
 
 Mask = NDArray[np.bool_]
 
@@ -81,6 +84,15 @@ class Taken:
     warnings: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Refused:
+    """An image of a set that is left out."""
+
+    offer: Offer
+    detail: str
+    """What is wrong with it, and what to do about it."""
+
+
 class Intake:
     """Takes the images of a set in.
 
@@ -95,13 +107,21 @@ class Intake:
         self._folder = folder
         self._pixels_left = max_pixels
         self._count = 0
+        self._lost = 0
 
-    async def take(self, offers: Iterable[Offer], *, may_end_early: bool = False) -> list[Taken]:
+    async def take(
+        self,
+        offers: Iterable[Offer],
+        *,
+        may_end_early: bool = False,
+        refused: list[Refused] | None = None,
+    ) -> list[Taken]:
         """Take ``offers`` in, in their order; the files that were sent are deleted as they are done with.
 
         Args:
             offers: made in a thread, a lot at a time, so they may unpack their files when they are asked for.
             may_end_early: leave the rest out when the pixels are used up, instead of refusing the set.
+            refused: images that cannot be used are added here and left out, instead of refusing the set.
 
         Raises:
             SampleError: an image or mask cannot be used, or all together have too many pixels.
@@ -111,25 +131,52 @@ class Intake:
         coming = iter(offers)
         taken: list[Taken] = []
         while lot := await asyncio.to_thread(list, islice(coming, LOT)):
-            async with aclosing(self._door.admit_several(*self._callers(lot))) as admitted:
-                for offer in lot:
-                    files = [await self._next(admitted, offer, mask) for mask in _parts(offer)]
-                    done = await asyncio.to_thread(self._finish, offer, files)
-                    self._pixels_left -= done.info.width * done.info.height
-                    if self._pixels_left < 0:
-                        if may_end_early:
-                            return taken
-                        raise SampleError(
-                            offer.field.partition(".")[0],
-                            f"up to {clipped(offer.source)} the images have more pixels together than are "
-                            "accepted. Send fewer images, or crop them to the part.",
-                        )
-                    taken.append(done)
+            left = lot
+            while left:
+                left, ended = await self._take_lot(left, taken, refused, may_end_early=may_end_early)
+                if ended:
+                    return taken
             for offer in lot:
                 if offer.info is None:
                     for path in (offer.image, *(mask.path for mask in offer.masks)):
                         path.unlink(missing_ok=True)
         return taken
+
+    async def _take_lot(
+        self, lot: list[Offer], taken: list[Taken], refused: list[Refused] | None, *, may_end_early: bool
+    ) -> tuple[list[Offer], bool]:
+        """Take some in with one decoding process.
+
+        Returns:
+            Those behind one that broke it, and whether the pixels are used up.
+        """
+        go_on = refused is not None
+        async with aclosing(self._door.admit_several(*self._callers(lot), go_on=go_on)) as admitted:
+            for place, offer in enumerate(lot):
+                try:
+                    files = [await self._next(admitted, offer, mask) for mask in _parts(offer)]
+                except DecoderLostError as error:
+                    self._lost += 1
+                    if refused is None or self._lost > _MAX_LOST:
+                        raise _refused(offer, None, error.detail) from error
+                    refused.append(Refused(offer, error.detail))
+                    return lot[place + 1 :], False
+                fault = next((file.error for file in files if file.error is not None), None)
+                if fault is not None and refused is not None:
+                    refused.append(Refused(offer, fault.detail))
+                    continue
+                done = await asyncio.to_thread(self._finish, offer, files)
+                self._pixels_left -= done.info.width * done.info.height
+                if self._pixels_left < 0:
+                    if may_end_early:
+                        return [], True
+                    raise SampleError(
+                        offer.field.partition(".")[0],
+                        f"up to {clipped(offer.source)} the images have more pixels together than are "
+                        "accepted. Send fewer images, or crop them to the part.",
+                    )
+                taken.append(done)
+        return [], False
 
     def _callers(self, lot: Sequence[Offer]) -> tuple[list[Caller], list[Path]]:
         """Who comes to the door, and a folder for each: an image comes with its first mask."""
@@ -157,6 +204,10 @@ class Intake:
             )
         try:
             return await anext(admitted)
+        except DecoderLostError as error:
+            if mask is not None:
+                raise _refused(offer, mask if error.field == "mask" else None, error.detail) from error
+            raise
         except ImageError as error:
             raise _refused(offer, mask if error.field == "mask" else None, error.detail) from error
 
@@ -211,6 +262,30 @@ class Intake:
 def _parts(offer: Offer) -> Iterator[MaskFile | None]:
     """The masks of an offer, each of which comes to the door, or the image alone if it has none."""
     return iter(offer.masks or (None,))
+
+
+def warnings_of(images: Iterable[Taken]) -> list[str]:
+    """Warnings of single files, each said once for all that it holds for."""
+    by_text: dict[str, list[Taken]] = {}
+    for one in images:
+        for text in one.warnings:
+            by_text.setdefault(text, []).append(one)
+    return [f"{sources_of(of)}: {text}" for text, of in by_text.items()]
+
+
+def sources_of(images: Sequence[Taken]) -> str:
+    """What the set calls some of them, for a person."""
+    return listed([one.offer.source for one in images])
+
+
+def distinct(images: Iterable[Taken], key: Callable[[Taken], object]) -> tuple[list[Taken], list[Taken]]:
+    """The first of each key, and the others."""
+    first: dict[object, Taken] = {}
+    copies = []
+    for one in images:
+        if first.setdefault(key(one), one) is not one:
+            copies.append(one)
+    return list(first.values()), copies
 
 
 def _refused(offer: Offer, mask: MaskFile | None, detail: str) -> SampleError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from service.images.door import Door
 from service.samples.advice import advise
 from service.samples.archive import Archive
 from service.samples.errors import SampleError
-from service.samples.intake import Intake, MaskFile, Offer, Taken
+from service.samples.intake import Intake, MaskFile, Offer, Taken, distinct, sources_of, warnings_of
 from service.samples.layouts import FoundImage, listed
 from service.samples.limits import SampleLimits
 from service.samples.recognising import EXPECTED, recognise, recognise_normals
@@ -272,22 +272,22 @@ def _sample_set(
         raise SampleError(
             purpose.field, "every mask of the set is empty. Paint in each what is defect in white, on black."
         )
-    warnings = warnings + _of_images([*taken, *normals])
+    warnings = warnings + warnings_of([*taken, *normals])
     if empty:
-        warnings.append(f"taken as normal images, for nothing is set in their masks: {_sources(empty)}")
-    samples, copies = _distinct(samples, lambda one: (one.info.pixels_sha256, one.mask_sha256))
+        warnings.append(f"taken as normal images, for nothing is set in their masks: {sources_of(empty)}")
+    samples, copies = distinct(samples, lambda one: (one.info.pixels_sha256, one.mask_sha256))
     if copies:
-        warnings.append(f"left out, for they are copies of other samples with the same mask: {_sources(copies)}")
+        warnings.append(f"left out, for they are copies of other samples with the same mask: {sources_of(copies)}")
     defective = {one.info.pixels_sha256 for one in samples}
     others = [*empty, *normals]
     known = [one for one in others if one.info.pixels_sha256 in defective]
     if known:
-        warnings.append(f"left out of the normal images, for they are among the samples too: {_sources(known)}")
-    others, copies = _distinct(
+        warnings.append(f"left out of the normal images, for they are among the samples too: {sources_of(known)}")
+    others, copies = distinct(
         (one for one in others if one.info.pixels_sha256 not in defective), lambda one: one.info.pixels_sha256
     )
     if copies:
-        warnings.append(f"left out, for they are copies of other normal images: {_sources(copies)}")
+        warnings.append(f"left out, for they are copies of other normal images: {sources_of(copies)}")
     if len(samples) == 1 and purpose.is_taught:
         warnings.append("one sample alone is taught, and nothing is left to judge the type by; send more")
     advice = advise(samples, others) if purpose.is_taught else []
@@ -337,26 +337,3 @@ def _admitted(one: Taken) -> AdmittedSample:
         mask_pixels=one.mask_pixels,
         label=one.offer.label,
     )
-
-
-def _distinct(images: Iterable[Taken], key: Callable[[Taken], object]) -> tuple[list[Taken], list[Taken]]:
-    """The first of each key, and the others."""
-    first: dict[object, Taken] = {}
-    copies = []
-    for one in images:
-        if first.setdefault(key(one), one) is not one:
-            copies.append(one)
-    return list(first.values()), copies
-
-
-def _of_images(images: Iterable[Taken]) -> list[str]:
-    """Warnings of single files, each said once for all that it holds for."""
-    by_text: dict[str, list[Taken]] = {}
-    for one in images:
-        for text in one.warnings:
-            by_text.setdefault(text, []).append(one)
-    return [f"{_sources(of)}: {text}" for text, of in by_text.items()]
-
-
-def _sources(images: Sequence[Taken]) -> str:
-    return listed([one.offer.source for one in images])

@@ -61,7 +61,7 @@ def recognise(archive: Archive, limits: SampleLimits) -> Layout:
         alone = [name for name in alone if not is_normal(name)]
         if alone:
             notes.append(f"left out, for no annotation names them: {listed(alone)}")
-    return Layout(layout.kind, images, notes + _strangers(names))
+    return Layout(layout.kind, images, notes + strangers(names))
 
 
 def recognise_normals(archive: Archive) -> tuple[list[str], list[str]]:
@@ -76,7 +76,7 @@ def recognise_normals(archive: Archive) -> tuple[list[str], list[str]]:
         raise SampleError(
             archive.field, "the ZIP holds no image that is read here. Send a ZIP of photos of good parts."
         )
-    return found, _strangers(names)
+    return found, strangers(names)
 
 
 def _documents(
@@ -101,7 +101,7 @@ def _documents(
     return of_coco, of_labelme, of_cvat
 
 
-def _strangers(names: Names) -> list[str]:
+def strangers(names: Names) -> list[str]:
     """Notes on files that somebody may miss."""
     nested = [name for name in names.all if ending(name) in ARCHIVE_ENDINGS]
     known = IMAGE_ENDINGS | ARCHIVE_ENDINGS | _UNUSED_ENDINGS

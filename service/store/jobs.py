@@ -364,6 +364,12 @@ class Jobs:
         with queue_errors():
             self._note_pace(keys=[records.PACE_KEY], args=[item_s])
 
+    def pace(self) -> float | None:
+        """Seconds that an item has taken of late; None while no worker has noted it."""
+        with queue_errors():
+            noted = cast("bytes | None", self._redis.get(records.PACE_KEY))
+        return None if noted is None else float(noted)
+
     def finish_shard(self, tenant: str, job_id: str, shard: int) -> bool:
         """Count a shard as done, once, and feed the next one; the last one ends the job.
 

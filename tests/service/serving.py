@@ -88,9 +88,13 @@ def check_value(document: dict[str, Any], schema: dict[str, Any], value: object,
             assert isinstance(value, dict), at
             properties = schema.get("properties", {})
             assert set(schema.get("required", [])) <= set(value), at
+            patterns = schema.get("patternProperties", {})
             for name, child in value.items():
+                matching = [patterns[pattern] for pattern in patterns if re.search(pattern, name)]
                 if name in properties:
                     check_value(document, properties[name], child, f"{at}.{name}")
+                elif matching:
+                    check_value(document, matching[0], child, f"{at}.{name}")
                 else:
                     assert schema.get("additionalProperties") not in (None, False), f"{at}.{name} is unknown"
         case "array":

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from flawsmith.contract import problems
 from flawsmith.contract.augmentations import MAX_DEFECTS, AugmentationForm, AugmentationRequest
+from flawsmith.contract.datasets import DatasetParameters, DatasetRequest
 from flawsmith.contract.evaluations import EvaluationParameters
 from flawsmith.contract.trainings import TrainingParameters, TrainingRequest
 from service.app import create_app
@@ -24,6 +25,7 @@ OPERATIONS = {
     "POST /v1/uploads": "createUpload",
     "GET /v1/uploads/{upload_id}": "getUpload",
     "POST /v1/augmentations": "createAugmentation",
+    "POST /v1/datasets": "createDataset",
     "GET /v1/jobs": "listJobs",
     "GET /v1/jobs/{job_id}": "getJob",
     "DELETE /v1/jobs/{job_id}": "deleteJob",
@@ -123,6 +125,17 @@ def test_a_training_takes_a_form_or_json_with_the_same_parameters() -> None:
         assert content["multipart/form-data"]["schema"]["properties"][field]["description"]
 
 
+def test_a_data_set_takes_a_form_or_json_with_the_same_parameters() -> None:
+    content = operations()["POST /v1/datasets"]["requestBody"]["content"]
+
+    assert set(content) == {"multipart/form-data", "application/json"}
+    zips = {"normals", "masks", "regions", "excludes", "normals_metadata"}
+    form = content["multipart/form-data"]["schema"]["properties"]
+    assert set(form) == set(DatasetParameters.model_fields) | zips
+    assert set(form) == set(DatasetRequest.model_fields) | zips
+    assert all(field["description"] for field in form.values())
+
+
 def test_an_evaluation_takes_a_form_alone() -> None:
     content = operations()["POST /v1/evaluations"]["requestBody"]["content"]
 
@@ -135,7 +148,11 @@ def test_an_evaluation_takes_a_form_alone() -> None:
 
 @pytest.mark.parametrize(
     ("operation", "model"),
-    [("POST /v1/augmentations", AugmentationRequest), ("POST /v1/defect-types", TrainingRequest)],
+    [
+        ("POST /v1/augmentations", AugmentationRequest),
+        ("POST /v1/datasets", DatasetRequest),
+        ("POST /v1/defect-types", TrainingRequest),
+    ],
 )
 def test_examples_are_requests_that_fit(operation: str, model: type[BaseModel]) -> None:
     examples = operations()[operation]["requestBody"]["content"]["application/json"]["examples"]
@@ -149,7 +166,7 @@ def test_the_documentation_is_served(api: Api) -> None:
     assert httpx.get(f"{api.address}/openapi.json").json() == openapi_document()
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/v1/jobs/", "/v1/datasets", "/%ff"])
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/v1/jobs/", "/v1/data", "/%ff"])
 def test_where_nothing_is_a_problem_says_so(api: Api, path: str) -> None:
     answer = httpx.get(api.address + path)
 

@@ -154,6 +154,30 @@ def check_augmentation(owned: Owned) -> None:
     owned.api.storage.delete_prefix("acme/uploads/")
 
 
+def check_dataset(owned: Owned) -> None:
+    """Uploads and types of another tenant are in no data set."""
+
+    def asked(client: httpx.Client, defect_type: str = "scratch", **changes: str) -> httpx.Response:
+        normal = {"image": owned.ids["upload_id"], "mask": owned.mask_id} | changes
+        entry = {"defect_type": defect_type, "count": 1, "masks": "given"}
+        return client.post("/v1/datasets", json={"normals": [normal], "entries": [entry], "dry_run": True})
+
+    assert asked(owned.api.client, "mine").status_code == 200
+    theirs = asked(owned.stranger)
+    assert_problem(theirs, problems.UNKNOWN_UPLOAD, "normals.0.image", owned.ids["upload_id"])
+    nobodys = asked(owned.stranger, image=UNKNOWN["upload_id"])
+    assert theirs.text.replace(owned.ids["upload_id"], UNKNOWN["upload_id"]) == nobodys.text
+    mine = owned.stranger.post("/v1/uploads", files={"file": IMAGE}).json()["id"]
+    assert_problem(asked(owned.stranger, image=mine), problems.UNKNOWN_UPLOAD, "normals.0.mask", owned.mask_id)
+
+    for name in ("mine", "mine@1"):
+        theirs = asked(owned.stranger, name, image=mine, mask=mine)
+        assert_problem(theirs, problems.UNKNOWN_DEFECT_TYPE, "entries.0.defect_type", name)
+        nobodys = asked(owned.stranger, name.replace("mine", "none"), image=mine, mask=mine)
+        assert theirs.text.replace("mine", "none") == nobodys.text
+    owned.api.storage.delete_prefix("acme/uploads/")
+
+
 def check_training(owned: Owned) -> None:
     """Uploads and versions of another tenant cannot be taught from."""
 
@@ -228,6 +252,7 @@ def check_nothing(owned: Owned) -> None:
 CHECKS: dict[str, Callable[[Owned], None]] = {
     "createUpload": check_upload,
     "createAugmentation": check_augmentation,
+    "createDataset": check_dataset,
     "createDefectType": check_training,
     "createEvaluation": check_evaluation,
     "listJobs": check_list("/v1/jobs", "job_id"),

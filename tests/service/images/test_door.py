@@ -19,7 +19,7 @@ import pytest
 from service.images.decoding import decode, read_canonical
 from service.images.door import Admitted, AdmittedFiles, Caller, Door
 from service.images.encoding import encode_png
-from service.images.errors import DoorBusyError, DoorError, ImageError
+from service.images.errors import DecoderLostError, DoorBusyError, DoorError, ImageError
 from service.images.limits import Limits
 from tests.service.images import files
 
@@ -353,7 +353,7 @@ def test_many_at_once(door: Door) -> None:
 
 
 def admit_several(
-    door: Door, folder: Path, callers: list[Caller]
+    door: Door, folder: Path, callers: list[Caller], *, go_on: bool = False
 ) -> tuple[list[AdmittedFiles], ImageError | None]:
     """Who was admitted, and what ended it; the door must keep nothing of it."""
     folders = [folder / str(number) for number in range(len(callers))]
@@ -363,7 +363,7 @@ def admit_several(
 
     async def run() -> ImageError | None:
         try:
-            async with aclosing(door.admit_several(callers, folders)) as several:
+            async with aclosing(door.admit_several(callers, folders, go_on=go_on)) as several:
                 async for one in several:
                     admitted.append(one)
         except ImageError as error:
@@ -408,6 +408,34 @@ def test_of_several_the_bad_one_is_known(door: Door, tmp_path: Path) -> None:
     assert error is not None
     assert error.field == "mask"
     assert "40×20" in error.detail
+
+
+def test_behind_a_bad_one_others_come_in_where_that_is_asked_for(tmp_path: Path, folder: Path) -> None:
+    door = Door(Limits(), byte_budget=10**8, max_children=1, timeout_s=60, folder=folder)
+    image, broken = on_disk(tmp_path, files.png(RGB)), on_disk(tmp_path, files.png(RGB)[:200])
+    large = on_disk(tmp_path, files.png(np.zeros((4000, 4000), np.uint8)))
+    callers = [Caller(broken, None), Caller(image, None), Caller(large, None), Caller(image, None)]
+    admitted, error = admit_several(door, tmp_path / "in", callers, go_on=True)
+
+    assert error is None
+    assert [one.error is None for one in admitted] == [False, True, False, True]
+    assert admitted[0].image is None
+    assert admitted[2].error is not None
+    assert "MB of memory" in admitted[2].error.detail
+    for one in (admitted[1], admitted[3]):
+        assert one.image is not None
+        np.testing.assert_array_equal(read_canonical(one.image.read_bytes()).pixels, RGB)
+
+
+def test_a_decoder_that_is_lost_ends_the_admission_even_so(
+    door: Door, tmp_path: Path, child: Callable[[str], None]
+) -> None:
+    child('echo \'{"field": "image"}\'; kill -9 $$')
+    image = on_disk(tmp_path, files.png(RGB))
+    admitted, error = admit_several(door, tmp_path / "in", [Caller(image, None)] * 2, go_on=True)
+
+    assert admitted == []
+    assert isinstance(error, DecoderLostError)
 
 
 def test_several_wait_for_memory_that_others_give_back(

@@ -1,0 +1,418 @@
+"""``POST /v1/datasets``: many normal images × defect types → a labelled data set, planned at the door."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from pydantic import JsonValue
+
+from flawsmith.contract import problems
+from flawsmith.contract.augmentations import MAX_SEED
+from flawsmith.contract.base import FORMAT_VERSION, now
+from flawsmith.contract.datasets import (
+    MAX_ITEMS,
+    SPLITS,
+    DatasetEntryPlan,
+    DatasetNormal,
+    DatasetParameters,
+    DatasetPlan,
+    DatasetRequest,
+    DatasetSource,
+    DatasetState,
+    PlannedItem,
+    ResolvedDataset,
+)
+from flawsmith.contract.ids import new_job_id
+from flawsmith.contract.jobs import Job
+from flawsmith.contract.manifests import DatasetManifest
+from flawsmith.contract.uploads import UploadRecord
+from service import idempotency, uploads
+from service.accepting import accept
+from service.body import MEGABYTE, media_type, read, spool_folder, unsupported
+from service.entries import Entries, resolve_entries, too_many
+from service.fields import from_json, from_texts, missing, no_query
+from service.forms import read_form
+from service.normals.bounds import BOUNDS, FIELDS, Bound
+from service.normals.filing import GROUP_BY, filed, files_of
+from service.normals.metadata import FIELD as METADATA
+from service.normals.reading import (
+    NORMALS,
+    ZIPS,
+    NormalSet,
+    SentBound,
+    SentNormal,
+    read_uploads,
+    read_zips,
+)
+from service.openapi import Responses, dataset_body, location, problem
+from service.planning import plan, series, usable
+from service.problems import ProblemError
+from service.resources import Has, Quota, Resources, Tenant
+from service.samples.errors import SampleError
+from service.samples.intake import MaskFile, Offer
+from service.samples.layouts import listed
+from service.store import keys
+from service.store.plans import write_plan
+from service.store.storage import Storage
+from service.telemetry import context, traces
+
+router = APIRouter(prefix="/v1/datasets", tags=["data sets"], dependencies=[Depends(no_query)])
+
+FILES = (*ZIPS, METADATA)
+MAX_FULL_FILES = 2
+"""As many of the largest files fit in a form; masks are small."""
+MAX_TEXT_BYTES = 256 * 1024
+"""Of one text part: entries, or a lock, may be long."""
+MAX_JSON_BYTES = 64 * MEGABYTE
+"""Of a JSON request: ten thousand normal images, each with some metadata."""
+MAX_LOOKED_FOR = 2000
+"""Items that a dry run looks for one by one."""
+_READERS = 8
+"""Requests to storage at once."""
+
+ANSWERS: Responses = {
+    200: {"model": DatasetPlan, "description": "Answer to a dry run: nothing was stored or queued."},
+    202: {"model": Job, "description": "The data set was accepted.", "headers": location("The job.")},
+}
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A request as it was read: what is wished, and normal images on disk, as ZIPs or as earlier uploads."""
+
+    parameters: DatasetParameters
+    payload: dict[str, JsonValue]
+    """What tells this request from another."""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    uploaded: Sequence[SentNormal] = ()
+    has_masks: bool = False
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A data set before anything of it is made."""
+
+    resolved: ResolvedDataset
+    entries: Entries
+    found: NormalSet
+    sources: list[DatasetSource]
+    closed: frozenset[int]
+    """Numbers of sources in which no mask can be drawn."""
+    state: DatasetState
+    warnings: list[str]
+
+    def rows(self) -> Iterable[PlannedItem]:
+        """Its items, made anew each time."""
+        return plan(self.resolved, self.sources, self.entries.types, self.closed)
+
+
+@router.post(
+    "",
+    operation_id="createDataset",
+    summary="Make a data set",
+    status_code=202,
+    response_model=None,
+    openapi_extra={"requestBody": dataset_body(), "parameters": [idempotency.PARAMETER]},
+    responses=ANSWERS | problem(400, 408, 409, 413, 415),
+)
+async def create_dataset(request: Request, tenant: Tenant, quota: Quota, has: Has) -> Response:
+    """Draw defects of several types on many normal images, with labels, as a data set.
+
+    Send the normal images as one ZIP, or upload them first and send their ids as JSON. Each entry says what is
+    drawn, and how often. The same request with the same `seed` gives the same items, and items that were made
+    before are not made again; what is added changes none that was there. Send the `lock` that a build answers with
+    the next one, so that types keep their versions and classes their numbers.
+
+    A normal image that cannot be read, or that is there twice, is left out, and the answer says so. What cannot be
+    made otherwise is refused before anything is made.
+    """
+    with spool_folder(has.settings.spool_dir) as folder:
+        kind, arguments = media_type(request)
+        if kind == "multipart/form-data":
+            sent = await _read_form(request, arguments.get("boundary"), folder, has)
+        elif kind == "application/json":
+            sent = await _read_json(request, tenant, has)
+        else:
+            raise unsupported(request, "multipart/form-data or application/json")
+        entries = await run_in_threadpool(resolve_entries, has, tenant, sent.parameters)
+        _check_masks(sent)
+        async with idempotency.once(request, tenant, has, sent.payload) as attempt:
+            if attempt.replay is not None:
+                return attempt.replay
+            async with has.turn():
+                found = await _admit(has, sent, folder)
+                planned = await run_in_threadpool(_planned, sent, entries, found)
+                if sent.parameters.dry_run:
+                    answer = await run_in_threadpool(_answered, has, tenant, planned)
+                    return await attempt.keep(200, answer.model_dump_json().encode())
+                files = await run_in_threadpool(_files, planned, folder)
+                manifest = DatasetManifest(
+                    format_version=FORMAT_VERSION,
+                    tenant=tenant,
+                    job_id=new_job_id(),
+                    created_at=now(),
+                    request_id=context.request_id(),
+                    traceparent=traces.traceparent(),
+                    dataset=planned.resolved,
+                    state=planned.state,
+                    shard_size=has.settings.shard_size,
+                    idempotency=attempt.record,
+                    warnings=planned.warnings,
+                )
+                return await accept(has, manifest, files, quota, attempt)
+
+
+async def _read_form(request: Request, boundary: str | None, folder: Path, has: Resources) -> Sent:
+    form = await read_form(
+        request,
+        boundary,
+        folder,
+        files=FILES,
+        texts=DatasetParameters.model_fields,
+        max_file_bytes=has.settings.max_dataset_bytes,
+        max_full_files=MAX_FULL_FILES,
+        max_text_bytes=MAX_TEXT_BYTES,
+    )
+    parameters = from_texts(DatasetParameters, form.texts)
+    if NORMALS not in form.files:
+        raise missing(DatasetRequest, NORMALS)
+    digests: dict[str, JsonValue] = {name: file.sha256 for name, file in form.files.items()}
+    paths = {name: file.path for name, file in form.files.items()}
+    return Sent(parameters, digests | _said(parameters), paths, has_masks=FIELDS["mask"] in paths)
+
+
+async def _read_json(request: Request, tenant: str, has: Resources) -> Sent:
+    parameters = from_json(DatasetRequest, await read(request, MAX_JSON_BYTES))
+    normals = [DatasetNormal(image=one) if isinstance(one, str) else one for one in parameters.normals]
+    named: dict[str, str] = {}
+    for number, (said, one) in enumerate(zip(parameters.normals, normals, strict=True)):
+        named[f"normals.{number}" if isinstance(said, str) else f"normals.{number}.image"] = one.image
+        named |= {f"normals.{number}.{bound}": getattr(one, bound) for bound in BOUNDS if getattr(one, bound)}
+    records = await run_in_threadpool(_found, has.storage, tenant, named)
+    uploaded = [_uploaded(has.storage, tenant, records, number, one) for number, one in enumerate(normals)]
+    return Sent(parameters, _said(parameters), uploaded=uploaded, has_masks=any(one.mask for one in normals))
+
+
+def _said(parameters: DatasetParameters) -> dict[str, JsonValue]:
+    """What the client itself said, before anything was filled in."""
+    return parameters.model_dump(mode="json", exclude_unset=True)
+
+
+def _found(storage: Storage, tenant: str, named: Mapping[str, str]) -> dict[str, UploadRecord]:
+    """The uploads by their ids.
+
+    Args:
+        named: ids by the fields that name them.
+
+    Raises:
+        ProblemError: one is not there.
+    """
+    fields: dict[str, str] = {}
+    for at, upload_id in named.items():
+        fields.setdefault(upload_id, at)
+    with ThreadPoolExecutor(_READERS) as readers:
+        found = readers.map(lambda one: uploads.named(storage, tenant, *one), fields.items())
+        return {record.id: record for record in found}
+
+
+def _uploaded(
+    storage: Storage, tenant: str, records: Mapping[str, UploadRecord], number: int, one: DatasetNormal
+) -> SentNormal:
+    """A normal image of a JSON request, with what belongs to it."""
+    at = f"normals.{number}"
+    record = records[one.image]
+    name = one.name or one.image
+
+    def fetch(path: Path) -> Offer:
+        uploads.fetch(storage, tenant, record, path, at)
+        return Offer(name, at, path, record.id.removeprefix("sha256:"), info=record.image)
+
+    def fetching(upload_id: str, of: str) -> Callable[[Path], MaskFile]:
+        def fetch_mask(path: Path) -> MaskFile:
+            uploads.fetch(storage, tenant, records[upload_id], path, of)
+            return MaskFile(of, path, records[upload_id].image.lossy)
+
+        return fetch_mask
+
+    bounds: dict[Bound, SentBound] = {}
+    for bound in BOUNDS:
+        if (upload_id := getattr(one, bound)) is not None:
+            bounds[bound] = SentBound(f"{at}.{bound}", fetching(upload_id, f"{at}.{bound}"))
+    return SentNormal(name, fetch, bounds=bounds, metadata=one.metadata, metadata_field=f"{at}.metadata")
+
+
+def _check_masks(sent: Sent) -> None:
+    """Refuse an entry whose masks are given where none was sent."""
+    for number, entry in enumerate(sent.parameters.entries):
+        if entry.masks == "given" and not sent.has_masks:
+            raise _without_masks(number, "no normal image came with a mask")
+
+
+def _without_masks(number: int, why: str) -> ProblemError:
+    at = f"entries.{number}.masks"
+    return ProblemError(
+        problems.INVALID_MASK,
+        f"{at} is given, and {why}; send masks, in a form as the ZIP masks, in JSON as mask of each normal "
+        "image, or leave masks out so that they are drawn",
+        field=at,
+    )
+
+
+async def _admit(has: Resources, sent: Sent, folder: Path) -> NormalSet:
+    """Read the normal images, and what belongs to them.
+
+    Raises:
+        ProblemError: no data set can be made of them.
+    """
+    target, limits = folder / "set", has.settings.dataset_limits
+    target.mkdir()
+    try:
+        if sent.files:
+            return await read_zips(sent.files, target, has.door, limits)
+        return await read_uploads(sent.uploaded, target, has.door, limits)
+    except SampleError as error:
+        raise _unfit(error) from error
+
+
+def _unfit(error: SampleError) -> ProblemError:
+    first, last = error.field.partition(".")[0], error.field.rpartition(".")[2]
+    if error.field == GROUP_BY:
+        kind = problems.INVALID_REQUEST
+    elif first in FIELDS.values() or last in BOUNDS:
+        kind = problems.INVALID_MASK
+    else:
+        kind = problems.INVALID_NORMALS
+    return ProblemError(kind, error.detail, field=error.field)
+
+
+def _planned(sent: Sent, entries: Entries, found: NormalSet) -> Planned:
+    """What is made of the normal images.
+
+    Raises:
+        ProblemError: an entry can be drawn on none of them, there are too many items, or groups are not known.
+    """
+    parameters = sent.parameters
+    try:
+        sources = filed(found.images, parameters)
+    except SampleError as error:
+        raise _unfit(error) from error
+    closed = frozenset(number for number, one in enumerate(found.images) if not one.has_room)
+    warnings = [*found.warnings, *_check_usable(sent, entries, sources, closed)]
+    seed = parameters.seed if parameters.seed is not None else secrets.randbelow(MAX_SEED + 1)
+    spread = series(seed, entries.entries, parameters.controls, sources, closed)
+    normals = len(sources) if parameters.include_normals else 0
+    items = sum(one.items for one in spread) + normals
+    if items > MAX_ITEMS:
+        raise too_many(items, len(sources))
+    resolved = ResolvedDataset(
+        entries=entries.entries,
+        controls=parameters.controls,
+        include_normals=parameters.include_normals,
+        seed=seed,
+        split=parameters.split,
+        formats=parameters.formats,
+        lock=entries.lock,
+        normals=len(sources),
+        items=items,
+        metadata=parameters.metadata,
+    )
+    state = DatasetState(
+        entries=[
+            DatasetEntryPlan(
+                defect_types=[defect.reference for defect in one.asked.defects],
+                items=one.items,
+            )
+            for one in spread
+            if not one.control
+        ],
+        controls=parameters.controls,
+        normals=normals,
+        left_out=found.left_out,
+        lock=entries.lock,
+    )
+    sides = {source.split for source in sources}
+    warnings += [
+        f"split: no normal image is on the side of {name}; with more groups of them some will be"
+        for name in SPLITS
+        if getattr(parameters.split, name) > 0 and name not in sides
+    ]
+    return Planned(resolved, entries, found, sources, closed, state, warnings)
+
+
+def _check_usable(
+    sent: Sent, entries: Entries, sources: Sequence[DatasetSource], closed: frozenset[int]
+) -> list[str]:
+    """Warnings of entries that leave out normal images for which no mask was sent.
+
+    Raises:
+        ProblemError: an entry leaves out all of them.
+    """
+    warnings = []
+    for number, (asked, entry) in enumerate(zip(sent.parameters.entries, entries.entries, strict=True)):
+        drawn_on = {source.number for source in usable(entry, sources, closed)}
+        if not drawn_on and asked.masks == "given":
+            raise _without_masks(number, "no normal image that was taken has a mask of which something is left")
+        if not drawn_on:
+            raise ProblemError(
+                problems.INVALID_MASK,
+                f"entries.{number}: region and exclude leave no pixel of any normal image to draw a mask in; make"
+                " regions larger, or exclude less",
+                field=f"entries.{number}.masks",
+            )
+        out = [source.name for source in sources if source.number not in drawn_on]
+        if out and asked.masks == "given":
+            warnings.append(
+                f"entries.{number}: {len(out)} of {len(sources)} normal images have no mask and are left out of "
+                f"it: {listed(out)}"
+            )
+    if sent.has_masks and all(entry.masks == "drawn" for entry in sent.parameters.entries):
+        warnings.append("masks were sent and no entry uses them; say masks: given in entries that shall")
+    return warnings
+
+
+def _files(planned: Planned, folder: Path) -> dict[str, Path]:
+    """What the job is made with: normal images with what belongs to them, and the plan."""
+    return files_of(planned.found.images) | write_plan(planned.rows(), folder / "planned")
+
+
+def _answered(has: Resources, tenant: str, planned: Planned) -> DatasetPlan:
+    """What a dry run answers."""
+    splits = Counter[str]()
+    looked_for: list[PlannedItem] = []
+    for row in planned.rows():
+        splits[row.source.split] += 1
+        if planned.resolved.items <= MAX_LOOKED_FOR:
+            looked_for.append(row)
+    if looked_for:
+        with ThreadPoolExecutor(_READERS) as readers:
+            there = readers.map(lambda row: has.storage.exists(keys.made_record(tenant, row.made)), looked_for)
+            missed = [row for row, is_there in zip(looked_for, there, strict=True) if not is_there]
+        to_make: int | None = len(missed)
+        to_draw = sum(row.kind != "normal" for row in missed)
+    else:
+        to_make = None
+        to_draw = planned.resolved.items - planned.state.normals
+    return DatasetPlan(
+        request=planned.resolved.shown(),
+        dataset=planned.state,
+        items=planned.resolved.items,
+        to_make=to_make,
+        expected_s=_expected_s(has, to_draw),
+        splits={name: splits[name] for name in SPLITS},
+        warnings=planned.warnings,
+    )
+
+
+def _expected_s(has: Resources, to_draw: int) -> float | None:
+    """Seconds that so many items take the workers there are; None if that cannot be told."""
+    pace, workers = has.jobs.pace(), has.jobs.workers()
+    if pace is None or not workers:
+        return None
+    return round(pace * to_draw / workers, 3)

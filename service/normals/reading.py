@@ -1,0 +1,354 @@
+"""Normal images of a data set, read: canonical on disk, each with what belongs to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, aclosing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from flawsmith.contract.datasets import LeftOut
+from flawsmith.contract.uploads import ImageInfo
+from service.images.decoding import read_canonical
+from service.images.door import Caller, Door
+from service.images.errors import ImageError
+from service.normals.bounds import BOUNDS, FIELDS, Bound, belonging, cut, is_zip
+from service.normals.metadata import FIELD, Metadata, read_metadata, without_pixel_size
+from service.normals.names import NormalNames
+from service.samples.archive import Archive
+from service.samples.errors import SampleError
+from service.samples.intake import Intake, MaskFile, Offer, Refused, Taken, distinct, warnings_of
+from service.samples.layouts import Names, clipped, listed
+from service.samples.limits import SampleLimits
+from service.samples.recognising import strangers
+
+NORMALS = "normals"
+ZIPS = (NORMALS, *FIELDS.values())
+"""Files of a form that are ZIPs of images."""
+
+
+@dataclass(frozen=True)
+class SentBound:
+    """A mask, region or exclude of one normal image, not yet on disk."""
+
+    field: str
+    """What the request calls it: what errors name."""
+    fetch: Callable[[Path], MaskFile]
+    """Brings it to a path."""
+
+
+@dataclass(frozen=True)
+class SentNormal:
+    """A normal image as it was sent, not yet on disk."""
+
+    name: str
+    fetch: Callable[[Path], Offer]
+    """Brings it to a path."""
+    size: int = 0
+    """Bytes of its file, where that was not let in before."""
+    bounds: Mapping[Bound, SentBound] = field(default_factory=dict)
+    metadata: Metadata = field(default_factory=dict)
+    metadata_field: str = FIELD
+    """What the request calls its metadata."""
+
+
+@dataclass(frozen=True)
+class NormalImage:
+    """A normal image that was taken, on disk.
+
+    Attributes:
+        image: canonical PNG.
+        mask: where defects may appear, within region and outside exclude: 8-bit grey PNG, 0 or 255, not empty.
+        region, exclude: the same kind of file, where masks may and may not be drawn; not empty.
+        has_room: something is left to draw a mask in.
+        sha256: of the file as it was sent, in hex.
+    """
+
+    name: str
+    sha256: str
+    image: Path
+    info: ImageInfo
+    mask: Path | None
+    region: Path | None
+    exclude: Path | None
+    has_room: bool
+    pixel_size_um: float | None
+    metadata: Metadata
+
+
+@dataclass(frozen=True)
+class NormalSet:
+    """The normal images of a data set: at least one, no two alike."""
+
+    images: list[NormalImage]
+    left_out: list[LeftOut]
+    warnings: list[str]
+
+
+async def read_zips(files: Mapping[str, Path], folder: Path, door: Door, limits: SampleLimits) -> NormalSet:
+    """Read the files of a form.
+
+    Args:
+        files: by name in the form: ``normals``, and ``masks``, ``regions``, ``excludes``, ``normals_metadata`` as
+            far as they were sent. A region or exclude that is an image holds for all normal images of its size.
+        folder: empty, for what comes of them.
+        door: lets each image in.
+        limits: of all normal images together.
+
+    Raises:
+        SampleError: no data set can be made of them; names the file at fault and the remedy.
+        DoorBusyError: no room now.
+        DoorError: a decoding process failed by a fault of ours.
+    """
+    with ExitStack() as opened:
+
+        def open_zip(name: str) -> Archive:
+            return opened.enter_context(Archive(files[name], limits, name, door.limits.max_bytes))
+
+        archive = await asyncio.to_thread(open_zip, NORMALS)
+        within = Names(archive.names)
+        names = sorted(within.images())
+        if not names:
+            raise SampleError(
+                NORMALS, "the ZIP holds no image that is read here. Send a ZIP of photos of good parts."
+            )
+        _check_count(len(names), limits)
+        normals = NormalNames(names)
+        said: dict[str, Metadata] = {}
+        if FIELD in files:
+            said = await asyncio.to_thread(read_metadata, files[FIELD], normals)
+        bounds: dict[str, dict[Bound, SentBound]] = {}
+        of_all: dict[Bound, Path] = {}
+        for bound, name in FIELDS.items():
+            if name not in files:
+                continue
+            if bound != "mask" and not is_zip(files[name]):
+                of_all[bound] = files[name]
+                continue
+            archive_of = await asyncio.to_thread(open_zip, name)
+            for normal, file in (await asyncio.to_thread(belonging, archive_of, normals)).items():
+                bounds.setdefault(normal, {})[bound] = SentBound(name, _unpacked_mask(archive_of, file))
+        sent = [
+            SentNormal(
+                name, _unpacked(archive, name), archive.size(name), bounds.get(name, {}), said.get(name, {})
+            )
+            for name in names
+        ]
+        found = await _read(sent, of_all, folder, door, limits)
+        notes = [f"{NORMALS}: {note}" for note in strangers(within)]
+        return replace(found, warnings=[*notes, *found.warnings])
+
+
+async def read_uploads(sent: Sequence[SentNormal], folder: Path, door: Door, limits: SampleLimits) -> NormalSet:
+    """Read images that were let in before; arguments and errors as `read_zips`."""
+    _check_count(len(sent), limits)
+    return await _read(sent, {}, folder, door, limits)
+
+
+def _check_count(count: int, limits: SampleLimits) -> None:
+    if count > limits.max_normals:
+        raise SampleError(
+            NORMALS,
+            f"there are {count:,} normal images; at most {limits.max_normals:,} are accepted. Send fewer, or "
+            "make several data sets.",
+        )
+
+
+def _unpacked(archive: Archive, name: str) -> Callable[[Path], Offer]:
+    return lambda path: Offer(name, archive.field, path, archive.extract(name, path))
+
+
+def _unpacked_mask(archive: Archive, name: str) -> Callable[[Path], MaskFile]:
+    def fetch(path: Path) -> MaskFile:
+        archive.extract(name, path)
+        return MaskFile(name, path)
+
+    return fetch
+
+
+async def _read(
+    sent: Sequence[SentNormal], of_all: Mapping[Bound, Path], folder: Path, door: Door, limits: SampleLimits
+) -> NormalSet:
+    # Before anything is decoded, for it may be refused.
+    said = [without_pixel_size(one.metadata, one.metadata_field, one.name) for one in sent]
+    normals, left_out = await _take(sent, folder / "images", door, limits)
+    warnings = [f"normal images left out ({len(left_out)}): {listed([one.name for one in left_out])}"]
+    warnings = (warnings if left_out else []) + warnings_of(normals.values())
+    files: dict[Bound, dict[int, Path | None]] = {}
+    for bound in BOUNDS:
+        files[bound] = {}
+        if bound in of_all:
+            shared, notes = await _take_shared(bound, of_all[bound], normals, folder, door)
+        else:
+            shared, notes = await _take_bound(bound, sent, normals, folder / bound, door, limits)
+        files[bound] |= shared
+        warnings += notes
+    images, bare, full = [], [], []
+    for number, taken in normals.items():
+        one = await asyncio.to_thread(_finished, sent[number].name, taken, files, number, said[number])
+        images.append(one)
+        if number in files["mask"] and one.mask is None:
+            bare.append(one.name)
+        if not one.has_room:
+            full.append(one.name)
+    if bare:
+        warnings.append(
+            "nothing of the mask is left within region and outside exclude, so entries whose masks are given leave"
+            f" out ({len(bare)}): {listed(bare)}"
+        )
+    if full:
+        warnings.append(
+            "region and exclude leave no pixel of the image, so entries whose masks are drawn leave out"
+            f" ({len(full)}): {listed(full)}"
+        )
+    return NormalSet(images, left_out, warnings)
+
+
+async def _take(
+    sent: Sequence[SentNormal], folder: Path, door: Door, limits: SampleLimits
+) -> tuple[dict[int, Taken], list[LeftOut]]:
+    """The images by their place among those sent, without copies, and what is left out.
+
+    Raises:
+        SampleError: none is left.
+    """
+    incoming = folder / "sent"
+    incoming.mkdir(parents=True)
+    places: dict[Path, int] = {}
+    reasons: dict[int, str] = {}
+
+    def offers() -> Iterator[Offer]:
+        for number, one in enumerate(sent):
+            if one.size > door.limits.max_bytes:
+                reasons[number] = f"it has {one.size:,} bytes; at most {door.limits.max_bytes:,} are accepted."
+                continue
+            path = incoming / str(number)
+            places[path] = number
+            yield one.fetch(path)
+
+    refused: list[Refused] = []
+    taken = await Intake(door, folder, limits.max_pixels).take(offers(), refused=refused)
+    reasons |= {places[one.offer.image]: one.detail for one in refused}
+    if not taken:
+        first = min(reasons)
+        raise SampleError(
+            NORMALS,
+            f"none of the {len(sent)} normal images can be read; the first one, {clipped(sent[first].name)}: "
+            f"{reasons[first]}",
+        )
+    kept, copies = distinct(taken, lambda one: one.info.pixels_sha256)
+    originals = {one.info.pixels_sha256: sent[places[one.offer.image]].name for one in kept}
+    reasons |= {
+        places[one.offer.image]: f"it has the same pixels as {clipped(originals[one.info.pixels_sha256])}."
+        for one in copies
+    }
+    left_out = [
+        LeftOut(name=clipped(sent[number].name, 200), reason=reasons[number]) for number in sorted(reasons)
+    ]
+    return {places[one.offer.image]: one for one in kept}, left_out
+
+
+async def _take_bound(
+    bound: Bound,
+    sent: Sequence[SentNormal],
+    normals: Mapping[int, Taken],
+    folder: Path,
+    door: Door,
+    limits: SampleLimits,
+) -> tuple[dict[int, Path | None], list[str]]:
+    """Files of one kind by the place of their normal image, None where nothing is set in one; and warnings."""
+    numbers = [number for number in normals if bound in sent[number].bounds]
+    if not numbers:
+        return {}, []
+    incoming = folder / "sent"
+    incoming.mkdir(parents=True)
+
+    def offers() -> Iterator[Offer]:
+        for number in numbers:
+            one, taken = sent[number].bounds[bound], normals[number]
+            info = taken.info.model_copy(update={"warnings": []})
+            mask = one.fetch(incoming / str(number))
+            yield Offer(
+                sent[number].name,
+                one.field,
+                taken.image,
+                taken.offer.sha256,
+                (mask,),
+                info=info,
+                mask_field=one.field,
+            )
+
+    found = await Intake(door, folder, limits.max_pixels).take(offers())
+    for path in incoming.iterdir():
+        path.unlink()
+    return {number: one.mask for number, one in zip(numbers, found, strict=True)}, warnings_of(found)
+
+
+async def _take_shared(
+    bound: Bound, path: Path, normals: Mapping[int, Taken], folder: Path, door: Door
+) -> tuple[dict[int, Path | None], list[str]]:
+    """The same of one file for all normal images of its size.
+
+    Raises:
+        SampleError: it cannot be read, or no normal image has its size.
+    """
+    name, target = FIELDS[bound], folder / f"{bound}-of-all"
+    target.mkdir()
+    try:
+        async with aclosing(door.admit_several([Caller(None, path)], [target])) as results:
+            one = await anext(results)
+    except ImageError as error:
+        raise SampleError(name, f"{error.detail} Or send a ZIP with one for each normal image.") from error
+    assert one.mask is not None
+    height, width = await asyncio.to_thread(_size, one.mask)
+    fit = [number for number, taken in normals.items() if (taken.info.height, taken.info.width) == (height, width)]
+    if not fit:
+        sizes = {f"{taken.info.width}×{taken.info.height}" for taken in normals.values()}
+        raise SampleError(
+            name,
+            f"the image is {width}×{height}, and no normal image is; they are {listed(sorted(sizes))}. Send one "
+            "of their size, or a ZIP with one for each.",
+        )
+    warnings = [text.replace("mask:", f"{name}:", 1) for text in one.warnings]
+    if len(fit) < len(normals):
+        warnings.append(
+            f"{name}: the image is {width}×{height} and holds for {len(fit)} of {len(normals)} normal images"
+        )
+    return dict.fromkeys(fit, one.mask if one.mask_pixels else None), warnings
+
+
+def _size(path: Path) -> tuple[int, int]:
+    height, width = read_canonical(path.read_bytes()).pixels.shape[:2]
+    return height, width
+
+
+def _finished(
+    name: str,
+    taken: Taken,
+    files: Mapping[Bound, Mapping[int, Path | None]],
+    number: int,
+    said: tuple[Metadata, float | None],
+) -> NormalImage:
+    """A normal image with its mask cut to its bounds."""
+    mask, region, exclude = (files[bound].get(number) for bound in BOUNDS)
+    is_empty = number in files["region"] and region is None
+    bounds: dict[Bound, Path] = {}
+    if region is not None:
+        bounds["region"] = region
+    if exclude is not None:
+        bounds["exclude"] = exclude
+    has_mask, has_room = (False, False) if is_empty else cut(taken.info, mask, bounds)
+    metadata, pixel_size_um = said
+    return NormalImage(
+        name=name,
+        sha256=taken.offer.sha256,
+        image=taken.image,
+        info=taken.info,
+        mask=mask if has_mask else None,
+        region=region,
+        exclude=exclude,
+        has_room=has_room,
+        pixel_size_um=pixel_size_um,
+        metadata=metadata,
+    )

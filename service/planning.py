@@ -1,0 +1,287 @@
+"""The plan of a data set: which items it has, and what each is made from. Pure: the same arguments, the same plan.
+
+What is drawn for an item follows from the data set's seed, from what its entry asks for, counts left out, from the
+normal image's pixels with what bounds defects on it, and from the item's number among its equals. So nothing that
+is added or put in another order changes an item that was there (decision 0043).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Literal
+
+from pydantic import JsonValue
+
+from flawsmith.contract.augmentations import MAX_SEED
+from flawsmith.contract.datasets import (
+    DatasetItemKind,
+    DatasetSource,
+    DatasetSplit,
+    PlannedItem,
+    ResolvedDataset,
+    ResolvedEntry,
+    Split,
+)
+from flawsmith.contract.defect_types import DefectTypeRecord
+from flawsmith.contract.resolved import ResolvedAugmentation
+
+MADE_FORMAT = 1
+"""Of what `PlannedItem.made` is a digest of; another one makes everything anew."""
+
+_SEED_BITS = MAX_SEED.bit_length()
+_STEM = 40
+"""Characters of a normal image's name in that of its items."""
+_WHAT = 100
+"""Characters of the types' names there."""
+_SHOWN = 8
+"""Hex digits of what an item is made from there."""
+
+Bound = Literal["mask", "region", "exclude"]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Items that are asked for alike.
+
+    Attributes:
+        entry: its place in the request.
+        control: drawn without a defect, in places of the entry.
+        bases: of each normal image that is drawn on, by its number: what its items have in common, in hex.
+        numbers: of each of them, the numbers that its items have among their equals.
+    """
+
+    entry: int
+    control: bool
+    asked: ResolvedEntry
+    bases: Mapping[int, str]
+    numbers: Mapping[int, range]
+
+    @property
+    def items(self) -> int:
+        return sum(map(len, self.numbers.values()))
+
+
+def side(group: str, split: DatasetSplit) -> Split:
+    """The side on which a group of normal images is: that on which a hash of its name falls."""
+    shares: tuple[tuple[Split, float], ...] = (("train", split.train), ("val", split.val), ("test", split.test))
+    sides = [(name, share) for name, share in shares if share > 0]
+    place = _uniform(_sha256(f"side:{group}")) * sum(share for _, share in sides)
+    for name, share in sides[:-1]:
+        if place < share:
+            return name
+        place -= share
+    return sides[-1][0]
+
+
+def usable(entry: ResolvedEntry, sources: Sequence[DatasetSource], closed: Collection[int]) -> list[DatasetSource]:
+    """The normal images that an entry draws on: those with a mask, or that leave room to draw one.
+
+    Args:
+        closed: numbers of those whose region and exclude leave nothing.
+    """
+    if _is_given(entry):
+        return [source for source in sources if source.mask_sha256 is not None]
+    return [source for source in sources if source.number not in closed]
+
+
+def series(
+    seed: int,
+    entries: Sequence[ResolvedEntry],
+    controls: int,
+    sources: Sequence[DatasetSource],
+    closed: Collection[int] = (),
+) -> list[Series]:
+    """How the items of each entry, then controls, are spread over the normal images.
+
+    Args:
+        controls: how many to draw in places of the first entry.
+        closed: as of `usable`.
+    """
+    asked = [(number, entry, False) for number, entry in enumerate(entries)]
+    if controls:
+        first = entries[0].model_copy(update={"count": controls, "per_image": None})
+        asked.append((0, first, True))
+    taken = Counter[str]()
+    found = []
+    for number, entry, control in asked:
+        content = _content_of(seed, entry, control=control)
+        drawn_on = usable(entry, sources, closed)
+        bases = {source.number: _base(content, entry, source) for source in drawn_on}
+        numbers = {}
+        for place, source in enumerate(sorted(bases, key=lambda one: (bases[one], one))):
+            wanted = (
+                entry.per_image if entry.count is None else (entry.count + len(bases) - 1 - place) // len(bases)
+            )
+            first_number = taken[bases[source]]
+            taken[bases[source]] += wanted or 0
+            numbers[source] = range(first_number, taken[bases[source]])
+        found.append(Series(number, control, entry, bases, numbers))
+    return found
+
+
+def plan(
+    resolved: ResolvedDataset,
+    sources: Sequence[DatasetSource],
+    types: Mapping[str, DefectTypeRecord],
+    closed: Collection[int] = (),
+) -> Iterator[PlannedItem]:
+    """The items of a data set in order: by normal image, then entry, then number among equals.
+
+    Args:
+        types: every version that the entries name, by ``name@version``.
+        closed: as of `usable`.
+    """
+    spread = series(resolved.seed, resolved.entries, resolved.controls, sources, closed)
+    spread.sort(key=lambda one: (one.entry, one.control))
+    names = _Names()
+    index = 0
+    for source in sorted(sources, key=lambda one: one.number):
+        if resolved.include_normals:
+            made = _made("normal", source, None, types)
+            yield _item(index, names, "normal", None, source, None, made)
+            index += 1
+        for one in spread:
+            kind: DatasetItemKind = "control" if one.control else "defect"
+            for number in one.numbers.get(source.number, ()):
+                identity = _sha256(f"{one.bases[source.number]}:{number}")
+                drawn = _augmentation(one, source, identity)
+                made = _made(kind, source, drawn, types)
+                yield _item(index, names, kind, one.entry, source, drawn, made)
+                index += 1
+
+
+def _content_of(seed: int, entry: ResolvedEntry, *, control: bool) -> str:
+    """Digest of what an entry asks for, counts left out."""
+    asked = entry.model_dump(mode="json", exclude={"count", "per_image"})
+    return _sha256(_canonical({"seed": seed, "entry": asked, "control": control}))
+
+
+def _base(content: str, entry: ResolvedEntry, source: DatasetSource) -> str:
+    """What the items of an entry on a normal image have in common."""
+    on: dict[str, JsonValue] = {"content": content, "pixels": source.image.pixels_sha256}
+    return _sha256(_canonical(on | _bounds(_is_given(entry), source)))
+
+
+def _is_given(entry: ResolvedEntry) -> bool:
+    return all(defect.mask == "sent" for defect in entry.defects)
+
+
+def _bounds(is_given: bool, source: DatasetSource) -> dict[str, JsonValue]:
+    """Digests of what bounds defects on a normal image; a mask that was sent is cut to the others already."""
+    if is_given:
+        return {"mask": source.mask_sha256}
+    return {"region": source.region_sha256, "exclude": source.exclude_sha256}
+
+
+def _augmentation(one: Series, source: DatasetSource, identity: str) -> ResolvedAugmentation:
+    """What is drawn for one item."""
+    defects = []
+    for place, (defect, severity) in enumerate(zip(one.asked.defects, one.asked.severities, strict=True)):
+        share = _uniform(_sha256(f"{identity}:severity:{place}"))
+        value = min(severity.max, severity.min + (severity.max - severity.min) * share)
+        defects.append(defect.model_copy(update={"severity": value}))
+    return ResolvedAugmentation(
+        defects=defects,
+        method=one.asked.method,
+        count=1,
+        seed=_first_bits(identity),
+        pixel_size_um=source.pixel_size_um,
+        control=one.control,
+    )
+
+
+def _made(
+    kind: DatasetItemKind,
+    source: DatasetSource,
+    drawn: ResolvedAugmentation | None,
+    types: Mapping[str, DefectTypeRecord],
+) -> str:
+    """Digest of all that shapes an item."""
+    shaped: dict[str, JsonValue] = {
+        "format": MADE_FORMAT,
+        "kind": kind,
+        "input_sha256": source.input_sha256,
+        "tiff": source.image.source_format == "tiff",
+    }
+    if drawn is not None:
+        records = [types[defect.reference] for defect in drawn.defects]
+        shaped |= _bounds(drawn.masked, source)
+        shaped["augmentation"] = drawn.model_dump(mode="json", exclude={"metadata"})
+        shaped["types"] = [
+            [record.adapter_sha256, record.exemplars_sha256, record.backbone_digest] for record in records
+        ]
+    return _sha256(_canonical(shaped))
+
+
+def _item(
+    index: int,
+    names: _Names,
+    kind: DatasetItemKind,
+    entry: int | None,
+    source: DatasetSource,
+    drawn: ResolvedAugmentation | None,
+    made: str,
+) -> PlannedItem:
+    match kind:
+        case "normal":
+            what = "good"
+        case "control":
+            what = "control"
+        case "defect":
+            assert drawn is not None
+            what = "+".join(defect.defect_type for defect in drawn.defects)[:_WHAT]
+    return PlannedItem(
+        index=index,
+        name=names.new(f"{_stem(source.name)}-{what}", made),
+        kind=kind,
+        entry=entry,
+        source=source,
+        augmentation=drawn,
+        made=made,
+    )
+
+
+class _Names:
+    """Names of items, no two alike, not even where a file system takes capitals for small letters."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def new(self, stem: str, made: str) -> str:
+        """The stem with as much of the digest as makes it another one than all before."""
+        name = ""
+        for shown in range(_SHOWN, len(made) + 1, _SHOWN):
+            name = f"{stem}-{made[:shown]}"
+            if name.lower() not in self._taken:
+                break
+        self._taken.add(name.lower())
+        return name
+
+
+def _stem(name: str) -> str:
+    """The name of a file without folders and ending, of letters that any file system takes."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", PurePosixPath(name).stem)[:_STEM] or "image"
+
+
+def _canonical(value: JsonValue) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _first_bits(digest: str) -> int:
+    """As many of the first bits of a digest in hex as a seed has."""
+    return int(digest, 16) >> (4 * len(digest) - _SEED_BITS)
+
+
+def _uniform(digest: str) -> float:
+    """A number in [0, 1) that a digest in hex falls on."""
+    return _first_bits(digest) / (MAX_SEED + 1)
