@@ -21,6 +21,7 @@ from service import (
     metrics,
     openapi,
     problems,
+    rows,
     trainings,
     uploads,
     versions,
@@ -63,7 +64,18 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    for module in (uploads, augmentations, jobs, events, items, defect_types, trainings, evaluations, versions):
+    for module in (
+        uploads,
+        augmentations,
+        jobs,
+        rows,
+        events,
+        items,
+        defect_types,
+        trainings,
+        evaluations,
+        versions,
+    ):
         app.include_router(
             module.router,
             dependencies=[Depends(permit)],
