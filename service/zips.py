@@ -34,12 +34,19 @@ class Zip(ZipStream):  # type: ignore[misc]
         self._moment = moment.astimezone(UTC)
         self._filelist = _Directory(self._moment)
 
-    def chunks(self, contents: Iterable[Content]) -> Iterator[bytes]:
-        """The ZIP of ``contents``, each of which is asked for when its turn comes."""
-        for name, size, blocks in contents:
-            self.add(iter(blocks), name, size=size)
-            yield from self.file()
-        yield from self.footer()
+    def __iter__(self) -> Iterator[bytes]:
+        return self.chunks()
+
+    def chunks(self, contents: Iterable[Content] = ()) -> Iterator[bytes]:
+        """The ZIP of what was added, and of ``contents``, each of which is asked for when its turn comes."""
+        try:
+            yield from self.all_files()
+            for name, size, blocks in contents:
+                self.add(iter(blocks), name, size=size)
+                yield from self.file()
+            yield from self.footer()
+        finally:
+            self._filelist.close()
 
     def _gen_file_entry(self, **entry: Any) -> Iterator[bytes]:
         chunks = super()._gen_file_entry(**entry)
@@ -59,18 +66,26 @@ class _Directory:
 
     def __init__(self, moment: datetime) -> None:
         self._moment = moment
-        self._packed = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115, lives as long as this does
+        self._packed: tempfile.SpooledTemporaryFile[bytes] | None = None
         self._count = 0
 
     def append(self, entry: Any) -> None:
+        if self._packed is None:
+            self._packed = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115, see `close`
         entry.date_time = self._moment.timetuple()[:6]
         self._packed.write(entry._central_directory_header_data())
         self._count += 1
+
+    def close(self) -> None:
+        if self._packed is not None:
+            self._packed.close()
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[_Packed]:
+        if self._packed is None:
+            return
         self._packed.seek(0)
         while block := self._packed.read(BLOCK_BYTES):
             yield _Packed(block)

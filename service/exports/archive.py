@@ -17,7 +17,7 @@ from service.problems import not_found
 from service.store.storage import ObjectNotFoundError, Storage
 from service.zips import MEDIA_TYPE, Zip, send_chunks
 
-_MOMENT = datetime(1980, 1, 1, tzinfo=UTC)
+MOMENT = datetime(1980, 1, 1, tzinfo=UTC)
 """Of every file: the first that a ZIP can tell. Two builds of the same data set give the same bytes."""
 
 
@@ -55,5 +55,5 @@ class DatasetArchive(Kept):
             self._gathered.close()
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        chunks = Zip(_MOMENT).chunks(self._gathered.contents())
+        chunks = Zip(MOMENT).chunks(self._gathered.contents())
         await send_chunks(self, self._gathered.length, chunks, scope, receive, send)

@@ -83,7 +83,11 @@ class Gathered:
         self._text(README_FILE).write(readme + "\n")
         self._text(DATASET_FILE).write(_description(manifest, job))
         self._text(LOCK_FILE).write(manifest.dataset.lock.model_dump_json(indent=2) + "\n")
-        self._gather(manifest, formats, layouts)
+        try:
+            self._gather(manifest, formats, layouts)
+        except BaseException:
+            self.close()
+            raise
         self.length = zip_length((name, size) for name, size, _ in self.contents())
         """Bytes of the archive."""
         self.etag = self._digest(formats)
