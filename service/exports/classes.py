@@ -29,7 +29,7 @@ class Classes:
 
     def texts(self) -> Iterator[tuple[str, Text]]:
         listed = [{"id": number, "name": name} for number, name in self._classes.items()]
-        as_json, as_lines = Text(self._spool), Text(self._spool)
+        as_json, as_lines = self._spool.text(), self._spool.text()
         as_json.write(json.dumps(listed, indent=2) + "\n")
         for number, name in self._classes.items():
             as_lines.write(f"{number} {name}\n")

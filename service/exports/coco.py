@@ -48,7 +48,7 @@ class _Side:
         categories = [
             {"id": number, "name": name, "supercategory": "defect"} for number, name in dataset.classes.items()
         ]
-        self._images, self._annotations = Text(dataset.spool), Text(dataset.spool)
+        self._images, self._annotations = dataset.spool.text(), dataset.spool.text()
         self._image_count = self._annotation_count = 0
         head = {"info": {"description": "Flawsmith data set"}, "licenses": [], "categories": categories}
         self._images.write(json.dumps(head)[:-1] + ', "images": [')
@@ -79,7 +79,6 @@ class _Side:
         """The file; nothing can be added to it any more."""
         self._images.write('\n], "annotations": [')
         self._images.take(self._annotations)
-        self._annotations.close()
         self._images.write("\n]}\n")
         return self._images
 

@@ -16,7 +16,7 @@ from service.exports.classes import Classes
 from service.exports.coco import Coco
 from service.exports.jsonl import JsonLines
 from service.exports.layout import DataSet, Layout
-from service.exports.members import Text, member
+from service.exports.members import Spool, Text, member
 from service.exports.mvtec import Mvtec
 from service.exports.names import Unique, safe
 from service.exports.reading import example, read
@@ -71,11 +71,11 @@ class Gathered:
         spool: Path | None,
     ) -> None:
         self._storage = storage
-        self._spool = spool
+        self._spool = Spool(spool)
         self._texts: list[tuple[str, Text]] = []
-        self._files = Text(spool)
+        self._files = self._spool.text()
         classes = sorted((number, name) for name, number in manifest.dataset.lock.classes.items())
-        dataset = DataSet(dict(classes), category(manifest), spool)
+        dataset = DataSet(dict(classes), category(manifest), self._spool)
         layouts = [LAYOUTS[name](dataset) for name in formats]
         readme = "\n\n".join(
             textwrap.fill(text, _WIDTH) for text in (_README, *(layout.about for layout in layouts))
@@ -103,14 +103,11 @@ class Gathered:
 
     def close(self) -> None:
         """Remove what lies on disk."""
-        for _, text in self._texts:
-            text.close()
-        self._files.close()
+        self._spool.close()
 
     def _text(self, name: str) -> Text:
-        text = Text(self._spool)
-        self._texts.append((name, text))
-        return text
+        self._texts.append((name, self._spool.text()))
+        return self._texts[-1][1]
 
     def _gather(self, manifest: DatasetManifest, formats: Sequence[DatasetFormat], layouts: list[Layout]) -> None:
         rows, names = self._text(MANIFEST_FILE), Unique()

@@ -31,7 +31,7 @@ class JsonLines:
     def add(self, example: Example) -> Iterator[Member]:
         row = example.row
         if row.split not in self._sides:
-            self._sides[row.split] = Text(self._spool)
+            self._sides[row.split] = self._spool.text()
         mask = f"binary-masks/{row.split}/{example.stem}.png"
         columns = {
             "file_name": f"{example.stem}.{example.suffix}",

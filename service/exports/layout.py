@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 from flawsmith.contract.datasets import DatasetRow, ItemAnnotations
-from service.exports.members import Blank, Member, Stored, Text
+from service.exports.members import Blank, Member, Spool, Stored, Text
 
 
 @dataclass(frozen=True)
@@ -19,8 +18,8 @@ class DataSet:
     """Name of each class by its number, ascending; 0 is background and not among them."""
     category: str
     """What the parts are called."""
-    spool: Path | None
-    """Where texts lie that are too long for memory."""
+    spool: Spool
+    """Where texts come from."""
 
 
 @dataclass(frozen=True)

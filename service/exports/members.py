@@ -16,15 +16,33 @@ from service.streams import BLOCK_BYTES, stored
 _IN_MEMORY = 256 * 1024
 
 
-class Text:
-    """A text that grows piece by piece, on disk once it is long.
+class Spool:
+    """Texts that go together.
 
     Args:
-        folder: where it lies then; the system's own for such files if None.
+        folder: where long ones lie; the system's own for such files if None.
     """
 
     def __init__(self, folder: Path | None) -> None:
-        self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=folder)  # noqa: SIM115, closed by `close`
+        self._folder = folder
+        self._texts: list[Text] = []
+
+    def text(self) -> Text:
+        """A new one, empty."""
+        self._texts.append(Text(self._folder))
+        return self._texts[-1]
+
+    def close(self) -> None:
+        """Remove all of them."""
+        for text in self._texts:
+            text.close()
+
+
+class Text:
+    """A text that grows piece by piece, on disk once it is long."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=str(folder) if folder else None)  # noqa: SIM115, closed by `close`
         self.size = 0
 
     def write(self, text: str) -> None:

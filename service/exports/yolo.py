@@ -30,7 +30,7 @@ class Yolo:
     def __init__(self, dataset: DataSet) -> None:
         self._names = list(dataset.classes.values())
         self._index = {name: index for index, name in enumerate(self._names)}
-        self._inexact, self._yaml = Text(dataset.spool), Text(dataset.spool)
+        self._inexact, self._yaml = dataset.spool.text(), dataset.spool.text()
         self._sides: set[Split] = set()
 
     def add(self, example: Example) -> Iterator[Member]:
@@ -66,6 +66,7 @@ class Yolo:
 
 def _outline(polygon: Sequence[float], width: int, height: int) -> str:
     """``polygon`` (x, y, x, y, … in pixels) as shares; one of less than three points repeats its last one."""
-    points = [*polygon, *(polygon[-2:] * (_LEAST_POINTS - len(polygon) // 2))]
+    last = list(polygon[-2:])
+    points = [*polygon, *(last * (_LEAST_POINTS - len(polygon) // 2))]
     shares = (value / (height if at % 2 else width) for at, value in enumerate(points))
     return " ".join(f"{share:.6f}" for share in shares)

@@ -26,6 +26,13 @@ def gathered(storage: Storage, manifest: DatasetManifest, *formats: DatasetForma
     return Gathered(storage, manifest, job_of(storage, manifest), chosen(manifest, list(formats)), None)
 
 
+def tag_of(storage: Storage, manifest: DatasetManifest) -> str:
+    """The entity tag of the whole archive."""
+    found = gathered(storage, manifest)
+    found.close()
+    return found.etag
+
+
 def archive_of(storage: Storage, manifest: DatasetManifest, *formats: DatasetFormat) -> io.BytesIO:
     """The whole archive; of all its formats if none is named."""
     found = gathered(storage, manifest, *formats)
