@@ -75,6 +75,15 @@ def mvtec_class(names: Sequence[str]) -> str:
     return f"{found}-defect" if names and found in _READ_AS_GOOD else found
 
 
+def mvtec_stem(stem: str) -> str:
+    """``1f3a9c02-part-1``: what a file is called there.
+
+    Anomalib joins images and masks by their places in two sorted lists. ``1.png`` comes before ``10.png``, and
+    ``10_mask.png`` before ``1_mask.png``: of digits in front, as many everywhere, both lists have the same order.
+    """
+    return f"{hashlib.sha256(stem.encode()).hexdigest()[:8]}-{stem}"
+
+
 def image_file(
     formats: Sequence[DatasetFormat],
     category: str,
@@ -86,5 +95,6 @@ def image_file(
 ) -> str:
     """Where the image of an item lies: in the folder that formats share, or where MVTec's layout has it."""
     shared = any(one != "mvtec" for one in formats)
-    folder = f"images/{split}" if shared else mvtec_folder(category, kind, split, names)
-    return f"{folder}/{stem}.{suffix}"
+    if shared:
+        return f"images/{split}/{stem}.{suffix}"
+    return f"{mvtec_folder(category, kind, split, names)}/{mvtec_stem(stem)}.{suffix}"

@@ -92,7 +92,7 @@ for split in ("train", "test"):
     ("packages", "script", "formats"),
     [
         (["datasets", "pillow"], DATASETS, ["jsonl"]),
-        (["ultralytics-opencv-headless", "opencv-python-headless"], ULTRALYTICS, ["yolo", "classes"]),
+        (["ultralytics-opencv-headless"], ULTRALYTICS, ["yolo", "classes"]),
         (["anomalib", "opencv-python-headless"], ANOMALIB, ["mvtec"]),
     ],
     ids=["datasets", "ultralytics", "anomalib"],

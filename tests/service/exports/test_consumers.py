@@ -165,8 +165,10 @@ def test_json_lines_name_images_and_masks_that_are_there(items: list[Made], fold
 
 def test_mvtec_folders_tell_the_types(items: list[Made], folder: Path) -> None:
     root = folder / "mvtec" / "parts"
-    images = {str(path.relative_to(root)): path for path in root.glob("t*/*/*")}
-    masks = {str(path.relative_to(root)): path for path in (root / "ground_truth").glob("*/*")}
+    images = {f"{path.relative_to(root).parent}/{path.name[9:]}": path for path in root.glob("t*/*/*")}
+    masks = {
+        f"{path.relative_to(root).parent}/{path.name[9:]}": path for path in (root / "ground_truth").glob("*/*")
+    }
     wanted = {one.name: one for one in made.exported(items)}
 
     assert images.keys() == {
@@ -182,16 +184,16 @@ def test_mvtec_folders_tell_the_types(items: list[Made], folder: Path) -> None:
         "test/pit/c-points.tif",
     }
     for path in images.values():
-        assert np.array_equal(read(path), wanted[path.stem].pixels)
+        assert np.array_equal(read(path), wanted[path.stem[9:]].pixels)
     assert masks.keys() == {
-        f"ground_truth/{name.split('/')[1]}/{path.stem}_mask.png"
+        f"ground_truth/{name.split('/')[1]}/{path.stem[9:]}_mask.png"
         for name, path in images.items()
         if "/good/" not in name
     }
     for path in masks.values():
         found = read(path)
         assert set(np.unique(found)) == {0, 255}
-        assert np.array_equal(found == 255, wanted[path.stem.removesuffix("_mask")].mask)
+        assert np.array_equal(found == 255, wanted[path.stem[9:].removesuffix("_mask")].mask)
 
 
 def test_samples_are_read_from_the_mvtec_layout(items: list[Made], tmp_path: Path) -> None:
@@ -204,3 +206,16 @@ def test_samples_are_read_from_the_mvtec_layout(items: list[Made], tmp_path: Pat
     assert layout.notes == [], "nothing is left out"
     assert layout.classes() == {"dent": 2, "pit": 2, "scratch": 1, "scratch+dent": 1}
     assert sum(not image.regions for image in layout.images) == 4
+
+
+def test_images_and_masks_of_mvtec_sort_alike(tmp_path: Path) -> None:
+    """Some readers join them by place in sorted lists, and names that begin others sort otherwise before ``_``."""
+    names = ["p", "p1", "p10", "p-1", "p_1", "p_1_2", "P", "p.1", "p+1", "pa", "p2"]
+    items = [Made(name, defects=[("dent", made.box(1, 1, 4, 4))]) for name in names]
+    root = extracted(tmp_path, items, "mvtec") / "mvtec" / "parts"
+
+    images = sorted(str(path) for path in (root / "test").glob("*/*.png"))
+    masks = sorted(str(path) for path in (root / "ground_truth").glob("*/*.png"))
+
+    assert [f"{Path(name).stem}_mask" for name in images] == [Path(name).stem for name in masks]
+    assert len(images) == len(names)
