@@ -11,11 +11,15 @@ from pydantic import Field
 
 from flawsmith.contract import problems
 from flawsmith.contract.base import Schema
+from flawsmith.contract.datasets import DatasetFormat
 from flawsmith.contract.files import INPUT_FILE, MASK_FILE, SHEET_FILE
 from flawsmith.contract.ids import JobId
 from flawsmith.contract.jobs import Item, ItemStatus, Job, JobKind, JobPage, JobStatus
+from flawsmith.contract.manifests import DatasetManifest
 from service import idempotency
 from service.archives import Archive
+from service.exports import formats
+from service.exports.archive import DatasetArchive
 from service.fields import no_query, query, query_parameters
 from service.files import StoredFile, file_route
 from service.openapi import CONDITION_HEADERS, FILE_HEADERS, Responses, file, problem, whole_file
@@ -211,14 +215,19 @@ def get_sheet(job_id: JobPath, tenant: Tenant, has: Has) -> Response:
     "/{job_id}/archive",
     operation_id="getJobArchive",
     summary="Download all results of a job",
-    dependencies=[Depends(no_query)],
-    openapi_extra={"parameters": CONDITION_HEADERS},
+    openapi_extra={"parameters": [formats.PARAMETER, *CONDITION_HEADERS]},
     responses=whole_file("application/zip") | problem(404, 409, 412),
 )
-def get_archive(job_id: JobPath, tenant: Tenant, has: Has) -> Response:
+def get_archive(
+    job_id: JobPath, wanted: Annotated[list[DatasetFormat], Depends(formats.asked)], tenant: Tenant, has: Has
+) -> Response:
     """A ZIP of a final job: `job.json`, `input.png`, `mask.png`, and of every item that succeeded its files in
     `images/`, `masks/` and `previews/`, and the labels of single defects in `defect-masks/`; of a training
     `job.json` and `sheet.png`; of an evaluation `job.json` and, once it has found something, `evaluation.json`.
+
+    Of a data set it holds `manifest.jsonl`, a row an item, `flawsmith.lock`, `dataset.json`, `README.txt`, and its
+    images and labels in each `format`; `dataset.json` of one that was canceled says `"partial": true`. Two builds
+    of an unchanged request give the same bytes.
 
     The same job gives the same bytes. It is made while it is sent and offers no ranges.
     """
@@ -228,7 +237,11 @@ def get_archive(job_id: JobPath, tenant: Tenant, has: Has) -> Response:
             problems.NOT_FINISHED,
             f"{job_id} is {job.status}; ask again when GET /v1/jobs/{job_id} says that it is final",
         )
-    return Archive(has.storage, has.jobs.manifest(tenant, job_id), job)
+    manifest = has.jobs.manifest(tenant, job_id)
+    chosen = formats.chosen(manifest, wanted)
+    if isinstance(manifest, DatasetManifest):
+        return DatasetArchive(has.storage, manifest, job, chosen, has.settings.spool_dir)
+    return Archive(has.storage, manifest, job)
 
 
 def _file(has: Resources, key: str, job_id: str, name: str, sha256: str | None) -> StoredFile:

@@ -251,6 +251,8 @@ class PlannedItem(Schema):
     source: DatasetSource
     augmentation: ResolvedAugmentation | None
     """None of a normal image."""
+    backbone: str | None = None
+    """What draws it, by name; its digest is in the lock. Without it the lock's only one."""
     made: str
     """Digest of all that shapes it, under which it is kept: what was made once is not made again."""
 
@@ -311,11 +313,13 @@ class DatasetRow(Answer):
     kind: DatasetItemKind
     split: Split
     group: str
-    status: Literal["succeeded", "failed", "canceled"]
+    status: Literal["pending", "succeeded", "failed", "canceled"]
+    """Pending only while the data set is being made."""
     accepted: bool | None
     """Whether it has the least quality asked for; those that have not are no part of the exports."""
     image: str | None = None
-    """File in the archive, where the formats have a common folder of images."""
+    """File in the archive: in the common folder of images, or in MVTec's layout if that is the only one. None of
+    those that are no part of the exports."""
     image_sha256: str | None = None
     mask_sha256: str | None = None
     pixels_sha256: str | None = None
@@ -334,6 +338,13 @@ class DatasetRow(Answer):
     drawn: list[dict[str, JsonValue]] | None
     fingerprint: str | None
     error: str | None = None
+
+
+class DatasetRowPage(Answer):
+    """Rows of a data set, in the order of its items."""
+
+    rows: list[DatasetRow]
+    next_cursor: str | None = None
 
 
 class RegionAnnotation(Schema):

@@ -17,6 +17,7 @@ from flawsmith.contract.access import Scope
 from flawsmith.contract.ids import DEFAULT_TENANT, new_job_id
 from service.settings import ServiceSettings
 from tests.service.bundles import made
+from tests.service.exports.made import Made, keep
 from tests.service.keyed import KeyedApi, keyed_api
 from tests.service.pictures import encoded, mask, part
 from tests.service.serving import openapi_document
@@ -49,11 +50,15 @@ class Owned:
     training_id: str
     several_id: str
     """An augmentation of several defects."""
+    dataset_id: str
 
     def ids_for(self, path: str) -> dict[str, str]:
-        """What the path is filled with: most that is under a job an augmentation has, a sheet a training."""
+        """What the path is filled with: most that is under a job an augmentation has, a sheet a training, rows a
+        data set."""
         if "{k}" in path:
             return self.ids | {"job_id": self.several_id}
+        if path.endswith("/rows"):
+            return self.ids | {"job_id": self.dataset_id}
         return self.ids | ({"job_id": self.training_id} if path.endswith("/sheet") else {})
 
 
@@ -74,7 +79,8 @@ def owned(settings: ServiceSettings) -> Iterator[Owned]:
         body = {"name": "mine", "samples": [{"image": uploads[0], "mask": uploads[1]}]}
         training_id = api.client.post("/v1/defect-types", json=body).json()["id"]
         end(api, training_id)
-        yield Owned(api, stranger, ids, uploads[1], training_id, several_id)
+        dataset_id = keep(api.storage, [Made("normal", kind="normal")]).job_id
+        yield Owned(api, stranger, ids, uploads[1], training_id, several_id, dataset_id)
 
 
 def operations(with_parameters: bool) -> list[tuple[str, str, str]]:

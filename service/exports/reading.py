@@ -1,0 +1,89 @@
+"""What storage holds of an item that is part of the exports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flawsmith.contract.datasets import DatasetFormat, DatasetRow, ItemAnnotations, PlannedItem
+from flawsmith.contract.manifests import DatasetManifest
+from service.exports.layout import Example
+from service.exports.members import Stored
+from service.exports.rows import Outcome, class_names, outcome
+from service.store import keys
+from service.store.storage import ObjectNotFoundError, Storage
+
+_ANNOTATED: frozenset[DatasetFormat] = frozenset({"coco", "yolo"})
+_MASKED: frozenset[DatasetFormat] = frozenset({"mvtec", "jsonl"})
+
+
+@dataclass(frozen=True)
+class Files:
+    """What formats ask for of an item's files."""
+
+    image: Stored
+    mask: Stored | None
+    label: Stored | None
+    annotations: ItemAnnotations | None
+
+
+def read(
+    storage: Storage, manifest: DatasetManifest, formats: Sequence[DatasetFormat], planned: PlannedItem
+) -> tuple[Outcome, Files | None]:
+    """What came of an item, and its files if it is part of the exports.
+
+    Raises:
+        ObjectNotFoundError: a file is gone.
+        StorageError: storage cannot say.
+    """
+    found = outcome(storage, manifest, planned)
+    return found, _files(storage, manifest, formats, found) if found.exported else None
+
+
+def _files(storage: Storage, manifest: DatasetManifest, formats: Sequence[DatasetFormat], found: Outcome) -> Files:
+    item, tenant, job_id = found.item, manifest.tenant, manifest.job_id
+    assert item is not None
+    item = item.model_copy(update={"made": item.made or found.planned.made})
+    assert item.made is not None
+    sizes = storage.sizes(keys.made_prefix(tenant, item.made))
+
+    def stored(key: str) -> Stored:
+        if key not in sizes:
+            raise ObjectNotFoundError(key)
+        return Stored(key, sizes[key])
+
+    def wanted(by: frozenset[DatasetFormat]) -> bool:
+        return bool(found.types) and not by.isdisjoint(formats)
+
+    numbers = [manifest.dataset.lock.classes[name] for name in found.types]
+    annotations = None
+    if wanted(_ANNOTATED):
+        annotations = ItemAnnotations.model_validate_json(storage.get(keys.made_annotations(tenant, item.made)))
+    return Files(
+        image=stored(keys.item_image(tenant, job_id, item, found.planned.source.image)),
+        mask=stored(keys.item_mask(tenant, job_id, item)) if wanted(_MASKED) else None,
+        label=stored(keys.made_classes(tenant, item.made, numbers)) if wanted(frozenset({"classes"})) else None,
+        annotations=annotations,
+    )
+
+
+def example(manifest: DatasetManifest, found: Outcome, files: Files, row: DatasetRow, stem: str) -> Example:
+    """The item as formats are told of it.
+
+    Args:
+        stem: of its files in the archive.
+    """
+    image = found.planned.source.image
+    return Example(
+        row=row,
+        stem=stem,
+        suffix=found.suffix,
+        width=image.width,
+        height=image.height,
+        image=files.image,
+        types=found.types,
+        shown=class_names(found.types, manifest.dataset.lock.classes),
+        mask=files.mask,
+        label=files.label,
+        annotations=files.annotations,
+    )
