@@ -300,6 +300,11 @@ class DatasetRow(Answer):
     pixels_sha256: str | None = None
     source: str
     source_sha256: str
+    source_mask_sha256: str | None = None
+    source_region_sha256: str | None = None
+    source_exclude_sha256: str | None = None
+    """Digests of the canonical files beside the normal image, as far as they were sent: whoever makes the item again
+    sends them too."""
     metadata: dict[str, JsonValue]
     defect_types: list[str]
     classes: list[int]
@@ -313,6 +318,13 @@ class DatasetRow(Answer):
     drawn: list[dict[str, JsonValue]] | None
     fingerprint: str | None
     error: str | None = None
+
+
+class DatasetRowPage(Answer):
+    """Rows of a data set, in their order."""
+
+    rows: list[DatasetRow]
+    next_cursor: str | None = None
 
 
 class RegionAnnotation(Schema):
