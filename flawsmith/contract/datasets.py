@@ -303,8 +303,8 @@ class DatasetRow(Answer):
     source_mask_sha256: str | None = None
     source_region_sha256: str | None = None
     source_exclude_sha256: str | None = None
-    """Digests of the canonical files beside the normal image, as far as they were sent: whoever makes the item again
-    sends them too."""
+    """Digests of the canonical files beside the normal image, as far as they were sent: whoever makes the item
+    again sends them too."""
     metadata: dict[str, JsonValue]
     defect_types: list[str]
     classes: list[int]
