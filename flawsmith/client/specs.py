@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import glob
 import hashlib
 import json
@@ -12,12 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
-import yaml
 from pydantic import Field, JsonValue, ValidationError
 
 from flawsmith.client.datasets import images_in, sent_values
+from flawsmith.client.documents import Document, Place
 from flawsmith.client.errors import InvalidParameterError
 from flawsmith.client.transfers import partial_file
 from flawsmith.client.zips import pack
@@ -33,8 +32,6 @@ from flawsmith.contract.datasets import (
 )
 from flawsmith.contract.files import LOCK_FILE
 from flawsmith.contract.samples import IMAGE_ENDINGS
-
-M = TypeVar("M", bound=Schema)
 
 SPEC_SEED = 0
 """Of a spec that names none: a spec is built again and again, and each time the same."""
@@ -101,7 +98,7 @@ def read_spec(path: Path) -> DatasetSpec:
     Raises:
         InvalidParameterError: it cannot be read, a field of it is wrong, or a file that it names is not there.
     """
-    document = _Document.read(path)
+    document = Document.read(path, _known_beside)
     fields = set(SpecFiles.model_fields)
     named = {name: value for name, value in document.values.items() if name in fields}
     others = {name: value for name, value in document.values.items() if name not in fields}
@@ -109,6 +106,11 @@ def read_spec(path: Path) -> DatasetSpec:
         raise document.fault(("dry_run",), "is no field of a spec; give --dry-run to the command")
     found = document.validated(SpecFiles, named)
     parameters = document.validated(DatasetParameters, {"seed": SPEC_SEED, **others})
+    for number, entry in enumerate(parameters.entries):
+        if entry.masks == "given" and found.masks is None:
+            raise document.fault(
+                ("entries", number, "masks"), "are given, but nowhere; name their folder in `masks`"
+            )
     reader = _Reader(document)
     lock = path.parent / (found.lock or LOCK_FILE)
     return DatasetSpec(
@@ -212,7 +214,7 @@ def _zipped(images: Mapping[str, Path], target: Path) -> Path:
 class _Reader:
     """Finds the files that a spec names."""
 
-    def __init__(self, document: _Document) -> None:
+    def __init__(self, document: Document) -> None:
         self._document = document
         self._folder = document.path.parent
 
@@ -253,7 +255,7 @@ class _Reader:
             found[name] = path
         return found
 
-    def _images(self, at: tuple[str | int, ...], source: str) -> dict[str, Path]:
+    def _images(self, at: Place, source: str) -> dict[str, Path]:
         """Images by their names: paths from the folder, or from the part of a pattern before its first star."""
         path = self._folder / source
         if path.is_dir():
@@ -294,127 +296,7 @@ def _before_magic(pattern: str) -> Path:
     return Path(*parts)
 
 
-@dataclass(frozen=True)
-class _Document:
-    """What a spec holds, and on which line."""
-
-    path: Path
-    values: dict[str, Any]
-    node: yaml.Node | None
-
-    @classmethod
-    def read(cls, path: Path) -> _Document:
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except OSError as error:
-            raise InvalidParameterError(f"{path} cannot be read: {error.strerror or error}") from error
-        except UnicodeDecodeError as error:
-            raise InvalidParameterError(f"{path} is not UTF-8; write it as UTF-8") from error
-        if path.suffix.lower() == ".json":
-            text = text.replace("\t", " ")  # YAML, of which JSON is a part otherwise, has no tabs between values
-        loader = yaml.SafeLoader(text)
-        try:
-            node = loader.get_single_node()
-            _refuse_doubles(path, node)
-            values = None if node is None else loader.construct_document(node)
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark
-            at = f", line {mark.line + 1}" if mark else ""
-            raise InvalidParameterError(
-                f"{path}{at}: {error.problem or error}; it is to be YAML or JSON"
-            ) from error
-        except (yaml.YAMLError, ValueError) as error:
-            raise InvalidParameterError(f"{path} is no YAML: {error}") from error
-        finally:
-            loader.dispose()
-        if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
-            raise InvalidParameterError(f"{path} holds no fields; a spec begins with `normals:` and `entries:`")
-        return cls(path, values, node)
-
-    def validated(self, model: type[M], values: Mapping[str, Any]) -> M:
-        """``values`` as a ``model``.
-
-        Raises:
-            InvalidParameterError: they are none; every fault is named with its line.
-        """
-        try:
-            return model.model_validate(values)
-        except ValidationError as error:
-            faults: dict[tuple[str | int, ...], list[str]] = {}
-            for fault in error.errors():
-                where, _ = self._reached(fault["loc"])
-                if fault["type"] in ("missing", "extra_forbidden"):
-                    where = fault["loc"]
-                said = faults.setdefault(where, [])
-                if (words := _words(fault["type"], fault["msg"], where)) not in said:
-                    said.append(words)
-            raise InvalidParameterError(
-                "\n".join(self._said(where, ", or: ".join(words)) for where, words in faults.items())
-            ) from error
-
-    def fault(self, where: tuple[str | int, ...], words: str) -> InvalidParameterError:
-        return InvalidParameterError(self._said(where, words))
-
-    def _said(self, where: tuple[str | int, ...], words: str) -> str:
-        _, line = self._reached(where)
-        at = f", line {line}" if line else ""
-        return f"{self.path}{at}: {'.'.join(map(str, where)) or 'spec'}: {words}"
-
-    def _reached(self, where: tuple[str | int, ...]) -> tuple[tuple[str | int, ...], int]:
-        """As much of a place as is there, and its line: places in unions name the kind that was tried, too."""
-        node, line, reached = self.node, 0, 0
-        for part in where:
-            if isinstance(node, yaml.MappingNode):
-                found = next((pair for pair in node.value if pair[0].value == part), None)
-                if found is None:
-                    break
-                line, node = found[0].start_mark.line + 1, found[1]
-            elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-                node = node.value[part]
-                line = node.start_mark.line + 1
-            else:
-                break
-            reached += 1
-        return where[:reached], line
-
-
-def _refuse_doubles(path: Path, node: yaml.Node | None) -> None:
-    """YAML readers take the last of two fields of one name without a word."""
-    waiting, seen = [node], set()
-    while waiting:
-        one = waiting.pop()
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
-        if isinstance(one, yaml.SequenceNode):
-            waiting += one.value
-        if not isinstance(one, yaml.MappingNode):
-            continue
-        names: dict[str, int] = {}
-        for key, value in one.value:
-            waiting.append(value)
-            line = key.start_mark.line + 1
-            if not isinstance(key, yaml.ScalarNode) or key.value == "<<":
-                continue
-            if key.value in names:
-                raise InvalidParameterError(
-                    f"{path}, line {line}: {key.value} is there twice, first on line {names[key.value]}; keep one"
-                )
-            names[key.value] = line
-
-
-def _words(kind: str, message: str, where: tuple[str | int, ...]) -> str:
-    """A fault with its remedy."""
-    if kind == "missing":
-        return "is missing; add it"
-    if kind != "extra_forbidden":
-        return message.removeprefix("Value error, ")
-    known = _known_beside(where)
-    near = difflib.get_close_matches(str(where[-1]), known, n=1)
-    return "is no field here; " + (f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}")
-
-
-def _known_beside(where: tuple[str | int, ...]) -> list[str]:
+def _known_beside(where: Place) -> list[str]:
     """Fields that may stand where an unknown one does."""
     names = [part for part in where if isinstance(part, str)]
     if len(names) == 1:

@@ -14,8 +14,8 @@ from flawsmith.stack.errors import StackError
 PACKAGES = ("service", "worker")
 
 ON_WINDOWS = (
-    "a service does not run on Windows itself: run it in WSL2, where `flawsmith up` is as on Linux, or with Docker "
-    "(docs/deploying.md); the client runs here, and --url or FLAWSMITH_URL names the service"
+    "a service does not run on Windows itself: run it in WSL2, where `flawsmith up` is as on Linux, or with "
+    "Docker (docs/deploying.md); the client runs here, and --url or FLAWSMITH_URL names the service"
 )
 
 _SOURCE = "get the Flawsmith repository and run `pip install -e '.[api,worker]'` in it"
@@ -29,8 +29,8 @@ def find_application(extras: Collection[str] = ("api", "worker"), purpose: str |
         purpose: what it is for, in words, where that is not to run a service.
 
     Raises:
-        StackError: they are not there (only the client is installed), what they need is missing, or this is Windows,
-            which has no Valkey.
+        StackError: they are not there (only the client is installed), what they need is missing, or this is
+            Windows, for which there is no Valkey.
     """
     if sys.platform == "win32" and "api" in extras:
         raise StackError(ON_WINDOWS)
