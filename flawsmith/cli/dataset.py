@@ -17,7 +17,7 @@ from flawsmith.client import Flawsmith, FlawsmithError
 from flawsmith.client.calls import new_key
 from flawsmith.client.datasets import DatasetOptions, sent_values
 from flawsmith.client.specs import DatasetSpec, PackedSpec, packed, read_spec, write_lock
-from flawsmith.client.unpacking import DatasetFolder
+from flawsmith.client.unpacking import DatasetFolder, checked_folder
 from flawsmith.contract.augmentations import MAX_SEED
 from flawsmith.contract.datasets import DATASET_FORMATS, DatasetFormat, DatasetParameters, DatasetPlan
 from flawsmith.contract.jobs import Job, JobKind, JobStatus
@@ -85,6 +85,8 @@ def build(
     with the spec. Exits with 7 if items failed or the job was canceled, and what is there was taken.
     """
     read = read_spec(spec)
+    if out is not None:
+        _check_folder(out)
     changes: dict[str, object] = {}
     if seed is not None:
         changes["seed"] = seed
@@ -151,6 +153,7 @@ def download(
     json: Json = False,
 ) -> None:
     """Write a finished data set to a folder; exits with 7 if items failed or the job was canceled."""
+    _check_folder(out)
     with Flawsmith(url, api_key=api_key) as client:
         found = _dataset_job(client, job)
         if not found.status.is_final:
@@ -227,6 +230,14 @@ def _check_outcome(job: Job) -> None:
         fail(f"{job.id} {job.status}: {job.error.detail}" if job.error else f"{job.id} is {job.status}")
 
 
+def _check_folder(out: Path) -> None:
+    """Refuse a folder that cannot be written to before anything is made."""
+    try:
+        checked_folder(out)
+    except OSError as error:
+        fail(f"the data set cannot be written to {out}: {error}", exits.USAGE)
+
+
 def _fetched(client: Flawsmith, job: Job, out: Path, formats: list[str] | None) -> DatasetFolder:
     try:
         return client.download_dataset(job, out, formats=cast(list[DatasetFormat] | None, formats))
@@ -287,7 +298,8 @@ def _show_plan(plan: DatasetPlan, json: bool) -> None:
         table.add_row("controls", str(plan.dataset.controls))
     table.add_row("normal images", str(plan.dataset.normals))
     table.add_row("in all", str(plan.items))
-    table.add_row("to be made", str(plan.to_make))
+    if plan.to_make is not None:
+        table.add_row("to be made", str(plan.to_make))
     show(table)
     say(", ".join(f"{split} {items}" for split, items in plan.splits.items()))
     if plan.expected_s is not None:

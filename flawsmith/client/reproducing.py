@@ -6,7 +6,7 @@ import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeAlias, cast
 
 from PIL import Image, ImageChops, UnidentifiedImageError
@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from flawsmith.client.augmentations import AugmentOptions, Defect
 from flawsmith.client.datasets import images_in
 from flawsmith.client.errors import CorruptDownloadError, InvalidParameterError
-from flawsmith.client.specs import without_ending
+from flawsmith.client.specs import bare_names, belongs
 from flawsmith.client.unpacking import read_rows
 from flawsmith.contract.datasets import DatasetRow
 from flawsmith.contract.jobs import Item, Job
@@ -147,10 +147,14 @@ def find_beside(row: DatasetRow, field: str, path: Path | None) -> Path:
         )
     if path.is_file():
         return path
-    for name, found in images_in(path).items():
-        if without_ending(name) == without_ending(row.source):
-            return found
-    raise InvalidParameterError(f"--{field}: {path} has no image that is called {without_ending(row.source)}")
+    images = images_in(path)
+    for known in ({str(PurePosixPath(row.source).with_suffix(""))}, bare_names([row.source])):
+        for name, found in images.items():
+            if belongs(name, known):
+                return found
+    raise InvalidParameterError(
+        f"--{field}: {path} has no image that is called as {row.source} but for the ending"
+    )
 
 
 def find_label(row: DatasetRow, dataset: Path) -> Path:
@@ -159,16 +163,17 @@ def find_label(row: DatasetRow, dataset: Path) -> Path:
     Raises:
         InvalidParameterError: no layout that is there has it.
     """
-    stems = {row.name, f"{row.name}_mask"}
+    stem = row.name if row.image is None else PurePosixPath(row.image).stem
     found = [
         path
-        for part in ("masks", "mvtec")
+        for part in ("masks", "binary-masks", "mvtec")
         for path in sorted((dataset / part).rglob("*.png"))
-        if path.stem in stems and (part == "masks" or "ground_truth" in path.parts)
+        if path.stem in (stem, f"{stem}_mask") and (part != "mvtec" or "ground_truth" in path.parts)
     ]
     if not found:
         raise InvalidParameterError(
-            f"{dataset} has no label image of {row.name}; download the data set with --format classes or mvtec"
+            f"{dataset} has no label image of {row.name}; download the data set with --format classes, jsonl or "
+            "mvtec"
         )
     return next((path for path in found if _sha256(path) == row.mask_sha256), found[0])
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import tempfile
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -35,6 +35,7 @@ from flawsmith.contract.samples import IMAGE_ENDINGS
 
 SPEC_SEED = 0
 """Of a spec that names none: a spec is built again and again, and each time the same."""
+_SUFFIX = "_mask"
 _NAMED = 3
 """Names that a message lists."""
 _BLOCK_BYTES = 1 << 20
@@ -181,9 +182,23 @@ def packed(spec: DatasetSpec) -> Iterator[PackedSpec]:
         yield PackedSpec(files, notes)
 
 
-def without_ending(name: str) -> str:
-    """What a normal image and the files beside it have in common: the path without the ending of its last part."""
-    return str(PurePosixPath(name).with_suffix(""))
+def belongs(name: str, normals: Collection[str]) -> bool:
+    """Whether an image beside normal images belongs to one of them, as the service tells it: it is called the same
+    in the same folder, or else the same in any. Endings do not count; ``_mask`` may stand before the ending.
+
+    Args:
+        name: of the image, a path from its folder.
+        normals: what `bare_names` says of the normal images.
+    """
+    bare = str(PurePosixPath(name).with_suffix(""))
+    names = (bare, PurePosixPath(bare).name)
+    return any(one in normals or one.removesuffix(_SUFFIX) in normals for one in names)
+
+
+def bare_names(normals: Iterable[str]) -> set[str]:
+    """Paths of normal images without their endings, and their names alone."""
+    paths = [PurePosixPath(name).with_suffix("") for name in normals]
+    return {str(path) for path in paths} | {path.name for path in paths}
 
 
 def _belonging(spec: DatasetSpec, field_name: str, folder: Path, notes: list[str]) -> dict[str, Path]:
@@ -193,8 +208,8 @@ def _belonging(spec: DatasetSpec, field_name: str, folder: Path, notes: list[str
         raise InvalidParameterError(f"{spec.path}: {field_name}: {folder} holds no image")
     if isinstance(spec.normals, Path):
         return images
-    known = {without_ending(name) for name in spec.normals}
-    belonging = {name: path for name, path in images.items() if without_ending(name) in known}
+    known = bare_names(spec.normals)
+    belonging = {name: path for name, path in images.items() if belongs(name, known)}
     if not belonging:
         raise InvalidParameterError(
             f"{spec.path}: {field_name}: none of {len(images)} images in {folder} belongs to a normal image; each "

@@ -22,8 +22,6 @@ from flawsmith.contract.datasets import DatasetRow
 from flawsmith.contract.files import DATASET_FILE, LOCK_FILE, MANIFEST_FILE
 
 _BLOCK_BYTES = 1 << 20
-_IMAGES = "images/"
-"""The common folder of images; an archive of MVTec's layout alone has none."""
 
 
 @dataclass(frozen=True)
@@ -156,9 +154,10 @@ def _read(archive: BinaryIO, folder: Path | None) -> None:
                 ]
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise CorruptDownloadError(f"the archive is broken: {error}") from error
-    if not any(name.startswith(_IMAGES) for name in digests):
-        return
+    roots = {name.partition("/")[0] for name in digests}
     for name, sha256 in rows:
+        if name.partition("/")[0] not in roots:
+            continue  # of a layout that was not asked for
         if name not in digests:
             raise CorruptDownloadError(f"the archive lacks {name}, which its manifest names")
         if sha256 is not None and digests[name] != sha256:

@@ -274,8 +274,8 @@ class DatasetPlan(Answer):
     request: dict[str, JsonValue]
     dataset: DatasetState
     items: int
-    to_make: int
-    """Items that are not there already."""
+    to_make: int | None
+    """Items that are not there already; None of more than 2,000 items, which are not looked for one by one."""
     expected_s: float | None
     """Seconds that making them takes by the pace of late, by the workers there are; None if not known."""
     splits: dict[Split, int]
@@ -321,7 +321,7 @@ class DatasetRow(Answer):
 
 
 class DatasetRowPage(Answer):
-    """Rows of a data set, in their order."""
+    """Rows of a data set, in the order of its items."""
 
     rows: list[DatasetRow]
     next_cursor: str | None = None

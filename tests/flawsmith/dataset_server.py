@@ -255,19 +255,23 @@ class DatasetServer:
     def archive(self, formats: Sequence[str] = ()) -> bytes:
         """The prepared data set, laid out as decision 0043 says."""
         wanted = set(formats) or {"classes", "mvtec"}
+        rows = self.rows if wanted - {"mvtec"} else [_in_mvtec(one) for one in self.rows]
         content: dict[str, bytes] = {
-            "manifest.jsonl": b"".join(one.model_dump_json().encode() + b"\n" for one in self.rows),
+            "manifest.jsonl": b"".join(one.model_dump_json().encode() + b"\n" for one in rows),
             "flawsmith.lock": LOCK.model_dump_json().encode(),
             "dataset.json": b"{}",
         }
-        for one in self.rows:
+        for one in rows:
             if one.status != "succeeded" or not one.accepted or one.image is None:
                 continue
             image = NORMAL if one.kind == "normal" else picture(one.index)
-            if wanted - {"mvtec"}:
-                content[one.image] = image
+            content[one.image] = image
             if "classes" in wanted and one.kind != "normal":
                 content[f"masks/{one.split}/{one.name}.png"] = LABEL
+            if "jsonl" in wanted:
+                content[f"binary-masks/{one.split}/{one.name}.png"] = LABEL if one.kind == "defect" else png(0)
+            if "mvtec" in wanted:
+                content[str(_in_mvtec(one).image)] = image
             if "mvtec" in wanted and one.kind == "defect":
                 content[f"mvtec/part/ground_truth/scratch/{one.name}_mask.png"] = LABEL
         for name, data in self.spoilt.items():
@@ -301,6 +305,12 @@ class DatasetServer:
             request=request,
             items=[item] if status is JobStatus.SUCCEEDED else [],
         )
+
+
+def _in_mvtec(found: DatasetRow) -> DatasetRow:
+    """As the manifest of an archive in this layout alone says it."""
+    folder = "test/scratch" if found.kind == "defect" else "test/good" if found.kind == "control" else "train/good"
+    return found.model_copy(update={"image": f"mvtec/part/{folder}/{found.name}.png"})
 
 
 AUGMENTATION = "job_" + 26 * "a"

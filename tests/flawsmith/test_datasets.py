@@ -338,6 +338,7 @@ def test_a_build_that_cannot_be_is_refused(
     done = build(server, folder, *(argument.format(folder=folder) for argument in arguments))
     assert done.returncode == status
     assert complaint in done.stderr
+    assert server.keys == []
 
 
 def test_a_service_that_is_not_there_exits_with_3(folder: Path) -> None:

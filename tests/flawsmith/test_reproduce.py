@@ -76,12 +76,12 @@ def test_other_pixels_under_the_same_fingerprint_exit_with_1(server: DatasetServ
         (png(0), 1, "different"),
     ],
 )
-@pytest.mark.parametrize("layout", ["classes", "mvtec"])
+@pytest.mark.parametrize("layout", ["classes", "jsonl", "mvtec"])
 def test_under_another_fingerprint_labels_must_agree(
     server: DatasetServer, tmp_path: Path, label: bytes, status: int, agreement: str, layout: str
 ) -> None:
     with Flawsmith(server.url) as client:
-        manifest = client.download_dataset(JOB, tmp_path / "set", formats=["jsonl", layout]).manifest  # type: ignore[list-item]
+        manifest = client.download_dataset(JOB, tmp_path / "set", formats=[layout]).manifest  # type: ignore[list-item]
     server.fingerprint, server.pixels, server.label = "gpu-1", sha256(b"others"), label
     done = reproduce(server, manifest, 1, "--json")
     assert done.returncode == status, done.stderr
@@ -100,11 +100,11 @@ def test_another_fingerprint_with_the_same_pixels_is_the_same(server: DatasetSer
 
 def test_without_a_label_there_is_nothing_to_compare(server: DatasetServer, tmp_path: Path) -> None:
     with Flawsmith(server.url) as client:
-        manifest = client.download_dataset(JOB, tmp_path / "set", formats=["jsonl"]).manifest
+        manifest = client.download_dataset(JOB, tmp_path / "set", formats=["coco"]).manifest
     server.fingerprint, server.pixels = "gpu-1", sha256(b"others")
     done = reproduce(server, manifest, 1)
     assert done.returncode == 2
-    assert "--format classes or mvtec" in done.stderr
+    assert "--format classes, jsonl or mvtec" in done.stderr
 
 
 def test_the_normal_image_is_found_by_its_content(server: DatasetServer, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_what_was_sent_beside_the_normal_image_is_sent_again(server: DatasetServ
         assert f"name them with {everything[left]}" in done.stderr
     done = reproduce(server, manifest, 1, *everything[2:], "--masks", manifest.parent)
     assert done.returncode == 2
-    assert "no image that is called line/part" in done.stderr
+    assert "no image that is called as line/part.png" in done.stderr
 
 
 @pytest.mark.parametrize(

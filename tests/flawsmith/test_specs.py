@@ -182,9 +182,19 @@ def test_folders_are_packed_and_what_belongs_to_no_image_stays_here(folder: Path
         assert files.notes == ["masks: a/9.png belong to no normal image and are not sent"]
 
 
+@pytest.mark.parametrize("mask", ["a/1.jpg", "a/1_mask.png", "1.png", "other/1_mask.tif"])
+def test_a_mask_belongs_as_the_service_tells_it(folder: Path, mask: str) -> None:
+    shutil.rmtree(folder / "masks")
+    written(folder, {f"masks/{mask}": png(1), "masks/1_mask_2.png": png(1)})
+    with packed(spec_of(folder, f"normals: photos\nmasks: masks\n{ENTRIES}")) as files:
+        assert names_of(files.files["masks"]) == [mask]
+
+
 def test_masks_of_which_none_belongs_are_refused(folder: Path) -> None:
     spec = spec_of(folder, f"normals: photos/b\nmasks: masks\n{ENTRIES}")
-    with pytest.raises(InvalidParameterError, match=r"none of 2 images .* such as 1\.png, and not a/1\.png"):
+    for name in ("1.png", "9.png"):
+        (folder / "masks" / "a" / name).rename(folder / "masks" / f"x{name}")
+    with pytest.raises(InvalidParameterError, match=r"none of 2 images .* such as 1\.png, and not x1\.png"):
         packed(spec).__enter__()
 
 
