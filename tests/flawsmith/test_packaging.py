@@ -115,7 +115,7 @@ def test_the_wheel_holds_the_client_and_nothing_else(wheel: Path, tmp_path: Path
 
 @pytest.mark.slow
 def test_the_wheel_runs_in_a_fresh_environment_without_torch(wheel: Path, tmp_path: Path) -> None:
-    """Dependencies are copied from here, those that the wheel names and no others, so that no network is needed."""
+    """Dependencies that the wheel names, and no others, are copied from here, so that no network is needed."""
     venv.create(tmp_path / "venv", symlinks=os.name != "nt")
     scripts = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin")
     asked = (scripts / "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))")
@@ -130,8 +130,8 @@ def test_the_wheel_runs_in_a_fresh_environment_without_torch(wheel: Path, tmp_pa
                 shutil.copy2(source, site / root)
     options = ("--quiet", "--no-deps", "--no-index", "--disable-pip-version-check")
     pip = (sys.executable, "-m", "pip", "--python", scripts / "python", "install", *options, wheel)
-    subprocess.run(pip, check=True, capture_output=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    subprocess.run(pip, cwd=tmp_path, env=environment, check=True, capture_output=True)
     for arguments in (("--help",), ("dataset", "--help"), ("reproduce", "--help")):
         done = subprocess.run(
             [scripts / "flawsmith", *arguments],
@@ -143,13 +143,8 @@ def test_the_wheel_runs_in_a_fresh_environment_without_torch(wheel: Path, tmp_pa
         )
         assert done.returncode == 0, done.stderr
         assert "Usage: flawsmith" in done.stdout
-    absent = "import importlib.util as u; print([n for n in ('torch', 'numpy', 'service', 'fastapi') if u.find_spec(n)])"
-    told = subprocess.run(
-        [scripts / "python", "-c", absent],
-        cwd=tmp_path,
-        env=environment,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    names = ("torch", "numpy", "fastapi", "service")
+    code = f"import importlib.util as util; print([name for name in {names} if util.find_spec(name)])"
+    asked = (scripts / "python", "-c", code)
+    told = subprocess.run(asked, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
     assert told.stdout == "[]\n"
