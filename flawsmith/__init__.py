@@ -20,6 +20,9 @@ if TYPE_CHECKING:
         CorruptDownloadError as CorruptDownloadError,
     )
     from flawsmith.client import (
+        DatasetFolder as DatasetFolder,
+    )
+    from flawsmith.client import (
         Defect as Defect,
     )
     from flawsmith.client import (
@@ -55,6 +58,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AsyncFlawsmith",
     "CorruptDownloadError",
+    "DatasetFolder",
     "Defect",
     "Download",
     "DownloadedItem",

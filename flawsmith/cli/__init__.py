@@ -10,6 +10,7 @@ import typer
 from flawsmith import __version__
 from flawsmith.cli import exits
 from flawsmith.cli.check import check
+from flawsmith.cli.dataset import dataset
 from flawsmith.cli.defects import defects
 from flawsmith.cli.doctor import doctor
 from flawsmith.cli.download import download
@@ -17,6 +18,7 @@ from flawsmith.cli.evaluate import evaluate
 from flawsmith.cli.generate import generate
 from flawsmith.cli.jobs import cancel, delete, jobs
 from flawsmith.cli.keys import keys
+from flawsmith.cli.reproduce import reproduce
 from flawsmith.cli.terminal import fail, say, tell
 from flawsmith.cli.up import up
 from flawsmith.cli.watch import watch
@@ -28,8 +30,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Realistic, labelled defects on photos of good parts.",
 )
-for command in (up, generate, watch, check, evaluate, jobs, download, cancel, delete, doctor):
+for command in (up, generate, watch, check, evaluate, jobs, download, cancel, delete, reproduce, doctor):
     app.command()(command)
+app.add_typer(dataset, name="dataset")
 app.add_typer(defects, name="defects")
 app.add_typer(keys, name="keys")
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from flawsmith.cli import exits
 from flawsmith.cli.generation import as_json, collect, tell_result
 from flawsmith.cli.options import DEFAULT_URL, ApiKey, JobId, Json, Url
 from flawsmith.cli.terminal import fail, say, say_json, tell
@@ -32,6 +33,8 @@ def download(
         raise typer.BadParameter("give --out for a folder or --archive for one file, not both")
     with Flawsmith(url, api_key=api_key) as client:
         found = client.job(job)
+        if found.dataset is not None and archive is None:
+            fail(f"{found.id} is a data set; `flawsmith dataset download {found.id} --out DIR`", exits.USAGE)
         try:
             if archive is not None:
                 archive.parent.mkdir(parents=True, exist_ok=True)

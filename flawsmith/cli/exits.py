@@ -14,6 +14,10 @@ DO_NOT_USE = 4
 """`evaluate`: a detector gets worse by synthetic data, or learns the generator's trace."""
 CANNOT_TELL = 5
 """`evaluate`: the hold-out does not settle it."""
+WITHIN_TOLERANCE = 6
+"""`reproduce`: drawn by other hardware or software than the row was, and the same within the tolerance."""
+PARTIAL = 7
+"""`dataset build` and `download`: the data set is there, but items of it failed, or it was canceled on the way."""
 INTERRUPTED = 130
 """What shells give a program that ended by Ctrl-C."""
 

@@ -33,10 +33,16 @@ def jobs(
             job.id,
             _status(job),
             f"{job.progress.done}/{job.progress.total}",
-            ", ".join(job.defect_types) or str(job.request.get("name", "")),
+            _types(job) or str(job.request.get("name", "")),
             f"{job.created_at.astimezone():%Y-%m-%d %H:%M:%S}",
         )
     show(table)
+
+
+def _types(job: Job) -> str:
+    if job.dataset is None:
+        return ", ".join(job.defect_types)
+    return ", ".join(dict.fromkeys(name for entry in job.dataset.entries for name in entry.defect_types))
 
 
 def _status(job: Job) -> str:

@@ -6,6 +6,7 @@ from flawsmith.client.asynchronous import AsyncFlawsmith
 from flawsmith.client.augmentations import AugmentOptions, Defect
 from flawsmith.client.calls import EvaluateOptions, RetrainOptions, TrainOptions
 from flawsmith.client.connection import DEFAULT_URL
+from flawsmith.client.datasets import DatasetOptions
 from flawsmith.client.downloads import Download, DownloadedItem
 from flawsmith.client.errors import (
     CorruptDownloadError,
@@ -19,12 +20,15 @@ from flawsmith.client.errors import (
 from flawsmith.client.images import ImageSource
 from flawsmith.client.sample_sets import NormalSource, SampleSource
 from flawsmith.client.sync import Flawsmith
+from flawsmith.client.unpacking import DatasetFolder
 
 __all__ = [
     "DEFAULT_URL",
     "AsyncFlawsmith",
     "AugmentOptions",
     "CorruptDownloadError",
+    "DatasetFolder",
+    "DatasetOptions",
     "Defect",
     "Download",
     "DownloadedItem",

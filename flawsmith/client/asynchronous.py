@@ -15,18 +15,21 @@ from typing import Self, TypeVar, Unpack
 import httpx
 from httpx_sse import EventSource
 
-from flawsmith.client import augmentations, bundles, calls, downloads, sample_sets
+from flawsmith.client import augmentations, bundles, calls, datasets, downloads, sample_sets, unpacking
 from flawsmith.client.augmentations import AugmentOptions, Defect, Subject
 from flawsmith.client.calls import Call, EvaluateOptions, RetrainOptions, TrainOptions
 from flawsmith.client.connection import DEFAULT_URL, Connection
+from flawsmith.client.datasets import DatasetEntries, DatasetNormals, DatasetOptions, DatasetSources, FilePath
 from flawsmith.client.downloads import Download
 from flawsmith.client.images import ImageSource
 from flawsmith.client.listening import Listener
 from flawsmith.client.retries import PATIENT, Retries
 from flawsmith.client.sample_sets import NormalSource, SampleSource
 from flawsmith.client.transfers import Transfer, partial_file
+from flawsmith.client.unpacking import DatasetFolder
 from flawsmith.client.waiting import ProgressCallback, Watch
 from flawsmith.contract.bundles import BundleManifest, ImportedDefectType
+from flawsmith.contract.datasets import DatasetFormat, DatasetPlan, DatasetRow
 from flawsmith.contract.defect_types import DefectType
 from flawsmith.contract.events import JobEvent
 from flawsmith.contract.health import Readiness
@@ -187,6 +190,69 @@ class AsyncFlawsmith:
             send = await asyncio.to_thread(opened.enter_context, sample_sets.opened_hold_out(hold_out))
             return await self._send(calls.evaluate(defect_type, send, options, idempotency_key))
 
+    async def create_dataset(
+        self,
+        normals: DatasetNormals,
+        entries: DatasetEntries,
+        *,
+        masks: FilePath | None = None,
+        regions: FilePath | None = None,
+        excludes: FilePath | None = None,
+        normals_metadata: FilePath | None = None,
+        idempotency_key: str | None = None,
+        **options: Unpack[DatasetOptions],
+    ) -> Job:
+        """See `Flawsmith.create_dataset`."""
+        sources = DatasetSources(normals, masks, regions, excludes, normals_metadata)
+        with ExitStack() as opened:
+            send = await asyncio.to_thread(opened.enter_context, datasets.opened(sources))
+            return await self._send(datasets.create(send, entries, options, idempotency_key))
+
+    async def plan_dataset(
+        self,
+        normals: DatasetNormals,
+        entries: DatasetEntries,
+        *,
+        masks: FilePath | None = None,
+        regions: FilePath | None = None,
+        excludes: FilePath | None = None,
+        normals_metadata: FilePath | None = None,
+        **options: Unpack[DatasetOptions],
+    ) -> DatasetPlan:
+        """See `Flawsmith.plan_dataset`."""
+        sources = DatasetSources(normals, masks, regions, excludes, normals_metadata)
+        with ExitStack() as opened:
+            send = await asyncio.to_thread(opened.enter_context, datasets.opened(sources))
+            return await self._send(datasets.plan(send, entries, options))
+
+    async def dataset_rows(self, job: Job | str, *, page_size: int | None = None) -> AsyncIterator[DatasetRow]:
+        """See `Flawsmith.dataset_rows`."""
+        cursor: str | None = None
+        while True:
+            page = await self._send(datasets.rows(calls.job_id_of(job), cursor, page_size))
+            for row in page.rows:
+                yield row
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def download_dataset(
+        self, job: Job | str, out_dir: FilePath, *, formats: Sequence[DatasetFormat] | None = None
+    ) -> DatasetFolder:
+        """See `Flawsmith.download_dataset`.
+
+        Raises:
+            InvalidParameterError: ``out_dir`` holds something else; nothing was fetched.
+            CorruptDownloadError: what came is not what its manifest says.
+            OSError: the folder cannot be written.
+        """
+        job_id = calls.job_id_of(job)
+        folder = unpacking.checked_folder(out_dir)
+        with unpacking.archive_beside(folder) as file:
+            await self._transfer(Transfer(datasets.archive(job_id, formats), file, None))
+            file.flush()
+            return await asyncio.to_thread(unpacking.unpack, file, folder)
+
     async def job(self, job: Job | str) -> Job:
         """See `Flawsmith.job`."""
         return await self._send(calls.job(calls.job_id_of(job)))
@@ -302,7 +368,13 @@ class AsyncFlawsmith:
             downloads.end_item(download, item, paths)
         return download
 
-    async def archive(self, job: Job | str, path: str | os.PathLike[str]) -> Path:
+    async def archive(
+        self,
+        job: Job | str,
+        path: str | os.PathLike[str],
+        *,
+        formats: Sequence[DatasetFormat] | None = None,
+    ) -> Path:
         """See `Flawsmith.archive`.
 
         Raises:
@@ -311,7 +383,7 @@ class AsyncFlawsmith:
         """
         final, target = await self.job(job), Path(path)
         with partial_file(target) as file:
-            await self._transfer(Transfer(calls.archive(final.id), file, None))
+            await self._transfer(Transfer(datasets.archive(final.id, formats), file, None))
             file.flush()
             await asyncio.to_thread(downloads.check_archive, final, Path(file.name))
         return target

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, TypedDict, TypeVar
 from urllib.parse import quote
@@ -44,7 +44,7 @@ class Call(Generic[T]):
     method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     read: Callable[[httpx.Response], T]
-    params: Mapping[str, str | int | float] = field(default_factory=dict)
+    params: Mapping[str, str | int | float | Sequence[str]] = field(default_factory=dict)
     json: JsonValue = None
     form: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, ImageFile] = field(default_factory=dict)
@@ -206,24 +206,20 @@ def delete(job_id: str) -> Call[None]:
 
 
 def job_input(job_id: str) -> Call[None]:
-    return _file(job_id, "input")
+    return file_of(job_id, "input")
 
 
 def job_mask(job_id: str) -> Call[None]:
-    return _file(job_id, "mask")
+    return file_of(job_id, "mask")
 
 
 def item_file(job_id: str, index: int, path: str) -> Call[None]:
     """A file of an item; ``path`` is what follows the item's own."""
-    return _file(job_id, f"items/{index}/{path}")
-
-
-def archive(job_id: str) -> Call[None]:
-    return _file(job_id, "archive")
+    return file_of(job_id, f"items/{index}/{path}")
 
 
 def sheet(job_id: str) -> Call[None]:
-    return _file(job_id, "sheet")
+    return file_of(job_id, "sheet")
 
 
 def defect_types() -> Call[list[DefectType]]:
@@ -380,7 +376,7 @@ def model_of(model: type[M]) -> Callable[[httpx.Response], M]:
     return lambda answer: model.model_validate_json(answer.content)
 
 
-def _file(job_id: str, path: str) -> Call[None]:
+def file_of(job_id: str, path: str) -> Call[None]:
     """A file of a job; its bytes are not read as an answer but as a `Transfer`."""
     return Call("GET", f"/v1/jobs/{quote(job_id, safe='')}/{path}", _no_file, repeatable=True)
 

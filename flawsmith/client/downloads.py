@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flawsmith.client import unpacking
 from flawsmith.client.errors import CorruptDownloadError
 from flawsmith.client.transfers import partial_file
 from flawsmith.contract.files import (
@@ -118,6 +119,10 @@ def check_archive(job: Job, path: Path) -> None:
     Raises:
         CorruptDownloadError: it is broken, lacks a file, or a file is another one.
     """
+    if job.dataset is not None:
+        with path.open("rb") as file:
+            unpacking.check(file)
+        return
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())

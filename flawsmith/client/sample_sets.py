@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from pydantic import JsonValue
 
 from flawsmith.client.errors import InvalidParameterError
 from flawsmith.client.images import ImageFile, upload_id
+from flawsmith.client.zips import files_in, pack
 from flawsmith.contract.samples import ANNOTATION_ENDINGS, IMAGE_ENDINGS
 from flawsmith.contract.uploads import Upload
 
@@ -22,9 +22,6 @@ SampleSource: TypeAlias = "str | os.PathLike[str] | Sequence[tuple[Upload | str,
 """A folder, a ZIP, or pairs of uploads: image and mask."""
 NormalSource: TypeAlias = "str | os.PathLike[str] | Sequence[Upload | str]"
 """A folder, a ZIP, or uploads of normal images."""
-
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Of every file in a ZIP made here, so that the same folder makes the same bytes."""
 
 
 @dataclass(frozen=True)
@@ -101,25 +98,11 @@ def _archive(path: Path) -> Iterator[ImageFile]:
 
 def _pack(folder: Path, target: BinaryIO) -> None:
     """Write the images and annotations of ``folder`` as a ZIP."""
-    images = 0
-    with zipfile.ZipFile(target, "w") as archive:
-        for parent, folders, names in os.walk(folder):
-            folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-            for name in sorted(names):
-                ending = Path(name).suffix.lower()
-                if name.startswith(".") or ending not in IMAGE_ENDINGS | ANNOTATION_ENDINGS:
-                    continue
-                path = Path(parent, name)
-                entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _EPOCH)
-                images += ending in IMAGE_ENDINGS
-                # Images are packed already; of BMP and TIFF, and of outlines, much air goes out.
-                is_packed = ending in (".png", ".jpg", ".jpeg", ".jpe", ".webp")
-                entry.compress_type = zipfile.ZIP_STORED if is_packed else zipfile.ZIP_DEFLATED
-                entry.file_size = path.stat().st_size
-                with path.open("rb") as source, archive.open(entry, "w") as packed:
-                    while block := source.read(1 << 20):
-                        packed.write(block)
-    if not images:
+    files = {
+        path.relative_to(folder).as_posix(): path for path in files_in(folder, IMAGE_ENDINGS | ANNOTATION_ENDINGS)
+    }
+    if not any(path.suffix.lower() in IMAGE_ENDINGS for path in files.values()):
         raise InvalidParameterError(
             f"{folder} holds no image; a folder of samples has images/ and masks/, MVTec layout, or annotations"
         )
+    pack(files, target)

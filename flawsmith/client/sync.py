@@ -14,18 +14,21 @@ from typing import Self, TypeVar, Unpack
 import httpx
 from httpx_sse import EventSource
 
-from flawsmith.client import augmentations, bundles, calls, downloads, sample_sets
+from flawsmith.client import augmentations, bundles, calls, datasets, downloads, sample_sets, unpacking
 from flawsmith.client.augmentations import AugmentOptions, Defect, Subject
 from flawsmith.client.calls import Call, EvaluateOptions, RetrainOptions, TrainOptions
 from flawsmith.client.connection import DEFAULT_URL, Connection
+from flawsmith.client.datasets import DatasetEntries, DatasetNormals, DatasetOptions, DatasetSources, FilePath
 from flawsmith.client.downloads import Download
 from flawsmith.client.images import ImageSource
 from flawsmith.client.listening import Listener
 from flawsmith.client.retries import PATIENT, Retries
 from flawsmith.client.sample_sets import NormalSource, SampleSource
 from flawsmith.client.transfers import Transfer, partial_file
+from flawsmith.client.unpacking import DatasetFolder
 from flawsmith.client.waiting import ProgressCallback, Watch
 from flawsmith.contract.bundles import BundleManifest, ImportedDefectType
+from flawsmith.contract.datasets import DatasetFormat, DatasetPlan, DatasetRow
 from flawsmith.contract.defect_types import DefectType
 from flawsmith.contract.events import JobEvent
 from flawsmith.contract.health import Readiness
@@ -272,6 +275,95 @@ class Flawsmith:
         with sample_sets.opened_hold_out(hold_out) as send:
             return self._send(calls.evaluate(defect_type, send, options, idempotency_key))
 
+    def create_dataset(
+        self,
+        normals: DatasetNormals,
+        entries: DatasetEntries,
+        *,
+        masks: FilePath | None = None,
+        regions: FilePath | None = None,
+        excludes: FilePath | None = None,
+        normals_metadata: FilePath | None = None,
+        idempotency_key: str | None = None,
+        **options: Unpack[DatasetOptions],
+    ) -> Job:
+        """Have a labelled data set made; returns when everything is checked and planned, and the making goes on.
+
+        Args:
+            normals: a folder or a ZIP of normal images, or uploads of them, each alone or as a `DatasetNormal`.
+            entries: what is drawn, how often and how: `DatasetEntry`, or mappings of its fields.
+            masks: a folder or a ZIP; a mask belongs to the normal image of the same path without ending. For
+                entries whose masks are given.
+            regions: the same, or one image for all: where masks may be drawn.
+            excludes: the same: where they may not.
+            normals_metadata: CSV with a header, or JSON lines; ``file`` names the image.
+            idempotency_key: as `augment`.
+            options: the other fields of `DatasetParameters`, such as ``seed``, ``split`` and ``lock``.
+
+        Raises:
+            InvalidParameterError: a parameter is out of range or a file cannot be read; nothing was sent.
+        """
+        sources = DatasetSources(normals, masks, regions, excludes, normals_metadata)
+        with datasets.opened(sources) as send:
+            return self._send(datasets.create(send, entries, options, idempotency_key))
+
+    def plan_dataset(
+        self,
+        normals: DatasetNormals,
+        entries: DatasetEntries,
+        *,
+        masks: FilePath | None = None,
+        regions: FilePath | None = None,
+        excludes: FilePath | None = None,
+        normals_metadata: FilePath | None = None,
+        **options: Unpack[DatasetOptions],
+    ) -> DatasetPlan:
+        """Have a data set checked, and told what would be made, without making it; arguments as `create_dataset`.
+
+        Raises:
+            InvalidParameterError: as `create_dataset`.
+        """
+        sources = DatasetSources(normals, masks, regions, excludes, normals_metadata)
+        with datasets.opened(sources) as send:
+            return self._send(datasets.plan(send, entries, options))
+
+    def dataset_rows(self, job: Job | str, *, page_size: int | None = None) -> Iterator[DatasetRow]:
+        """All rows of a data set, in their order; pages are fetched as they are needed.
+
+        Args:
+            job: the job or its id.
+            page_size: rows of a page; as many as the service likes if absent.
+        """
+        cursor: str | None = None
+        while True:
+            page = self._send(datasets.rows(calls.job_id_of(job), cursor, page_size))
+            yield from page.rows
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def download_dataset(
+        self, job: Job | str, out_dir: FilePath, *, formats: Sequence[DatasetFormat] | None = None
+    ) -> DatasetFolder:
+        """Write a final data set as a folder, which takes the place of an earlier build as a whole, or not at all.
+
+        Args:
+            job: the job or its id.
+            out_dir: of the data set; absent, empty, or a data set that was written before.
+            formats: layouts that are wanted; all that the data set has if absent.
+
+        Raises:
+            InvalidParameterError: ``out_dir`` holds something else; nothing was fetched.
+            CorruptDownloadError: what came is not what its manifest says.
+            OSError: the folder cannot be written.
+        """
+        job_id = calls.job_id_of(job)
+        folder = unpacking.checked_folder(out_dir)
+        with unpacking.archive_beside(folder) as file:
+            self._transfer(Transfer(datasets.archive(job_id, formats), file, None))
+            file.flush()
+            return unpacking.unpack(file, folder)
+
     def job(self, job: Job | str) -> Job:
         """The job as it is now."""
         return self._send(calls.job(calls.job_id_of(job)))
@@ -395,8 +487,20 @@ class Flawsmith:
             downloads.end_item(download, item, paths)
         return download
 
-    def archive(self, job: Job | str, path: str | os.PathLike[str]) -> Path:
-        """Write all results of a final job as one ZIP to ``path``, checked against the job's digests.
+    def archive(
+        self,
+        job: Job | str,
+        path: str | os.PathLike[str],
+        *,
+        formats: Sequence[DatasetFormat] | None = None,
+    ) -> Path:
+        """Write all results of a final job as one ZIP to ``path``, checked against the job's digests, or those
+        that a data set's own manifest names.
+
+        Args:
+            job: the job or its id.
+            path: of the file.
+            formats: layouts of a data set that are wanted; all that it has if absent.
 
         Raises:
             CorruptDownloadError: what came is not what the job says.
@@ -404,7 +508,7 @@ class Flawsmith:
         """
         final, target = self.job(job), Path(path)
         with partial_file(target) as file:
-            self._transfer(Transfer(calls.archive(final.id), file, None))
+            self._transfer(Transfer(datasets.archive(final.id, formats), file, None))
             file.flush()
             downloads.check_archive(final, Path(file.name))
         return target

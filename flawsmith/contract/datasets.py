@@ -325,6 +325,11 @@ class DatasetRow(Answer):
     pixels_sha256: str | None = None
     source: str
     source_sha256: str
+    source_mask_sha256: str | None = None
+    source_region_sha256: str | None = None
+    source_exclude_sha256: str | None = None
+    """Digests of the canonical files beside the normal image, as far as they were sent: whoever makes the item
+    again sends them too."""
     metadata: dict[str, JsonValue]
     defect_types: list[str]
     classes: list[int]

@@ -18,6 +18,11 @@ SAMPLES_FILE = "samples.json"
 EVALUATION_FILE = "evaluation.json"
 """In the archive of an evaluation: what it found."""
 
+MANIFEST_FILE = "manifest.jsonl"
+LOCK_FILE = "flawsmith.lock"
+DATASET_FILE = "dataset.json"
+"""At the root of the archive of a data set: its rows, what it was made with, and what it came to."""
+
 
 def defect_mask_file(defect: int) -> str:
     """The requested mask of one of several defects, beside ``mask.png`` of all."""

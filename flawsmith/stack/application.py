@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from collections.abc import Collection
 from pathlib import Path
 
@@ -11,6 +12,11 @@ import flawsmith
 from flawsmith.stack.errors import StackError
 
 PACKAGES = ("service", "worker")
+
+ON_WINDOWS = (
+    "a service does not run on Windows itself: run it in WSL2, where `flawsmith up` is as on Linux, or with "
+    "Docker (docs/deploying.md); the client runs here, and --url or FLAWSMITH_URL names the service"
+)
 
 _SOURCE = "get the Flawsmith repository and run `pip install -e '.[api,worker]'` in it"
 
@@ -23,8 +29,11 @@ def find_application(extras: Collection[str] = ("api", "worker"), purpose: str |
         purpose: what it is for, in words, where that is not to run a service.
 
     Raises:
-        StackError: they are not there (only the client is installed), or what they need is missing.
+        StackError: they are not there (only the client is installed), what they need is missing, or this is
+            Windows, for which there is no Valkey.
     """
+    if sys.platform == "win32" and "api" in extras:
+        raise StackError(ON_WINDOWS)
     root = Path(flawsmith.__file__).resolve().parents[1]
     missing = [package for package in PACKAGES if not (root / package / "__main__.py").is_file()]
     if missing:

@@ -74,8 +74,6 @@ class Stack:
         Raises:
             StackError: something stands in the way. Then nothing is left running.
         """
-        if sys.platform == "win32":
-            raise StackError("`flawsmith up` needs Linux or macOS (on Windows: WSL); the client runs here too")
         application = find_application()
         data = DataDir.prepare(self._data_dir)
         self._held.enter_context(Lock(data))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
+from flawsmith.cli import main
 from flawsmith.client import Flawsmith, FlawsmithError
 from tests.servers import free_ports
 
@@ -110,6 +114,25 @@ def run_flawsmith(*arguments: str | Path, **environment: str) -> subprocess.Comp
         timeout=240,
         check=False,
     )
+
+
+def run_here(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command in this process, which starts in no time; for commands that need no process of their own."""
+    typed = ["flawsmith", *map(str, arguments)]
+    out, err = io.StringIO(), io.StringIO()
+    status = 0
+    with (
+        redirect_stdout(out),
+        redirect_stderr(err),
+        warnings.catch_warnings(),
+        patch.object(sys, "argv", typed),
+        patch.dict(os.environ, {"COLUMNS": "200"}),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    return subprocess.CompletedProcess(typed, status, out.getvalue(), err.getvalue())
 
 
 def is_alive(pid: int) -> bool:

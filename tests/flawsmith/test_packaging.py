@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import email
+import os
+import shutil
 import subprocess
 import sys
+import venv
 import zipfile
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.flawsmith.running import ROOT
 
@@ -52,25 +58,35 @@ def test_every_module_imports_without_what_it_must_not_need(packages: list[str],
     assert done.stdout == "imported\n", done.stderr
 
 
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this repository."""
+    folder = tmp_path_factory.mktemp("wheel")
+    options = ("--quiet", "--no-deps", "--no-build-isolation")
+    command = (sys.executable, "-m", "pip", "wheel", *options, "-w", folder, ROOT)
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def needed(wheel: Path) -> list[Distribution]:
+    """What installing the wheel alone brings along, all of it as it is installed here."""
+    found: dict[str, Distribution] = {}
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        waiting = email.message_from_bytes(archive.read(metadata)).get_all("Requires-Dist", [])
+    while waiting:
+        line = Requirement(waiting.pop())
+        if canonicalize_name(line.name) in found or (line.marker and not line.marker.evaluate({"extra": ""})):
+            continue
+        one = found[canonicalize_name(line.name)] = distribution(line.name)
+        assert line.specifier.contains(one.version)
+        waiting += one.requires or []
+    return list(found.values())
+
+
 @pytest.mark.slow
-def test_the_wheel_holds_the_client_and_nothing_else(tmp_path: Path) -> None:
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "--quiet",
-            "--no-deps",
-            "--no-build-isolation",
-            "-w",
-            tmp_path,
-            ROOT,
-        ],
-        check=True,
-        capture_output=True,
-    )
-    (wheel,) = tmp_path.glob("*.whl")
+def test_the_wheel_holds_the_client_and_nothing_else(wheel: Path, tmp_path: Path) -> None:
     assert wheel.name.endswith("-py3-none-any.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
@@ -95,3 +111,40 @@ def test_the_wheel_holds_the_client_and_nothing_else(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "only the client is installed" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_wheel_runs_in_a_fresh_environment_without_torch(wheel: Path, tmp_path: Path) -> None:
+    """Dependencies that the wheel names, and no others, are copied from here, so that no network is needed."""
+    venv.create(tmp_path / "venv", symlinks=os.name != "nt")
+    scripts = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin")
+    asked = (scripts / "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))")
+    site = Path(subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip())
+    for one in needed(wheel):
+        roots = {path.parts[0] for path in one.files or () if path.parts[0] not in ("..", "__pycache__")}
+        for root in roots:
+            source = Path(str(one.locate_file(root)))
+            if source.is_dir():
+                shutil.copytree(source, site / root, dirs_exist_ok=True)
+            else:
+                shutil.copy2(source, site / root)
+    options = ("--quiet", "--no-deps", "--no-index", "--disable-pip-version-check")
+    pip = (sys.executable, "-m", "pip", "--python", scripts / "python", "install", *options, wheel)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    subprocess.run(pip, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    for arguments in (("--help",), ("dataset", "--help"), ("reproduce", "--help")):
+        done = subprocess.run(
+            [scripts / "flawsmith", *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Usage: flawsmith" in done.stdout
+    names = ("torch", "numpy", "fastapi", "service")
+    code = f"import importlib.util as util; print([name for name in {names} if util.find_spec(name)])"
+    asked = (scripts / "python", "-c", code)
+    told = subprocess.run(asked, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
+    assert told.stdout == "[]\n"

@@ -40,6 +40,8 @@ COMMANDS = [
     "generate",
     "watch",
     "check",
+    "dataset",
+    "reproduce",
     "evaluate",
     "defects",
     "jobs",

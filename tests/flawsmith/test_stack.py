@@ -21,7 +21,7 @@ from flawsmith.stack.data_dir import DataDir, default_data_dir
 from flawsmith.stack.errors import StackError
 from flawsmith.stack.lock import Lock
 from flawsmith.stack.processes import ProcessRecord, end
-from tests.flawsmith.running import ROOT, is_alive
+from tests.flawsmith.running import ROOT, is_alive, run_here
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -127,6 +127,18 @@ def test_data_lies_where_the_platform_keeps_it(monkeypatch: pytest.MonkeyPatch, 
     for platform, path in expected.items():
         monkeypatch.setattr(sys, "platform", platform)
         assert default_data_dir() == tmp_path / path
+
+
+def test_windows_is_told_where_a_service_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    for arguments in (("up", "--data-dir", tmp_path / "data"), ("keys", "list", "--data-dir", tmp_path / "data")):
+        done = run_here(*arguments)
+        assert done.returncode == 1
+        assert "WSL2" in done.stderr
+        assert "Docker" in done.stderr
+        assert "pip" not in done.stderr
+    assert not (tmp_path / "data").exists()
+    assert find_application(["worker"], purpose="judge scores").is_dir()
 
 
 def test_a_taken_port_is_refused_and_a_free_one_found() -> None:

@@ -1,0 +1,214 @@
+"""Requests for data sets: normal images as files or uploads, what lies beside them, and rows of what came."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias, TypedDict, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import JsonValue, ValidationError
+
+from flawsmith.client.calls import Call, file_of, model_of, new_key, texts_of
+from flawsmith.client.errors import InvalidParameterError
+from flawsmith.client.images import ImageFile, upload_id
+from flawsmith.client.sample_sets import SampleSend
+from flawsmith.client.zips import files_in, pack
+from flawsmith.contract.datasets import (
+    DatasetEntry,
+    DatasetFormat,
+    DatasetLock,
+    DatasetNormal,
+    DatasetParameters,
+    DatasetPlan,
+    DatasetRowPage,
+    DatasetSplit,
+)
+from flawsmith.contract.jobs import Job
+from flawsmith.contract.samples import IMAGE_ENDINGS
+from flawsmith.contract.uploads import Upload
+
+T = TypeVar("T")
+
+DatasetNormals: TypeAlias = "str | os.PathLike[str] | Sequence[Upload | str | DatasetNormal]"
+"""A folder, a ZIP, or uploads of normal images, alone or with what belongs to each."""
+DatasetEntries: TypeAlias = "Sequence[DatasetEntry | Mapping[str, Any]]"
+FilePath: TypeAlias = "str | os.PathLike[str]"
+
+DATASET_TIMEOUT_S = 3600.0
+"""For an answer to a data set: thousands of images are decoded before there is one."""
+
+
+class DatasetOptions(TypedDict, total=False):
+    """What may stand beside normal images and entries; see `DatasetParameters` for their meaning."""
+
+    controls: int
+    include_normals: bool
+    seed: int | None
+    min_quality: float | None
+    split: DatasetSplit | Mapping[str, Any]
+    formats: Sequence[DatasetFormat]
+    pixel_size_um: float | None
+    lock: DatasetLock | Mapping[str, Any] | None
+    metadata: dict[str, JsonValue]
+
+
+@dataclass(frozen=True)
+class DatasetSources:
+    """Normal images, and the files beside them, which go by the name of their image without its ending."""
+
+    normals: DatasetNormals
+    masks: FilePath | None = None
+    """Folder or ZIP."""
+    regions: FilePath | None = None
+    """Folder or ZIP, or one image for all."""
+    excludes: FilePath | None = None
+    """The same."""
+    normals_metadata: FilePath | None = None
+    """CSV with a header, or JSON lines; ``file`` names the image."""
+
+    def beside(self) -> dict[str, Path]:
+        """What lies beside the normal images, by its name in a form."""
+        named = {
+            "masks": self.masks,
+            "regions": self.regions,
+            "excludes": self.excludes,
+            "normals_metadata": self.normals_metadata,
+        }
+        return {name: Path(path) for name, path in named.items() if path is not None}
+
+
+@contextmanager
+def opened(sources: DatasetSources) -> Iterator[SampleSend]:
+    """Everything that is sent beside the parameters, for as long as the block runs; folders are packed.
+
+    Raises:
+        InvalidParameterError: something cannot be read, a folder holds no image, or files lie beside uploads.
+    """
+    normals, beside = sources.normals, sources.beside()
+    if not isinstance(normals, str | os.PathLike):
+        if beside:
+            raise InvalidParameterError(
+                f"{' and '.join(beside)} are files and normals uploads; name mask, region, exclude and metadata "
+                "of each upload in a DatasetNormal"
+            )
+        yield SampleSend(ids={"normals": [_normal(one) for one in normals]})
+        return
+    with ExitStack() as files:
+        yield SampleSend(
+            files={
+                name: files.enter_context(_file(Path(path), name))
+                for name, path in {"normals": normals, **beside}.items()
+            }
+        )
+
+
+def images_in(folder: Path) -> dict[str, Path]:
+    """The images in a folder by their names in a ZIP: paths from the folder, with letters composed (Unicode NFC),
+    so that a photo and its mask are called the same wherever they were written."""
+    return {
+        unicodedata.normalize("NFC", path.relative_to(folder).as_posix()): path
+        for path in files_in(folder, IMAGE_ENDINGS)
+    }
+
+
+def create(
+    send: SampleSend, entries: DatasetEntries, options: DatasetOptions, idempotency_key: str | None
+) -> Call[Job]:
+    """``POST /v1/datasets``, under a key of its own if none is given.
+
+    Raises:
+        InvalidParameterError: a parameter is out of range.
+    """
+    call = _dataset(send, entries, options, model_of(Job), dry_run=False)
+    return replace(call, idempotency_key=idempotency_key or new_key())
+
+
+def plan(send: SampleSend, entries: DatasetEntries, options: DatasetOptions) -> Call[DatasetPlan]:
+    """``POST /v1/datasets`` as a dry run.
+
+    Raises:
+        InvalidParameterError: a parameter is out of range.
+    """
+    return _dataset(send, entries, options, model_of(DatasetPlan), dry_run=True)
+
+
+def rows(job_id: str, cursor: str | None, limit: int | None) -> Call[DatasetRowPage]:
+    """``GET /v1/jobs/{id}/rows``: a page; as long as the service likes it if ``limit`` is None."""
+    params: dict[str, str | int] = {} if limit is None else {"limit": limit}
+    if cursor is not None:
+        params["cursor"] = cursor
+    return Call(
+        "GET", f"/v1/jobs/{quote(job_id, safe='')}/rows", model_of(DatasetRowPage), params, repeatable=True
+    )
+
+
+def archive(job_id: str, formats: Sequence[DatasetFormat] | None) -> Call[None]:
+    """``GET /v1/jobs/{id}/archive`` of some formats, else of all that the data set has."""
+    call = file_of(job_id, "archive")
+    return replace(call, params={"format": list(formats)}) if formats else call
+
+
+def sent_values(parameters: DatasetParameters) -> dict[str, JsonValue]:
+    """What a request says of ``parameters``: what was set, and not its defaults."""
+    return parameters.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+
+
+def _dataset(
+    send: SampleSend,
+    entries: DatasetEntries,
+    options: DatasetOptions,
+    read: Callable[[httpx.Response], T],
+    *,
+    dry_run: bool,
+) -> Call[T]:
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        parameters = DatasetParameters.model_validate({"entries": list(entries), **given})
+    except ValidationError as error:
+        raise InvalidParameterError.from_validation(error) from error
+    values = sent_values(parameters)
+    if dry_run:
+        values["dry_run"] = True
+    call: Call[T] = Call("POST", "/v1/datasets", read, repeatable=True, timeout_s=DATASET_TIMEOUT_S)
+    if send.files:
+        return replace(call, form=texts_of(values), files=send.files)
+    return replace(call, json={**send.ids, **values})
+
+
+def _normal(normal: Upload | str | DatasetNormal) -> JsonValue:
+    if isinstance(normal, DatasetNormal):
+        return normal.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+    found = upload_id(normal)
+    if found is None:
+        raise InvalidParameterError(f"{normal!r} is no upload; give a folder, a ZIP, or uploads")
+    return found
+
+
+@contextmanager
+def _file(path: Path, name: str) -> Iterator[ImageFile]:
+    """A file as it is, or the images of a folder as a ZIP."""
+    try:
+        if path.is_dir():
+            images = images_in(path)
+            if not images:
+                raise InvalidParameterError(f"{name}: {path} holds no image ({', '.join(sorted(IMAGE_ENDINGS))})")
+            with tempfile.TemporaryFile() as packed:
+                pack(images, packed)
+                packed.seek(0)
+                yield ImageFile(f"{name}.zip", packed)
+        else:
+            with path.open("rb") as file:
+                yield ImageFile(path.name, file)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise InvalidParameterError(
+            f"{name}: {error.filename} cannot be read: {error.strerror or error}"
+        ) from error
