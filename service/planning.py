@@ -152,7 +152,8 @@ def plan(
                 identity = _sha256(f"{one.bases[source.number]}:{number}")
                 drawn = _augmentation(one, source, identity)
                 made = _made(kind, source, drawn, types)
-                yield _item(index, names, kind, one.entry, source, drawn, made)
+                backbone = types[drawn.defects[0].reference].backbone
+                yield _item(index, names, kind, one.entry, source, drawn, made, backbone)
                 index += 1
 
 
@@ -184,8 +185,10 @@ def _augmentation(one: Series, source: DatasetSource, identity: str) -> Resolved
     defects = []
     for place, (defect, severity) in enumerate(zip(one.asked.defects, one.asked.severities, strict=True)):
         share = _uniform(_sha256(f"{identity}:severity:{place}"))
-        value = min(severity.max, severity.min + (severity.max - severity.min) * share)
-        defects.append(defect.model_copy(update={"severity": value}))
+        changed = {"severity": min(severity.max, severity.min + (severity.max - severity.min) * share)}
+        if one.control:  # nothing of a defect is to be seen in it, and quality counts what is
+            changed["min_quality"] = 0.0
+        defects.append(defect.model_copy(update=changed))
     return ResolvedAugmentation(
         defects=defects,
         method=one.asked.method,
@@ -227,6 +230,7 @@ def _item(
     source: DatasetSource,
     drawn: ResolvedAugmentation | None,
     made: str,
+    backbone: str | None = None,
 ) -> PlannedItem:
     match kind:
         case "normal":
@@ -243,6 +247,7 @@ def _item(
         entry=entry,
         source=source,
         augmentation=drawn,
+        backbone=backbone,
         made=made,
     )
 

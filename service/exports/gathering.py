@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from flawsmith.contract.datasets import DatasetFormat
+from flawsmith.contract.files import DATASET_FILE, LOCK_FILE, MANIFEST_FILE
 from flawsmith.contract.jobs import Job, JobStatus
 from flawsmith.contract.manifests import DatasetManifest
 from service.exports.classes import Classes
@@ -26,9 +27,6 @@ from service.store.plans import Plans
 from service.store.storage import Storage
 from service.zips import Content, zip_length
 
-MANIFEST_FILE = "manifest.jsonl"
-LOCK_FILE = "flawsmith.lock"
-DATASET_FILE = "dataset.json"
 README_FILE = "README.txt"
 
 LAYOUTS: dict[DatasetFormat, Callable[[DataSet], Layout]] = {

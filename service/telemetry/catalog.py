@@ -60,8 +60,8 @@ HTTP_RESPONSE_BYTES = _counter("http_response_bytes_total", "Bytes of bodies sen
 
 JOBS_ACCEPTED = _counter(
     "jobs_accepted_total",
-    "Jobs accepted: augmentations, trainings, evaluations",
-    kind=("augmentation", "training", "evaluation"),
+    "Jobs accepted: augmentations, data sets, trainings, evaluations",
+    kind=("augmentation", "dataset", "training", "evaluation"),
 )
 JOBS_FINISHED = _counter("jobs_finished_total", "Jobs that ended, by their final status", status=JOB_STATUSES)
 JOB_DURATION = _histogram("job_duration_seconds", "Time from a job's acceptance to its end", status=JOB_STATUSES)
