@@ -17,7 +17,8 @@ GONE_ABOVE = 0.40
 """Change from which none of it is left: a hole shows no old texture."""
 
 _NEAR = 2.0  # model pixels within which a drawing is held against what it began on
-_LAID = 0.02  # change, as a share of the range, below which nothing was laid there
+_FAINT = 0.01  # deviation, as a share of the range, of a pattern that says little
+_STRONGEST = 1.5  # times as strong as the real one, at most, is what detail becomes
 _NOISE = 4.4  # medians of its absolute values that normal noise keeps within, but for 3 in 1000
 
 
@@ -34,19 +35,27 @@ def kept_texture(change: Field, scale: float) -> Field:
     return kappa
 
 
-def kept_detail(change: Field, begun: Field, scale: float) -> Field:
-    """κ_g (H, W, 1): 1 where what was drawn still is what it began on, 0 where it left that altogether.
+def detail_strength(change: Field, begun: Field, scale: float) -> Field:
+    """a (H, W, 1) in [0, 1.5]: how strong the detail of a drawing is against that of what it began on.
+
+    The slope of a guided filter (He, Sun and Tang, Guided Image Filtering, TPAMI 2013): near a pixel the drawing
+    is ``a · begun + b``, so that what the VAE holds of neither is a times as strong in it, however much lighter or
+    darker (b) it was drawn. 0 where the drawing follows another pattern, or where nothing was laid.
 
     Args:
         change: D(ẑ) − D(E(x)).
         begun: D(E(g)) − D(E(x)), of the photo g with a real defect that it began on.
         scale: pixels per model pixel.
     """
-    left, laid = (
-        ndimage.gaussian_filter(np.abs(part).max(axis=2), sigma=_NEAR * scale) for part in (change - begun, begun)
-    )
-    kept: Field = (1 - left / np.maximum(laid, _LAID)).clip(0, 1).astype(np.float32)[:, :, None]
-    return kept
+
+    def near(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(ndimage.gaussian_filter(values, sigma=_NEAR * scale), np.float32)
+
+    drawn, laid = change.mean(axis=2), begun.mean(axis=2)
+    mean_drawn, mean_laid = near(drawn), near(laid)
+    slope = (near(drawn * laid) - mean_drawn * mean_laid) / (near(laid * laid) - mean_laid**2 + _FAINT**2)
+    strength: Field = near(slope).clip(0, _STRONGEST)[:, :, None]
+    return strength
 
 
 def surrounding_grain(x: Field, masked: Mask, key: int, noise_alone: bool = False) -> Field:

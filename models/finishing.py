@@ -133,7 +133,7 @@ def _plotted(
     kappa, logical = composition.kept_texture(change.pixels, scale), request.adapter.card.logical
     if logical:  # what was there is another thing, not its skin
         kappa = np.where(own_refined[:, :, None], np.float32(0), kappa)
-    kappa = kappa + (1 - kappa) * change.detail  # where it is the real defect's, grain is there
+    kappa = kappa + (1 - kappa) * change.detail.clip(max=1)  # where it is the real defect's, grain is there
     if grain:
         key = request.noise_key(drawing.plot.name + "/grain", attempt)
         noise = composition.surrounding_grain(x, own, key, logical)
@@ -172,7 +172,7 @@ def change_of(part: Decoded, place: Place, x: composition.Field) -> Change:
     pixels, detail = changed(part.pictures), np.zeros((*x.shape[:2], 1), np.float32)
     if drawing.graft is not None:
         begun = changed(part.begun)
-        detail = composition.kept_detail(pixels, begun, scale)
+        detail = composition.detail_strength(pixels, begun, scale)
         pixels = pixels + detail * (drawing.at(place, drawing.graft, x) - x - begun)
     return Change(
         pixels=pixels,

@@ -17,12 +17,13 @@ from models.filling import cloned
 from models.levels import in_channels
 from models.masks import Mask
 from models.samples import Exemplar
+from models.sizes import chances, sizes_of
 from models.warping import Warped, warped
 
 Field = NDArray[np.float32]
 """(H, W, channels) in unit range."""
 
-_TRIES = 3  # exemplars of which the one that fits a region best is taken
+_TRIES = 3  # exemplars of likely sizes, of which the one that fits a region best is taken
 _REGIONS = 16  # that get a graft each, the largest first
 _EDGE = 2  # pixels by which defects reach beyond their labels
 
@@ -43,10 +44,11 @@ def grafted(
     labels, count = ndimage.label(requested, structure=np.ones((3, 3)))
     boxes = ndimage.find_objects(labels)
     order = sorted(range(count), key=lambda i: -int((labels[boxes[i]] == i + 1).sum()))
-    drawn, lies = frame.copy(), requested.copy()
+    drawn, lies, sizes = frame.copy(), requested.copy(), sizes_of(exemplars)
     for i in order[:_REGIONS]:
         site = np.asarray(labels == i + 1)
-        some = rng.choice(len(exemplars), size=min(_TRIES, len(exemplars)), replace=False)
+        likely = chances(sizes, site)
+        some = rng.choice(len(exemplars), size=min(_TRIES, len(exemplars)), replace=False, p=likely)
         fitting = [warped(exemplars[int(j)], site, rng) for j in some]
         best = max(fitting, key=_worth)
         drawn[best.place] = _put(drawn[best.place], best)

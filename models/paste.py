@@ -23,7 +23,8 @@ from models.masks import Mask, around, inner_edge, outer_edge
 from models.membrane import membrane
 from models.refinement import Calibration, pixel_map
 from models.samples import Exemplar
-from models.warping import Warped, extent, warped
+from models.sizes import Sizes, chances, sizes_of
+from models.warping import Warped, warped
 from models.windows import Place
 
 MAX_SITES = 64
@@ -33,8 +34,6 @@ SOFT_EDGE_PX = 2
 _HALO = 5  # pixels around a defect that are blended with it, for its mask may be tight
 _SMOOTH = 1.5  # deviation of the blur that parts grain from what lies beneath
 _STRONGER, _WEAKER = 2.0, 0.2  # bounds of what a defect's contrast is changed by
-_FIT = 0.7  # in powers of e, by how much an exemplar may miss a site's size and still be likely
-_UNLIKELY = 0.02
 _SEEN = 1.0  # of the threshold, that some pixel of a labelled region must reach
 _GRAINS = 50  # pixels from which grain is told
 _EDGE_GRAINS = (2.0, 5.0)  # grains between which fine detail becomes an edge, which is no grain
@@ -71,7 +70,7 @@ def paste(request: ItemRequest, exemplars: Sequence[Exemplar], calibration: Cali
     if request.references is not None:
         request = replace(request, references=replace(request.references, patterns=None))
     sites = _sites(request.mask)
-    sizes = np.log([extent(one.mask) for one in exemplars])
+    sizes = sizes_of(exemplars)
     best: ItemResult | None = None
     for attempt in range(1, MAX_ATTEMPTS + 1):
         result = _pasted(request, sites, exemplars, sizes, calibration, attempt)
@@ -103,7 +102,7 @@ def _pasted(
     request: ItemRequest,
     sites: Sequence[tuple[Place, Mask]],
     exemplars: Sequence[Exemplar],
-    sizes: NDArray[np.float64],
+    sizes: Sizes,
     calibration: Calibration,
     attempt: int,
 ) -> ItemResult:
@@ -118,7 +117,8 @@ def _pasted(
         name = f"{place[0].start + rows[0]},{place[1].start + columns[0]}/paste"
         key = request.noise_key(name, attempt)
         rng = np.random.default_rng(key)
-        patch = warped(exemplars[_chosen(sizes, site, rng)], site, rng)
+        chosen = int(np.searchsorted(np.cumsum(chances(sizes, site)), rng.random(), side="right"))
+        patch = warped(exemplars[min(chosen, len(exemplars) - 1)], site, rng)
         ours = _within(place, patch.place)
         own = site[patch.place]
         x = levels.to_unit(colour(request.image)[ours])
@@ -132,13 +132,6 @@ def _pasted(
         refined[ours] |= label
         outcomes.append(Outcome(scores.salience(map_, patch.mask), SOFT_EDGE_PX, 1.0))
     return judged(request, image, refined, outcomes, calibration, attempt)
-
-
-def _chosen(sizes: NDArray[np.float64], site: Mask, rng: np.random.Generator) -> int:
-    """Which exemplar; the likelier the less its size, (n, 2) logarithms of length and width, misses the site's."""
-    missed = np.square(sizes - np.log(extent(site))).sum(axis=1)
-    weights = np.exp(-0.5 * (missed - missed.min()) / _FIT**2) + _UNLIKELY
-    return int(np.searchsorted(np.cumsum(weights) / weights.sum(), rng.random(), side="right"))
 
 
 def _within(place: Place, inner: Place) -> Place:

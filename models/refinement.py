@@ -52,7 +52,7 @@ class Change:
         latents: (H, W) norm of ẑ_0 − z_0 over channels.
         latent_texture: norm over channels of the deviation of z_0 in the plot.
         scale: pixels per model pixel.
-        detail: (H, W, 1) in [0, 1], how much of that detail is kept.
+        detail: (H, W, 1) in [0, 1.5], how strong that detail is.
     """
 
     pixels: NDArray[np.float32]

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from models.composition import composed, kept_detail, kept_texture, surrounding_grain
+from models.composition import composed, detail_strength, kept_texture, surrounding_grain
 from models.refinement import Calibration, Change, change_map, refined_mask
 
 RNG = np.random.default_rng(1)
@@ -45,13 +46,21 @@ def test_a_small_change_keeps_the_photos_texture_whole() -> None:
     assert kept_texture(np.full((40, 40, 3), 0.05, dtype=np.float32), scale=1.0).min() == 1.0
 
 
-def test_detail_is_kept_by_how_near_a_drawing_is_to_what_it_began_on() -> None:
-    begun = np.where(disc()[:, :, None], -0.2, 0).astype(np.float32).repeat(3, axis=2)
-    inside = disc(8)
-    assert kept_detail(begun, begun, scale=1.0).min() == 1
-    assert kept_detail(0.5 * begun, begun, scale=1.0)[inside] == pytest.approx(0.5, abs=0.02)
-    assert kept_detail(np.zeros_like(begun), begun, scale=1.0)[inside].max() == 0
-    assert kept_detail(-begun, begun, scale=1.0)[inside].max() == 0
+def test_detail_is_as_strong_as_the_pattern_of_a_drawing_is_against_what_it_began_on() -> None:
+    pattern = np.where(disc(), np.random.default_rng(3).normal(-0.2, 0.1, (80, 80)), 0).astype(np.float32)
+    begun = pattern[:, :, None].repeat(3, axis=2)
+    inside, darker = disc(8), np.float32(0.3) * disc(20)[:, :, None]
+
+    def strength(change: NDArray[np.float32]) -> NDArray[np.float32]:
+        return detail_strength(change, begun, scale=1.0)[inside]
+
+    assert strength(begun) == pytest.approx(1, abs=0.02)
+    assert strength(begun - darker) == pytest.approx(1, abs=0.02)
+    assert strength(0.5 * begun) == pytest.approx(0.5, abs=0.02)
+    assert strength(3 * begun).max() == 1.5
+    assert strength(np.zeros_like(begun)).max() == 0
+    assert strength(-begun).max() == 0
+    assert detail_strength(begun, np.zeros_like(begun), scale=1.0).max() == 0
 
 
 def test_grain_comes_from_outside_and_repeats_with_its_key() -> None:
