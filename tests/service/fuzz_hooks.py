@@ -89,6 +89,8 @@ BEYOND_SCHEMAS = {
     "samples_of": "a version that was taught here, and no samples",
     "entries": "types that exist and draw what is asked for, named and counted in one way",
     "controls": "a first entry that does not paste",
+    "format": "a data set that was made with it",
+    "formats": "JSON text in a form, where lists are sent as a field for each of theirs",
     "split": "shares that add up to 1, and metadata to group by",
     "lock": "what an earlier build answered",
     "masks": "a ZIP of masks of the normal images",
@@ -322,6 +324,8 @@ def _jobs_of(path: str) -> list[str]:
     """Jobs that have what an operation asks for."""
     if "/defects/" in path:
         return [known.several]
+    if path.endswith(("/rows", "/archive")):
+        return [known.dataset]
     return [known.training] if path.endswith("/sheet") else known.jobs
 
 

@@ -45,6 +45,8 @@ class Known:
     jobs: list[str]
     several: str
     """A finished one whose items have several defects."""
+    dataset: str
+    """A finished data set."""
     training: str
     """A job that has taught ``taught``."""
     taught: str
@@ -69,8 +71,8 @@ class Fuzzed:
 
 
 def prepare(address: str, key: str | None = None, timeout_s: float = 240.0) -> Known:
-    """Uploads, finished jobs of one defect and of several, a long one for others to cancel, and types that were
-    taught; what ran before is canceled.
+    """Uploads, finished jobs of one defect and of several, a data set, a long one for others to cancel, and types
+    that were taught; what ran before is canceled.
 
     Raises:
         RuntimeError: the worker did not finish a job in time.
@@ -92,11 +94,14 @@ def prepare(address: str, key: str | None = None, timeout_s: float = 240.0) -> K
         listed_twice = json.dumps([{"defect_type": defect_type}] * 2)
         fields = {"defects": listed_twice, "steps": "4", "min_quality": "0"}
         several = client.post("/v1/augmentations", files=files, data=fields).json()["id"]
+        entry = {"defect_type": defect_type, "count": 1, "masks": "given", "steps": 4, "min_quality": 0}
+        spec = {"entries": [entry], "normals": [{"image": uploads[0], "mask": uploads[1]}]}
+        dataset = client.post("/v1/datasets", json=spec).json()["id"]
         lesson = {"name": TAUGHT, "samples": [{"image": uploads[0], "mask": uploads[1]}]}
         training = client.post("/v1/defect-types", json=lesson).json()["id"]
         other = client.post("/v1/defect-types", json=lesson | {"name": EVALUATED}).json()["id"]
         deadline = time.monotonic() + timeout_s
-        for job in (jobs[0], several, training, other):
+        for job in (jobs[0], several, dataset, training, other):
             while client.get(f"/v1/jobs/{job}").json()["status"] not in FINAL:
                 if time.monotonic() > deadline:
                     raise RuntimeError("the worker did not finish a job of two items and trainings")
@@ -112,6 +117,7 @@ def prepare(address: str, key: str | None = None, timeout_s: float = 240.0) -> K
         deep,
         [jobs[0], *jobs],
         several,
+        dataset,
         training,
         TAUGHT,
         EVALUATED,

@@ -44,7 +44,7 @@ def learned(backbone: Backbone) -> Learned:
         teaching.advance(3600)
     exemplars = exemplars_of(SAMPLES)
     adapter: Adapter = teaching.result().adapter
-    card = replace(adapter.card, steps=6, min_quality=0.0)
+    card = replace(adapter.card, steps=6, min_quality=0.0, severity=1.0, exemplars=0.0)  # to be seen at all
     return Learned(replace(adapter, card=card), exemplars, References.of(exemplars), SAMPLES)
 
 
