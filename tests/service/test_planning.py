@@ -93,6 +93,8 @@ def test_controls_are_the_first_entry_without_its_defect() -> None:
     assert {item.source.number for item in controls} == set(range(5))
     assert all(augmented(item).control and item.entry == 0 for item in controls)
     assert all(augmented(item).defects[0].defect_type == "scratch" for item in controls)
+    assert all(augmented(item).defects[0].min_quality == 0 for item in controls)
+    assert {item.backbone for item in controls} == {TYPES["scratch@1"].backbone}
     assert all("-control-" in item.name for item in controls)
     assert not made(controls) & made(of_entry(items, 0))
     seeds = [augmented(item).seed for item in items if item.augmentation]
