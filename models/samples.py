@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from scipy import ndimage
 
+from models.extents import extent
 from models.levels import Pixels, in_eight_bits
 from models.masks import Mask
 
@@ -55,6 +57,11 @@ class Exemplar:
     image: NDArray[np.uint8]
     mask: Mask
     sample: int
+
+    @cached_property
+    def extent(self) -> tuple[float, float]:
+        """Length and width of the defect in pixels."""
+        return extent(self.mask)
 
 
 def exemplars_of(samples: Sequence[Sample]) -> list[Exemplar]:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from models.extents import extent
 from models.masks import Mask
 from models.samples import Exemplar
-from models.warping import extent
 
 Sizes = NDArray[np.float64]
 """(n, 2) logarithms of length and width."""
@@ -20,7 +20,7 @@ _UNLIKELY = 0.02
 
 def sizes_of(exemplars: Sequence[Exemplar]) -> Sizes:
     """Of exemplars, in their order."""
-    return np.log([extent(one.mask) for one in exemplars])
+    return np.log([one.extent for one in exemplars])
 
 
 def chances(sizes: Sizes, site: Mask) -> NDArray[np.float64]:

@@ -7,7 +7,6 @@ wherever that fits, for what makes an exemplar real is its detail.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +15,7 @@ from scipy import ndimage, signal
 
 from models.centrelines import centre_lines
 from models.curves import Curve, Points
+from models.extents import coarseness, extent, main_way, shrunk
 from models.masks import Mask, around, distance_inside
 from models.samples import Exemplar
 from models.windows import Place
@@ -30,7 +30,6 @@ _DRAWN_OUT = 12.0  # area over squared half width; 4 is a square, 12 a bar three
 _PINHOLE = 0.05  # of a shape's area
 _BEADS = 1.5  # lengths of a roundish exemplar, its gaps included, from which a drawn-out site gets several
 _GAP = 0.4  # of a roundish exemplar's length, on either side of it in such a row
-_SHAPE = 512  # pixels of the longer side in which a shape can be told
 _CELLS = 12000  # of a region, above which its centre lines are looked for in a smaller picture
 _FILLED = 0.25  # share of a drawn-out site's width that is enough
 _LONG_ENOUGH = 0.5  # of any other site's length
@@ -148,8 +147,8 @@ def _row(exemplar: Exemplar) -> tuple[Curve, float]:
     lines = _lines(exemplar.mask)
     if lines:
         return lines[0], _room(exemplar.mask, lines[:1])
-    length, width = extent(exemplar.mask)
-    way = _axis(exemplar.mask)[0]
+    length, width = exemplar.extent
+    way = main_way(exemplar.mask)[0]
     middle = np.argwhere(exemplar.mask).mean(axis=0)
     reach = max((0.5 + _GAP) * length, 1.0)
     return Curve.through(np.stack([middle - reach * way, middle + reach * way])), max(width / 2, 1.0)
@@ -178,7 +177,7 @@ def _lines(region: Mask) -> list[Curve]:
     if not _is_drawn_out(region):
         return []
     factor = max(1, int(np.ceil(np.sqrt(region.sum() / _CELLS))))
-    small = _shrunk(region, factor)
+    small = shrunk(region, factor)
     labels, count = ndimage.label(small, structure=np.ones((3, 3)))
     largest = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:])) if count > 1 else small
     return [
@@ -207,7 +206,7 @@ def _whole(exemplar: Exemplar, site: Mask, place: Place, rng: np.random.Generato
         scale, worth = smaller, coarse.places(exemplar.mask, turn / smaller)
         if worth.max() >= (_LINE_FITS if line else _FITS) or (line and smaller <= _LEAST_LINE):
             break
-    enough = _LONG_ENOUGH * max(extent(site)) / max(extent(exemplar.mask))
+    enough = _LONG_ENOUGH * max(extent(site)) / max(exemplar.extent)
     for larger in _LARGER if scale == 1 else ():
         roomy = coarse.places(exemplar.mask, turn / larger)
         if scale >= enough or roomy.max() < _FITS:
@@ -223,8 +222,8 @@ def _turn(defect: Mask, site: Mask, rng: np.random.Generator) -> Points:
 
     Along the site's main axis if both have one; else nearly upright, as light and grain fall alike on most parts.
     """
-    ours, elongation = _axis(defect)
-    theirs, site_elongation = _axis(site)
+    ours, elongation = main_way(defect)
+    theirs, site_elongation = main_way(site)
     angle = rng.normal(0, _TILT)
     if elongation > _ELONGATED and site_elongation > _ELONGATED:
         angle = np.arctan2(*ours[::-1]) - np.arctan2(*theirs[::-1]) + angle / 4
@@ -355,50 +354,13 @@ def _patched(
 
 def _is_drawn_out(mask: Mask) -> bool:
     """Whether a shape is long for its width, be it straight, bent or branched; pinholes do not count."""
-    padded = np.pad(_shrunk(mask, _factor(mask)), 1)
+    padded = np.pad(shrunk(mask, coarseness(mask)), 1)
     holes, count = ndimage.label(~padded)
     if count > 1:
         padded = padded | (np.bincount(holes.ravel()) < _PINHOLE * padded.sum())[holes]
     return bool(padded.sum() >= _DRAWN_OUT * float(distance_inside(padded).max()) ** 2)
 
 
-def _axis(mask: Mask) -> tuple[Points, float]:
-    """A shape's main way (y, x), a unit vector, and its length over its width."""
-    points = _points(mask)
-    centred = points - points.mean(axis=0)
-    spreads, ways = np.linalg.eigh(centred.T @ centred / len(points) + np.eye(2) / 12)
-    way = ways[:, -1] * (1 if ways[np.argmax(np.abs(ways[:, -1])), -1] > 0 else -1)
-    return way, float(np.sqrt(spreads[1] / spreads[0]))
-
-
-def extent(mask: Mask) -> tuple[float, float]:
-    """Length along the main way and width across it, in pixels."""
-    way, _ = _axis(mask)
-    points = _points(mask)
-    along, across = points @ way, points @ np.array([-way[1], way[0]])
-    return float(np.ptp(along)) + 1, float(np.ptp(across)) + 1
-
-
 def _box_sides(mask: Mask) -> tuple[int, int]:
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     return int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
-
-
-def _points(mask: Mask) -> Points:
-    """Where a shape lies; of a large one fewer points."""
-    factor = _factor(mask)
-    return np.asarray((np.argwhere(_shrunk(mask, factor)) + 0.5) * factor - 0.5, np.float64)
-
-
-def _factor(mask: Mask) -> int:
-    """By how much a mask is shrunk to tell its shape."""
-    return max(1, math.ceil(int(max(mask.shape)) / _SHAPE))
-
-
-def _shrunk(mask: Mask, factor: int) -> Mask:
-    """In cells of ``factor`` pixels a side, set where any of their pixels is."""
-    if factor == 1:
-        return mask
-    padded = np.pad(mask, [(0, -side % factor) for side in mask.shape])
-    height, width = (side // factor for side in padded.shape)
-    return np.asarray(padded.reshape(height, factor, width, factor).any(axis=(1, 3)))

@@ -22,7 +22,7 @@ from flawsmith.contract.uploads import ImageInfo
 from service import idempotency, uploads
 from service.accepting import accept
 from service.body import MAX_JSON_BYTES, media_type, read, spool_folder, unsupported
-from service.fields import from_json, from_texts, no_query
+from service.fields import from_json, from_texts, no_query, said
 from service.forms import read_form
 from service.idempotency import Attempt
 from service.images.door import Admitted
@@ -122,7 +122,7 @@ async def _read_form(
     payload: dict[str, JsonValue] = {name: file.sha256 for name, file in form.files.items()}
     files = {FIELDS.get(name, name): file.path for name, file in form.files.items()}
     masks = {name: SentMask(path) for name, path in files.items() if name != "image"}
-    return Sent(parameters, wished, files["image"], masks, payload | _sent(parameters)), resolved
+    return Sent(parameters, wished, files["image"], masks, payload | said(parameters)), resolved
 
 
 async def _read_json(
@@ -144,12 +144,7 @@ async def _read_json(
     for name, record in found.items():
         await run_in_threadpool(uploads.fetch, has.storage, tenant, record, folder / name, name)
     masks = {name: SentMask(folder / name, record.image) for name, record in found.items() if name != "image"}
-    return Sent(parameters, wished, folder / "image", masks, _sent(parameters), image), resolved
-
-
-def _sent(parameters: Parameters) -> dict[str, JsonValue]:
-    """What the client itself said, before anything was filled in."""
-    return parameters.model_dump(mode="json", exclude_unset=True)
+    return Sent(parameters, wished, folder / "image", masks, said(parameters), image), resolved
 
 
 async def _admit(has: Resources, sent: Sent, folder: Path) -> tuple[Admitted, Requested]:

@@ -37,7 +37,7 @@ from service import idempotency, uploads
 from service.accepting import accept
 from service.body import MEGABYTE, media_type, read, spool_folder, unsupported
 from service.entries import Entries, resolve_entries, too_many
-from service.fields import from_json, from_texts, missing, no_query
+from service.fields import from_json, from_texts, missing, no_query, said
 from service.forms import read_form
 from service.normals.bounds import BOUNDS, FIELDS, Bound
 from service.normals.filing import GROUP_BY, filed, files_of
@@ -185,24 +185,19 @@ async def _read_form(request: Request, boundary: str | None, folder: Path, has: 
         raise missing(DatasetRequest, NORMALS)
     digests: dict[str, JsonValue] = {name: file.sha256 for name, file in form.files.items()}
     paths = {name: file.path for name, file in form.files.items()}
-    return Sent(parameters, digests | _said(parameters), paths, has_masks=FIELDS["mask"] in paths)
+    return Sent(parameters, digests | said(parameters), paths, has_masks=FIELDS["mask"] in paths)
 
 
 async def _read_json(request: Request, tenant: str, has: Resources) -> Sent:
     parameters = from_json(DatasetRequest, await read(request, MAX_JSON_BYTES))
     normals = [DatasetNormal(image=one) if isinstance(one, str) else one for one in parameters.normals]
     named: dict[str, str] = {}
-    for number, (said, one) in enumerate(zip(parameters.normals, normals, strict=True)):
-        named[f"normals.{number}" if isinstance(said, str) else f"normals.{number}.image"] = one.image
+    for number, (sent, one) in enumerate(zip(parameters.normals, normals, strict=True)):
+        named[f"normals.{number}" if isinstance(sent, str) else f"normals.{number}.image"] = one.image
         named |= {f"normals.{number}.{bound}": getattr(one, bound) for bound in BOUNDS if getattr(one, bound)}
     records = await run_in_threadpool(_found, has.storage, tenant, named)
     uploaded = [_uploaded(has.storage, tenant, records, number, one) for number, one in enumerate(normals)]
-    return Sent(parameters, _said(parameters), uploaded=uploaded, has_masks=any(one.mask for one in normals))
-
-
-def _said(parameters: DatasetParameters) -> dict[str, JsonValue]:
-    """What the client itself said, before anything was filled in."""
-    return parameters.model_dump(mode="json", exclude_unset=True)
+    return Sent(parameters, said(parameters), uploaded=uploaded, has_masks=any(one.mask for one in normals))
 
 
 def _found(storage: Storage, tenant: str, named: Mapping[str, str]) -> dict[str, UploadRecord]:

@@ -27,7 +27,7 @@ from flawsmith.contract.manifests import EvaluationManifest
 from service import idempotency, retraining
 from service.accepting import accept
 from service.body import media_type, spool_folder, unsupported
-from service.fields import from_texts, missing, no_query
+from service.fields import from_texts, missing, no_query, said
 from service.forms import read_form
 from service.idempotency import Attempt
 from service.openapi import Responses, evaluation_body, location, problem
@@ -105,8 +105,8 @@ async def _read_form(request: Request, boundary: str | None, folder: Path, has: 
     if HOLD_OUT not in form.files:
         raise missing(EvaluationParameters, HOLD_OUT)
     file = form.files[HOLD_OUT]
-    said = parameters.model_dump(mode="json", exclude_unset=True)
-    return Sent(parameters, {HOLD_OUT: file.sha256} | said, file.path)
+    payload: dict[str, JsonValue] = {HOLD_OUT: file.sha256}
+    return Sent(parameters, payload | said(parameters), file.path)
 
 
 async def _admit(has: Resources, sent: Sent, source: Lender, folder: Path) -> SampleSet:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
@@ -101,6 +101,11 @@ def from_json(model: type[Model], body: bytes) -> Model:
     if not isinstance(values, dict):
         raise ProblemError(problems.MALFORMED_BODY, f"the body must be one JSON object; got {_shown(values)}")
     return _validated(model, {name: _whole(model, name, value) for name, value in values.items()}, strict=True)
+
+
+def said(parameters: BaseModel) -> dict[str, JsonValue]:
+    """What the client itself said, before anything was filled in."""
+    return parameters.model_dump(mode="json", exclude_unset=True)
 
 
 def from_texts(model: type[Model], texts: Mapping[str, str]) -> Model:

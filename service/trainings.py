@@ -29,7 +29,7 @@ from service import idempotency, retraining, uploads
 from service.accepting import accept
 from service.backbones import known_backbones
 from service.body import MAX_JSON_BYTES, media_type, read, spool_folder, unsupported
-from service.fields import from_json, from_texts, missing, no_query
+from service.fields import from_json, from_texts, missing, no_query, said
 from service.forms import read_form
 from service.idempotency import Attempt
 from service.openapi import Responses, location, problem, training_body
@@ -113,7 +113,7 @@ async def _read_form(request: Request, boundary: str | None, folder: Path, tenan
     await run_in_threadpool(_check_backbone, has, parameters.backbone)
     digests: dict[str, JsonValue] = {name: file.sha256 for name, file in form.files.items()}
     paths = {name: file.path for name, file in form.files.items()}
-    return Sent(parameters, digests | _sent(parameters), paths.get("samples"), paths.get("normals"))
+    return Sent(parameters, digests | said(parameters), paths.get("samples"), paths.get("normals"))
 
 
 async def _read_json(request: Request, folder: Path, tenant: str, has: Resources) -> Sent:
@@ -141,14 +141,9 @@ async def _read_json(request: Request, folder: Path, tenant: str, has: Resources
             for number, pair in enumerate(parameters.samples or ())
         ]
         normals = [fetch(normal, f"normals.{number}") for number, normal in enumerate(parameters.normals)]
-        return Sent(parameters, _sent(parameters), pairs=pairs, uploaded_normals=normals)
+        return Sent(parameters, said(parameters), pairs=pairs, uploaded_normals=normals)
 
     return await run_in_threadpool(fetch_all)
-
-
-def _sent(parameters: TrainingParameters) -> dict[str, JsonValue]:
-    """What the client itself said, before anything was filled in."""
-    return parameters.model_dump(mode="json", exclude_unset=True)
 
 
 def _check_samples(parameters: TrainingParameters, sent: Collection[str]) -> None:

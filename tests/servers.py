@@ -8,12 +8,14 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import boto3
@@ -25,6 +27,20 @@ S3_KEY_ID = "tests"
 S3_SECRET = "tests-secret"
 S3_DOMAIN = "s3.test"
 """Buckets are also found as ``{bucket}.s3.test``."""
+
+
+@contextmanager
+def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The address of a server whose requests ``handler`` answers, for as long as the block runs."""
+    http = ThreadingHTTPServer((HOST, 0), handler)
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://{HOST}:{http.server_port}"
+    finally:
+        http.shutdown()
+        thread.join()
+        http.server_close()
 
 
 def free_ports(count: int) -> list[int]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias, TypedDict, TypeVar
@@ -19,7 +18,7 @@ from flawsmith.client.calls import Call, file_of, model_of, new_key, texts_of
 from flawsmith.client.errors import InvalidParameterError
 from flawsmith.client.images import ImageFile, upload_id
 from flawsmith.client.sample_sets import SampleSend
-from flawsmith.client.zips import files_in, pack
+from flawsmith.client.zips import files_in, sent
 from flawsmith.contract.datasets import (
     DatasetEntry,
     DatasetFormat,
@@ -191,24 +190,13 @@ def _normal(normal: Upload | str | DatasetNormal) -> JsonValue:
     return found
 
 
-@contextmanager
-def _file(path: Path, name: str) -> Iterator[ImageFile]:
+def _file(path: Path, name: str) -> AbstractContextManager[ImageFile]:
     """A file as it is, or the images of a folder as a ZIP."""
-    try:
-        if path.is_dir():
-            images = images_in(path)
-            if not images:
-                raise InvalidParameterError(f"{name}: {path} holds no image ({', '.join(sorted(IMAGE_ENDINGS))})")
-            with tempfile.TemporaryFile() as packed:
-                pack(images, packed)
-                packed.seek(0)
-                yield ImageFile(f"{name}.zip", packed)
-        else:
-            with path.open("rb") as file:
-                yield ImageFile(path.name, file)
-    except OSError as error:
-        if error.filename is None:
-            raise
-        raise InvalidParameterError(
-            f"{name}: {error.filename} cannot be read: {error.strerror or error}"
-        ) from error
+
+    def images(folder: Path) -> dict[str, Path]:
+        found = images_in(folder)
+        if not found:
+            raise InvalidParameterError(f"{name}: {folder} holds no image ({', '.join(sorted(IMAGE_ENDINGS))})")
+        return found
+
+    return sent(path, f"{name}.zip", images, name)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import TypeAlias
 
 from pydantic import JsonValue
 
 from flawsmith.client.errors import InvalidParameterError
 from flawsmith.client.images import ImageFile, upload_id
-from flawsmith.client.zips import files_in, pack
+from flawsmith.client.zips import files_in, sent
 from flawsmith.contract.samples import ANNOTATION_ENDINGS, IMAGE_ENDINGS
 from flawsmith.contract.uploads import Upload
 
@@ -78,26 +77,13 @@ def _id(upload: Upload | str) -> str:
     return found
 
 
-@contextmanager
-def _archive(path: Path) -> Iterator[ImageFile]:
+def _archive(path: Path) -> AbstractContextManager[ImageFile]:
     """A ZIP as it is, or one made of a folder."""
-    try:
-        if path.is_dir():
-            with tempfile.TemporaryFile() as packed:
-                _pack(path, packed)
-                packed.seek(0)
-                yield ImageFile(f"{path.name or 'samples'}.zip", packed)
-        else:
-            with path.open("rb") as file:
-                yield ImageFile(path.name, file)
-    except OSError as error:
-        if error.filename is None:
-            raise
-        raise InvalidParameterError(f"{error.filename} cannot be read: {error.strerror or error}") from error
+    return sent(path, f"{path.name or 'samples'}.zip", _files)
 
 
-def _pack(folder: Path, target: BinaryIO) -> None:
-    """Write the images and annotations of ``folder`` as a ZIP."""
+def _files(folder: Path) -> dict[str, Path]:
+    """The images and annotations of ``folder``."""
     files = {
         path.relative_to(folder).as_posix(): path for path in files_in(folder, IMAGE_ENDINGS | ANNOTATION_ENDINGS)
     }
@@ -105,4 +91,4 @@ def _pack(folder: Path, target: BinaryIO) -> None:
         raise InvalidParameterError(
             f"{folder} holds no image; a folder of samples has images/ and masks/, MVTec layout, or annotations"
         )
-    pack(files, target)
+    return files

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import zipfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from flawsmith.client.errors import InvalidParameterError
+from flawsmith.client.images import ImageFile
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Of every file in a ZIP made here, so that the same files make the same bytes."""
@@ -23,6 +28,37 @@ def files_in(folder: Path, endings: Collection[str]) -> Iterator[Path]:
         for name in sorted(names):
             if not name.startswith(".") and Path(name).suffix.lower() in endings:
                 yield Path(parent, name)
+
+
+@contextmanager
+def sent(
+    path: Path, name: str, files: Callable[[Path], Mapping[str, Path]], field: str = ""
+) -> Iterator[ImageFile]:
+    """What a request sends of ``path``: a file as it is, a folder packed into a temporary ZIP.
+
+    Args:
+        name: of that ZIP.
+        files: what of a folder goes into it, by the names that they get.
+        field: of the request, which errors name first.
+
+    Raises:
+        InvalidParameterError: something cannot be read.
+    """
+    try:
+        if path.is_dir():
+            found = files(path)
+            with tempfile.TemporaryFile() as packed:
+                pack(found, packed)
+                packed.seek(0)
+                yield ImageFile(name, packed)
+        else:
+            with path.open("rb") as file:
+                yield ImageFile(path.name, file)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        at = f"{field}: " if field else ""
+        raise InvalidParameterError(f"{at}{error.filename} cannot be read: {error.strerror or error}") from error
 
 
 def pack(files: Mapping[str, Path], target: BinaryIO) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import threading
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.parser import BytesParser
 from email.policy import HTTP
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -34,6 +33,7 @@ from flawsmith.contract.datasets import (
 )
 from flawsmith.contract.jobs import Counts, Item, ItemStatus, Job, JobKind, JobPage, JobStatus, Progress
 from tests.flawsmith.training_server import problem
+from tests.servers import listening
 
 FINGERPRINT = "cpu-1"
 LOCK = DatasetLock(
@@ -383,13 +383,5 @@ def dataset_server() -> Iterator[DatasetServer]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    state.url = f"http://127.0.0.1:{http.server_port}"
-    try:
+    with listening(Handler) as state.url:
         yield state
-    finally:
-        http.shutdown()
-        thread.join()
-        http.server_close()

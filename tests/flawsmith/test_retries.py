@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
@@ -15,6 +14,7 @@ from flawsmith import Flawsmith, FlawsmithError
 from flawsmith.contract.base import now
 from flawsmith.contract.jobs import Job, JobKind, JobStatus, Progress
 from tests.flawsmith.conftest import Part
+from tests.servers import listening
 
 BUSY = (503, {"Retry-After": "1"}, {"type": "x", "title": "Busy", "status": 503, "detail": "come back"})
 AT_WORK = (409, {"Retry-After": "1"}, {"type": "x", "title": "At work", "status": 409, "detail": "again"})
@@ -63,15 +63,8 @@ def server(*answers: Answer, keys: list[str | None] | None = None) -> Iterator[t
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{http.server_port}", asked
-    finally:
-        http.shutdown()
-        thread.join()
-        http.server_close()
+    with listening(Handler) as url:
+        yield url, asked
 
 
 def test_a_busy_service_is_asked_again_after_the_time_it_names() -> None:

@@ -6,11 +6,10 @@ import asyncio
 import base64
 import hashlib
 import re
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from flawsmith import AsyncFlawsmith, CorruptDownloadError, Flawsmith, Flawsmith
 from flawsmith.client.connection import Connection
 from flawsmith.contract.base import now
 from flawsmith.contract.jobs import Item, ItemStatus, Job, JobKind, JobStatus, Progress
+from tests.servers import listening
 
 FILE = bytes(range(256)) * 4000
 SHA256 = hashlib.sha256(FILE).hexdigest()
@@ -81,15 +81,8 @@ def running(server: Server) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{http.server_port}"
-    finally:
-        http.shutdown()
-        thread.join()
-        http.server_close()
+    with listening(Handler) as url:
+        yield url
 
 
 def image(url: str, job: Job | str = JOB, retries: int = 3) -> bytes:

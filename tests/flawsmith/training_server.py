@@ -6,13 +6,12 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.parser import BytesParser
 from email.policy import HTTP
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -43,6 +42,7 @@ from service.images.limits import Limits
 from service.samples.errors import SampleError
 from service.samples.limits import SampleLimits
 from service.samples.reading import read_hold_out, read_zip
+from tests.servers import listening
 
 JOB_ID = "job_00000000000000000000000000"
 SHEET = b"\x89PNG\r\n\x1a\nsheet"
@@ -268,13 +268,5 @@ def training_server() -> Iterator[TrainingServer]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    state.url = f"http://127.0.0.1:{http.server_port}"
-    try:
+    with listening(Handler) as state.url:
         yield state
-    finally:
-        http.shutdown()
-        thread.join()
-        http.server_close()
