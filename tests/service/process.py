@@ -140,8 +140,17 @@ def peak(pid: int) -> int:
 
 
 def _children(pid: int) -> list[int]:
+    """Its children; not one that is the process itself still, between its fork and its own program."""
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(OSError):
             found += map(int, task.read_text().split())
-    return found
+    itself = _command(pid)
+    return [child for child in found if _command(child) != itself]
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
