@@ -24,6 +24,7 @@ _FILLED_BY_LINES = 0.12  # the same of lines along it
 _STANDS_OUT = 0.12  # mean change where it is drawn that is enough
 _GAPS = 0.2  # share of a thin region that a sketch may leave as it was
 _COVERED = 0.7  # coverage that counts as drawn
+_TOUCHED = 0.1  # coverage that counts as part of the defect
 _ENOUGH = 0.9  # of all that a sketch may be worth
 _MARGIN = 8  # model pixels seen around a region
 _REGIONS = 16  # that get a sketch each, the largest first
@@ -37,8 +38,10 @@ _ROOM = 4  # model pixels around a line, where what is cut out to it is drawn
 Field = NDArray[np.float32]
 
 
-def sketch(frame: Field, plot: Plot, window_px: int, defect_type: str, key: int, look: int) -> Field:
-    """A defect of a rendered type sketched into each region of a plot's request.
+def sketch(frame: Field, plot: Plot, window_px: int, defect_type: str, key: int, look: int) -> tuple[Field, Mask]:
+    """A defect of a rendered type sketched into each region of a plot's request, and where in it these lie.
+
+    A region that gets none counts as a whole.
 
     Args:
         frame: (height, width, 1 or 3) in unit range, the photo under the plot.
@@ -48,7 +51,7 @@ def sketch(frame: Field, plot: Plot, window_px: int, defect_type: str, key: int,
         look: noise key of the light and the gloss. Equal keys give equal sketches.
 
     Returns:
-        The frame with them, of its own shape.
+        The frame with them, of its own shape, and (height, width) bool.
     """
     shrink = min(1.0, window_px / plot.side)
     shape = (round(plot.height * shrink), round(plot.width * shrink))
@@ -57,29 +60,35 @@ def sketch(frame: Field, plot: Plot, window_px: int, defect_type: str, key: int,
     labels, count = ndimage.label(plot.cells(*shape), structure=np.ones((3, 3)))
     boxes = ndimage.find_objects(labels)
     order = sorted(range(count), key=lambda i: -int((labels[boxes[i]] == i + 1).sum()))
-    drawn = seen.copy()
+    drawn, lies = seen.copy(), labels > 0
     for i in order[:_REGIONS]:
         around = tuple(
             slice(max(side.start - _MARGIN, 0), min(side.stop + _MARGIN, size))
             for side, size in zip(boxes[i], shape, strict=True)
         )
-        drawn[around] = _best(
-            drawn[around], labels[around] == i + 1, defect_type, np.random.default_rng([key, i]), look
-        )
+        site, shapes = labels[around] == i + 1, np.random.default_rng([key, i])
+        drawn[around], defect = _best(drawn[around], site, defect_type, shapes, look)
+        if defect.any():
+            lies[around] &= defect | ~site
     change = _scaled(drawn - seen, frame.shape[:2])
     if frame.shape[2] == 1:
         change = change.mean(axis=2, keepdims=True)
-    return np.asarray(frame + change, np.float32)
+    at_size = _scaled(lies[..., None].astype(np.float32), frame.shape[:2])[..., 0] > 0
+    return np.asarray(frame + change, np.float32), at_size
 
 
-def _best(photo: Field, site: Mask, defect_type: str, shape: np.random.Generator, look: int) -> Field:
-    """The first of some sketches that fills enough of its region, stands out and is not cut off; else the best."""
+def _best(photo: Field, site: Mask, defect_type: str, shape: np.random.Generator, look: int) -> tuple[Field, Mask]:
+    """The first of some sketches that fills enough of its region, stands out and is not cut off; else the best.
+
+    Returns:
+        The photo with it, and where it lies.
+    """
     guides = _guides(site, defect_type)
     line = None if guides else _line(site)
     room = site if line is None else ndimage.binary_dilation(line, iterations=_ROOM)
     enough = _FILLED_BY_LINES if guides else _FILLED
     border = _border(room)
-    best, worth = photo, -1.0
+    best, lies, worth = photo, site, -1.0
     for _ in range(_TRIES):
         marked, coverage = sketched(photo, room, defect_type, shape, np.random.default_rng(look), guides)
         change, covered = marked - photo, coverage > _COVERED
@@ -93,9 +102,10 @@ def _best(photo: Field, site: Mask, defect_type: str, shape: np.random.Generator
         ours = min(filled / enough, 1.0) * min(strength / _STANDS_OUT, 1.0) * (1 - cut / 2)
         if ours > worth:
             best, worth = photo + change, ours
+            lies = np.asarray(coverage > _TOUCHED) if line is None else line
         if worth >= _ENOUGH:
             break
-    return best
+    return best, lies
 
 
 def _border(mask: Mask) -> Mask:

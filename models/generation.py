@@ -209,12 +209,12 @@ class Generator:
             graft = laid_on if self.grain else None
         else:
             look = noise_key(request.seed, request.index, "look", 0)  # one light on all of an image
-            laid_on = sketch(unit, plot, self.backbone.window_px, request.adapter.card.sketch, key, look)
+            laid_on, lies = sketch(unit, plot, self.backbone.window_px, request.adapter.card.sketch, key, look)
         latents = canvas.merged(self._encoded(model_windows(laid_on, plot, self.backbone.window_px)))
         return _Start(latents, graft, lies)
 
     def _cells(self, request: ItemRequest, plot: Plot, canvas: Canvas, lies: Mask | None) -> Mask:
-        """The latent cells (h, w) that are drawn: of the request those where a real defect lies, if any does.
+        """The latent cells (h, w) that are drawn: of the request those where what it begins on lies, if it does.
 
         Of a logical type they are just those that it learned to fill.
         """

@@ -36,7 +36,7 @@ def test_every_region_gets_a_sketch_and_nothing_far_from_them_changes(defect_typ
     mask = two_spots()
     plot = only_plot(mask)
     before = frame(plot, channels)
-    after = sketch(before, plot, P, defect_type, key=5, look=5)
+    after = sketch(before, plot, P, defect_type, key=5, look=5)[0]
     assert after.shape == before.shape
     assert after.dtype == np.float32
     changed = np.abs(after - before).max(axis=2) > 1e-3
@@ -49,7 +49,7 @@ def test_every_region_gets_a_sketch_and_nothing_far_from_them_changes(defect_typ
 
 def test_the_keys_alone_settle_a_sketch() -> None:
     plot = only_plot(two_spots())
-    one, again, other = (sketch(frame(plot), plot, P, "crack", key, key) for key in (1, 1, 2))
+    one, again, other = (sketch(frame(plot), plot, P, "crack", key, key)[0] for key in (1, 1, 2))
     np.testing.assert_array_equal(one, again)
     assert not np.array_equal(one, other)
 
@@ -62,7 +62,7 @@ def test_dents_of_one_look_are_lit_from_one_side() -> None:
 
     def side(key: int, look: int) -> NDArray[np.float64]:
         """From dark to bright, a unit vector."""
-        change = (sketch(before, plot, P, "dent", key, look) - before).mean(axis=2)
+        change = (sketch(before, plot, P, "dent", key, look)[0] - before).mean(axis=2)
         bright, dark = (np.array(ndimage.center_of_mass(part.clip(0))) for part in (change, -change))
         return np.asarray((bright - dark) / np.hypot(*(bright - dark)))
 
@@ -70,6 +70,42 @@ def test_dents_of_one_look_are_lit_from_one_side() -> None:
     assert np.mean(agreement) > 0.6
     agreement = [side(key, look=key) @ side(100 + key, look=50 + key) for key in range(12)]
     assert np.mean(agreement) < 0.6
+
+
+@pytest.mark.parametrize("defect_type", DEFECT_TYPES)
+def test_where_a_sketch_lies_is_where_it_is_seen_and_of_a_large_request_a_part(defect_type: str) -> None:
+    large = np.zeros((64, 64), np.bool_)
+    large[8:56, 8:56] = True
+    plot = only_plot(large)
+    before = frame(plot)
+    after, lies = sketch(before, plot, P, defect_type, key=4, look=4)
+    asked = plot.cells(plot.height, plot.width)
+    change = np.abs(after - before).max(axis=2)
+    assert not (lies & ~asked).any()
+    assert change[lies].mean() > 10 * change[asked & ~lies].mean()
+    assert lies.sum() < 0.9 * asked.sum()
+
+
+def test_a_thin_line_lies_wherever_it_was_asked_for() -> None:
+    line = np.zeros((64, 64), np.bool_)
+    line[10:54, 30] = True
+    plot = only_plot(line)
+    lies = sketch(frame(plot), plot, P, "scratch", key=4, look=4)[1]
+    np.testing.assert_array_equal(lies, plot.cells(plot.height, plot.width))
+
+
+def test_a_region_without_a_sketch_lies_there_as_a_whole() -> None:
+    many = np.zeros((64, 64), np.bool_)
+    for i in range(20):  # more than are sketched
+        row, column = 14 + 9 * (i // 5), 10 + 9 * (i % 5)
+        many[row : row + 7 - i // 16, column : column + 7] = True
+    (plot,) = plan(many, P, L, whole=True)
+    lies = sketch(frame(plot), plot, P, "hole", key=4, look=4)[1]
+    labels, count = ndimage.label(plot.cells(plot.height, plot.width))
+    assert count == 20
+    sizes = ndimage.sum_labels(labels > 0, labels, range(1, count + 1))
+    shares = ndimage.sum_labels(lies, labels, range(1, count + 1)) / sizes
+    assert (shares[np.argsort(-sizes, kind="stable")[16:]] == 1).all()
 
 
 @pytest.mark.parametrize("defect_type", DEFECT_TYPES)
@@ -105,7 +141,7 @@ def changes(mask: NDArray[np.bool_], defect_type: str) -> list[tuple[NDArray[np.
     pairs = []
     for plot in plan(mask, P, L):
         before = frame(plot)
-        change = np.abs(sketch(before, plot, P, defect_type, key=3, look=3) - before).max(axis=2)
+        change = np.abs(sketch(before, plot, P, defect_type, key=3, look=3)[0] - before).max(axis=2)
         rows, columns = slice(plot.y, plot.y + plot.height), slice(plot.x, plot.x + plot.width)
         pairs.append((change, plot.mask_at((rows, columns))))
     return pairs
