@@ -26,6 +26,7 @@ from flawsmith.contract.datasets import (
     DatasetNormal,
     DatasetParameters,
     DatasetPlan,
+    DatasetPrefix,
     DatasetRowPage,
     DatasetSplit,
 )
@@ -35,8 +36,9 @@ from flawsmith.contract.uploads import Upload
 
 T = TypeVar("T")
 
-DatasetNormals: TypeAlias = "str | os.PathLike[str] | Sequence[Upload | str | DatasetNormal]"
-"""A folder, a ZIP, or uploads of normal images, alone or with what belongs to each."""
+DatasetNormals: TypeAlias = "str | os.PathLike[str] | Sequence[Upload | str | DatasetNormal] | DatasetPrefix"
+"""A folder, a ZIP, uploads of normal images, alone or with what belongs to each, or where they lie in the
+service's storage."""
 DatasetEntries: TypeAlias = "Sequence[DatasetEntry | Mapping[str, Any]]"
 FilePath: TypeAlias = "str | os.PathLike[str]"
 
@@ -91,6 +93,13 @@ def opened(sources: DatasetSources) -> Iterator[SampleSend]:
         InvalidParameterError: something cannot be read, a folder holds no image, or files lie beside uploads.
     """
     normals, beside = sources.normals, sources.beside()
+    if isinstance(normals, DatasetPrefix):
+        with ExitStack() as files:
+            yield SampleSend(
+                files={name: files.enter_context(_file(path, name)) for name, path in beside.items()},
+                ids={"normals": normals.model_dump(mode="json")},
+            )
+        return
     if not isinstance(normals, str | os.PathLike):
         if beside:
             raise InvalidParameterError(
@@ -176,9 +185,8 @@ def _dataset(
     if dry_run:
         values["dry_run"] = True
     call: Call[T] = Call("POST", "/v1/datasets", read, repeatable=True, timeout_s=DATASET_TIMEOUT_S)
-    if send.files:
-        return replace(call, form=texts_of(values), files=send.files)
-    return replace(call, json={**send.ids, **values})
+    values = {**send.ids, **values}
+    return replace(call, form=texts_of(values), files=send.files) if send.files else replace(call, json=values)
 
 
 def _normal(normal: Upload | str | DatasetNormal) -> JsonValue:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, JsonValue, model_validator
+from pydantic import ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from flawsmith.contract.augmentations import MAX_DEFECTS, Metadata, Method, Seed, Severity
 from flawsmith.contract.base import Answer, FormatVersion, Schema
+from flawsmith.contract.files import IMPORT_SEGMENT
 from flawsmith.contract.ids import DefectTypeName, DefectTypeRef, UploadId
 from flawsmith.contract.resolved import ResolvedAugmentation, ResolvedDefect
 from flawsmith.contract.uploads import ImageInfo
@@ -173,10 +175,40 @@ class DatasetNormal(Schema):
     """Part, serial number, lot, camera, ``pixel_size_um``; kept to the end."""
 
 
-class DatasetRequest(DatasetParameters):
-    """JSON: the normal images are uploads made before."""
+class DatasetPrefix(Schema):
+    """Normal images that lie in the service's own storage, below the tenant's ``imports/``.
 
-    normals: Annotated[list[UploadId | DatasetNormal], Field(min_length=1, max_length=MAX_NORMALS)]
+    They are read once, when the request is: what happens there later changes no data set.
+    """
+
+    model_config = ConfigDict(strict=True)
+
+    prefix: Annotated[str, Field(min_length=1, max_length=500)]
+    """A folder in ``imports/``, such as ``lines/7/2026-11/``; photos in folders below it count too. A table
+    ``metadata.csv`` or ``metadata.jsonl`` in it says what is known of them."""
+
+    @field_validator("prefix")
+    @classmethod
+    def _within(cls, prefix: str) -> str:
+        if not all(re.fullmatch(IMPORT_SEGMENT, name) for name in prefix.removesuffix("/").split("/")):
+            raise ValueError(
+                "must be a path from your own folder imports/, such as lines/7/2026-11/, and no address: no slash "
+                "in front, no backslash, no name that begins with a dot, such as .."
+            )
+        return prefix
+
+
+class DatasetForm(DatasetParameters):
+    """A form: its normal images are a ZIP, or a text that says where they lie."""
+
+    normals: DatasetPrefix | None = None
+    """Where normal images lie in the service's storage, as JSON."""
+
+
+class DatasetRequest(DatasetParameters):
+    """JSON: the normal images are uploads made before, or lie in the service's storage."""
+
+    normals: Annotated[list[UploadId | DatasetNormal], Field(min_length=1, max_length=MAX_NORMALS)] | DatasetPrefix
 
 
 class ResolvedEntry(Schema):
@@ -203,6 +235,8 @@ class ResolvedDataset(Schema):
     lock: DatasetLock
     normals: int
     """Normal images that were taken."""
+    prefix: str | None = None
+    """Where they lay in the service's storage, if they did."""
     items: int
     """Of all kinds."""
     metadata: dict[str, JsonValue] = Field(default_factory=dict)

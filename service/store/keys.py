@@ -6,7 +6,14 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from flawsmith.contract.files import EXCLUDE_FILE, INPUT_FILE, MASK_FILE, REGION_FILE, defect_mask_file
+from flawsmith.contract.files import (
+    EXCLUDE_FILE,
+    IMPORT_SEGMENT,
+    INPUT_FILE,
+    MASK_FILE,
+    REGION_FILE,
+    defect_mask_file,
+)
 from flawsmith.contract.ids import SYSTEM_TENANT
 from flawsmith.contract.jobs import Item, ItemDefect, JobKind
 from flawsmith.contract.uploads import ImageInfo
@@ -17,6 +24,8 @@ _KEY_ID = re.compile(r"[0-9a-hjkmnp-tv-z]{12}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_IMPORTED = re.compile(IMPORT_SEGMENT)
+_IMPORTS = "imports"
 _SHOWN = 16  # hex digits of a digest in a name
 _MAX_LENGTH = 900  # S3 allows 1,024 bytes, a bucket prefix included
 
@@ -28,10 +37,15 @@ class InvalidKeyError(ValueError):
 def check_key(key: str) -> str:
     """Return ``key`` if it is one: segments of letters, digits, ``.``, ``_``, ``-``; none begins with a dot.
 
+    What people put below ``{tenant}/imports/`` may be called almost anything (`IMPORT_SEGMENT`).
+
     Raises:
         InvalidKeyError: it is not.
     """
-    if len(key) > _MAX_LENGTH or not all(_SEGMENT.fullmatch(segment) for segment in key.split("/")):
+    pattern, segments = _SEGMENT, key.split("/")
+    if import_area(key):
+        pattern, segments = _IMPORTED, segments[2:]
+    if len(key) > _MAX_LENGTH or not all(map(pattern.fullmatch, segments)):
         raise InvalidKeyError(f"not a storage key: {key!r}")
     return key
 
@@ -82,6 +96,24 @@ def jobs_prefix(tenant: str) -> str:
 def uploads_prefix(tenant: str) -> str:
     """All uploads of a tenant."""
     return f"{check_tenant(tenant)}/uploads/"
+
+
+def imports_prefix(tenant: str, path: str = "") -> str:
+    """What a tenant's people put into storage themselves: everything, or what lies in one of its folders.
+
+    Raises:
+        InvalidKeyError: malformed tenant or path.
+    """
+    everything = f"{check_tenant(tenant)}/{_IMPORTS}/"
+    return check_prefix(f"{everything}{path.removesuffix('/')}/") if path else everything
+
+
+def import_area(key: str) -> str | None:
+    """``{tenant}/imports`` of a key or prefix that lies in it; None of others."""
+    tenant, _, rest = key.partition("/")
+    if rest.partition("/")[0] != _IMPORTS or not is_tenant(tenant):
+        return None
+    return f"{tenant}/{_IMPORTS}"
 
 
 def upload_prefix(tenant: str, upload_id: str) -> str:

@@ -41,7 +41,7 @@ def names_of(path: Path) -> list[str]:
 
 
 def named(spec: DatasetSpec) -> list[str]:
-    assert not isinstance(spec.normals, Path)
+    assert isinstance(spec.normals, dict)
     return list(spec.normals)
 
 
@@ -136,6 +136,8 @@ def test_a_lock_beside_the_spec_is_sent_and_is_read_as_it_was_written(folder: Pa
         (f"normals: photos\nnormals_metadata: masks\n{ENTRIES}", ["line 2: normals_metadata: ", "is a folder"]),
         (f"normals: photos\nlock: lots.csv\n{ENTRIES}", ["lots.csv is no lock", "delete it"]),
         (f"normals: photos\nnormals: masks\n{ENTRIES}", ["line 2: normals is there twice, first on line 1"]),
+        (f"normals: {{prefix: ../x}}\n{ENTRIES}", ["line 1: normals.prefix: ", "your own folder imports/"]),
+        (f"normals: {{prefx: x}}\n{ENTRIES}", ["line 1: normals.prefx: ", "did you mean prefix?"]),
         ("normals: [\n", ["line 2: "]),
         ("- photos\n", ["holds no fields"]),
         ("", ["holds no fields"]),
