@@ -17,6 +17,7 @@ from flawsmith.contract import problems
 from flawsmith.contract.augmentations import MAX_SEED
 from flawsmith.contract.base import FORMAT_VERSION, now
 from flawsmith.contract.datasets import (
+    CROP_SIZE,
     MAX_ITEMS,
     SPLITS,
     DatasetEntryPlan,
@@ -343,6 +344,9 @@ def _planned(sent: Sent, entries: Entries, found: NormalSet) -> Planned:
         seed=seed,
         split=parameters.split,
         formats=parameters.formats,
+        bit_depth=parameters.bit_depth,
+        frame=parameters.frame,
+        crop_size=(parameters.crop_size or CROP_SIZE) if parameters.frame == "crop" else None,
         lock=entries.lock,
         normals=len(sources),
         prefix=sent.prefix,

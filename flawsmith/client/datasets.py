@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias, TypedDict, TypeVar
+from typing import Any, Literal, TypeAlias, TypedDict, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -20,6 +20,7 @@ from flawsmith.client.images import ImageFile, upload_id
 from flawsmith.client.sample_sets import SampleSend
 from flawsmith.client.zips import files_in, sent
 from flawsmith.contract.datasets import (
+    BitDepth,
     DatasetEntry,
     DatasetFormat,
     DatasetLock,
@@ -29,6 +30,7 @@ from flawsmith.contract.datasets import (
     DatasetPrefix,
     DatasetRowPage,
     DatasetSplit,
+    Frame,
 )
 from flawsmith.contract.jobs import Job
 from flawsmith.contract.samples import IMAGE_ENDINGS
@@ -55,6 +57,9 @@ class DatasetOptions(TypedDict, total=False):
     min_quality: float | None
     split: DatasetSplit | Mapping[str, Any]
     formats: Sequence[DatasetFormat]
+    bit_depth: BitDepth | Literal[8]
+    frame: Frame
+    crop_size: int | None
     pixel_size_um: float | None
     lock: DatasetLock | Mapping[str, Any] | None
     metadata: dict[str, JsonValue]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import ConfigDict, Field, JsonValue, ValidationInfo, field_validator, model_validator
 
 from flawsmith.contract.augmentations import MAX_DEFECTS, Metadata, Method, Seed, Severity
 from flawsmith.contract.base import Answer, FormatVersion, Schema
@@ -27,6 +27,16 @@ DatasetItemKind = Literal["defect", "control", "normal"]
 """Drawn with defects; drawn anew without one; the normal image as it is."""
 Masks = Literal["drawn", "given"]
 """Of each item its own, as the type has learned it; or that of its normal image, which was sent."""
+
+
+BitDepth = Literal["keep", "8"]
+"""Of exported images: that of their photo, or 8 where that has 16."""
+Frame = Literal["full", "crop"]
+"""What of an image is exported: all of it, or a window around its place."""
+CROP_SIZE = 512
+"""Side of such a window in pixels, where none is said."""
+Box = tuple[int, int, int, int]
+"""x, y, width, height in pixels."""
 
 
 class SeverityRange(Schema):
@@ -147,6 +157,14 @@ class DatasetParameters(Schema):
         default_factory=lambda: list(DATASET_FORMATS)
     )
     """Layouts in which it is exported; all if absent."""
+    bit_depth: BitDepth = "keep"
+    """``8``: images of 16-bit photos are exported with 8 bits, a photo and all that is drawn on it by one map: the
+    range of its camera, as the row says it, becomes 0–255. Labels are the same."""
+    frame: Frame = "full"
+    """``crop``: exported is a window around the place of the defect, with context, at the photo's own resolution,
+    of image and labels alike; of controls and normal images one that is placed by the same rule."""
+    crop_size: Annotated[int, Field(ge=64, le=4096)] | None = None
+    """Side of these windows in pixels, 512 if absent; smaller where the photo is, larger where a mask needs it."""
     pixel_size_um: Annotated[float, Field(gt=0, le=1e6)] | None = None
     """Edge of one pixel on the part in µm, of normal images whose metadata does not say it."""
     lock: DatasetLock | None = None
@@ -155,6 +173,18 @@ class DatasetParameters(Schema):
     """Yours, kept to the end; at most 64 keys and 16 KiB as JSON."""
     dry_run: bool = False
     """Check everything, answer what would be made, and queue nothing."""
+
+    @field_validator("bit_depth", mode="before")
+    @classmethod
+    def _eight(cls, value: object) -> object:
+        return "8" if type(value) is int and value == 8 else value
+
+    @field_validator("crop_size")
+    @classmethod
+    def _of_crops(cls, size: int | None, info: ValidationInfo) -> int | None:
+        if size is not None and info.data.get("frame") == "full":
+            raise ValueError("is the side of crops; say frame: crop beside it, or leave it out")
+        return size
 
 
 class DatasetNormal(Schema):
@@ -232,6 +262,10 @@ class ResolvedDataset(Schema):
     seed: int
     split: DatasetSplit
     formats: list[DatasetFormat]
+    bit_depth: BitDepth = "keep"
+    frame: Frame = "full"
+    crop_size: int | None = None
+    """None of whole frames."""
     lock: DatasetLock
     normals: int
     """Normal images that were taken."""
@@ -289,6 +323,10 @@ class PlannedItem(Schema):
     """What draws it, by name; its digest is in the lock. Without it the lock's only one."""
     made: str
     """Digest of all that shapes it, under which it is kept: what was made once is not made again."""
+    view: str | None = None
+    """Digest of that and of how it is exported, under which its view is kept; None if it is exported as it is."""
+    place: ResolvedAugmentation | None = None
+    """Of a normal image that is cropped: what might be drawn on it; where that asks for a defect, the crop is."""
 
     def classes(self, lock: DatasetLock) -> list[int]:
         """What its label image shows: the number of each defect's class; none of a control or a normal image."""
@@ -356,7 +394,15 @@ class DatasetRow(Answer):
     those that are no part of the exports."""
     image_sha256: str | None = None
     mask_sha256: str | None = None
+    """Of image and label as they are exported; of an item that is no part of the exports as it was made."""
     pixels_sha256: str | None = None
+    """Of the item as it was made, whole and at its photo's own depth."""
+    crop: Box | None = None
+    """Which part of the photo image and labels show, x, y, width, height; None if it is all. Whatever else the row
+    says is of the whole photo."""
+    black_level: int | None = None
+    white_level: int | None = None
+    """Values of a 16-bit photo that became 0 and 255 in the exported image; None if it has the photo's own."""
     source: str
     source_sha256: str
     source_mask_sha256: str | None = None
@@ -410,3 +456,22 @@ class ItemAnnotations(Schema):
     regions: list[RegionAnnotation]
     polygon_iou: float
     """Of the pixels within all polygons with those of the label; 1 where there is no region."""
+
+
+class ItemView(Schema):
+    """An item as it is exported, where that is not as it was made; kept beside what was made."""
+
+    format_version: FormatVersion
+    view: str
+    """Digest under which it is kept."""
+    of_sha256: str
+    """Of the image that it was made of: what draws an item anew may draw it otherwise."""
+    width: int
+    height: int
+    image_sha256: str
+    mask_sha256: str | None
+    """None of what shows no defect."""
+    crop: Box | None
+    black_level: int | None
+    white_level: int | None
+    """As a row says them."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
+from flawsmith.contract.datasets import ItemView
 from flawsmith.contract.files import (
     EXCLUDE_FILE,
     IMPORT_SEGMENT,
@@ -228,7 +229,7 @@ def is_digest(name: str) -> bool:
 
 
 def made_prefix(tenant: str, digest: str = "") -> str:
-    """What data sets made: everything of all items, or of the one that ``digest`` tells from others.
+    """What data sets made: everything of all items and views, or of the one that ``digest`` tells from others.
 
     Raises:
         InvalidKeyError: malformed tenant or digest.
@@ -238,7 +239,7 @@ def made_prefix(tenant: str, digest: str = "") -> str:
 
 
 def made_record(tenant: str, digest: str) -> str:
-    """The item as it was made, with index 0; written last and once."""
+    """The item as it was made, with index 0, or the view of one; written last and once."""
     return made_prefix(tenant, digest) + "item.json"
 
 
@@ -254,6 +255,18 @@ def made_classes(tenant: str, digest: str, classes: Sequence[int]) -> str:
         classes: of each of its defects.
     """
     return f"{made_prefix(tenant, digest)}classes-{'-'.join(map(str, classes))}.png"
+
+
+def view_image(tenant: str, view: ItemView, image: ImageInfo) -> str:
+    """A made item's image as it is exported, where that is another one."""
+    return f"{made_prefix(tenant, view.view)}image-{view.image_sha256[:_SHOWN]}.{_suffix(image)}"
+
+
+def view_mask(tenant: str, view: ItemView) -> str:
+    """A made item's label as it is exported, where that is another one."""
+    return (
+        f"{made_prefix(tenant, view.view)}mask-{_checked(_DIGEST, view.mask_sha256 or '', 'digest')[:_SHOWN]}.png"
+    )
 
 
 def items_prefix(tenant: str, job_id: str) -> str:
@@ -277,8 +290,7 @@ def item_image(tenant: str, job_id: str, item: Item, image: ImageInfo) -> str:
 
     Files of items are named by their content: whoever draws the same item otherwise, and late, overwrites nothing.
     """
-    suffix = "tif" if image.source_format == "tiff" else "png"
-    return _item_file(tenant, job_id, item, "image", item.image_sha256, suffix)
+    return _item_file(tenant, job_id, item, "image", item.image_sha256, _suffix(image))
 
 
 def item_mask(tenant: str, job_id: str, item: Item) -> str:
@@ -309,6 +321,10 @@ def is_file_of(key: str, item: Item) -> bool:
         "request": item.request_sha256,
     } | {f"mask-{defect.index}": defect.mask_sha256 for defect in item.defects or ()}
     return name == "item" or name in {f"{part}-{digest[:_SHOWN]}" for part, digest in digests.items() if digest}
+
+
+def _suffix(image: ImageInfo) -> str:
+    return "tif" if image.source_format == "tiff" else "png"
 
 
 def _item_file(tenant: str, job_id: str, item: Item, part: str, digest: str | None, suffix: str) -> str:

@@ -61,8 +61,12 @@ def test_a_folder_is_sent_as_a_form(server: DatasetServer, folder: Path) -> None
             formats=["coco"],
             lock=LOCK,
             split={"train": 0.5, "test": 0.5},
+            bit_depth=8,
+            frame="crop",
+            crop_size=256,
         )
     assert job.id == FIRST
+    assert (server.texts.pop("bit_depth"), server.texts.pop("frame")) == ("8", "crop")
     assert names(server.files["normals"]) == ["a.png", "line/b.png"]
     assert names(server.files["masks"]) == ["a.png"]
     assert server.files["regions"] == png(1)
@@ -73,6 +77,7 @@ def test_a_folder_is_sent_as_a_form(server: DatasetServer, folder: Path) -> None
         "formats": ["coco"],
         "lock": LOCK.model_dump(mode="json"),
         "split": {"train": 0.5, "test": 0.5},
+        "crop_size": 256,
     }
     assert server.keys[0]
 
