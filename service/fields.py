@@ -356,7 +356,7 @@ def _expectation(model: type[BaseModel], name: str) -> str:
         return _HINTS[name]
     expected = shape(model, name)
     if "enum" in expected:
-        return f"one of {', '.join(expected['enum'])}"
+        return f"one of {', '.join(dict.fromkeys(map(str, expected['enum'])))}"
     match expected.get("type"):
         case "integer":
             return f"a whole number {_range(expected)}"

@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, JsonValue, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from flawsmith.contract.augmentations import MAX_DEFECTS, Metadata, Method, Seed, Severity
 from flawsmith.contract.base import Answer, FormatVersion, Schema
@@ -29,7 +38,11 @@ Masks = Literal["drawn", "given"]
 """Of each item its own, as the type has learned it; or that of its normal image, which was sent."""
 
 
-BitDepth = Literal["keep", "8"]
+BitDepth = Annotated[
+    Literal["keep", "8"],
+    BeforeValidator(lambda value: "8" if type(value) is int and value == 8 else value),
+    WithJsonSchema({"enum": ["keep", "8", 8]}),
+]
 """Of exported images: that of their photo, or 8 where that has 16."""
 Frame = Literal["full", "crop"]
 """What of an image is exported: all of it, or a window around its place."""
@@ -173,11 +186,6 @@ class DatasetParameters(Schema):
     """Yours, kept to the end; at most 64 keys and 16 KiB as JSON."""
     dry_run: bool = False
     """Check everything, answer what would be made, and queue nothing."""
-
-    @field_validator("bit_depth", mode="before")
-    @classmethod
-    def _eight(cls, value: object) -> object:
-        return "8" if type(value) is int and value == 8 else value
 
     @field_validator("crop_size")
     @classmethod
