@@ -297,7 +297,7 @@ async def _admit(has: Resources, sent: Sent, folder: Path) -> NormalSet:
     target.mkdir()
     try:
         if sent.imports is not None:
-            imported = await run_in_threadpool(sent.imports.sent, folder)
+            imported = await run_in_threadpool(sent.imports.sent, None if METADATA in sent.files else folder)
             found = await read_imported(imported, sent.files, target, has.door, limits)
             return replace(found, warnings=[*sent.imports.notes, *found.warnings])
         if sent.files:

@@ -45,18 +45,18 @@ class Imports:
     digest: str
     notes: list[str]
 
-    def sent(self, folder: Path) -> list[SentNormal]:
+    def sent(self, folder: Path | None) -> list[SentNormal]:
         """The images, not read yet, with what the table beside them says of each.
 
         Args:
-            folder: where the table is put.
+            folder: where the table is put; None if something else is said in its place.
 
         Raises:
             SampleError: the table cannot be read, or says something wrong.
             StorageError: storage cannot say.
         """
         sent = [SentNormal(name, self._fetching(name, entry), entry.size) for name, entry in self.images.items()]
-        if self.table is None:
+        if self.table is None or folder is None:
             return sent
         name, path = self.table.key.rpartition("/")[2], folder / "table"
         try:
