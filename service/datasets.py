@@ -6,7 +6,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -17,12 +17,15 @@ from flawsmith.contract import problems
 from flawsmith.contract.augmentations import MAX_SEED
 from flawsmith.contract.base import FORMAT_VERSION, now
 from flawsmith.contract.datasets import (
+    CROP_SIZE,
     MAX_ITEMS,
     SPLITS,
     DatasetEntryPlan,
+    DatasetForm,
     DatasetNormal,
     DatasetParameters,
     DatasetPlan,
+    DatasetPrefix,
     DatasetRequest,
     DatasetSource,
     DatasetState,
@@ -41,6 +44,7 @@ from service.fields import from_json, from_texts, missing, no_query, said
 from service.forms import read_form
 from service.normals.bounds import BOUNDS, FIELDS, Bound
 from service.normals.filing import GROUP_BY, filed, files_of
+from service.normals.imports import Imports, find_imports
 from service.normals.metadata import FIELD as METADATA
 from service.normals.reading import (
     NORMALS,
@@ -48,6 +52,7 @@ from service.normals.reading import (
     NormalSet,
     SentBound,
     SentNormal,
+    read_imported,
     read_uploads,
     read_zips,
 )
@@ -85,13 +90,16 @@ ANSWERS: Responses = {
 
 @dataclass(frozen=True)
 class Sent:
-    """A request as it was read: what is wished, and normal images on disk, as ZIPs or as earlier uploads."""
+    """A request as it was read: what is wished, and normal images as ZIPs on disk, uploads, or in storage."""
 
     parameters: DatasetParameters
     payload: dict[str, JsonValue]
     """What tells this request from another."""
     files: Mapping[str, Path] = field(default_factory=dict)
     uploaded: Sequence[SentNormal] = ()
+    prefix: str | None = None
+    imports: Imports | None = None
+    """What lies there."""
     has_masks: bool = False
 
 
@@ -125,10 +133,11 @@ class Planned:
 async def create_dataset(request: Request, tenant: Tenant, quota: Quota, has: Has) -> Response:
     """Draw defects of several types on many normal images, with labels, as a data set.
 
-    Send the normal images as one ZIP, or upload them first and send their ids as JSON. Each entry says what is
-    drawn, and how often. The same request with the same `seed` gives the same items, and items that were made
-    before are not made again; what is added changes none that was there. Send the `lock` that a build answers with
-    the next one, so that types keep their versions and classes their numbers.
+    Send the normal images as one ZIP, or upload them first and send their ids as JSON, or name a folder of the
+    service's storage in which they lie. Each entry says what is drawn, and how often. The same request with the
+    same `seed` gives the same items, and items that were made before are not made again; what is added changes
+    none that was there. Send the `lock` that a build answers with the next one, so that types keep their versions
+    and classes their numbers.
 
     A normal image that cannot be read, or that is there twice, is left out, and the answer says so. What cannot be
     made otherwise is refused before anything is made.
@@ -136,7 +145,7 @@ async def create_dataset(request: Request, tenant: Tenant, quota: Quota, has: Ha
     with spool_folder(has.settings.spool_dir) as folder:
         kind, arguments = media_type(request)
         if kind == "multipart/form-data":
-            sent = await _read_form(request, arguments.get("boundary"), folder, has)
+            sent = await _read_form(request, arguments.get("boundary"), folder, tenant, has)
         elif kind == "application/json":
             sent = await _read_json(request, tenant, has)
         else:
@@ -169,27 +178,30 @@ async def create_dataset(request: Request, tenant: Tenant, quota: Quota, has: Ha
                 return await accept(has, manifest, files, quota, attempt)
 
 
-async def _read_form(request: Request, boundary: str | None, folder: Path, has: Resources) -> Sent:
+async def _read_form(request: Request, boundary: str | None, folder: Path, tenant: str, has: Resources) -> Sent:
     form = await read_form(
         request,
         boundary,
         folder,
         files=FILES,
-        texts=DatasetParameters.model_fields,
+        texts=DatasetForm.model_fields,
         max_file_bytes=has.settings.max_dataset_bytes,
         max_full_files=MAX_FULL_FILES,
         max_text_bytes=MAX_TEXT_BYTES,
     )
-    parameters = from_texts(DatasetParameters, form.texts)
-    if NORMALS not in form.files:
+    parameters = from_texts(DatasetForm, form.texts)
+    if NORMALS not in form.files and parameters.normals is None:
         raise missing(DatasetRequest, NORMALS)
     digests: dict[str, JsonValue] = {name: file.sha256 for name, file in form.files.items()}
     paths = {name: file.path for name, file in form.files.items()}
-    return Sent(parameters, digests | said(parameters), paths, has_masks=FIELDS["mask"] in paths)
+    sent = Sent(parameters, digests | said(parameters), paths, has_masks=FIELDS["mask"] in paths)
+    return sent if parameters.normals is None else await _with_imports(sent, parameters.normals, tenant, has)
 
 
 async def _read_json(request: Request, tenant: str, has: Resources) -> Sent:
     parameters = from_json(DatasetRequest, await read(request, MAX_JSON_BYTES))
+    if isinstance(parameters.normals, DatasetPrefix):
+        return await _with_imports(Sent(parameters, said(parameters)), parameters.normals, tenant, has)
     normals = [DatasetNormal(image=one) if isinstance(one, str) else one for one in parameters.normals]
     named: dict[str, str] = {}
     for number, (sent, one) in enumerate(zip(parameters.normals, normals, strict=True)):
@@ -198,6 +210,21 @@ async def _read_json(request: Request, tenant: str, has: Resources) -> Sent:
     records = await run_in_threadpool(_found, has.storage, tenant, named)
     uploaded = [_uploaded(has.storage, tenant, records, number, one) for number, one in enumerate(normals)]
     return Sent(parameters, said(parameters), uploaded=uploaded, has_masks=any(one.mask for one in normals))
+
+
+async def _with_imports(sent: Sent, normals: DatasetPrefix, tenant: str, has: Resources) -> Sent:
+    """The request with what lies where it says; what changed there makes it another one.
+
+    Raises:
+        ProblemError: nothing of use lies there, or too much.
+    """
+    try:
+        found = await run_in_threadpool(
+            find_imports, has.storage, tenant, normals.prefix, has.settings.dataset_limits
+        )
+    except SampleError as error:
+        raise _unfit(error) from error
+    return replace(sent, payload=sent.payload | {"imports": found.digest}, prefix=normals.prefix, imports=found)
 
 
 def _found(storage: Storage, tenant: str, named: Mapping[str, str]) -> dict[str, UploadRecord]:
@@ -269,6 +296,10 @@ async def _admit(has: Resources, sent: Sent, folder: Path) -> NormalSet:
     target, limits = folder / "set", has.settings.dataset_limits
     target.mkdir()
     try:
+        if sent.imports is not None:
+            imported = await run_in_threadpool(sent.imports.sent, None if METADATA in sent.files else folder)
+            found = await read_imported(imported, sent.files, target, has.door, limits)
+            return replace(found, warnings=[*sent.imports.notes, *found.warnings])
         if sent.files:
             return await read_zips(sent.files, target, has.door, limits)
         return await read_uploads(sent.uploaded, target, has.door, limits)
@@ -313,8 +344,12 @@ def _planned(sent: Sent, entries: Entries, found: NormalSet) -> Planned:
         seed=seed,
         split=parameters.split,
         formats=parameters.formats,
+        bit_depth=parameters.bit_depth,
+        frame=parameters.frame,
+        crop_size=(parameters.crop_size or CROP_SIZE) if parameters.frame == "crop" else None,
         lock=entries.lock,
         normals=len(sources),
+        prefix=sent.prefix,
         items=items,
         metadata=parameters.metadata,
     )

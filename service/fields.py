@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar, get_args
 
@@ -24,6 +24,7 @@ from flawsmith.contract.datasets import (
     MAX_ENTRIES,
     MAX_NORMALS,
     DatasetEntry,
+    DatasetForm,
     DatasetNormal,
     DatasetRequest,
     EntryDefect,
@@ -70,7 +71,11 @@ _HINTS_IN: dict[tuple[type[BaseModel], str], str] = {
         DatasetRequest,
         "normals",
     ): f"a ZIP as a file of a form, or in JSON a list of 1 to {MAX_NORMALS} upload ids, or "
-    'objects with an upload id as "image"',
+    'objects with an upload id as "image"; or {"prefix": "…"}, a folder of the service\'s storage',
+    (
+        DatasetForm,
+        "normals",
+    ): 'a ZIP as a file, or as text a folder of the service\'s storage, such as {"prefix": "lines/7/"}',
     (DatasetEntry, "severity"): _SEVERITY,
     (EntryDefect, "severity"): _SEVERITY,
     (DatasetNormal, "name"): "a text of 1 to 200 characters",
@@ -262,7 +267,7 @@ def _validated(model: type[Model], values: dict[str, Any], *, strict: bool | Non
 def _telling(errors: list[ErrorDetails]) -> ErrorDetails:
     """The first error; of an object in place of which a plain value may stand, what is wrong with the object."""
     first = errors[0]
-    if not isinstance(first["input"], dict) or first["type"] not in ("string_type", "float_type"):
+    if not isinstance(first["input"], dict) or first["type"] not in ("string_type", "float_type", "list_type"):
         return first
     place = first["loc"][:-1]
     return next((error for error in errors[1:] if error["loc"][: len(place)] == place), first)
@@ -276,7 +281,7 @@ def _fault(model: type[BaseModel], error: ErrorDetails, values: dict[str, Any]) 
         if isinstance(step, int):
             path.append(str(step))
             continue
-        inner = _listed(model, name)
+        inner = _listed(model, name, error["loc"])
         if inner is None:
             break
         is_field = step in inner.model_fields
@@ -297,15 +302,20 @@ def _fault(model: type[BaseModel], error: ErrorDetails, values: dict[str, Any]) 
     return _mismatch(model, name, value, at)
 
 
-def _listed(model: type[BaseModel], name: str) -> type[BaseModel] | None:
-    """What the objects in a field that is a list of them are; None of others."""
+def _listed(model: type[BaseModel], name: str, place: Sequence[str | int]) -> type[BaseModel] | None:
+    """What the objects in a field are, or in a list that it is; None of others.
+
+    Args:
+        place: of an error, which names the kind of object that it is about where there may be several.
+    """
     pending: list[Any] = [model.model_fields[name].annotation]
+    found: list[type[BaseModel]] = []
     while pending:
         kind = pending.pop()
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            return kind
+            found.append(kind)
         pending += get_args(kind)
-    return None
+    return next((kind for kind in found if kind.__name__ in place), found[0] if found else None)
 
 
 def missing(model: type[BaseModel], name: str, at: str | None = None) -> ProblemError:
@@ -346,7 +356,7 @@ def _expectation(model: type[BaseModel], name: str) -> str:
         return _HINTS[name]
     expected = shape(model, name)
     if "enum" in expected:
-        return f"one of {', '.join(expected['enum'])}"
+        return f"one of {', '.join(dict.fromkeys(map(str, expected['enum'])))}"
     match expected.get("type"):
         case "integer":
             return f"a whole number {_range(expected)}"

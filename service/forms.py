@@ -47,7 +47,7 @@ async def read_form(
     Every part must be known and may come once, so that the names bound the number of parts.
 
     Args:
-        files, texts: names of the parts that are files, and of those that are not.
+        files, texts: names of the parts that are files, and of those that are not; one of both may be either.
         max_full_files: how many files of ``max_file_bytes`` there is room for in all; for all of them if None.
         max_text_bytes: of one part that is no file.
 
@@ -149,7 +149,7 @@ class _FormReader:
         if self._name in self._seen:
             raise duplicate(self._name)
         self._seen.add(self._name)
-        if self._name in self._files:
+        if self._name in self._files and (b"filename" in options or self._name not in self._texts):
             if b"filename" not in options:
                 raise ProblemError(
                     problems.INVALID_REQUEST,

@@ -244,8 +244,9 @@ def dataset_body() -> dict[str, Any]:
     each = "each called like the normal image that it belongs to; another ending, and `_mask` before it, may be"
     files = {
         "normals": {
-            **_BINARY,
-            "description": f"One ZIP of photos of good parts, in any folders: {_IMAGE_FORMATS}.",
+            "oneOf": [_BINARY, {"$ref": "#/components/schemas/DatasetPrefix"}],
+            "description": f"One ZIP of photos of good parts, in any folders: {_IMAGE_FORMATS}. Or, as JSON, "
+            "where they lie in the service's storage.",
         },
         "masks": {
             **_BINARY,
@@ -302,6 +303,7 @@ def dataset_body() -> dict[str, Any]:
                 "examples": {
                     "two types": {"value": example},
                     "masks given, lots apart": {"value": by_lot},
+                    "photos in storage": {"value": example | {"normals": {"prefix": "lines/7/2026-11/"}}},
                     "dry run": {"value": example | {"dry_run": True}},
                 },
             },

@@ -34,6 +34,9 @@ from flawsmith.contract.resolved import ResolvedAugmentation
 MADE_FORMAT = 1
 """Of what `PlannedItem.made` is a digest of; another one makes everything anew."""
 
+VIEW_FORMAT = 1
+"""Of what `PlannedItem.view` is a digest of; another one exports everything anew."""
+
 _SEED_BITS = MAX_SEED.bit_length()
 _STEM = 40
 """Characters of a normal image's name in that of its items."""
@@ -144,7 +147,10 @@ def plan(
     for source in sorted(sources, key=lambda one: one.number):
         if resolved.include_normals:
             made = _made("normal", source, None, types)
-            yield _item(index, names, "normal", None, source, None, made)
+            place = _place(spread, source) if resolved.frame == "crop" else None
+            at = _made("defect", source, place, types) if place else None
+            item = _item(index, names, "normal", None, source, None, made)
+            yield item.model_copy(update={"place": place, "view": _view(resolved, source, made, at)})
             index += 1
         for one in spread:
             kind: DatasetItemKind = "control" if one.control else "defect"
@@ -153,7 +159,8 @@ def plan(
                 drawn = _augmentation(one, source, identity)
                 made = _made(kind, source, drawn, types)
                 backbone = types[drawn.defects[0].reference].backbone
-                yield _item(index, names, kind, one.entry, source, drawn, made, backbone)
+                item = _item(index, names, kind, one.entry, source, drawn, made, backbone)
+                yield item.model_copy(update={"view": _view(resolved, source, made)})
                 index += 1
 
 
@@ -220,6 +227,38 @@ def _made(
             [record.adapter_sha256, record.exemplars_sha256, record.backbone_digest] for record in records
         ]
     return _sha256(_canonical(shaped))
+
+
+def _view(resolved: ResolvedDataset, source: DatasetSource, made: str, place: str | None = None) -> str | None:
+    """Digest of all that shapes an item as it is exported; None if it is exported as it was made.
+
+    Args:
+        place: digest of what might be drawn where a normal image is cropped.
+    """
+    in_eight_bits = resolved.bit_depth == "8" and source.image.bit_depth == 16
+    if resolved.crop_size is None and not in_eight_bits:
+        return None
+    shaped: dict[str, JsonValue] = {
+        "format": VIEW_FORMAT,
+        "made": made,
+        "crop_size": resolved.crop_size,
+        "in_eight_bits": in_eight_bits,
+        "place": place,
+    }
+    return _sha256(_canonical(shaped))
+
+
+def _place(spread: Sequence[Series], source: DatasetSource) -> ResolvedAugmentation | None:
+    """What is, or might be, drawn on a normal image where it is cropped: the first item of an entry on it.
+
+    Of several entries it is the one on which a digest falls, so that normal images are cropped where defects of
+    all entries are, and neither counts nor the order of entries move a crop.
+    """
+    drawn_on = [one for one in spread if not one.control and source.number in one.bases]
+    if not drawn_on:
+        return None
+    chosen = min(drawn_on, key=lambda one: _sha256(f"place:{one.bases[source.number]}"))
+    return _augmentation(chosen, source, _sha256(f"{chosen.bases[source.number]}:0"))
 
 
 def _item(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -20,7 +21,8 @@ from worker.drawing import Ready
 from worker.items import addressed, encoded, media_type, store_item
 from worker.made import MadeItems
 from worker.material import Material, Order, Types
-from worker.subjects import Subject, subject_of_source
+from worker.subjects import Mask, Subject, subject_of_source
+from worker.views import Views
 
 
 class Sources:
@@ -53,6 +55,7 @@ class ItemsOfDataset:
         self._types = types
         self._sources = sources
         self._made = MadeItems(storage, manifest.tenant)
+        self._views = Views(storage, manifest.tenant, self._made, types)
         self._plans = Plans(storage)
         self._rows: dict[int, PlannedItem] = {}
 
@@ -77,13 +80,11 @@ class ItemsOfDataset:
         row = self._rows[index]
         found = self._made.find(row.made)
         if found is not None:
-            if (classes := self._classes(row)) is not None:
-                self._made.complete(found, _size(row), classes)
+            self._complete(row, found)
             return Ready(self._of_job(found, index), reused=True)
-        subject = self._sources.get(self._manifest.tenant, self._manifest.job_id, row.source)
         if row.augmentation is None:
-            return Ready(self._normal(row, subject), reused=False)
-        return Material(subject, row.augmentation, self._types).order(index, of_noise=0)
+            return Ready(self._of_job(self._normal(row), index), reused=False)
+        return Material(self._subject(row), row.augmentation, self._types).order(index, of_noise=0)
 
     def store(self, order: Order, results: Sequence[ItemResult], fingerprint: str) -> Item:
         row = self._rows[order.index]
@@ -92,10 +93,11 @@ class ItemsOfDataset:
         tenant, job_id = self._manifest.tenant, self._manifest.job_id
         item = store_item(self._storage, tenant, job_id, order, results, fingerprint, row.made)
         labels = [] if row.kind == "control" else [result.refined_mask for result in results]
-        return self._of_job(self._made.keep(item, labels, _size(row), self._classes(row)), order.index)
+        return self._of_job(self._keep(row, item, labels), order.index)
 
-    def _normal(self, row: PlannedItem, subject: Subject) -> Item:
+    def _normal(self, row: PlannedItem) -> Item:
         """The normal image, by the encoder by which items leave."""
+        subject = self._subject(row)
         image = encoded(subject.image, subject.info, synthetic=False)
         item = Item(
             index=row.index,
@@ -108,7 +110,27 @@ class ItemsOfDataset:
         )
         key = keys.item_image(self._manifest.tenant, self._manifest.job_id, item, subject.info)
         self._storage.put(key, image, media_type(subject.info))
-        return self._of_job(self._made.keep(item, [], _size(row), self._classes(row)), row.index)
+        return self._keep(row, item, [])
+
+    def _keep(self, row: PlannedItem, item: Item, labels: Sequence[Mask]) -> Item:
+        """Keep an item whose files are written, and how it is exported; the record that holds."""
+        record = self._made.keep(item, labels, _size(row), None if row.view else self._classes(row))
+        if row.view is not None:
+            self._complete(row, record)
+        return record
+
+    def _complete(self, row: PlannedItem, record: Item) -> None:
+        """Make what exports ask for beside an item that is kept, unless it is there."""
+        classes = self._classes(row)
+        if row.view is None:
+            if classes is not None:
+                self._made.complete(record, _size(row), classes)
+        elif record.accepted is not False:  # else it is no part of the exports
+            self._views.complete(row, record, self._manifest.dataset, partial(self._subject, row), classes)
+
+    def _subject(self, row: PlannedItem) -> Subject:
+        """What a row is drawn on."""
+        return self._sources.get(self._manifest.tenant, self._manifest.job_id, row.source)
 
     def _of_job(self, record: Item, index: int) -> Item:
         """An item that was made, in its place in this job."""

@@ -58,14 +58,14 @@ class MadeItems:
             return record
         holds = self.find(made) or record
         if self._remove_others(holds):
-            self._describe(made, self._labels(holds) if labels else [], size, classes)
+            self._describe(made, self.labels(holds) if labels else [], size, classes)
         return holds
 
     def complete(self, item: Item, size: tuple[int, int], classes: Sequence[int]) -> None:
         """Write the label image of these classes beside an item that was made, unless it is there."""
         assert item.made is not None
         if not self._storage.exists(keys.made_classes(self._tenant, item.made, classes)):
-            self._put_classes(item.made, self._labels(item) if classes else [], size, classes)
+            self._put_classes(item.made, self.labels(item) if classes else [], size, classes)
 
     def _describe(
         self, made: str, labels: Sequence[Mask], size: tuple[int, int], classes: Sequence[int] | None
@@ -81,8 +81,8 @@ class MadeItems:
         image = encode_classes_png(class_label(labels, size, classes))
         self._storage.put(keys.made_classes(self._tenant, made, classes), image, "image/png")
 
-    def _labels(self, item: Item) -> list[Mask]:
-        """Labels of an item's defects, as they are stored."""
+    def labels(self, item: Item) -> list[Mask]:
+        """(H, W) label of each of an item's defects, as they are stored."""
         if item.defects is None:
             stored = [keys.item_mask(self._tenant, "", item)]
         else:

@@ -18,12 +18,13 @@ from flawsmith.client.calls import new_key
 from flawsmith.client.datasets import DatasetOptions, sent_values
 from flawsmith.client.specs import DatasetSpec, PackedSpec, packed, read_spec, write_lock
 from flawsmith.client.unpacking import DatasetFolder, checked_folder
+from flawsmith.contract import problems
 from flawsmith.contract.augmentations import MAX_SEED
 from flawsmith.contract.datasets import DATASET_FORMATS, DatasetFormat, DatasetParameters, DatasetPlan
 from flawsmith.contract.jobs import Job, JobKind, JobStatus
 
 MAX_ENDED_JOBS = 16
-"""Failed or canceled jobs of one request within a day that are looked past."""
+"""Jobs of one request within a day that are looked past: failed or canceled ones, or of other photos."""
 
 dataset = typer.Typer(no_args_is_help=True, help="Build labelled data sets from a spec; show and download them.")
 
@@ -165,7 +166,7 @@ def download(
 
 def _plan(client: Flawsmith, files: PackedSpec, parameters: DatasetParameters) -> DatasetPlan:
     return client.plan_dataset(
-        files.files["normals"],
+        files.prefix or files.files["normals"],
         parameters.entries,
         masks=files.files.get("masks"),
         regions=files.files.get("regions"),
@@ -180,11 +181,19 @@ def _started(client: Flawsmith, files: PackedSpec, parameters: DatasetParameters
 
     The service answers the same request under the same key with the same job for a day. One that ended without
     having made everything, or is deleted, is followed by another, under a key that follows from its id; what it
-    made is not made again.
+    made is not made again. Where photos lie in the service's storage, they may be others than they were under that
+    key; then the next one follows from it.
     """
     key = files.key(parameters)
     for _ in range(MAX_ENDED_JOBS):
-        job = _create(client, files, parameters, key)
+        try:
+            job = _create(client, files, parameters, key)
+        except FlawsmithError as error:
+            kind = error.problem.type if error.problem else None
+            if files.prefix is None or kind != problems.IDEMPOTENCY_MISMATCH.uri:
+                raise
+            key = files.key(parameters, after=key)
+            continue
         try:
             seen = client.job(job)
         except FlawsmithError as error:
@@ -200,7 +209,7 @@ def _started(client: Flawsmith, files: PackedSpec, parameters: DatasetParameters
 
 def _create(client: Flawsmith, files: PackedSpec, parameters: DatasetParameters, key: str) -> Job:
     return client.create_dataset(
-        files.files["normals"],
+        files.prefix or files.files["normals"],
         parameters.entries,
         masks=files.files.get("masks"),
         regions=files.files.get("regions"),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias, TypedDict, TypeVar
+from typing import Any, Literal, TypeAlias, TypedDict, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -20,14 +20,17 @@ from flawsmith.client.images import ImageFile, upload_id
 from flawsmith.client.sample_sets import SampleSend
 from flawsmith.client.zips import files_in, sent
 from flawsmith.contract.datasets import (
+    BitDepth,
     DatasetEntry,
     DatasetFormat,
     DatasetLock,
     DatasetNormal,
     DatasetParameters,
     DatasetPlan,
+    DatasetPrefix,
     DatasetRowPage,
     DatasetSplit,
+    Frame,
 )
 from flawsmith.contract.jobs import Job
 from flawsmith.contract.samples import IMAGE_ENDINGS
@@ -35,8 +38,9 @@ from flawsmith.contract.uploads import Upload
 
 T = TypeVar("T")
 
-DatasetNormals: TypeAlias = "str | os.PathLike[str] | Sequence[Upload | str | DatasetNormal]"
-"""A folder, a ZIP, or uploads of normal images, alone or with what belongs to each."""
+DatasetNormals: TypeAlias = "str | os.PathLike[str] | Sequence[Upload | str | DatasetNormal] | DatasetPrefix"
+"""A folder, a ZIP, uploads of normal images, alone or with what belongs to each, or where they lie in the
+service's storage."""
 DatasetEntries: TypeAlias = "Sequence[DatasetEntry | Mapping[str, Any]]"
 FilePath: TypeAlias = "str | os.PathLike[str]"
 
@@ -53,6 +57,9 @@ class DatasetOptions(TypedDict, total=False):
     min_quality: float | None
     split: DatasetSplit | Mapping[str, Any]
     formats: Sequence[DatasetFormat]
+    bit_depth: BitDepth | Literal[8]
+    frame: Frame
+    crop_size: int | None
     pixel_size_um: float | None
     lock: DatasetLock | Mapping[str, Any] | None
     metadata: dict[str, JsonValue]
@@ -91,6 +98,13 @@ def opened(sources: DatasetSources) -> Iterator[SampleSend]:
         InvalidParameterError: something cannot be read, a folder holds no image, or files lie beside uploads.
     """
     normals, beside = sources.normals, sources.beside()
+    if isinstance(normals, DatasetPrefix):
+        with ExitStack() as files:
+            yield SampleSend(
+                files={name: files.enter_context(_file(path, name)) for name, path in beside.items()},
+                ids={"normals": normals.model_dump(mode="json")},
+            )
+        return
     if not isinstance(normals, str | os.PathLike):
         if beside:
             raise InvalidParameterError(
@@ -176,9 +190,8 @@ def _dataset(
     if dry_run:
         values["dry_run"] = True
     call: Call[T] = Call("POST", "/v1/datasets", read, repeatable=True, timeout_s=DATASET_TIMEOUT_S)
-    if send.files:
-        return replace(call, form=texts_of(values), files=send.files)
-    return replace(call, json={**send.ids, **values})
+    values = {**send.ids, **values}
+    return replace(call, form=texts_of(values), files=send.files) if send.files else replace(call, json=values)
 
 
 def _normal(normal: Upload | str | DatasetNormal) -> JsonValue:

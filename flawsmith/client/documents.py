@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -79,10 +79,12 @@ class Document:
             faults: dict[Place, dict[str, str]] = {}
             for fault in error.errors():
                 where, _ = self._reached(fault["loc"])
-                if fault["type"] in ("missing", "extra_forbidden"):
-                    where = fault["loc"]
+                if fault["type"] == "missing":
+                    where = (*where, fault["loc"][-1])
                 faults.setdefault(where, {})[self._words(fault["type"], fault["msg"], where)] = fault["type"]
-            ordered = sorted(faults.items(), key=lambda fault: self._reached(fault[0])[1])
+            # Where fields are wrong, it says nothing that something else than fields might stand there.
+            told = {place: words for place, words in faults.items() if not _is_outside(place, faults)}
+            ordered = sorted(told.items(), key=lambda fault: self._reached(fault[0])[1])
             raise InvalidParameterError(
                 "\n".join(self._said(where, _one_of(words)) for where, words in ordered)
             ) from error
@@ -97,21 +99,22 @@ class Document:
         return f"{self.path}{at}: {'.'.join(map(str, where)) or 'spec'}: {words}"
 
     def _reached(self, where: Place) -> tuple[Place, int]:
-        """As much of a place as is there, and its line: places in unions name the kind that was tried, too."""
-        node, line, reached = self.node, 0, 0
+        """What is there of a place, and its line: places in unions name the kind that was tried, too."""
+        node, line = self.node, 0
+        reached: list[str | int] = []
         for part in where:
             if isinstance(node, yaml.MappingNode):
                 found = next((pair for pair in node.value if pair[0].value == part), None)
                 if found is None:
-                    break
+                    continue
                 line, node = found[0].start_mark.line + 1, found[1]
             elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
                 node = node.value[part]
                 line = node.start_mark.line + 1
             else:
-                break
-            reached += 1
-        return where[:reached], line
+                continue
+            reached.append(part)
+        return tuple(reached), line
 
     def _words(self, kind: str, message: str, where: Place) -> str:
         """A fault with its remedy."""
@@ -122,6 +125,11 @@ class Document:
         known = self.known(where)
         near = difflib.get_close_matches(str(where[-1]), known, n=1)
         return "is no field here; " + (f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}")
+
+
+def _is_outside(place: Place, others: Iterable[Place]) -> bool:
+    """Whether one of the other places lies in it."""
+    return any(len(other) > len(place) and other[: len(place)] == place for other in others)
 
 
 def _refuse_doubles(path: Path, node: yaml.Node | None) -> None:

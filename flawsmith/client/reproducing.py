@@ -17,7 +17,7 @@ from flawsmith.client.datasets import images_in
 from flawsmith.client.errors import CorruptDownloadError, InvalidParameterError
 from flawsmith.client.specs import bare_names, belongs
 from flawsmith.client.unpacking import read_rows
-from flawsmith.contract.datasets import DatasetRow
+from flawsmith.contract.datasets import Box, DatasetRow
 from flawsmith.contract.jobs import Item, Job
 
 LEAST_IOU = 0.98
@@ -120,13 +120,14 @@ def find_normal(row: DatasetRow, normals: Path | None, dataset: Path) -> Path:
             "that the data set was built from, or leave --normals out if the data set has its normal images"
         )
     for other in read_rows(dataset / "manifest.jsonl"):
-        if other.kind == "normal" and other.source_sha256 == row.source_sha256 and other.image is not None:
+        is_whole = other.crop is None and other.white_level is None
+        if other.kind == "normal" and other.source_sha256 == row.source_sha256 and other.image and is_whole:
             path = dataset / other.image
             if path.is_file():
                 return path
     raise InvalidParameterError(
-        f"the data set does not have its normal image {row.source}; name the folder that it was built from with "
-        "--normals"
+        f"the data set does not have its normal image {row.source} as it was sent; name the folder that it was "
+        "built from with --normals"
     )
 
 
@@ -211,7 +212,7 @@ def compare(row: DatasetRow, item: Item, label: bytes | None, dataset: Path) -> 
             "different", "other pixels under the same execution fingerprint", same_fingerprint, False
         )
     assert label is not None
-    value = iou(find_label(row, dataset).read_bytes(), label)
+    value = iou(find_label(row, dataset).read_bytes(), label, row.crop)
     fits = value >= LEAST_IOU
     return Reproduction(
         "within_tolerance" if fits else "different",
@@ -223,8 +224,11 @@ def compare(row: DatasetRow, item: Item, label: bytes | None, dataset: Path) -> 
     )
 
 
-def iou(first: bytes, second: bytes) -> float:
+def iou(first: bytes, second: bytes, crop: Box | None = None) -> float:
     """Intersection over union of two labels, images that are not black where the defect is; 1 if both are black.
+
+    Args:
+        crop: which part of the second one the first one is; all of it if None.
 
     Raises:
         InvalidParameterError: they are no images of one size.
@@ -233,6 +237,9 @@ def iou(first: bytes, second: bytes) -> float:
         masks = [Image.open(io.BytesIO(data)).convert("L").point(_above_black, "1") for data in (first, second)]
     except UnidentifiedImageError as error:
         raise InvalidParameterError("a label of the data set is no image; download it again") from error
+    if crop is not None:
+        x, y, width, height = crop
+        masks[1] = masks[1].crop((x, y, x + width, y + height))
     if masks[0].size != masks[1].size:
         return 0.0
     both, either = (

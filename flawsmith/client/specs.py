@@ -26,6 +26,7 @@ from flawsmith.contract.datasets import (
     DatasetEntry,
     DatasetLock,
     DatasetParameters,
+    DatasetPrefix,
     DatasetSplit,
     EntryDefect,
     SeverityRange,
@@ -44,8 +45,9 @@ _BLOCK_BYTES = 1 << 20
 class SpecFiles(Schema):
     """Fields of a spec that name files, by paths from the folder of the spec."""
 
-    normals: str | Annotated[list[str], Field(min_length=1)]
-    """A folder, a ZIP, an image, a pattern such as ``photos/**/*.png``, or a list of them."""
+    normals: str | Annotated[list[str], Field(min_length=1)] | DatasetPrefix
+    """A folder, a ZIP, an image, a pattern such as ``photos/**/*.png``, or a list of them; or where they lie
+    in the service's storage."""
     masks: str | None = None
     """Folder or ZIP: where defects may appear, for entries whose masks are given."""
     regions: str | None = None
@@ -64,8 +66,8 @@ class DatasetSpec:
 
     path: Path
     parameters: DatasetParameters
-    normals: Path | Mapping[str, Path]
-    """A ZIP, or images by their names in one."""
+    normals: Path | Mapping[str, Path] | DatasetPrefix
+    """A ZIP, images by their names in one, or what lies in the service's storage."""
     beside: Mapping[str, Path]
     """``masks``, ``regions``, ``excludes`` and ``normals_metadata``, as far as they are named."""
     lock: Path
@@ -80,6 +82,8 @@ class PackedSpec:
     """By field; folders are packed."""
     notes: Sequence[str] = field(default_factory=list)
     """What a person should know of files that are not sent."""
+    prefix: DatasetPrefix | None = None
+    """Where normal images lie in the service's storage, if none are sent."""
 
     def key(self, parameters: DatasetParameters, after: str = "") -> str:
         """An ``Idempotency-Key`` for exactly this request, so that it is the same whenever it is sent again.
@@ -88,8 +92,10 @@ class PackedSpec:
             parameters: what is sent beside the files.
             after: id of a job of the same request that is over, and after which another one is wanted.
         """
-        digests = {name: _sha256(path) for name, path in sorted(self.files.items())}
-        values: list[JsonValue] = [sent_values(parameters), dict(digests), after]
+        sent: dict[str, JsonValue] = {name: _sha256(path) for name, path in sorted(self.files.items())}
+        if self.prefix is not None:
+            sent["normals"] = self.prefix.model_dump(mode="json")
+        values: list[JsonValue] = [sent_values(parameters), sent, after]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
@@ -167,7 +173,7 @@ def packed(spec: DatasetSpec) -> Iterator[PackedSpec]:
         try:
             if isinstance(spec.normals, Path):
                 files["normals"] = spec.normals
-            else:
+            elif not isinstance(spec.normals, DatasetPrefix):
                 files["normals"] = _zipped(spec.normals, Path(folder, "normals.zip"))
             for name, path in spec.beside.items():
                 if path.is_dir():
@@ -179,7 +185,7 @@ def packed(spec: DatasetSpec) -> Iterator[PackedSpec]:
             if error.filename is None:
                 raise
             raise InvalidParameterError(f"{error.filename} cannot be read: {error.strerror or error}") from error
-        yield PackedSpec(files, notes)
+        yield PackedSpec(files, notes, spec.normals if isinstance(spec.normals, DatasetPrefix) else None)
 
 
 def belongs(name: str, normals: Collection[str]) -> bool:
@@ -206,7 +212,7 @@ def _belonging(spec: DatasetSpec, field_name: str, folder: Path, notes: list[str
     images = images_in(folder)
     if not images:
         raise InvalidParameterError(f"{spec.path}: {field_name}: {folder} holds no image")
-    if isinstance(spec.normals, Path):
+    if isinstance(spec.normals, Path | DatasetPrefix):
         return images
     known = bare_names(spec.normals)
     belonging = {name: path for name, path in images.items() if belongs(name, known)}
@@ -233,7 +239,9 @@ class _Reader:
         self._document = document
         self._folder = document.path.parent
 
-    def normals(self, named: str | list[str]) -> Path | dict[str, Path]:
+    def normals(self, named: str | list[str] | DatasetPrefix) -> Path | dict[str, Path] | DatasetPrefix:
+        if isinstance(named, DatasetPrefix):
+            return named
         if isinstance(named, str) and (path := self._folder / named).suffix.lower() == ".zip" and path.is_file():
             return path
         found: dict[str, Path] = {}
@@ -317,10 +325,15 @@ def _known_beside(where: Place) -> list[str]:
     if len(names) == 1:
         fields = {*DatasetParameters.model_fields, *SpecFiles.model_fields} - {"dry_run"}
         return sorted(fields)
-    models: dict[str, type[Schema]] = {"split": DatasetSplit, "defects": EntryDefect, "entries": DatasetEntry}
+    models: dict[str, type[Schema]] = {
+        "split": DatasetSplit,
+        "defects": EntryDefect,
+        "entries": DatasetEntry,
+        "normals": DatasetPrefix,
+    }
     if "severity" in names[:-1]:
         return sorted(SeverityRange.model_fields)
-    of = next((name for name in ("defects", "split", "entries") if name in names[:-1]), "entries")
+    of = next((name for name in ("defects", "split", "normals", "entries") if name in names[:-1]), "entries")
     return sorted(models[of].model_fields)
 
 

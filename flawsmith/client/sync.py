@@ -290,7 +290,8 @@ class Flawsmith:
         """Have a labelled data set made; returns when everything is checked and planned, and the making goes on.
 
         Args:
-            normals: a folder or a ZIP of normal images, or uploads of them, each alone or as a `DatasetNormal`.
+            normals: a folder or a ZIP of normal images, or uploads of them, each alone or as a `DatasetNormal`, or
+                a `DatasetPrefix` that says where they lie in the service's storage.
             entries: what is drawn, how often and how: `DatasetEntry`, or mappings of its fields.
             masks: a folder or a ZIP; a mask belongs to the normal image of the same path without ending. For
                 entries whose masks are given.

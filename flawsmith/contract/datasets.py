@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, JsonValue, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from flawsmith.contract.augmentations import MAX_DEFECTS, Metadata, Method, Seed, Severity
 from flawsmith.contract.base import Answer, FormatVersion, Schema
+from flawsmith.contract.files import IMPORT_SEGMENT
 from flawsmith.contract.ids import DefectTypeName, DefectTypeRef, UploadId
 from flawsmith.contract.resolved import ResolvedAugmentation, ResolvedDefect
 from flawsmith.contract.uploads import ImageInfo
@@ -25,6 +36,20 @@ DatasetItemKind = Literal["defect", "control", "normal"]
 """Drawn with defects; drawn anew without one; the normal image as it is."""
 Masks = Literal["drawn", "given"]
 """Of each item its own, as the type has learned it; or that of its normal image, which was sent."""
+
+
+BitDepth = Annotated[
+    Literal["keep", "8"],
+    BeforeValidator(lambda value: "8" if type(value) is int and value == 8 else value),
+    WithJsonSchema({"enum": ["keep", "8", 8]}),
+]
+"""Of exported images: that of their photo, or 8 where that has 16."""
+Frame = Literal["full", "crop"]
+"""What of an image is exported: all of it, or a window around its place."""
+CROP_SIZE = 512
+"""Side of such a window in pixels, where none is said."""
+Box = tuple[int, int, int, int]
+"""x, y, width, height in pixels."""
 
 
 class SeverityRange(Schema):
@@ -145,6 +170,14 @@ class DatasetParameters(Schema):
         default_factory=lambda: list(DATASET_FORMATS)
     )
     """Layouts in which it is exported; all if absent."""
+    bit_depth: BitDepth = "keep"
+    """``8``: images of 16-bit photos are exported with 8 bits, a photo and all that is drawn on it by one map: the
+    range of its camera, as the row says it, becomes 0–255. Labels are the same."""
+    frame: Frame = "full"
+    """``crop``: exported is a window around the place of the defect, with context, at the photo's own resolution,
+    of image and labels alike; of controls and normal images one that is placed by the same rule."""
+    crop_size: Annotated[int, Field(ge=64, le=4096)] | None = None
+    """Side of these windows in pixels, 512 if absent; smaller where the photo is, larger where a mask needs it."""
     pixel_size_um: Annotated[float, Field(gt=0, le=1e6)] | None = None
     """Edge of one pixel on the part in µm, of normal images whose metadata does not say it."""
     lock: DatasetLock | None = None
@@ -153,6 +186,13 @@ class DatasetParameters(Schema):
     """Yours, kept to the end; at most 64 keys and 16 KiB as JSON."""
     dry_run: bool = False
     """Check everything, answer what would be made, and queue nothing."""
+
+    @field_validator("crop_size")
+    @classmethod
+    def _of_crops(cls, size: int | None, info: ValidationInfo) -> int | None:
+        if size is not None and info.data.get("frame") == "full":
+            raise ValueError("is the side of crops; say frame: crop beside it, or leave it out")
+        return size
 
 
 class DatasetNormal(Schema):
@@ -173,10 +213,40 @@ class DatasetNormal(Schema):
     """Part, serial number, lot, camera, ``pixel_size_um``; kept to the end."""
 
 
-class DatasetRequest(DatasetParameters):
-    """JSON: the normal images are uploads made before."""
+class DatasetPrefix(Schema):
+    """Normal images that lie in the service's own storage, below the tenant's ``imports/``.
 
-    normals: Annotated[list[UploadId | DatasetNormal], Field(min_length=1, max_length=MAX_NORMALS)]
+    They are read once, when the request is: what happens there later changes no data set.
+    """
+
+    model_config = ConfigDict(strict=True)
+
+    prefix: Annotated[str, Field(min_length=1, max_length=500)]
+    """A folder in ``imports/``, such as ``lines/7/2026-11/``; photos in folders below it count too. A table
+    ``metadata.csv`` or ``metadata.jsonl`` in it says what is known of them."""
+
+    @field_validator("prefix")
+    @classmethod
+    def _within(cls, prefix: str) -> str:
+        if not all(re.fullmatch(IMPORT_SEGMENT, name) for name in prefix.removesuffix("/").split("/")):
+            raise ValueError(
+                "must be a path from your own folder imports/, such as lines/7/2026-11/, and no address: no slash "
+                "in front, no backslash, no name that begins with a dot, such as .."
+            )
+        return prefix
+
+
+class DatasetForm(DatasetParameters):
+    """A form: its normal images are a ZIP, or a text that says where they lie."""
+
+    normals: DatasetPrefix | None = None
+    """Where normal images lie in the service's storage, as JSON."""
+
+
+class DatasetRequest(DatasetParameters):
+    """JSON: the normal images are uploads made before, or lie in the service's storage."""
+
+    normals: Annotated[list[UploadId | DatasetNormal], Field(min_length=1, max_length=MAX_NORMALS)] | DatasetPrefix
 
 
 class ResolvedEntry(Schema):
@@ -200,9 +270,15 @@ class ResolvedDataset(Schema):
     seed: int
     split: DatasetSplit
     formats: list[DatasetFormat]
+    bit_depth: BitDepth = "keep"
+    frame: Frame = "full"
+    crop_size: int | None = None
+    """None of whole frames."""
     lock: DatasetLock
     normals: int
     """Normal images that were taken."""
+    prefix: str | None = None
+    """Where they lay in the service's storage, if they did."""
     items: int
     """Of all kinds."""
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
@@ -255,6 +331,10 @@ class PlannedItem(Schema):
     """What draws it, by name; its digest is in the lock. Without it the lock's only one."""
     made: str
     """Digest of all that shapes it, under which it is kept: what was made once is not made again."""
+    view: str | None = None
+    """Digest of that and of how it is exported, under which its view is kept; None if it is exported as it is."""
+    place: ResolvedAugmentation | None = None
+    """Of a normal image that is cropped: what might be drawn on it; where that asks for a defect, the crop is."""
 
     def classes(self, lock: DatasetLock) -> list[int]:
         """What its label image shows: the number of each defect's class; none of a control or a normal image."""
@@ -322,7 +402,15 @@ class DatasetRow(Answer):
     those that are no part of the exports."""
     image_sha256: str | None = None
     mask_sha256: str | None = None
+    """Of image and label as they are exported; of an item that is no part of the exports as it was made."""
     pixels_sha256: str | None = None
+    """Of the item as it was made, whole and at its photo's own depth."""
+    crop: Box | None = None
+    """Which part of the photo image and labels show, x, y, width, height; None if it is all. Whatever else the row
+    says is of the whole photo."""
+    black_level: int | None = None
+    white_level: int | None = None
+    """Values of a 16-bit photo that became 0 and 255 in the exported image; None if it has the photo's own."""
     source: str
     source_sha256: str
     source_mask_sha256: str | None = None
@@ -376,3 +464,22 @@ class ItemAnnotations(Schema):
     regions: list[RegionAnnotation]
     polygon_iou: float
     """Of the pixels within all polygons with those of the label; 1 where there is no region."""
+
+
+class ItemView(Schema):
+    """An item as it is exported, where that is not as it was made; kept beside what was made."""
+
+    format_version: FormatVersion
+    view: str
+    """Digest under which it is kept."""
+    of_sha256: str
+    """Of the image that it was made of: what draws an item anew may draw it otherwise."""
+    width: int
+    height: int
+    image_sha256: str
+    mask_sha256: str | None
+    """None of what shows no defect."""
+    crop: Box | None
+    black_level: int | None
+    white_level: int | None
+    """As a row says them."""

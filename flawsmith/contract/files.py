@@ -18,6 +18,11 @@ SAMPLES_FILE = "samples.json"
 EVALUATION_FILE = "evaluation.json"
 """In the archive of an evaluation: what it found."""
 
+IMPORT_SEGMENT = r"[^./\\\x00-\x1f\x7f\ud800-\udfff][^/\\\x00-\x1f\x7f\ud800-\udfff]*"
+"""Pattern of a folder's or file's name in ``imports/``, what people put into the service's storage themselves."""
+IMPORT_TABLES = ("metadata.csv", "metadata.jsonl")
+"""What is known of photos there, in the folder that a data set names."""
+
 MANIFEST_FILE = "manifest.jsonl"
 LOCK_FILE = "flawsmith.lock"
 DATASET_FILE = "dataset.json"

@@ -46,6 +46,12 @@ _README = (
 )
 
 
+_VIEWS = (
+    "A row's crop says which part of the photo its image and labels show (x, y, width, height), black_level and "
+    "white_level which values of a 16-bit photo became 0 and 255. All else that a row says is of the whole photo."
+)
+
+
 class Gathered:
     """Names, lengths and order of all files of an archive, with the bytes of those that are not in storage.
 
@@ -75,8 +81,10 @@ class Gathered:
         classes = sorted((number, name) for name, number in manifest.dataset.lock.classes.items())
         dataset = DataSet(dict(classes), category(manifest), self._spool)
         layouts = [LAYOUTS[name](dataset) for name in formats]
+        views = manifest.dataset.frame == "crop" or manifest.dataset.bit_depth == "8"
         readme = "\n\n".join(
-            textwrap.fill(text, _WIDTH) for text in (_README, *(layout.about for layout in layouts))
+            textwrap.fill(text, _WIDTH)
+            for text in (_README, *([_VIEWS] if views else ()), *(layout.about for layout in layouts))
         )
         self._text(README_FILE).write(readme + "\n")
         self._text(DATASET_FILE).write(_description(manifest, job))

@@ -45,7 +45,9 @@ def _files(storage: Storage, manifest: DatasetManifest, formats: Sequence[Datase
     assert item is not None
     item = item.model_copy(update={"made": item.made or found.planned.made})
     assert item.made is not None
-    sizes = storage.sizes(keys.made_prefix(tenant, item.made))
+    source, view = found.planned.source.image, found.view
+    kept = view.view if view else item.made
+    sizes = storage.sizes(keys.made_prefix(tenant, kept))
 
     def stored(key: str) -> Stored:
         if key not in sizes:
@@ -58,11 +60,15 @@ def _files(storage: Storage, manifest: DatasetManifest, formats: Sequence[Datase
     numbers = [manifest.dataset.lock.classes[name] for name in found.types]
     annotations = None
     if wanted(_ANNOTATED):
-        annotations = ItemAnnotations.model_validate_json(storage.get(keys.made_annotations(tenant, item.made)))
+        annotations = ItemAnnotations.model_validate_json(storage.get(keys.made_annotations(tenant, kept)))
+    image = keys.view_image(tenant, view, source) if view else keys.item_image(tenant, job_id, item, source)
+    mask = None
+    if wanted(_MASKED):
+        mask = stored(keys.view_mask(tenant, view) if view else keys.item_mask(tenant, job_id, item))
     return Files(
-        image=stored(keys.item_image(tenant, job_id, item, found.planned.source.image)),
-        mask=stored(keys.item_mask(tenant, job_id, item)) if wanted(_MASKED) else None,
-        label=stored(keys.made_classes(tenant, item.made, numbers)) if wanted(frozenset({"classes"})) else None,
+        image=stored(image),
+        mask=mask,
+        label=stored(keys.made_classes(tenant, kept, numbers)) if wanted(frozenset({"classes"})) else None,
         annotations=annotations,
     )
 
@@ -73,13 +79,13 @@ def example(manifest: DatasetManifest, found: Outcome, files: Files, row: Datase
     Args:
         stem: of its files in the archive.
     """
-    image = found.planned.source.image
+    size = found.view or found.planned.source.image
     return Example(
         row=row,
         stem=stem,
         suffix=found.suffix,
-        width=image.width,
-        height=image.height,
+        width=size.width,
+        height=size.height,
         image=files.image,
         types=found.types,
         shown=class_names(found.types, manifest.dataset.lock.classes),

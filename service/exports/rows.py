@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, TypeVar
 
-from flawsmith.contract.datasets import DatasetFormat, DatasetRow, PlannedItem
+from flawsmith.contract.datasets import DatasetFormat, DatasetRow, ItemView, PlannedItem
 from flawsmith.contract.jobs import Item, ItemStatus
 from flawsmith.contract.manifests import DatasetManifest
 from service.exports.names import image_file, safe
@@ -31,6 +31,8 @@ class Outcome:
     planned: PlannedItem
     item: Item | None
     """None of one without an outcome."""
+    view: ItemView | None = None
+    """How it is exported, if it is and is not exported as it was made."""
 
     @property
     def exported(self) -> bool:
@@ -55,13 +57,18 @@ def outcome(storage: Storage, manifest: DatasetManifest, planned: PlannedItem) -
     """What came of an item.
 
     Raises:
+        ObjectNotFoundError: it is there, and how it is exported is gone.
         StorageError: storage cannot say.
     """
     try:
         data = storage.get(keys.item_record(manifest.tenant, manifest.job_id, planned.index))
     except ObjectNotFoundError:
         return Outcome(planned, None)
-    return Outcome(planned, Item.model_validate_json(data))
+    found = Outcome(planned, Item.model_validate_json(data))
+    if planned.view is None or not found.exported:
+        return found
+    view = ItemView.model_validate_json(storage.get(keys.made_record(manifest.tenant, planned.view)))
+    return replace(found, view=view)
 
 
 def outcomes(storage: Storage, manifest: DatasetManifest, indices: Iterable[int]) -> Iterator[Outcome]:
@@ -98,6 +105,8 @@ def row(
     )
     drawn = augmentation.defects if augmentation is not None and planned.kind == "defect" else []
     made = item if item is not None and item.status is ItemStatus.SUCCEEDED else None
+    view = found.view
+    shown = view or made
     return DatasetRow(
         index=planned.index,
         name=planned.name,
@@ -107,9 +116,12 @@ def row(
         status=_status(item, final=final),
         accepted=made.accepted if made else None,
         image=image if found.exported else None,
-        image_sha256=made.image_sha256 if made else None,
-        mask_sha256=made.mask_sha256 if made else None,
+        image_sha256=shown.image_sha256 if shown else None,
+        mask_sha256=shown.mask_sha256 if shown else None,
         pixels_sha256=made.pixels_sha256 if made else None,
+        crop=view.crop if view else None,
+        black_level=view.black_level if view else None,
+        white_level=view.white_level if view else None,
         source=source.name,
         source_sha256=source.sha256,
         source_mask_sha256=source.mask_sha256,

@@ -28,6 +28,10 @@ ZIPS = (NORMALS, *FIELDS.values())
 """Files of a form that are ZIPs of images."""
 
 
+class UnreadableError(Exception):
+    """A normal image cannot be fetched, and is left out; says why."""
+
+
 @dataclass(frozen=True)
 class SentBound:
     """A mask, region or exclude of one normal image, not yet on disk."""
@@ -44,7 +48,7 @@ class SentNormal:
 
     name: str
     fetch: Callable[[Path], Offer]
-    """Brings it to a path."""
+    """Brings it to a path; may raise `UnreadableError`."""
     size: int = 0
     """Bytes of its file, where that was not let in before."""
     bounds: Mapping[Bound, SentBound] = field(default_factory=dict)
@@ -113,43 +117,75 @@ async def read_zips(files: Mapping[str, Path], folder: Path, door: Door, limits:
             raise SampleError(
                 NORMALS, "the ZIP holds no image that is read here. Send a ZIP of photos of good parts."
             )
-        _check_count(len(names), limits)
-        normals = NormalNames(names)
-        said: dict[str, Metadata] = {}
-        if FIELD in files:
-            said = await asyncio.to_thread(read_metadata, files[FIELD], normals)
-        bounds: dict[str, dict[Bound, SentBound]] = {}
-        of_all: dict[Bound, Path] = {}
-        for bound, name in FIELDS.items():
-            if name not in files:
-                continue
-            if bound != "mask" and not is_zip(files[name]):
-                of_all[bound] = files[name]
-                continue
-            archive_of = await asyncio.to_thread(open_zip, name)
-            for normal, file in (await asyncio.to_thread(belonging, archive_of, normals)).items():
-                bounds.setdefault(normal, {})[bound] = SentBound(name, _unpacked_mask(archive_of, file))
-        sent = [
-            SentNormal(
-                name, _unpacked(archive, name), archive.size(name), bounds.get(name, {}), said.get(name, {})
-            )
-            for name in names
-        ]
+        check_count(len(names), limits)
+        bare = [SentNormal(name, _unpacked(archive, name), archive.size(name)) for name in names]
+        sent, of_all = await asyncio.to_thread(_with_files, bare, files, open_zip)
         found = await _read(sent, of_all, folder, door, limits)
         notes = [f"{NORMALS}: {note}" for note in strangers(within)]
         return replace(found, warnings=[*notes, *found.warnings])
 
 
+async def read_imported(
+    imported: Sequence[SentNormal], files: Mapping[str, Path], folder: Path, door: Door, limits: SampleLimits
+) -> NormalSet:
+    """Read images that lie in storage.
+
+    Args:
+        imported: alone, with what is known of each.
+        files: of a form, but for ``normals``; names in them are those of ``imported``. Metadata among them stand
+            in place of what was known.
+
+    The others, and errors, as of `read_zips`.
+    """
+    with ExitStack() as opened:
+
+        def open_zip(name: str) -> Archive:
+            return opened.enter_context(Archive(files[name], limits, name, door.limits.max_bytes))
+
+        sent, of_all = await asyncio.to_thread(_with_files, imported, files, open_zip)
+        return await _read(sent, of_all, folder, door, limits)
+
+
+def _with_files(
+    sent: Sequence[SentNormal], files: Mapping[str, Path], open_zip: Callable[[str], Archive]
+) -> tuple[list[SentNormal], dict[Bound, Path]]:
+    """Normal images with what other files of the form say of each, and what holds for all of them.
+
+    Raises:
+        SampleError: as of `read_zips`.
+    """
+    normals = NormalNames([one.name for one in sent])
+    said: dict[str, Metadata] = {}
+    if FIELD in files:
+        said = read_metadata(files[FIELD], normals)
+        sent = [replace(one, metadata={}, metadata_field=FIELD) for one in sent]
+    bounds: dict[str, dict[Bound, SentBound]] = {}
+    of_all: dict[Bound, Path] = {}
+    for bound, name in FIELDS.items():
+        if name not in files:
+            continue
+        if bound != "mask" and not is_zip(files[name]):
+            of_all[bound] = files[name]
+            continue
+        archive = open_zip(name)
+        for normal, file in belonging(archive, normals).items():
+            bounds.setdefault(normal, {})[bound] = SentBound(name, _unpacked_mask(archive, file))
+    return [
+        replace(one, bounds=bounds.get(one.name, {}), metadata=said.get(one.name, one.metadata)) for one in sent
+    ], of_all
+
+
 async def read_uploads(sent: Sequence[SentNormal], folder: Path, door: Door, limits: SampleLimits) -> NormalSet:
     """Read images that were let in before; arguments and errors as `read_zips`."""
-    _check_count(len(sent), limits)
+    check_count(len(sent), limits)
     return await _read(sent, {}, folder, door, limits)
 
 
-def _check_count(count: int, limits: SampleLimits) -> None:
+def check_count(count: int, limits: SampleLimits, field: str = NORMALS) -> None:
+    """Raise `SampleError` if there are more normal images than a data set takes."""
     if count > limits.max_normals:
         raise SampleError(
-            NORMALS,
+            field,
             f"there are {count:,} normal images; at most {limits.max_normals:,} are accepted. Send fewer, or "
             "make several data sets.",
         )
@@ -225,7 +261,12 @@ async def _take(
                 continue
             path = incoming / str(number)
             places[path] = number
-            yield one.fetch(path)
+            try:
+                offer = one.fetch(path)
+            except UnreadableError as error:
+                reasons[number] = str(error)
+                continue
+            yield offer
 
     refused: list[Refused] = []
     taken = await Intake(door, folder, limits.max_pixels).take(offers(), refused=refused)

@@ -183,7 +183,7 @@ class Archive:
                 raise self._error(
                     f"{_shown(name)} is a link or a device, not a file", "Pack the files themselves and send that."
                 )
-            if entry.is_dir() or _is_clutter(name):
+            if entry.is_dir() or is_clutter(name):
                 continue
             if name in seen:
                 raise self._error(f"{_shown(name)} is in the ZIP twice")
@@ -213,7 +213,8 @@ class Archive:
         return SampleError(self.field, f"{what}. {self._remedy or remedy}")
 
 
-def _is_clutter(name: str) -> bool:
+def is_clutter(name: str) -> bool:
+    """Whether a file is one of those that file managers leave behind, by its path."""
     parts = PurePosixPath(name).parts
     return any(part.startswith(".") or part in _CLUTTER for part in parts)
 

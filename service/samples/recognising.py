@@ -101,14 +101,14 @@ def _documents(
     return of_coco, of_labelme, of_cvat
 
 
-def strangers(names: Names) -> list[str]:
+def strangers(names: Names, where: str = "in the ZIP") -> list[str]:
     """Notes on files that somebody may miss."""
     nested = [name for name in names.all if ending(name) in ARCHIVE_ENDINGS]
     known = IMAGE_ENDINGS | ARCHIVE_ENDINGS | _UNUSED_ENDINGS
     others = [name for name in names.all if ending(name) not in known]
     notes = []
     if nested:
-        notes.append(f"left out, for archives in the ZIP are not opened: {listed(nested)}")
+        notes.append(f"left out, for archives {where} are not opened: {listed(nested)}")
     if others:
         notes.append(f"left out, for they are no images that are read here: {listed(others)}")
     return notes

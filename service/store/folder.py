@@ -13,8 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from service.store.keys import InvalidKeyError, check_key, check_prefix
-from service.store.storage import ObjectNotFoundError, Readable, StorageUnavailableError
+from service.store.keys import InvalidKeyError, check_key, check_prefix, import_area
+from service.store.storage import (
+    Entry,
+    ObjectNotFoundError,
+    ObjectUnreadableError,
+    Readable,
+    StorageUnavailableError,
+)
 
 _SCRATCH = ".scratch"  # no key begins with a dot, so nothing here is ever an object
 _SCRATCH_TTL_S = 24 * 3600
@@ -94,6 +100,16 @@ class FolderStorage:
         with _os_errors():
             yield from _walk(folder, prefix)
 
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        folder = self.root / check_prefix(prefix)
+        self._check_mounted()
+        with suppress(ObjectNotFoundError), _os_errors(prefix):
+            self._check_within(folder, prefix)
+            for key in _walk(folder, prefix, links=import_area(prefix) is None):
+                with suppress(FileNotFoundError):  # deleted meanwhile
+                    found = (self.root / key).stat()
+                    yield Entry(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+
     def folders(self, prefix: str, after: str = "") -> Iterator[str]:
         folder = self.root / check_prefix(prefix)
         self._check_mounted()
@@ -148,10 +164,17 @@ class FolderStorage:
         """Storage errors for reading ``key``; what is not found in a folder that is gone may be there."""
         try:
             with _os_errors(key):
+                self._check_within(self._path(key), key)
                 yield
         except ObjectNotFoundError:
             self._check_mounted()
             raise
+
+    def _check_within(self, path: Path, key: str) -> None:
+        """Raise `ObjectNotFoundError` if links that people made lead out of what their tenant may read."""
+        area = import_area(key)
+        if area is not None and not path.resolve().is_relative_to((self.root / area).resolve()):
+            raise ObjectNotFoundError(key)
 
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)
@@ -187,16 +210,16 @@ class _Part:
         return data
 
 
-def _walk(folder: Path, prefix: str) -> Iterator[str]:
+def _walk(folder: Path, prefix: str, *, links: bool = True) -> Iterator[str]:
     try:
-        entries = [(entry.name, entry.is_dir()) for entry in os.scandir(folder)]
+        entries = [(entry.name, entry.is_dir()) for entry in os.scandir(folder) if links or not entry.is_symlink()]
     except (FileNotFoundError, NotADirectoryError):
         return
     for name, is_folder in entries:
         if name.startswith("."):
             continue
         if is_folder:
-            yield from _walk(folder / name, f"{prefix}{name}/")
+            yield from _walk(folder / name, f"{prefix}{name}/", links=links)
         else:
             yield prefix + name
 
@@ -215,6 +238,8 @@ def _os_errors(key: str | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if key is not None and import_area(key) and isinstance(error, PermissionError):
+            raise ObjectUnreadableError(f"{key} may not be read") from error
         if key is not None and isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
             raise ObjectNotFoundError(key) from error
         raise StorageUnavailableError(f"the storage folder failed: {error}") from error

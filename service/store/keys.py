@@ -6,7 +6,15 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from flawsmith.contract.files import EXCLUDE_FILE, INPUT_FILE, MASK_FILE, REGION_FILE, defect_mask_file
+from flawsmith.contract.datasets import ItemView
+from flawsmith.contract.files import (
+    EXCLUDE_FILE,
+    IMPORT_SEGMENT,
+    INPUT_FILE,
+    MASK_FILE,
+    REGION_FILE,
+    defect_mask_file,
+)
 from flawsmith.contract.ids import SYSTEM_TENANT
 from flawsmith.contract.jobs import Item, ItemDefect, JobKind
 from flawsmith.contract.uploads import ImageInfo
@@ -17,6 +25,8 @@ _KEY_ID = re.compile(r"[0-9a-hjkmnp-tv-z]{12}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_IMPORTED = re.compile(IMPORT_SEGMENT)
+_IMPORTS = "imports"
 _SHOWN = 16  # hex digits of a digest in a name
 _MAX_LENGTH = 900  # S3 allows 1,024 bytes, a bucket prefix included
 
@@ -28,10 +38,15 @@ class InvalidKeyError(ValueError):
 def check_key(key: str) -> str:
     """Return ``key`` if it is one: segments of letters, digits, ``.``, ``_``, ``-``; none begins with a dot.
 
+    What people put below ``{tenant}/imports/`` may be called almost anything (`IMPORT_SEGMENT`).
+
     Raises:
         InvalidKeyError: it is not.
     """
-    if len(key) > _MAX_LENGTH or not all(_SEGMENT.fullmatch(segment) for segment in key.split("/")):
+    pattern, segments = _SEGMENT, key.split("/")
+    if import_area(key):
+        pattern, segments = _IMPORTED, segments[2:]
+    if len(key) > _MAX_LENGTH or not all(map(pattern.fullmatch, segments)):
         raise InvalidKeyError(f"not a storage key: {key!r}")
     return key
 
@@ -82,6 +97,24 @@ def jobs_prefix(tenant: str) -> str:
 def uploads_prefix(tenant: str) -> str:
     """All uploads of a tenant."""
     return f"{check_tenant(tenant)}/uploads/"
+
+
+def imports_prefix(tenant: str, path: str = "") -> str:
+    """What a tenant's people put into storage themselves: everything, or what lies in one of its folders.
+
+    Raises:
+        InvalidKeyError: malformed tenant or path.
+    """
+    everything = f"{check_tenant(tenant)}/{_IMPORTS}/"
+    return check_prefix(f"{everything}{path.removesuffix('/')}/") if path else everything
+
+
+def import_area(key: str) -> str | None:
+    """``{tenant}/imports`` of a key or prefix that lies in it; None of others."""
+    tenant, _, rest = key.partition("/")
+    if rest.partition("/")[0] != _IMPORTS or not is_tenant(tenant):
+        return None
+    return f"{tenant}/{_IMPORTS}"
 
 
 def upload_prefix(tenant: str, upload_id: str) -> str:
@@ -196,7 +229,7 @@ def is_digest(name: str) -> bool:
 
 
 def made_prefix(tenant: str, digest: str = "") -> str:
-    """What data sets made: everything of all items, or of the one that ``digest`` tells from others.
+    """What data sets made: everything of all items and views, or of the one that ``digest`` tells from others.
 
     Raises:
         InvalidKeyError: malformed tenant or digest.
@@ -206,7 +239,7 @@ def made_prefix(tenant: str, digest: str = "") -> str:
 
 
 def made_record(tenant: str, digest: str) -> str:
-    """The item as it was made, with index 0; written last and once."""
+    """The item as it was made, with index 0, or the view of one; written last and once."""
     return made_prefix(tenant, digest) + "item.json"
 
 
@@ -222,6 +255,18 @@ def made_classes(tenant: str, digest: str, classes: Sequence[int]) -> str:
         classes: of each of its defects.
     """
     return f"{made_prefix(tenant, digest)}classes-{'-'.join(map(str, classes))}.png"
+
+
+def view_image(tenant: str, view: ItemView, image: ImageInfo) -> str:
+    """A made item's image as it is exported, where that is another one."""
+    return f"{made_prefix(tenant, view.view)}image-{view.image_sha256[:_SHOWN]}.{_suffix(image)}"
+
+
+def view_mask(tenant: str, view: ItemView) -> str:
+    """A made item's label as it is exported, where that is another one."""
+    return (
+        f"{made_prefix(tenant, view.view)}mask-{_checked(_DIGEST, view.mask_sha256 or '', 'digest')[:_SHOWN]}.png"
+    )
 
 
 def items_prefix(tenant: str, job_id: str) -> str:
@@ -245,8 +290,7 @@ def item_image(tenant: str, job_id: str, item: Item, image: ImageInfo) -> str:
 
     Files of items are named by their content: whoever draws the same item otherwise, and late, overwrites nothing.
     """
-    suffix = "tif" if image.source_format == "tiff" else "png"
-    return _item_file(tenant, job_id, item, "image", item.image_sha256, suffix)
+    return _item_file(tenant, job_id, item, "image", item.image_sha256, _suffix(image))
 
 
 def item_mask(tenant: str, job_id: str, item: Item) -> str:
@@ -277,6 +321,10 @@ def is_file_of(key: str, item: Item) -> bool:
         "request": item.request_sha256,
     } | {f"mask-{defect.index}": defect.mask_sha256 for defect in item.defects or ()}
     return name == "item" or name in {f"{part}-{digest[:_SHOWN]}" for part, digest in digests.items() if digest}
+
+
+def _suffix(image: ImageInfo) -> str:
+    return "tif" if image.source_format == "tiff" else "png"
 
 
 def _item_file(tenant: str, job_id: str, item: Item, part: str, digest: str | None, suffix: str) -> str:

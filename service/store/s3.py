@@ -16,7 +16,14 @@ from botocore.parsers import ResponseParserError
 
 from service.store.keys import InvalidKeyError, check_key, check_prefix
 from service.store.settings import StoreSettings
-from service.store.storage import ObjectNotFoundError, Readable, StorageError, StorageUnavailableError
+from service.store.storage import (
+    Entry,
+    ObjectNotFoundError,
+    ObjectUnreadableError,
+    Readable,
+    StorageError,
+    StorageUnavailableError,
+)
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -27,6 +34,7 @@ _MISSING = {"NoSuchKey", "NotFound", "404"}
 _PRESENT = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
 _BEYOND_END = {"InvalidRange", "RequestedRangeNotSatisfiable", "416"}
 _NO_CONDITIONS = {"NotImplemented", "501"}
+_ARCHIVED = "InvalidObjectState"
 _LATER = {
     *("SlowDown", "RequestTimeout", "IncompleteBody", "NoSuchBucket", "OperationAborted"),
     *("InsufficientStorage", "InsufficientCapacity", "QuotaExceeded"),
@@ -128,13 +136,13 @@ class S3Storage:
             return self.client.head_object(Bucket=self.bucket, Key=self._name(key))["ContentLength"]
 
     def list(self, prefix: str) -> Iterator[str]:
-        return (key for key, _, _ in self._entries(prefix))
+        return (entry.key for entry in self.entries(prefix))
 
     def sizes(self, prefix: str) -> dict[str, int]:
-        return {key: size for key, size, _ in self._entries(prefix)}
+        return {entry.key: entry.size for entry in self.entries(prefix)}
 
     def modified(self, prefix: str) -> dict[str, datetime]:
-        return {key: modified for key, _, modified in self._entries(prefix)}
+        return {entry.key: entry.modified for entry in self.entries(prefix)}
 
     def folders(self, prefix: str, after: str = "") -> Iterator[str]:
         start = self.prefix + check_prefix(prefix)
@@ -191,15 +199,14 @@ class S3Storage:
         except StorageError as error:
             raise StorageUnavailableError(f"bucket {self.bucket!r} cannot be used: {error}") from error
 
-    def _entries(self, prefix: str) -> Iterator[tuple[str, int, datetime]]:
-        """Keys below ``prefix`` with their sizes, and when they were last written."""
+    def entries(self, prefix: str) -> Iterator[Entry]:
         name = self.prefix + check_prefix(prefix)
         with _s3_errors():
             for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=name):
                 _check_whole(page)
                 for entry in page.get("Contents", []):
                     if not entry["Key"].endswith("/"):  # what some servers list for a folder
-                        yield entry["Key"].removeprefix(self.prefix), entry["Size"], entry["LastModified"]
+                        yield Entry(entry["Key"].removeprefix(self.prefix), entry["Size"], entry["LastModified"])
 
     def _name(self, key: str) -> str:
         return self.prefix + check_key(key)
@@ -269,6 +276,8 @@ def _s3_errors(key: str | None = None) -> Iterator[None]:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if key is not None and code in _MISSING:
             raise ObjectNotFoundError(key) from error
+        if key is not None and code == _ARCHIVED:
+            raise ObjectUnreadableError(f"{key} is archived and must be restored first") from error
         if code in _PRESENT:
             raise _PresentError(str(error)) from error
         if code in _BEYOND_END:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -16,8 +17,24 @@ class ObjectNotFoundError(StorageError):
     """No object has this key."""
 
 
+class ObjectUnreadableError(StorageError):
+    """The object is there, and storage does not give it out: a file that may not be read, an archived object."""
+
+
 class StorageUnavailableError(StorageError):
     """Storage does not answer, or cannot take anything now; later it may."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An object as it is listed."""
+
+    key: str
+    """In what people put there themselves it may be none that `service.store.keys.check_key` takes."""
+    size: int
+    """Bytes."""
+    modified: datetime
+    """When it was last written, in UTC by the store's clock."""
 
 
 class Readable(Protocol):
@@ -50,6 +67,7 @@ class Storage(Protocol):
 
         Raises:
             ObjectNotFoundError: there is none; raised here or on entering.
+            ObjectUnreadableError: it is one that people put there themselves, and may not be read; likewise.
         """
 
     def link(self, key: str, media_type: str, disposition: str) -> str | None:
@@ -70,6 +88,12 @@ class Storage(Protocol):
 
     def list(self, prefix: str) -> Iterator[str]:
         """Keys below ``prefix`` (which ends with ``/``, or is empty for all), in whatever order."""
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """Objects below ``prefix`` as they are listed, in whatever order.
+
+        Of what people put there themselves links in a folder are left out.
+        """
 
     def folders(self, prefix: str, after: str = "") -> Iterator[str]:
         """Names of what lies below ``prefix`` and has objects below itself, ascending, those after ``after``.

@@ -147,6 +147,8 @@ class DatasetServer:
     """Of jobs to come; those after them succeed."""
     rows: list[DatasetRow] = field(default_factory=default_rows)
     reused: int = 0
+    listing: str = ""
+    """Of photos in storage: what tells it from another one."""
     page: int = 2
     """Rows of a page."""
     breaks: list[int] = field(default_factory=list)
@@ -184,7 +186,8 @@ class DatasetServer:
         return self.accept(key)
 
     def accept(self, key: str | None) -> tuple[int, str]:
-        understood = json.dumps([self.texts, {name: sha256(data) for name, data in self.files.items()}, self.json])
+        digests = {name: sha256(data) for name, data in self.files.items()}
+        understood = json.dumps([self.texts, digests, self.json, self.listing])
         if key is not None and key in self.promises:
             job_id, before = self.promises[key]
             if before != understood:

@@ -14,7 +14,7 @@ import pytest
 
 from flawsmith import AsyncFlawsmith, CorruptDownloadError, Flawsmith, InvalidParameterError
 from flawsmith.client.unpacking import unpack
-from flawsmith.contract.datasets import DatasetNormal
+from flawsmith.contract.datasets import DatasetNormal, DatasetPrefix
 from flawsmith.contract.jobs import JobStatus
 from tests.flawsmith.dataset_server import LOCK, DatasetServer, dataset_server, png, row
 from tests.flawsmith.running import run_here
@@ -61,8 +61,12 @@ def test_a_folder_is_sent_as_a_form(server: DatasetServer, folder: Path) -> None
             formats=["coco"],
             lock=LOCK,
             split={"train": 0.5, "test": 0.5},
+            bit_depth=8,
+            frame="crop",
+            crop_size=256,
         )
     assert job.id == FIRST
+    assert (server.texts.pop("bit_depth"), server.texts.pop("frame")) == ("8", "crop")
     assert names(server.files["normals"]) == ["a.png", "line/b.png"]
     assert names(server.files["masks"]) == ["a.png"]
     assert server.files["regions"] == png(1)
@@ -73,6 +77,7 @@ def test_a_folder_is_sent_as_a_form(server: DatasetServer, folder: Path) -> None
         "formats": ["coco"],
         "lock": LOCK.model_dump(mode="json"),
         "split": {"train": 0.5, "test": 0.5},
+        "crop_size": 256,
     }
     assert server.keys[0]
 
@@ -86,6 +91,16 @@ def test_uploads_are_sent_as_json(server: DatasetServer) -> None:
         "normals": [UPLOADS[0], {"image": UPLOADS[1], "mask": UPLOADS[2], "metadata": {"lot": "A"}}],
     }
     assert server.keys == ["one"]
+
+
+def test_a_place_in_storage_is_sent_as_json_or_beside_files_as_text(server: DatasetServer, folder: Path) -> None:
+    normals = DatasetPrefix(prefix="lines/7/")
+    with Flawsmith(server.url) as client:
+        client.create_dataset(normals, ENTRIES, seed=5)
+        assert server.json == {"entries": ENTRIES, "seed": 5, "normals": {"prefix": "lines/7/"}}
+        client.plan_dataset(normals, ENTRIES, masks=folder / "masks")
+    assert json.loads(server.texts["normals"]) == {"prefix": "lines/7/"}
+    assert list(server.files) == ["masks"]
 
 
 def test_what_cannot_be_right_is_not_sent(server: DatasetServer, folder: Path, tmp_path: Path) -> None:
@@ -265,6 +280,18 @@ def test_a_job_that_ended_early_is_followed_by_another(
     assert server.keys[1] == server.keys[0]
     assert build(server, folder).stdout == f"{SECOND}\n"
     assert len(server.jobs) == 2
+
+
+def test_other_photos_in_storage_are_another_build(server: DatasetServer, folder: Path) -> None:
+    spec = folder / "spec.yaml"
+    spec.write_text(spec.read_text().replace("normals: photos", "normals: {prefix: lines/7/}"))
+    assert build(server, folder).stdout == f"{FIRST}\n"
+    assert build(server, folder).stdout == f"{FIRST}\n"
+    server.listing = "another"
+    assert build(server, folder).stdout == f"{SECOND}\n"
+    assert build(server, folder, "--wait").returncode == 0
+    assert len(server.jobs) == 2
+    assert json.loads(server.texts["normals"]) == {"prefix": "lines/7/"}
 
 
 def test_a_deleted_job_is_followed_by_another(server: DatasetServer, folder: Path) -> None:

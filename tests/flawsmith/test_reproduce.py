@@ -125,6 +125,16 @@ def test_a_data_set_without_normal_images_asks_for_them(server: DatasetServer, t
     assert "--normals" in done.stderr
 
 
+@pytest.mark.parametrize("view", [{"crop": (4, 2, 20, 20)}, {"black_level": 0, "white_level": 4095}])
+def test_a_normal_image_that_is_exported_otherwise_is_asked_for(
+    server: DatasetServer, tmp_path: Path, view: dict[str, Any]
+) -> None:
+    server.rows[0] = server.rows[0].model_copy(update=view)
+    done = reproduce(server, unpacked(server, tmp_path), 1)
+    assert done.returncode == 2
+    assert "does not have its normal image line/part.png as it was sent" in done.stderr
+
+
 def test_what_was_sent_beside_the_normal_image_is_sent_again(server: DatasetServer, tmp_path: Path) -> None:
     server.rows[1] = row(
         1, "defect", request=GIVEN, source_mask_sha256=64 * "1", source_region_sha256=64 * "2",
@@ -203,5 +213,9 @@ def test_labels_are_compared_where_they_are_not_black() -> None:
     assert iou(LABEL, buffer.getvalue()) == 1.0
     assert iou(LABEL, png(1)) == pytest.approx(20 * 10 / (32 * 24))
     assert iou(png(0), png(0)) == 1.0
+    cropped = io.BytesIO()
+    Image.open(io.BytesIO(LABEL)).crop((2, 3, 14, 20)).save(cropped, format="PNG")
+    assert iou(cropped.getvalue(), LABEL) == 0.0
+    assert iou(cropped.getvalue(), LABEL, (2, 3, 12, 17)) == 1.0
     with pytest.raises(InvalidParameterError, match="no image"):
         iou(LABEL, b"x")

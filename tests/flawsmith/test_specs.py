@@ -41,7 +41,7 @@ def names_of(path: Path) -> list[str]:
 
 
 def named(spec: DatasetSpec) -> list[str]:
-    assert not isinstance(spec.normals, Path)
+    assert isinstance(spec.normals, dict)
     return list(spec.normals)
 
 
@@ -86,12 +86,14 @@ def test_everything_of_a_request_may_be_said(folder: Path) -> None:
         "normals: photos\nmasks: masks\nregions: region.png\nnormals_metadata: lots.csv\nlock: kept.lock\n"
         f"{ENTRIES}"
         "    severity: {min: 0.2, max: 0.8}\n    masks: given\n"
-        "controls: 3\nsplit: {train: 0.5, test: 0.5, group_by: lot}\nformats: [coco]\nmetadata: {order: 7}\n",
+        "controls: 3\nsplit: {train: 0.5, test: 0.5, group_by: lot}\nformats: [coco]\nmetadata: {order: 7}\n"
+        "bit_depth: 8\nframe: crop\ncrop_size: 256\n",
     )
     (entry,) = spec.parameters.entries
     assert entry.severity == SeverityRange(min=0.2, max=0.8)
     assert spec.parameters.split.group_by == "lot"
     assert spec.parameters.metadata == {"order": 7}
+    assert (spec.parameters.bit_depth, spec.parameters.frame, spec.parameters.crop_size) == ("8", "crop", 256)
     assert set(spec.beside) == {"masks", "regions", "normals_metadata"}
     assert spec.lock == folder / "kept.lock"
 
@@ -121,6 +123,8 @@ def test_a_lock_beside_the_spec_is_sent_and_is_read_as_it_was_written(folder: Pa
         ("normals: photos\nentries:\n  - defect_type: scratch\n    cuont: 2\n", ["line 4", "did you mean count?"]),
         (f"normals: photos\n{ENTRIES}slpit: {{}}\n", ["line 5: slpit: is no field here", "did you mean split?"]),
         (f"normals: photos\n{ENTRIES}split: {{train: 1, tset: 0}}\n", ["split.tset", "did you mean test?"]),
+        (f"normals: photos\n{ENTRIES}crop_size: 256\n", ["line 5: crop_size: ", "say frame: crop"]),
+        (f"normals: photos\n{ENTRIES}bit_depth: 12\n", ["line 5: bit_depth: ", "'keep' or '8'"]),
         (f"normals: photos\n{ENTRIES}split: {{train: 0.5}}\n", ["line 5: split: ", "must add up to 1"]),
         (
             f"normals: photos\n{ENTRIES}    severity: 2\n",
@@ -136,6 +140,8 @@ def test_a_lock_beside_the_spec_is_sent_and_is_read_as_it_was_written(folder: Pa
         (f"normals: photos\nnormals_metadata: masks\n{ENTRIES}", ["line 2: normals_metadata: ", "is a folder"]),
         (f"normals: photos\nlock: lots.csv\n{ENTRIES}", ["lots.csv is no lock", "delete it"]),
         (f"normals: photos\nnormals: masks\n{ENTRIES}", ["line 2: normals is there twice, first on line 1"]),
+        (f"normals: {{prefix: ../x}}\n{ENTRIES}", ["line 1: normals.prefix: ", "your own folder imports/"]),
+        (f"normals: {{prefx: x}}\n{ENTRIES}", ["line 1: normals.prefx: ", "did you mean prefix?"]),
         ("normals: [\n", ["line 2: "]),
         ("- photos\n", ["holds no fields"]),
         ("", ["holds no fields"]),

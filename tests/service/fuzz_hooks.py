@@ -24,7 +24,7 @@ from schemathesis.openapi.checks import RejectedPositiveData, UseAfterFree
 from schemathesis.transport.serialization import Binary
 
 from flawsmith.contract.augmentations import MAX_DEFECTS
-from flawsmith.contract.datasets import MAX_ITEMS, DatasetEntry, DatasetNormal, DatasetSplit
+from flawsmith.contract.datasets import MAX_ITEMS, DatasetEntry, DatasetNormal, DatasetPrefix, DatasetSplit
 from flawsmith.contract.ids import UploadId
 from tests.service.fuzzing import BUNDLE_PATH, DEEP, KNOWN, MOVED, Known, headers
 from tests.service.pictures import encoded, mask, part
@@ -98,7 +98,8 @@ BEYOND_SCHEMAS = {
     "excludes": "the same, and it leaves something of them",
     "normals_metadata": "a table that names normal images",
     "hold_out": "a ZIP of defective photos with masks and good ones",
-    "normals": "a ZIP of images, or uploads that exist",
+    "normals": "a ZIP of images, uploads that exist, or a folder in storage with images",
+    "crop_size": "frame: crop beside it",
     "bundle": "a bundle of this service",
     "label": "a class that a ZIP of samples knows",
     "backbone": "one that the service knows",
@@ -198,6 +199,7 @@ def _loose(model: type[BaseModel]) -> type[BaseModel]:
 
 _ENTRIES = TypeAdapter[Any](list[_loose(DatasetEntry)])  # type: ignore[misc]
 _NORMALS = TypeAdapter[Any](list[UploadId | DatasetNormal])
+_PREFIX = TypeAdapter[Any](_loose(DatasetPrefix))
 _SPLIT = TypeAdapter[Any](_loose(DatasetSplit))
 
 
@@ -226,7 +228,7 @@ def _with_dataset(body: dict[str, Any], *, always: bool = False) -> dict[str, An
         body |= {"normals": NORMALS} | (
             {"masks": MASKS} if isinstance(body.get("masks", b""), Binary | bytes) else {}
         )
-    elif normals and _is(_NORMALS, normals):
+    elif normals and (_is(_NORMALS, normals) or (always and _is(_PREFIX, normals))):
         body |= {"normals": [{"image": known.uploads[0], "mask": known.uploads[1]}]}
     if type(body.get("controls")) is int and 1 < body["controls"] <= MAX_ITEMS:
         body |= {"controls": 1}

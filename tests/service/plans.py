@@ -85,7 +85,9 @@ def entry(
     )
 
 
-def dataset(*entries: ResolvedEntry, seed: int = 7, controls: int = 0, normals: bool = True) -> ResolvedDataset:
+def dataset(
+    *entries: ResolvedEntry, seed: int = 7, controls: int = 0, normals: bool = True, **changes: Any
+) -> ResolvedDataset:
     return ResolvedDataset(
         entries=list(entries),
         controls=controls,
@@ -96,6 +98,7 @@ def dataset(*entries: ResolvedEntry, seed: int = 7, controls: int = 0, normals: 
         lock=DatasetLock(format_version=FORMAT_VERSION, defect_types={}, backbones={}, classes={}),
         normals=0,
         items=0,
+        **changes,
     )
 
 

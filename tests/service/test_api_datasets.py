@@ -21,6 +21,7 @@ from service.store.queue import QUEUE_NAME, shard_queue
 from service.store.records import PACE_KEY
 from service.store.registry import Registry
 from tests.service.conftest import SCRATCH, Api
+from tests.service.images import files
 from tests.service.samples.sets import mask, photo
 from tests.service.test_api_refusals import assert_problem
 
@@ -241,6 +242,29 @@ def test_many_items_are_not_looked_for_one_by_one(api: Api) -> None:
     assert answer.json()["dataset"]["normals"] == 0
 
 
+def test_how_items_are_exported_is_no_other_work(api: Api) -> None:
+    deep = {"normals": {"0.png": photo(0), "deep.png": files.png(files.noise(48, 64, dtype="uint16"))}}
+    first, fields = sent(api, zips=deep), {"frame": "crop", "bit_depth": "8"}
+    rows = plan_of(api, first)
+    assert [row.view for row in rows] == [None] * 6
+    for row in rows:
+        api.storage.put(keys.made_record("default", row.made), b"{}")
+    assert sent(api, zips=deep, dry_run="true", **fields).json()["to_make"] == 0
+
+    answer = sent(api, zips=deep, **fields)
+    resolved = manifest_of(api, answer).dataset
+    assert (resolved.frame, resolved.crop_size, resolved.bit_depth) == ("crop", 512, "8")
+    assert [row.made for row in plan_of(api, answer)] == [row.made for row in rows]
+    assert len({row.view for row in plan_of(api, answer)}) == 6
+    assert answer.json()["request"]["crop_size"] == 512
+    only = {row.source.name for row in plan_of(api, sent(api, zips=deep, bit_depth="8")) if row.view}
+    assert only == {"deep.png"}
+    ids = [uploaded(api, data) for data in deep["normals"].values()]
+    body = {"normals": ids, "entries": [{"defect_type": "pitting", "per_image": 2}], "seed": 7, "bit_depth": 8}
+    by_json = api.client.post("/v1/datasets", json=body | {"frame": "crop", "crop_size": 512})
+    assert {row.view for row in plan_of(api, by_json)} == {row.view for row in plan_of(api, answer)}
+
+
 def test_what_was_there_stays_when_more_is_asked_for(api: Api) -> None:
     first = {row.made for row in plan_of(api, sent(api))}
     assert {row.made for row in plan_of(api, sent(api))} == first
@@ -438,6 +462,34 @@ REFUSED: dict[str, tuple[list[dict[str, Any]], dict[str, Any], Any, str, tuple[s
         problems.INVALID_REQUEST,
         "entries.0.cuont",
         ("did you mean count?",),
+    ),
+    "crops of whole frames": (
+        [{"defect_type": "pitting", "count": 1}],
+        {"crop_size": "256"},
+        problems.INVALID_REQUEST,
+        "crop_size",
+        ("say frame: crop beside it",),
+    ),
+    "crops of no size": (
+        [{"defect_type": "pitting", "count": 1}],
+        {"frame": "crop", "crop_size": "63"},
+        problems.INVALID_REQUEST,
+        "crop_size",
+        ("between 64 and 4096; got 63",),
+    ),
+    "another frame": (
+        [{"defect_type": "pitting", "count": 1}],
+        {"frame": "window"},
+        problems.INVALID_REQUEST,
+        "frame",
+        ("one of full, crop",),
+    ),
+    "another depth": (
+        [{"defect_type": "pitting", "count": 1}],
+        {"bit_depth": "12"},
+        problems.INVALID_REQUEST,
+        "bit_depth",
+        ("one of keep, 8",),
     ),
     "shares of less than all": (
         [{"defect_type": "pitting", "count": 1}],

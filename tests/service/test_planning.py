@@ -86,6 +86,66 @@ def test_normal_images_are_items_as_they_are() -> None:
     assert item.name.startswith("part_0-good-")
 
 
+DEEP = source(0).image.model_copy(update={"bit_depth": 16})
+
+
+def viewed(items: list[PlannedItem]) -> list[PlannedItem]:
+    return [item for item in items if item.view is not None]
+
+
+def test_what_is_exported_as_it_was_made_has_no_view() -> None:
+    asked = entry("scratch", per_image=2)
+    assert not viewed(planned(asked, sources=SOURCES, controls=3))
+    assert not viewed(planned(asked, sources=SOURCES, bit_depth="8"))
+    some = [source(0), source(1, image=DEEP)]
+    assert {item.source.number for item in planned(asked, sources=some, bit_depth="8") if item.view} == {1}
+
+
+def test_how_it_is_exported_changes_no_item_and_is_a_view_of_its_own() -> None:
+    deep = [source(number, image=DEEP) for number in range(3)]
+    ways: list[dict[str, Any]] = [
+        {},
+        {"bit_depth": "8"},
+        {"frame": "crop", "crop_size": 512},
+        {"frame": "crop", "crop_size": 256},
+        {"frame": "crop", "crop_size": 256, "bit_depth": "8"},
+    ]
+    built = [planned(entry("scratch", per_image=2), sources=deep, controls=3, **way) for way in ways]
+    assert all([item.made for item in items] == [item.made for item in built[0]] for items in built)
+    assert all([item.name for item in items] == [item.name for item in built[0]] for items in built)
+    views = [item.view for items in built[1:] for item in items]
+    assert None not in views
+    assert len(set(views)) == len(views)
+    assert not set(views) & made(built[0])
+
+
+def test_normal_images_are_cropped_where_defects_are_drawn_on_them() -> None:
+    crop: dict[str, Any] = {"frame": "crop", "crop_size": 512}
+    first, second = entry("scratch", per_image=1), entry("dent", count=3)
+    items = planned(first, second, sources=SOURCES, controls=5, **crop)
+    normals = [item for item in items if item.kind == "normal"]
+    assert all(item.place is None for item in items if item.kind != "normal")
+    drawn = [augmented(item) for item in items if item.kind == "defect"]
+    real = [item for item in normals if item.place in drawn]
+    assert {item.source.number for item in normals} == set(range(5))
+    assert real
+    assert all(item.place is not None and item.place.count == 1 for item in normals)
+    assert {item.place.defects[0].defect_type for item in normals if item.place} == {"scratch", "dent"}
+
+    more = planned(second, entry("scratch", per_image=4), sources=[*SOURCES, source(7)], **crop)
+    views = {item.source.number: item.view for item in more if item.kind == "normal"}
+    assert all(views[item.source.number] == item.view for item in normals), "counts, order and photos move no crop"
+
+
+def test_a_normal_image_that_nothing_is_drawn_on_has_no_place() -> None:
+    some = [source(0, mask_sha256=64 * "a"), source(1)]
+    asked = entry("scratch", count=1, given=True)
+    items = planned(asked, sources=some, frame="crop", crop_size=64)
+    normals = [item for item in items if item.kind == "normal"]
+    assert [item.place is None for item in normals] == [False, True]
+    assert all(item.view for item in normals)
+
+
 def test_controls_are_the_first_entry_without_its_defect() -> None:
     items = planned(entry("scratch", per_image=1), entry("dent", count=1), sources=SOURCES, controls=5)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -71,9 +71,9 @@ def normal(number: int) -> Pixels:
     return np.asarray(photo() + np.uint8(number), dtype=np.uint8)
 
 
-def source(number: int, *, tiff: bool = False) -> DatasetSource:
-    info = image_info(normal(number), tiff=tiff)
-    data = encode_png(CanonicalImage(normal(number), info))
+def source(number: int, *, tiff: bool = False, images: Callable[[int], Pixels] = normal) -> DatasetSource:
+    info = image_info(images(number), tiff=tiff)
+    data = encode_png(CanonicalImage(images(number), info))
     return DatasetSource(
         number=number,
         name=f"part-{number}",
@@ -167,6 +167,8 @@ class Bench:
         shard_size: int = 4,
         classes: dict[str, int] | None = None,
         formats: Sequence[DatasetFormat] = ("classes", "coco"),
+        images: Callable[[int], Pixels] = normal,
+        **changes: Any,
     ) -> str:
         numbers = classes or CLASSES
         lock = DatasetLock(format_version=1, defect_types=dict.fromkeys(numbers, 1), backbones={}, classes=numbers)
@@ -187,12 +189,13 @@ class Bench:
                 lock=lock,
                 normals=len({one.number for one in normals}),
                 items=len(of),
+                **changes,
             ),
             state=DatasetState(entries=[], controls=0, normals=len(normals), lock=lock),
         )
         files: dict[str, Any] = {}
         for one in normals:
-            files[source_file(one.number, "image")] = encode_png(CanonicalImage(normal(one.number), one.image))
+            files[source_file(one.number, "image")] = encode_png(CanonicalImage(images(one.number), one.image))
             files[source_file(one.number, "mask")] = encode_mask_png(given_mask())
         placed = [row.model_copy(update={"index": index}) for index, row in enumerate(of)]
         return self.jobs.accept(manifest, files | plan_files(placed)).id

@@ -99,7 +99,7 @@ def image_info(pixels: Pixels, *, tiff: bool = False) -> ImageInfo:
         width=pixels.shape[1],
         height=pixels.shape[0],
         mode="grey",
-        bit_depth=8,
+        bit_depth=16 if pixels.dtype == np.uint16 else 8,
         source_format="tiff" if tiff else "png",
         lossy=False,
         pixels_sha256=pixels_sha256(pixels),

@@ -129,7 +129,7 @@ class MadeItems:
             self._plans[tenant] = {job_id: plan for job_id, plan in known.items() if job_id in seen}
 
     def _digests(self, tenant: str, job_id: str) -> Iterator[bytes]:
-        """What the plan of a job names; nothing if it is no data set, or was deleted meanwhile."""
+        """Items and views that the plan of a job names; nothing if it is no data set, or was deleted meanwhile."""
         for key in self._storage.list(keys.job_file(tenant, job_id, "plan/")):
             try:
                 lines = self._storage.get(key).splitlines()
@@ -139,9 +139,10 @@ class MadeItems:
                 return
             for line in lines:
                 try:
-                    digest = bytes.fromhex(json.loads(line)["made"])
-                except (KeyError, TypeError, ValueError) as error:
+                    row = json.loads(line)
+                    digests = [bytes.fromhex(name) for name in (row["made"], row.get("view")) if name is not None]
+                except (AttributeError, KeyError, TypeError, ValueError) as error:
                     raise ValueError(f"a row of the plan of {job_id} cannot be read: {error}") from error
-                if len(digest) != _DIGEST_BYTES:
+                if any(len(digest) != _DIGEST_BYTES for digest in digests):
                     raise ValueError(f"a row of the plan of {job_id} names no digest")
-                yield digest
+                yield from digests

@@ -22,6 +22,7 @@ from flawsmith.contract.datasets import (
     DatasetSplit,
     DatasetState,
     ItemAnnotations,
+    ItemView,
     PlannedItem,
     RegionAnnotation,
     ResolvedDataset,
@@ -57,6 +58,10 @@ TENANT = "default"
 Mask = NDArray[np.bool_]
 
 
+WHOLE = (96, 128)
+"""H and W of photos of which a part is exported."""
+
+
 @dataclass
 class Made:
     """An item, and what it is to look like."""
@@ -73,6 +78,14 @@ class Made:
     accepted: bool | None = True
     metadata: dict[str, object] = field(default_factory=dict)
     backbone: str | None = None
+    crop: tuple[int, int, int, int] | None = None
+    """Pixels and labels are this part of a photo of `WHOLE`."""
+    levels: tuple[int, int] | None = None
+    """Pixels are of a 16-bit photo, black and white of which are these."""
+
+    @property
+    def viewed(self) -> bool:
+        return self.crop is not None or self.levels is not None
 
     @property
     def mask(self) -> Mask:
@@ -143,6 +156,16 @@ def zoo() -> list[Made]:
         Made("c-normal", "val", "normal", pixels=deep, tiff=True),
         Made("c-points", "val", defects=[("pit", points())], pixels=deep, tiff=True),
         Made("d-dent", defects=[("dent", box(0, 0, 40, 20, 40, 56))], pixels=deep_colour),
+        Made("d-crop-normal", "val", "normal", pixels=photo(30, 44, seed=4), crop=(70, 66, 44, 30)),
+        Made(
+            "d-crop",
+            "val",
+            defects=[("dent", box(3, 4, 12, 20, 30, 44)), ("pit", box(20, 30, 24, 40, 30, 44))],
+            pixels=photo(30, 44, seed=5),
+            crop=(0, 12, 44, 30),
+        ),
+        Made("d-eight", "val", defects=[("scratch", line())], tiff=True, levels=(0, 4095)),
+        Made("d-both", "val", defects=[("dent", box(0, 0, 7, 9))], crop=(64, 48, 64, 48), levels=(0, 1023)),
         Made("e-failed", defects=[("dent", ring())], status=ItemStatus.FAILED),
         Made("e-canceled", defects=[("dent", ring())], status=ItemStatus.CANCELED),
         Made("e-left", defects=[("dent", ring())], status=None),
@@ -294,20 +317,30 @@ def planned_item(index: int, one: Made) -> PlannedItem:
         augmentation=augmentation,
         backbone=one.backbone,
         made=hashlib.sha256(f"{one.name} {one.split}".encode()).hexdigest(),
+        view=hashlib.sha256(f"view of {one.name} {one.split}".encode()).hexdigest() if one.viewed else None,
     )
 
 
 def info_of(one: Made) -> ImageInfo:
-    height, width = one.pixels.shape[:2]
+    pixels = whole(one)
+    height, width = pixels.shape[:2]
     return ImageInfo(
         width=width,
         height=height,
-        mode=MODES[channels(one.pixels)],
-        bit_depth=16 if one.pixels.dtype == np.uint16 else 8,
+        mode=MODES[channels(pixels)],
+        bit_depth=16 if pixels.dtype == np.uint16 else 8,
         source_format="tiff" if one.tiff else "png",
         lossy=False,
-        pixels_sha256=pixels_sha256(one.pixels),
+        pixels_sha256=pixels_sha256(pixels),
     )
+
+
+def whole(one: Made) -> Pixels:
+    """The item as it was made, of which pixels are what is exported."""
+    if not one.viewed:
+        return one.pixels
+    height, width = WHOLE if one.crop else one.pixels.shape[:2]
+    return photo(height, width, seed=9, depth=16 if one.levels else 8)
 
 
 def put_item(storage: Storage, manifest: DatasetManifest, planned: PlannedItem, one: Made) -> None:
@@ -322,9 +355,8 @@ def put_item(storage: Storage, manifest: DatasetManifest, planned: PlannedItem, 
         )
         return
     tenant, made = manifest.tenant, planned.made
-    canonical = CanonicalImage(one.pixels, planned.source.image)
-    image = encode_tiff(canonical) if one.tiff else encode_png(canonical)
-    mask = encode_mask_png(one.mask)
+    image = encoded(one, whole(one), planned)
+    mask = encode_mask_png(np.ones(WHOLE, bool) if one.crop else one.mask)
     scores = Scores(presence=0.9, seam=0.8, grain=0.7, coverage=0.6, quality=0.6, background_max_abs_diff=0)
     item = Item(
         index=planned.index,
@@ -335,7 +367,7 @@ def put_item(storage: Storage, manifest: DatasetManifest, planned: PlannedItem, 
         image_sha256=hashlib.sha256(image).hexdigest(),
         mask_sha256=hashlib.sha256(mask).hexdigest(),
         preview_sha256=hashlib.sha256(image).hexdigest(),
-        pixels_sha256=pixels_sha256(one.pixels),
+        pixels_sha256=pixels_sha256(whole(one)),
         scores=None if one.kind == "normal" else scores,
         measures=Measures(regions=[], soft_edge_px=2.0, pixels_per_model_pixel=1.0) if one.defects else None,
         fingerprint="cpu",
@@ -355,13 +387,43 @@ def put_item(storage: Storage, manifest: DatasetManifest, planned: PlannedItem, 
             )
             for index, (name, label) in enumerate(one.defects)
         ]
+    if planned.view is not None:
+        put_view(storage, tenant, planned, item, one)
     if one.kind == "defect":
-        storage.put(keys.made_annotations(tenant, made), annotations_of(one).model_dump_json().encode())
+        kept = planned.view or made
+        storage.put(keys.made_annotations(tenant, kept), annotations_of(one).model_dump_json().encode())
         numbers = [CLASSES[name] for name, _ in one.defects]
         label_png = cv2.imencode(".png", one.classes)[1].tobytes()
-        storage.put(keys.made_classes(tenant, made, numbers), label_png)
+        storage.put(keys.made_classes(tenant, kept, numbers), label_png)
     record = keys.item_record(tenant, manifest.job_id, planned.index)
     storage.put(record, item.model_dump_json().encode())
+
+
+def encoded(one: Made, pixels: Pixels, planned: PlannedItem) -> bytes:
+    canonical = CanonicalImage(pixels, planned.source.image)
+    return encode_tiff(canonical) if one.tiff else encode_png(canonical)
+
+
+def put_view(storage: Storage, tenant: str, planned: PlannedItem, item: Item, one: Made) -> None:
+    """An item as it is exported where it was made otherwise: image, label and record."""
+    image, mask = encoded(one, one.pixels, planned), encode_mask_png(one.mask)
+    height, width = one.pixels.shape[:2]
+    view = ItemView(
+        format_version=FORMAT_VERSION,
+        view=planned.view or "",
+        of_sha256=item.image_sha256 or "",
+        width=width,
+        height=height,
+        image_sha256=hashlib.sha256(image).hexdigest(),
+        mask_sha256=hashlib.sha256(mask).hexdigest() if one.kind == "defect" else None,
+        crop=one.crop,
+        black_level=one.levels[0] if one.levels else None,
+        white_level=one.levels[1] if one.levels else None,
+    )
+    storage.put(keys.view_image(tenant, view, planned.source.image), image)
+    if one.kind == "defect":
+        storage.put(keys.view_mask(tenant, view), mask)
+    storage.put(keys.made_record(tenant, view.view), view.model_dump_json().encode())
 
 
 def annotations_of(one: Made) -> ItemAnnotations:

@@ -57,6 +57,36 @@ def test_every_item_has_a_row_and_every_image_is_in_one(storage: FolderStorage) 
     assert len(images) == len(made.exported(items))
 
 
+def test_a_row_tells_which_part_of_the_photo_is_exported_and_by_which_map(storage: FolderStorage) -> None:
+    manifest = made.keep(storage, made.zoo())
+    with zipfile.ZipFile(archive_of(storage, manifest)) as archive:
+        rows = {row.name: row for row in rows_of(archive)}
+        readme = archive.read("README.txt").decode()
+    assert {
+        name: (rows[name].crop, rows[name].black_level, rows[name].white_level)
+        for name in ("d-crop-normal", "d-crop", "d-eight", "d-both", "d-dent")
+    } == {
+        "d-crop-normal": ((70, 66, 44, 30), None, None),
+        "d-crop": ((0, 12, 44, 30), None, None),
+        "d-eight": (None, 0, 4095),
+        "d-both": ((64, 48, 64, 48), 0, 1023),
+        "d-dent": (None, None, None),
+    }
+    assert "which part of the photo" not in readme
+    cropped = manifest.dataset.model_copy(update={"frame": "crop"})
+    with zipfile.ZipFile(archive_of(storage, manifest.model_copy(update={"dataset": cropped}))) as archive:
+        assert "which part of the photo" in archive.read("README.txt").decode()
+
+
+def test_an_archive_with_a_view_gone_is_not_begun(storage: FolderStorage) -> None:
+    items = [one for one in made.zoo() if one.name == "d-crop"]
+    manifest = made.keep(storage, items)
+    (record,) = [key for key in storage.list("default/made/") if key.endswith("/item.json")]
+    storage.delete(record)
+    with pytest.raises(ObjectNotFoundError):
+        gathered(storage, manifest)
+
+
 def test_a_row_tells_how_to_make_the_item_again(storage: FolderStorage) -> None:
     items = made.zoo()
     manifest = made.keep(storage, items)

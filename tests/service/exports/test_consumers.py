@@ -180,6 +180,10 @@ def test_mvtec_folders_tell_the_types(items: list[Made], folder: Path) -> None:
         "test/dent/a-ring.png",
         "test/dent/d-dent.png",
         "test/scratch+dent/b-both.png",
+        "test/good/d-crop-normal.png",
+        "test/dent+pit/d-crop.png",
+        "test/scratch/d-eight.tif",
+        "test/dent/d-both.png",
         "test/pit/b-twice.png",
         "test/pit/c-points.tif",
     }
@@ -204,8 +208,14 @@ def test_samples_are_read_from_the_mvtec_layout(items: list[Made], tmp_path: Pat
 
     assert layout is not None
     assert layout.notes == [], "nothing is left out"
-    assert layout.classes() == {"dent": 2, "pit": 2, "scratch": 1, "scratch+dent": 1}
-    assert sum(not image.regions for image in layout.images) == 4
+    assert layout.classes() == {
+        "dent": 3,
+        "dent+pit": 1,
+        "pit": 2,
+        "scratch": 2,
+        "scratch+dent": 1,
+    }
+    assert sum(not image.regions for image in layout.images) == 5
 
 
 def test_images_and_masks_of_mvtec_sort_alike(tmp_path: Path) -> None:

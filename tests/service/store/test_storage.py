@@ -87,6 +87,30 @@ def test_what_lies_below_an_object_is_missing(storage: Storage) -> None:
         storage.get("default/a/b")
 
 
+def test_entries_tell_what_lies_below(storage: Storage) -> None:
+    storage.put("default/imports/line 7/Ä (1).png", b"one")
+    storage.put("default/imports/2.png", b"four")
+    storage.put("default/other", b"")
+    found = list(storage.entries("default/imports/"))
+    assert {one.key: one.size for one in found} == {
+        "default/imports/line 7/Ä (1).png": 3,
+        "default/imports/2.png": 4,
+    }
+    assert all(abs(one.modified - now()) < timedelta(minutes=5) for one in found)
+    assert [one.key for one in storage.entries("default/imports/line 7/")] == ["default/imports/line 7/Ä (1).png"]
+    assert list(storage.entries("default/imports/none/")) == []
+    assert storage.get("default/imports/line 7/Ä (1).png") == b"one"
+    for key in (
+        "default/imports/../x",
+        "default/imports//x",
+        "default/imports/.x",
+        "default/line 7/x",
+        "imports/a b",
+    ):
+        with pytest.raises(InvalidKeyError):
+            storage.get(key)
+
+
 def test_put_if_absent_writes_once(storage: Storage) -> None:
     assert storage.put_if_absent("default/once", b"first") is True
     assert storage.put_if_absent("default/once", b"second") is False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ from worker.house.made import MadeItems
 from worker.house.settings import HouseSettings
 
 DAY_S = 86400.0
+VIEW_OF_ONE = b'{"made": "%s", "view": "00"}' % (b"0" * 64)
 
 
 @pytest.fixture
@@ -157,7 +159,18 @@ def test_a_data_set_that_comes_before_the_second_step_keeps_the_files(
     assert files(storage, made) == 1
 
 
-@pytest.mark.parametrize("row", [b"{", b"{}", b'{"made": 3}', b'{"made": "00"}'])
+def test_a_view_stays_as_long_as_a_plan_names_it(jobs: Jobs, storage: FolderStorage, house: MadeItems) -> None:
+    item, view, other = put(storage, "b", 0), put(storage, "b", 1), put(storage, "b", 2)
+    jobs.accept(dataset(1), {"plan/0.jsonl": json.dumps({"made": item, "view": view}).encode()})
+    without = json.dumps({"made": item, "view": None}).encode()
+    jobs.accept(dataset(1), {"plan/0.jsonl": without})
+    for _ in range(2):
+        house.sweep()
+    assert sorted(left(storage)) == sorted([item, view])
+    assert other not in left(storage)
+
+
+@pytest.mark.parametrize("row", [b"{", b"{}", b'{"made": 3}', b'{"made": "00"}', b"3", VIEW_OF_ONE])
 def test_a_plan_that_cannot_be_read_keeps_all_of_its_tenant(
     jobs: Jobs, storage: FolderStorage, house: MadeItems, row: bytes
 ) -> None:
