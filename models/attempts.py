@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from models.aims import Aim, middle
+from models.aims import Aim, Range, middle
 from models.items import MAX_AIMED_ATTEMPTS, MAX_ATTEMPTS, ItemRequest, ItemResult
 from models.placement import DrawnMask, PlacementError
 
 _REACHED = (0.35, 2.5)  # bounds of what a region's length is taken to be over that of its mask
 _STEEPNESS = 0.8  # power of the severity that contrast grows by, until two attempts tell
 _STEEP = (0.3, 2.0)
-_STRONGER = 4.0  # times, at most, from one attempt to the next
+_STRONGER = 3.0  # times, at most, from one attempt to the next
 _FAINTEST = 0.02
 
 
@@ -22,7 +22,7 @@ class Attempts:
     """What is asked for next, and the best that came.
 
     Of an item with an aim, one whose size is missed gets another mask, as much longer or shorter as what came of
-    the others; one whose contrast is missed another severity, with the noise that it had, so that it keeps its shape.
+    the others; one whose contrast is missed another severity, with the noise that it had, so that its shape stays.
 
     Args:
         request: the item.
@@ -83,9 +83,10 @@ class Attempts:
 
     def _aim_again(self, aim: Aim, result: ItemResult) -> None:
         severity = self._next_severity(aim, result) if "contrast" in result.missed else None
-        if "size" in result.missed:
+        faint = severity is not None and not result.regions  # of which nobody can say how long it is
+        if "size" in result.missed and not faint:
             self._mask_again(aim, result)
-        if severity is None or result.missed != ("contrast",):
+        if severity is None or ("size" in result.missed and not faint):
             self.noise = self._made + 1
         if severity is not None:
             self.asked = replace(self.asked, severity=severity)
@@ -105,7 +106,7 @@ class Attempts:
         self.asked = replace(self.asked, mask=self._requested.mask)
 
     def _next_severity(self, aim: Aim, result: ItemResult) -> float | None:
-        """A severity that meets the contrast if it goes on as it went; None if another one would change nothing."""
+        """A severity that meets the contrast if it goes on as it went; None if none would change anything."""
         if aim.contrast is None or not self._by_severity:
             return None
         severity = self.asked.severity
@@ -113,8 +114,16 @@ class Attempts:
         self._strengths.append((self.noise, severity, contrast))
         wanted = middle(aim.contrast) / contrast if contrast > 0 else _STRONGER
         factor = float(np.clip(wanted ** (1 / self._steepness()), 1 / _STRONGER, _STRONGER))
-        found = float(np.clip(severity * factor, _FAINTEST, 1.0))
+        found = float(np.clip(self._between(severity * factor, aim.contrast), _FAINTEST, 1.0))
         return found if found != severity else None
+
+    def _between(self, severity: float, wanted: Range) -> float:
+        """The severity, if it lies between all that were too weak and all that were too strong; else amid them."""
+        weak = max((one for _, one, contrast in self._strengths if contrast < wanted[0]), default=0.0)
+        strong = min((one for _, one, contrast in self._strengths if contrast > wanted[1]), default=math.inf)
+        if weak < severity < strong or not 0 < weak < strong < math.inf:
+            return severity
+        return math.sqrt(weak * strong)
 
     def _steepness(self) -> float:
         """By which power of the severity contrast grew between the last two attempts of the same noise."""

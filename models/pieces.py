@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -17,8 +19,9 @@ _EIGHT = np.ones((3, 3), dtype=np.int8)
 
 
 def piece(mask: Mask, length: float, key: int) -> DrawnMask:
-    """A connected part of a mask about as long as asked: what of it lies in a disc of that diameter around one of
-    its pixels. A region that is no longer is taken whole.
+    """A connected part of a mask about as long as asked.
+
+    It is what of a region lies in a disc of that diameter around one of its pixels.
 
     Args:
         mask: (H, W), not empty.
@@ -33,7 +36,11 @@ def piece(mask: Mask, length: float, key: int) -> DrawnMask:
     """
     rng = np.random.default_rng(key)
     labels, _ = ndimage.label(mask, structure=_EIGHT)
-    rows, columns = np.nonzero(mask)
+    diagonals = np.array(
+        [math.hypot(*(side.stop - side.start for side in box)) for box in ndimage.find_objects(labels)]
+    )
+    long = np.flatnonzero(diagonals >= min(length, diagonals.max())) + 1
+    rows, columns = np.nonzero(np.isin(labels, long))
     best, reached = None, 0.0
     for at in rng.integers(len(rows), size=_TRIES):
         row, column = int(rows[at]), int(columns[at])
@@ -52,16 +59,16 @@ def piece(mask: Mask, length: float, key: int) -> DrawnMask:
     return DrawnMask(drawn, ())
 
 
-def _around(
-    labels: NDArray[np.int32], row: int, column: int, length: float
-) -> tuple[tuple[slice, slice], Mask]:
+def _around(labels: NDArray[np.integer], row: int, column: int, length: float) -> tuple[tuple[slice, slice], Mask]:
     """What of a region lies within half the length of one of its pixels and hangs together with it."""
-    radius = max((length - 1) / 2, 1.0)
+    radius = max(round((length - 1) / 2), 1)
     rows, columns = (
-        slice(max(at - int(radius), 0), min(at + int(radius) + 1, size))
+        slice(max(at - radius, 0), min(at + radius + 1, size))
         for at, size in zip((row, column), labels.shape, strict=True)
     )
     y, x = np.ogrid[rows, columns]
-    near = (labels[rows, columns] == labels[row, column]) & ((y - row) ** 2 + (x - column) ** 2 <= radius**2)
+    near = (labels[rows, columns] == labels[row, column]) & (
+        (y - row) ** 2 + (x - column) ** 2 <= (radius + 0.3) ** 2
+    )
     parts, _ = ndimage.label(near, structure=_EIGHT)
     return (rows, columns), np.asarray(parts == parts[row - rows.start, column - columns.start])

@@ -56,7 +56,8 @@ _OPPOSITE = (("top", "bottom"), ("left", "right"))
 _FIT = 0.7  # in powers of e, by how much a shape may miss a length that is asked for and still be likely
 _UNLIKELY = 0.02
 _SHAPES_TRIED = 6  # for a length
-_SHORT = 0.8  # of a length that is asked for, which must be left of it
+_SHORT = 0.8  # of a length that is asked for, which must be left of it; it is not much longer, likewise
+_CLOSE = 0.1  # in powers of e, by which a length may be missed
 
 
 class PlacementError(Exception):
@@ -290,21 +291,29 @@ class MaskDistribution:
         """One region of about this length."""
         missed = np.log([one.length_in(frame) / length for one in self.known])
         weights = np.exp(-0.5 * np.square(missed / _FIT)) + _UNLIKELY
-        for known in rng.choice(np.array(self.known, dtype=object), _SHAPES_TRIED, p=weights / weights.sum()):
-            found = self._placed(known, allowed, likely, frame, rng, length)
-            if found is None:
-                continue
-            place, mask, angle, scale = found
-            mask = _largest(mask)
-            if length_of(mask) < _SHORT * length:
-                continue  # what is allowed cuts off too much of it
-            drawn = np.zeros_like(allowed)
-            drawn[place] = mask
-            return DrawnMask(drawn, (_region(place, mask, angle, scale, known.sample),))
-        raise PlacementError(
-            f"no defect of this type that is {length:.4g} pixels long fits into the {int(allowed.sum())} pixels"
-            " where it may lie; ask for a smaller size, make the region larger, or exclude less"
-        )
+        best, least = None, -math.log(_SHORT)
+        for number in rng.choice(len(self.known), _SHAPES_TRIED, p=weights / weights.sum()):
+            asked = length
+            for _ in range(2):  # turned, small and cut off shapes get another length than they were drawn with
+                found = self._placed(self.known[number], allowed, likely, frame, rng, asked)
+                if found is None:
+                    break
+                reached = length_of(_largest(found[1]))
+                miss = abs(math.log(reached / length))
+                if miss < least:
+                    best, least = (found, self.known[number].sample), miss
+                asked *= length / reached
+            if least < _CLOSE:
+                break
+        if best is None:
+            raise PlacementError(
+                f"no defect of this type that is {length:.4g} pixels long fits into the {int(allowed.sum())}"
+                " pixels where it may lie; ask for a smaller size, make the region larger, or exclude less"
+            )
+        (place, mask, angle, scale), sample = best
+        drawn = np.zeros_like(allowed)
+        drawn[place] = mask = _largest(mask)
+        return DrawnMask(drawn, (_region(place, mask, angle, scale, sample),))
 
     def _nowhere(self, region: Mask | None, exclude: Mask | None) -> str:
         asked = [name for name, mask in (("region", region), ("exclude", exclude)) if mask is not None]
