@@ -118,9 +118,10 @@ class Attempts:
         return found if found != severity else None
 
     def _between(self, severity: float, wanted: Range) -> float:
-        """The severity, if it lies between all that were too weak and all that were too strong; else amid them."""
-        weak = max((one for _, one, contrast in self._strengths if contrast < wanted[0]), default=0.0)
-        strong = min((one for _, one, contrast in self._strengths if contrast > wanted[1]), default=math.inf)
+        """The severity, if with this noise it lies between those too weak and those too strong; else amid them."""
+        ours = [(one, contrast) for noise, one, contrast in self._strengths if noise == self.noise]
+        weak = max((one for one, contrast in ours if contrast < wanted[0]), default=0.0)
+        strong = min((one for one, contrast in ours if contrast > wanted[1]), default=math.inf)
         if weak < severity < strong or not 0 < weak < strong < math.inf:
             return severity
         return math.sqrt(weak * strong)

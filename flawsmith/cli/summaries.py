@@ -35,7 +35,7 @@ class BinSummary(BaseModel):
 
 
 class Summary(BaseModel):
-    """A data set in numbers. Items are of all kinds; those below quality are no part of exports."""
+    """A data set in numbers. Items are of all kinds; those that are not accepted are no part of exports."""
 
     job: str
     status: str
@@ -116,7 +116,7 @@ def show_summary(found: Summary) -> None:
         show(bins)
     say(
         f"{found.job} {found.status}: {found.made} made, {found.reused} reused, "
-        f"{found.below_quality} below quality, {found.failed} failed, {found.canceled} canceled, "
+        f"{found.below_quality} not accepted, {found.failed} failed, {found.canceled} canceled, "
         f"{len(found.left_out)} normal images left out"
     )
 

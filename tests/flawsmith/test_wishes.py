@@ -1,16 +1,20 @@
-"""Ranges of sizes and contrasts in the contract: what they are, and what they refuse."""
+"""Ranges of sizes and contrasts: what they are and refuse, how they are typed, and that they are sent."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from flawsmith.cli.ranges import as_contrast, as_size, bin_words
+from flawsmith.client.augmentations import Defect, Subject, augment
 from flawsmith.contract.datasets import DatasetBin, DatasetEntry, overlapping
 from flawsmith.contract.resolved import ResolvedDefect
 from flawsmith.contract.wishes import ContrastRange, SizeRange
 
+UPLOADS = ["sha256:" + 64 * digit for digit in "123"]
 DEFECT: dict[str, Any] = {
     "defect_type": "scratch",
     "defect_type_version": 1,
@@ -101,3 +105,39 @@ def test_what_nobody_asked_for_is_not_written() -> None:
     sized = ResolvedDefect.model_validate(DEFECT | {"size": {"min": 2, "max": 3}})
     assert sized.model_dump(mode="json") == DEFECT | {"size": {"min": 2.0, "max": 3.0, "unit": "px"}}
     assert ResolvedDefect.model_validate_json(sized.model_dump_json()) == sized
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("20..50", SizeRange(min=20, max=50)),
+        (" 2.5 .. 5e1 px ", SizeRange(min=2.5, max=50)),
+        ("50..200um", SizeRange(min=50, max=200, unit="um")),
+        ("50..200µm", SizeRange(min=50, max=200, unit="um")),
+    ],
+)
+def test_sizes_are_typed_as_people_read_them(text: str, wanted: SizeRange) -> None:
+    assert as_size(text, "--size") == wanted
+    assert as_size(bin_words(wanted, None), "--size") == wanted
+
+
+def test_contrasts_are_typed_without_a_unit() -> None:
+    assert as_contrast("0..0.2", "--contrast") == strength(0, 0.2)
+    assert bin_words(None, strength(0.05, 0.2)) == "contrast 0.05..0.2"
+
+
+def test_the_client_sends_the_wishes_of_each_defect() -> None:
+    size, contrast = {"min": 2, "max": 3, "unit": "um"}, {"min": 0.1, "max": 0.2}
+    one = augment(Subject(b"image", b"mask", "scratch"), {"size": size, "contrast": strength(0.1, 0.2)}, None)
+    assert {name: json.loads(one.form[name]) for name in ("size", "contrast")} == {
+        "size": size,
+        "contrast": contrast,
+    }
+
+    defects = [Defect("scratch", UPLOADS[1], size=size), Defect("dent", UPLOADS[2], contrast=contrast)]
+    several = augment(Subject(UPLOADS[0], defects=defects), {}, None)
+    assert isinstance(several.json, dict)
+    assert several.json["defects"] == [
+        {"defect_type": "scratch", "size": size, "mask": UPLOADS[1]},
+        {"defect_type": "dent", "contrast": contrast, "mask": UPLOADS[2]},
+    ]
