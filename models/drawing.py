@@ -42,6 +42,7 @@ class Drawing:
         graft: (height, width, channels) in unit range, the photo under the plot with the real defect that it
             begins on; None if it begins on anything else.
         outside: where the plane comes from.
+        attempt: whose noise it has; the first is 1.
         z: (C, h, w), the latent plane as far as it is denoised.
         plane: the trajectory on the plane, by level.
     """
@@ -58,6 +59,7 @@ class Drawing:
     exemplar: Tensor | None
     graft: NDArray[np.float32] | None
     outside: Outside
+    attempt: int
     z: Tensor = field(init=False)
     plane: list[Tensor] = field(init=False)
 
@@ -75,12 +77,12 @@ class Drawing:
             return (False,)
         return (True,) if self.request.guidance == 1 else (False, True)
 
-    def begin(self, attempt: int) -> None:
+    def begin(self) -> None:
         """Lay the trajectory on the plane, exemplar and seed's noise into the inside (design §2, step 3)."""
         request = self.request
-        self.plane = self._outside(attempt)
+        self.plane = self._outside()
         z_0, z_T = self.plane[0], self.plane[self.depth]
-        key = request.noise_key(self.plot.name, attempt)
+        key = request.noise_key(self.plot.name, self.attempt)
         noise = seeded_noise(key, tuple(z_T.shape)).to(z_T)
         alpha_bar = float(self.grid.alpha_bar[self.depth])
         begun = self.exemplar  # a real one is as strong as it is
@@ -91,21 +93,21 @@ class Drawing:
             begun, share = z_T, 1.0  # no noise but the seed's
         self.reinject(start(z_0, z_T, noise, alpha_bar, share, begun), self.depth)
 
-    def _outside(self, attempt: int) -> list[Tensor]:
+    def _outside(self) -> list[Tensor]:
         """The trajectory on the plane, by level."""
         if self.outside in ("clear", "nothing"):
             z_0 = self._merged(0)
             seen = z_0 if self.exemplar is None else self.exemplar
             return [z_0] + [seen if self.outside == "clear" else torch.zeros_like(z_0)] * self.depth
-        return self._inverted() if self.outside == "inversion" else self._noised(attempt)
+        return self._inverted() if self.outside == "inversion" else self._noised()
 
     def _inverted(self) -> list[Tensor]:
         return [self._merged(level) for level in range(self.depth + 1)]
 
-    def _noised(self, attempt: int) -> list[Tensor]:
+    def _noised(self) -> list[Tensor]:
         """z_t = √ᾱ_t z_0 + √(1−ᾱ_t) ε with one ε on the whole plane, never that of the inside's own noise."""
         z_0 = self._merged(0)
-        key = self.request.noise_key(self.plot.name + "/outside", attempt)
+        key = self.request.noise_key(self.plot.name + "/outside", self.attempt)
         eps = seeded_noise(key, tuple(z_0.shape)).to(z_0)
         return [z_0, *(diffused(z_0, eps, float(self.grid.alpha_bar[t])) for t in range(1, self.depth + 1))]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.adapters import MAX_DEFECT_TOKENS, Adapter
+from models.attempts import Attempts
 from models.attention import Region
 from models.backbone import Backbone
 from models.batching import Batcher, OnStep
@@ -30,7 +31,7 @@ from models.fingerprint import fingerprint
 from models.finishing import Decoded, finished
 from models.grafts import grafted
 from models.inversion import Trajectory, TrajectoryCache, deepen
-from models.items import MAX_ATTEMPTS, ItemRequest, ItemResult
+from models.items import ItemRequest, ItemResult
 from models.levels import Levels, colour
 from models.lora import worn
 from models.masks import Mask, grown_where_thin, on_latent_grid, pooled
@@ -122,25 +123,22 @@ class Generator:
             ValueError: an empty mask, or one of another size than its image.
         """
         self._batch.begin(on_step)
-        best: dict[int, ItemResult] = {}
-        for attempt in range(1, MAX_ATTEMPTS + 1):
-            waiting = [i for i in range(len(requests)) if i not in best or not best[i].accepted]
-            for i, drawings in zip(waiting, self._drawn([requests[i] for i in waiting], attempt), strict=True):
+        attempts = [Attempts(request) for request in requests]
+        while waiting := [one for one in attempts if one.waiting]:
+            drawn = self._drawn([one.asked for one in waiting], [one.noise for one in waiting])
+            for one, drawings in zip(waiting, drawn, strict=True):
                 parts = list(self._decoded(drawings))
-                result = finished(requests[i], parts, self.calibration, attempt, self.grain)
-                if i in best and best[i].scores.quality >= result.scores.quality:
-                    result = best[i]
-                best[i] = replace(result, attempts=attempt)
-        return [best[i] for i in range(len(requests))]
+                one.take(finished(one.asked, parts, self.calibration, one.noise, self.grain))
+        return [one.best for one in attempts]
 
     @torch.inference_mode()
     def decoded(self, requests: Sequence[ItemRequest]) -> list[list[Decoded]]:
         """What was drawn for each request before it is composed, plot by plot: the material of a calibration."""
         self._batch.begin(None)
-        return [list(self._decoded(drawings)) for drawings in self._drawn(requests, attempt=1)]
+        return [list(self._decoded(drawings)) for drawings in self._drawn(requests, [1] * len(requests))]
 
-    def _drawn(self, requests: Sequence[ItemRequest], attempt: int) -> list[list[Drawing]]:
-        """Steps 1 to 4 of the method, all requests together."""
+    def _drawn(self, requests: Sequence[ItemRequest], attempts: Sequence[int]) -> list[list[Drawing]]:
+        """Steps 1 to 4 of the method, all requests together, each with the noise of an attempt."""
         for request in requests:
             request.adapter.check(self.backbone)
             if request.mask.shape != request.image.shape[:2]:
@@ -149,9 +147,9 @@ class Generator:
         try:
             drawings = [
                 [self._prepared(request, plot, attempt) for plot in self._plans[_planned_by(request)][1]]
-                for request in requests
+                for request, attempt in zip(requests, attempts, strict=True)
             ]
-            self._draw([drawing for group in drawings for drawing in group], attempt)
+            self._draw([drawing for group in drawings for drawing in group])
         finally:
             self.cache.trim()
         return drawings
@@ -191,6 +189,7 @@ class Generator:
             exemplar=start.latents,
             graft=start.graft,
             outside=self.outside or _outside(request),
+            attempt=attempt,
         )
 
     def _start(
@@ -252,7 +251,7 @@ class Generator:
             self.cache.put(key, trajectory)
         return trajectory
 
-    def _draw(self, drawings: list[Drawing], attempt: int) -> None:
+    def _draw(self, drawings: list[Drawing]) -> None:
         """Invert, start and denoise all drawings together."""
         due = _due([drawing for drawing in drawings if drawing.outside == "inversion"])
         self._batch.expect(sum((depth - group[0].depth) * len(group) for depth, _, group in due))
@@ -260,7 +259,7 @@ class Generator:
         for depth, grid, group in due:
             deepen(group, depth, grid, self._background_noise)
         for drawing in drawings:
-            drawing.begin(attempt)
+            drawing.begin()
         for adapter, ours in _by_weights(drawings):
             with worn(self.backbone.unet, adapter.weights):
                 self._denoise(ours)

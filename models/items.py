@@ -7,16 +7,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models.adapters import Adapter
+from models.aims import Aim, Aimed
 from models.levels import Pixels
 from models.masks import Mask
 from models.measures import RegionMeasures
 from models.noise import noise_key
+from models.placement import DrawnMask
 from models.references import References
 from models.samples import Exemplar
 from models.scores import Scores
 
 MAX_ATTEMPTS = 3
 """How often an item below its ``min_quality`` is made in all, in whatever way; the best attempt is returned."""
+MAX_AIMED_ATTEMPTS = 6
+"""The same of one that is to have a size or a contrast."""
 
 Begins = Literal["noise", "sketch", "exemplar"]
 """What the inside of a drawing begins on: the normal image in noise, or with a defect laid over it."""
@@ -42,6 +46,7 @@ class ItemRequest:
         black_level, white_level: for 16 bits; fitted on the window if None.
         exemplars: real defects of the type, which its items may begin on.
         references: what realism and novelty are judged against; without them an item has neither.
+        aim: how long and how strong the defect is to be; None is as it comes.
     """
 
     image: Pixels
@@ -61,6 +66,7 @@ class ItemRequest:
     exemplars: Sequence[Exemplar] = ()
     references: References | None = None
     defect: int = 0
+    aim: Aim | None = None
 
     @classmethod
     def by_default(
@@ -117,7 +123,9 @@ class ItemResult:
         soft_edge_px: changed pixels that are not labelled lie within this distance of a labelled one.
         pixels_per_model_pixel: the coarsest scale at which a part of the mask was drawn.
         attempts: how often the item was drawn.
-        accepted: quality reached ``min_quality``.
+        accepted: quality reached ``min_quality``, and nothing that was aimed at is missed.
+        missed: what of the request's aim is missed.
+        requested: the mask that it was drawn in, where that is another one than the request's.
     """
 
     image: Pixels
@@ -128,3 +136,5 @@ class ItemResult:
     pixels_per_model_pixel: float
     attempts: int
     accepted: bool
+    missed: tuple[Aimed, ...] = ()
+    requested: DrawnMask | None = None

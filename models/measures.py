@@ -56,6 +56,15 @@ def measured(
     return tuple(_region(labels, int(label), places[label - 1], difference, origin) for label in largest)
 
 
+def length_of(region: Mask) -> float:
+    """Extent along its principal axis of a region (H, W) that is not empty, in pixels."""
+    points = np.argwhere(region).astype(np.float64)
+    centred = points - points.mean(axis=0)
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    along = centred @ axes[:, -1]
+    return float(along.max() - along.min() + 1)
+
+
 def _region(
     labels: NDArray[np.integer[Any]],
     label: int,
@@ -64,11 +73,7 @@ def _region(
     origin: tuple[int, int],
 ) -> RegionMeasures:
     inside = labels[place] == label
-    points = np.argwhere(inside).astype(np.float64)
-    centred = points - points.mean(axis=0)
-    _, axes = np.linalg.eigh(centred.T @ centred)
-    along = centred @ axes[:, -1]
-    area, length = float(len(points)), float(along.max() - along.min() + 1)
+    area, length = float(inside.sum()), length_of(inside)
     ys, xs = place
     return RegionMeasures(
         area=area,

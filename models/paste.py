@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from models import scores
+from models.attempts import Attempts
 from models.composition import Field, surrounding_grain
 from models.finishing import GRAIN_REACH, Outcome, judged
-from models.items import MAX_ATTEMPTS, ItemRequest, ItemResult
+from models.items import ItemRequest, ItemResult
 from models.levels import Levels, colour, in_channels, saturation
 from models.masks import Mask, around, inner_edge, outer_edge
 from models.membrane import membrane
@@ -69,18 +70,12 @@ def paste(request: ItemRequest, exemplars: Sequence[Exemplar], calibration: Cali
         raise ValueError(f"the mask is empty or {request.mask.shape}, the image {request.image.shape[:2]}")
     if request.references is not None:
         request = replace(request, references=replace(request.references, patterns=None))
-    sites = _sites(request.mask)
     sizes = sizes_of(exemplars)
-    best: ItemResult | None = None
-    for attempt in range(1, MAX_ATTEMPTS + 1):
-        result = _pasted(request, sites, exemplars, sizes, calibration, attempt)
-        if best is None or result.scores.quality > best.scores.quality:
-            best = result
-        best = replace(best, attempts=attempt)
-        if best.accepted:
-            break
-    assert best is not None
-    return best
+    attempts = Attempts(request, by_severity=False)
+    while attempts.waiting:
+        asked = attempts.asked
+        attempts.take(_pasted(asked, _sites(asked.mask), exemplars, sizes, calibration, attempts.noise))
+    return attempts.best
 
 
 def _sites(mask: Mask) -> list[tuple[Place, Mask]]:

@@ -18,6 +18,7 @@ from scipy import ndimage
 from models.foreground import foreground
 from models.frames import Frame, box_of, cell_at, cells_of, centre_in, depth_in, extent_of, step_of
 from models.masks import Mask
+from models.measures import length_of
 from models.samples import Sample, defects
 from models.shapes import Floats, Shape, ShapeError, pose, warp
 
@@ -50,6 +51,13 @@ _MOST_AREA = 0.8  # of what is allowed
 _COPY = 0.9  # intersection over union with a sample's mask at its place, from which it is a copy
 
 _SIDES = ("top", "left", "bottom", "right")
+_OPPOSITE = (("top", "bottom"), ("left", "right"))
+
+_FIT = 0.7  # in powers of e, by how much a shape may miss a length that is asked for and still be likely
+_UNLIKELY = 0.02
+_SHAPES_TRIED = 6  # for a length
+_SHORT = 0.8  # of a length that is asked for, which must be left of it; it is not much longer, likewise
+_CLOSE = 0.1  # in powers of e, by which a length may be missed
 
 
 class PlacementError(Exception):
@@ -103,6 +111,15 @@ class _Known:
     place: tuple[float, float]
     sides: tuple[str, ...]
     sample: int
+
+    @property
+    def is_band(self) -> bool:
+        """Whether opposite sides cut it off, so that it is drawn out from one to the other."""
+        return any(set(pair) <= set(self.sides) for pair in _OPPOSITE)
+
+    def length_in(self, frame: Frame) -> float:
+        """Along its principal axis, in pixels, on a part with this box."""
+        return self.length * extent_of(frame) * self.shape.reach / self.shape.length
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,7 +231,14 @@ class MaskDistribution:
             ],
         }
 
-    def draw(self, part: Mask, key: int, region: Mask | None = None, exclude: Mask | None = None) -> DrawnMask:
+    def draw(
+        self,
+        part: Mask,
+        key: int,
+        region: Mask | None = None,
+        exclude: Mask | None = None,
+        length: float | None = None,
+    ) -> DrawnMask:
         """A mask for a new image.
 
         Args:
@@ -222,6 +246,8 @@ class MaskDistribution:
             key: noise key; equal keys give equal masks.
             region: (H, W), where the mask may lie; anywhere if None.
             exclude: (H, W), where it may not.
+            length: pixels. Then the mask is one region of about this length, in the shape of a sample's defect
+                that is likely to be that long.
 
         Raises:
             PlacementError: nothing fits.
@@ -237,6 +263,8 @@ class MaskDistribution:
             raise PlacementError(self._nowhere(region, exclude))
         likely = self._likely(part, allowed, frame)
         free = int(allowed.sum())
+        if length is not None:
+            return self._of_length(length, allowed, likely, frame, rng)
         wanted = [self.known[i] for i in rng.integers(len(self.known), size=int(rng.choice(self.counts)))]
         drawn = np.zeros_like(allowed)
         regions: list[DrawnRegion] = []
@@ -256,6 +284,36 @@ class MaskDistribution:
                 "make the region larger, exclude less, or send a mask"
             )
         return DrawnMask(drawn, tuple(regions))
+
+    def _of_length(
+        self, length: float, allowed: Mask, likely: NDArray[np.float64], frame: Frame, rng: np.random.Generator
+    ) -> DrawnMask:
+        """One region of about this length."""
+        missed = np.log([one.length_in(frame) / length for one in self.known])
+        weights = np.exp(-0.5 * np.square(missed / _FIT)) + _UNLIKELY
+        best, least = None, -math.log(_SHORT)
+        for number in rng.choice(len(self.known), _SHAPES_TRIED, p=weights / weights.sum()):
+            asked = length
+            for _ in range(2):  # turned, small and cut off shapes get another length than they were drawn with
+                found = self._placed(self.known[number], allowed, likely, frame, rng, asked)
+                if found is None:
+                    break
+                reached = length_of(_largest(found[1]))
+                miss = abs(math.log(reached / length))
+                if miss < least:
+                    best, least = (found, self.known[number].sample), miss
+                asked *= length / reached
+            if least < _CLOSE:
+                break
+        if best is None:
+            raise PlacementError(
+                f"no defect of this type that is {length:.4g} pixels long fits into the {int(allowed.sum())}"
+                " pixels where it may lie; ask for a smaller size, make the region larger, or exclude less"
+            )
+        (place, mask, angle, scale), sample = best
+        drawn = np.zeros_like(allowed)
+        drawn[place] = mask = _largest(mask)
+        return DrawnMask(drawn, (_region(place, mask, angle, scale, sample),))
 
     def _nowhere(self, region: Mask | None, exclude: Mask | None) -> str:
         asked = [name for name, mask in (("region", region), ("exclude", exclude)) if mask is not None]
@@ -290,9 +348,20 @@ class MaskDistribution:
         return np.asarray(weight * free)
 
     def _placed(
-        self, known: _Known, allowed: Mask, likely: NDArray[np.float64], frame: Frame, rng: np.random.Generator
+        self,
+        known: _Known,
+        allowed: Mask,
+        likely: NDArray[np.float64],
+        frame: Frame,
+        rng: np.random.Generator,
+        asked: float | None = None,
     ) -> tuple[tuple[slice, slice], Mask, float, float] | None:
-        """A shape at a place where it fits: the place, its mask there, angle and scale; None if there is none."""
+        """A shape at a place where it fits: the place, its mask there, angle and scale; None if there is none.
+
+        Args:
+            asked: its length in pixels; as the samples have it, and smaller where it does not fit, if None.
+        """
+        sides = () if asked is not None and known.is_band else known.sides  # a band is as long as the part
         step = step_of(allowed.shape)
         room, free = box_of(allowed), int(allowed.sum())
         roomy = likely * ndimage.distance_transform_edt(np.pad(cells_of(allowed, step), 1))[1:-1, 1:-1] ** 2
@@ -301,26 +370,29 @@ class MaskDistribution:
         best: tuple[float, tuple[tuple[slice, slice], Mask, float, float]] | None = None
         for number in range(_TRIES):
             late = number >= _TRIES // 2
-            length = np.clip(
-                known.length * math.exp(rng.normal(0, jitter)), 0.9 * min(lengths), 1.1 * max(lengths)
-            )
-            scale = float(length) * extent_of(frame) / known.shape.length
-            scale = min(scale, math.sqrt(_MOST_AREA * free / known.shape.area))
-            scale *= _SHRINK ** (number // _TRIES_A_SIZE)
-            angle, mirror_axis = self._turned(known, rng)
+            if asked is None:
+                length = np.clip(
+                    known.length * math.exp(rng.normal(0, jitter)), 0.9 * min(lengths), 1.1 * max(lengths)
+                )
+                scale = float(length) * extent_of(frame) / known.shape.length
+                scale = min(scale, math.sqrt(_MOST_AREA * free / known.shape.area))
+                scale *= _SHRINK ** (number // _TRIES_A_SIZE)
+            else:
+                scale = asked / known.shape.reach
+            angle, mirror_axis = self._turned(known, sides, rng)
             posed = pose(angle, scale, mirror_axis)
             centre = _pushed_in(
                 known.shape.points @ posed.T, _drawn_from(roomy if late else likely, step, rng), room
             )
             bent = warp(rng, _WARP)
-            if known.sides and not late:
+            if sides and not late:
                 posed, centre = _flush(known, posed, centre, frame)
-                bent[[bool(set(known.sides) & {"top", "bottom"}), bool(set(known.sides) & {"left", "right"})]] = 0
+                bent[[bool(set(sides) & {"top", "bottom"}), bool(set(sides) & {"left", "right"})]] = 0
             points = np.floor(known.shape.points @ posed.T + centre).astype(np.int64)
             size = np.array(allowed.shape)
             within = ((points >= 0) & (points < size)).all(axis=1)
             # Of what a side cuts off, what lies beyond the image is not missed.
-            counted = int(within.sum()) if known.sides and not late else len(points)
+            counted = int(within.sum()) if sides and not late else len(points)
             share = float(allowed[tuple(points[within].T)].sum()) / max(counted, 1)
             if share < _WITHIN and (share < _LEFT or (best is not None and share <= best[0])):
                 continue
@@ -337,13 +409,15 @@ class MaskDistribution:
             best = (share, found)
         return None if best is None else best[1]
 
-    def _turned(self, known: _Known, rng: np.random.Generator) -> tuple[float, float | None]:
+    def _turned(
+        self, known: _Known, sides: tuple[str, ...], rng: np.random.Generator
+    ) -> tuple[float, float | None]:
         """Degrees to turn a shape by, and the axis at which to mirror it, if it is to be."""
         chance, mirrored = float(rng.normal()), bool(rng.random() < 0.5)
-        if known.sides:
+        if sides:
             # What a side of the part cuts off stays at that side.
-            along = {("top",): 90.0, ("bottom",): 90.0, ("top", "bottom"): 90.0}.get(known.sides, 0.0)
-            corner = len(known.sides) > 1 and known.sides not in (("top", "bottom"), ("left", "right"))
+            along = {("top",): 90.0, ("bottom",): 90.0, ("top", "bottom"): 90.0}.get(sides, 0.0)
+            corner = len(sides) > 1 and sides not in _OPPOSITE
             return 0.0, None if corner or not mirrored else along
         axis, longer = known.shape.axis
         if longer < _DRAWN_OUT or self.turn >= 180:
@@ -431,6 +505,12 @@ def _leave_room(allowed: Mask, place: tuple[slice, slice], mask: Mask) -> None:
     top, left = (side.start - wide.start for side, wide in zip(place, around, strict=True))
     taken[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
     allowed[around] &= ~ndimage.binary_dilation(taken, np.ones((3, 3), dtype=np.bool_), iterations=2)
+
+
+def _largest(mask: Mask) -> Mask:
+    """The largest of its connected regions."""
+    labels, count = ndimage.label(mask, structure=np.ones((3, 3), dtype=np.int8))
+    return mask if count == 1 else np.asarray(labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:])))
 
 
 def _pushed_in(points: Floats, centre: tuple[float, float], room: Frame) -> tuple[float, float]:

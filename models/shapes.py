@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from models.masks import Mask
+from models.measures import length_of
 
 MAX_CELLS = 320
 """Cells of a shape's longer side; of a ragged one fewer."""
@@ -118,6 +119,11 @@ class Shape:
         spreads, axes = np.linalg.eigh(centred.T @ (centred * weights[:, None]) / weights.sum() + np.eye(2) / 12)
         dy, dx = axes[:, 1]
         return math.degrees(math.atan2(-dy, dx)) % 180, math.sqrt(spreads[1] / spreads[0])
+
+    @cached_property
+    def reach(self) -> float:
+        """Length along its principal axis in pixels, as `models.measures` tells it of a region."""
+        return length_of(2 * self.coverage > min(_LEVELS, int(self.coverage.max()))) * self.cell
 
     def drawn(
         self, pose: Floats, centre: tuple[float, float], size: tuple[int, int], warp: Floats | None = None

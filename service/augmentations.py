@@ -32,6 +32,7 @@ from service.openapi import Responses, augmentation_body, location, problem
 from service.problems import ProblemError
 from service.resolution import Parameters, Wish, check_levels, mask_field, resolve, wishes
 from service.resources import Has, Quota, Resources, Tenant
+from service.sizes import check_sizes
 from service.telemetry import context, traces
 
 router = APIRouter(prefix="/v1/augmentations", tags=["augmentations"], dependencies=[Depends(no_query)])
@@ -78,7 +79,12 @@ async def create_augmentation(request: Request, tenant: Tenant, quota: Quota, ha
     item gets one that is drawn as the defect type learned it from its samples, on the part, within `region` and
     outside `exclude`. The same request with the same `seed` gives the same items.
 
-    For several defects in one image send `defects` in place of `defect_type`, `mask` and `severity`. Each item
+    With `size`, `contrast` or both the defect is to be that long and that strong, as `measures` tell it of its
+    largest region. Each item's mask is then drawn that long, or cut out of the one that is sent. What misses it is
+    drawn again a few times, and if that does not help it is not accepted and says why.
+
+    For several defects in one image send `defects` in place of `defect_type`, `mask`, `severity`, `size` and
+    `contrast`. Each item
     then has all of them, and a label of each beside the label of all. In a form the mask of the first one is the
     file `mask_0`, that of the second `mask_1`, and so on. Everything else holds for all of them.
     """
@@ -193,6 +199,7 @@ async def _carry_out(
     assert info is not None
     assert admitted.png is not None
     check_levels(resolved, info)
+    check_sizes(resolved, info)
     if dry_run:
         plan = AugmentationPlan(
             request=resolved.shown(),

@@ -20,6 +20,7 @@ from flawsmith.contract.datasets import (
     CROP_SIZE,
     MAX_ITEMS,
     SPLITS,
+    DatasetBinPlan,
     DatasetEntryPlan,
     DatasetForm,
     DatasetNormal,
@@ -31,6 +32,7 @@ from flawsmith.contract.datasets import (
     DatasetState,
     PlannedItem,
     ResolvedDataset,
+    ResolvedEntry,
 )
 from flawsmith.contract.ids import new_job_id
 from flawsmith.contract.jobs import Job
@@ -57,12 +59,13 @@ from service.normals.reading import (
     read_zips,
 )
 from service.openapi import Responses, dataset_body, location, problem
-from service.planning import plan, series, usable
+from service.planning import Series, plan, series, usable
 from service.problems import ProblemError
 from service.resources import Has, Quota, Resources, Tenant
 from service.samples.errors import SampleError
 from service.samples.intake import MaskFile, Offer
 from service.samples.layouts import listed
+from service.sizes import check_bins
 from service.store import keys
 from service.store.plans import write_plan
 from service.store.storage import Storage
@@ -354,14 +357,7 @@ def _planned(sent: Sent, entries: Entries, found: NormalSet) -> Planned:
         metadata=parameters.metadata,
     )
     state = DatasetState(
-        entries=[
-            DatasetEntryPlan(
-                defect_types=[defect.reference for defect in one.asked.defects],
-                items=one.items,
-            )
-            for one in spread
-            if not one.control
-        ],
+        entries=[_entry_plan(entry, number, spread) for number, entry in enumerate(entries.entries)],
         controls=parameters.controls,
         normals=normals,
         left_out=found.left_out,
@@ -374,6 +370,19 @@ def _planned(sent: Sent, entries: Entries, found: NormalSet) -> Planned:
         if getattr(parameters.split, name) > 0 and name not in sides
     ]
     return Planned(resolved, entries, found, sources, closed, state, warnings)
+
+
+def _entry_plan(entry: ResolvedEntry, number: int, spread: Sequence[Series]) -> DatasetEntryPlan:
+    ours = [one for one in spread if one.entry == number and not one.control]
+    bins = [
+        DatasetBinPlan(size=asked.size, contrast=asked.contrast, items=one.items)
+        for asked, one in zip(entry.bins or (), ours, strict=entry.bins is not None)
+    ]
+    return DatasetEntryPlan(
+        defect_types=[defect.reference for defect in entry.defects],
+        items=sum(one.items for one in ours),
+        bins=bins or None,
+    )
 
 
 def _check_usable(
@@ -402,6 +411,8 @@ def _check_usable(
                 f"entries.{number}: {len(out)} of {len(sources)} normal images have no mask and are left out of "
                 f"it: {listed(out)}"
             )
+        here = [source for source in sources if source.number in drawn_on]
+        warnings += check_bins(f"entries.{number}.bins", entry.bins or (), here)
     if sent.has_masks and all(entry.masks == "drawn" for entry in sent.parameters.entries):
         warnings.append("masks were sent and no entry uses them; say masks: given in entries that shall")
     return warnings

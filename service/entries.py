@@ -83,6 +83,7 @@ def resolve_entries(has: Resources, tenant: str, parameters: DatasetParameters) 
                 method=entry.method,
                 count=entry.count,
                 per_image=entry.per_image,
+                bins=entry.bins,
             )
         )
         drawn += records
@@ -138,7 +139,8 @@ def _only(severity: float) -> SeverityRange:
 
 def _check_counts(parameters: DatasetParameters) -> None:
     """Refuse what is too many whatever normal images there are."""
-    items = sum(entry.count or entry.per_image or 0 for entry in parameters.entries) + parameters.controls
+    parts = [part for entry in parameters.entries for part in (entry, *(entry.bins or ()))]
+    items = sum(part.count or part.per_image or 0 for part in parts) + parameters.controls
     if items > MAX_ITEMS:
         raise too_many(items)
 

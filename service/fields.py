@@ -21,6 +21,7 @@ from flawsmith.contract import problems
 from flawsmith.contract.augmentations import MAX_DEFECTS, DefectParameters
 from flawsmith.contract.datasets import (
     DATASET_FORMATS,
+    MAX_BINS,
     MAX_ENTRIES,
     MAX_NORMALS,
     DatasetEntry,
@@ -54,7 +55,11 @@ _HINTS = {
     "defects": f'a list of 1 to {MAX_DEFECTS} defects, each an object with "defect_type"; in a form as JSON text',
     "cursor": "the next_cursor of the page before",
     "entries": f'a list of 1 to {MAX_ENTRIES} entries, each an object with "defect_type" and "count" or'
-    ' "per_image"; in a form as JSON text',
+    ' "per_image" or "bins"; in a form as JSON text',
+    "bins": f'a list of 1 to {MAX_BINS} bins, each an object with "size", "contrast" or both, and "count" or'
+    ' "per_image"',
+    "size": 'a range such as {"min": 50, "max": 200, "unit": "um"}, px without a unit; in a form as JSON text',
+    "contrast": 'a range of shares such as {"min": 0.05, "max": 0.2}; in a form as JSON text',
     "formats": f"a list of some of {', '.join(DATASET_FORMATS)}; in a form as JSON text",
     "split": 'an object of shares, such as {"train": 0.8, "test": 0.2}; in a form as JSON text',
     "lock": "the lock that an earlier build answered, an object; in a form as JSON text",

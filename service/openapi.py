@@ -86,6 +86,7 @@ _REQUEST_ID = {
     "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
 }
 _EXAMPLE_MASK = "sha256:" + 4 * "8796a5b4c3d2e1f0"
+_EXAMPLE_SIZE = {"size": {"min": 50, "max": 200, "unit": "um"}, "pixel_size_um": 2.5}
 _EXAMPLE_DEFECTS = [
     {"defect_type": "scratch", "mask": _EXAMPLE_MASK},
     {"defect_type": "dent", "mask": "sha256:" + 4 * "1a2b3c4d5e6f7089", "severity": 0.5},
@@ -221,7 +222,7 @@ def augmentation_body() -> dict[str, Any]:
         "required": ["image"],
         "additionalProperties": False,
     }
-    as_json = {name: {"contentType": "application/json"} for name in ("defects", "metadata")}
+    as_json = {name: {"contentType": "application/json"} for name in ("defects", "size", "contrast", "metadata")}
     uploads = {"image": _EXAMPLE_IMAGE, "mask": _EXAMPLE_MASK}
     return {
         "required": True,
@@ -232,6 +233,7 @@ def augmentation_body() -> dict[str, Any]:
                 "examples": {
                     "four scratches": {"value": {**uploads, **_EXAMPLE}},
                     "a scratch and a dent": {"value": {"image": _EXAMPLE_IMAGE, "defects": _EXAMPLE_DEFECTS}},
+                    "a scratch of some size": {"value": {**uploads, "defect_type": "scratch", **_EXAMPLE_SIZE}},
                     "dry run": {"value": {**uploads, "defect_type": "scratch@1", "dry_run": True}},
                 },
             },
@@ -291,6 +293,12 @@ def dataset_body() -> dict[str, Any]:
         "entries": [{"defect_type": "scratch", "count": 5, "masks": "given"}],
         "split": {"train": 0.75, "test": 0.25, "group_by": "lot"},
     }
+    small, large = ({"size": {"min": low, "max": high, "unit": "um"}} for low, high in ((20, 50), (50, 200)))
+    by_size = {
+        "normals": [_EXAMPLE_IMAGE],
+        "entries": [{"defect_type": "scratch", "bins": [{**small, "count": 40}, {**large, "count": 20}]}],
+        "pixel_size_um": 2.5,
+    }
     return {
         "required": True,
         "content": {
@@ -304,6 +312,7 @@ def dataset_body() -> dict[str, Any]:
                     "two types": {"value": example},
                     "masks given, lots apart": {"value": by_lot},
                     "photos in storage": {"value": example | {"normals": {"prefix": "lines/7/2026-11/"}}},
+                    "bins of size": {"value": by_size},
                     "dry run": {"value": example | {"dry_run": True}},
                 },
             },

@@ -30,6 +30,7 @@ from flawsmith.contract.datasets import (
 )
 from flawsmith.contract.defect_types import DefectTypeRecord
 from flawsmith.contract.resolved import ResolvedAugmentation
+from flawsmith.contract.wishes import SizeRange
 
 MADE_FORMAT = 1
 """Of what `PlannedItem.made` is a digest of; another one makes everything anew."""
@@ -54,12 +55,14 @@ class Series:
 
     Attributes:
         entry: its place in the request.
+        bin: of the entry's bins the one that they are for; None if there are none, or of controls.
         control: drawn without a defect, in places of the entry.
         bases: of each normal image that is drawn on, by its number: what its items have in common, in hex.
         numbers: of each of them, the numbers that its items have among their equals.
     """
 
     entry: int
+    bin: int | None
     control: bool
     asked: ResolvedEntry
     bases: Mapping[int, str]
@@ -83,14 +86,27 @@ def side(group: str, split: DatasetSplit) -> Split:
 
 
 def usable(entry: ResolvedEntry, sources: Sequence[DatasetSource], closed: Collection[int]) -> list[DatasetSource]:
-    """The normal images that an entry draws on: those with a mask, or that leave room to draw one.
+    """The normal images that an entry draws on: those with a mask, or that leave room to draw one, and that can
+    show a defect of the size that it asks for.
 
     Args:
         closed: numbers of those whose region and exclude leave nothing.
     """
     if _is_given(entry):
-        return [source for source in sources if source.mask_sha256 is not None]
-    return [source for source in sources if source.number not in closed]
+        found = [source for source in sources if source.mask_sha256 is not None]
+    else:
+        found = [source for source in sources if source.number not in closed]
+    sizes = [defect.size for defect in entry.defects if defect.size is not None]
+    return [source for source in found if all(shows(source, size) for size in sizes)]
+
+
+def shows(source: DatasetSource, size: SizeRange) -> bool:
+    """Whether some defect of this size fits on a normal image, and a window shows it.
+
+    Raises:
+        ValueError: the size is in µm, and that of a pixel is not known.
+    """
+    return size.fits(source.image.width, source.image.height, source.pixel_size_um)
 
 
 def series(
@@ -103,16 +119,22 @@ def series(
     """How the items of each entry, then controls, are spread over the normal images.
 
     Args:
-        controls: how many to draw in places of the first entry.
+        controls: how many to draw in places of the first entry; of its first bin, if it has some.
         closed: as of `usable`.
     """
-    asked = [(number, entry, False) for number, entry in enumerate(entries)]
+    asked = [
+        (number, place if entry.bins else None, part, False)
+        for number, entry in enumerate(entries)
+        for place, part in enumerate(entry.parts)
+    ]
     if controls:
-        first = entries[0].model_copy(update={"count": controls, "per_image": None})
-        asked.append((0, first, True))
+        first = entries[0].parts[0]
+        defects = [defect.model_copy(update={"contrast": None}) for defect in first.defects]
+        first = first.model_copy(update={"defects": defects, "count": controls, "per_image": None})
+        asked.append((0, None, first, True))
     taken = Counter[str]()
     found = []
-    for number, entry, control in asked:
+    for number, place_of_bin, entry, control in asked:
         content = _content_of(seed, entry, control=control)
         drawn_on = usable(entry, sources, closed)
         bases = {source.number: _base(content, entry, source) for source in drawn_on}
@@ -124,7 +146,7 @@ def series(
             first_number = taken[bases[source]]
             taken[bases[source]] += wanted or 0
             numbers[source] = range(first_number, taken[bases[source]])
-        found.append(Series(number, control, entry, bases, numbers))
+        found.append(Series(number, place_of_bin, control, entry, bases, numbers))
     return found
 
 
@@ -134,7 +156,7 @@ def plan(
     types: Mapping[str, DefectTypeRecord],
     closed: Collection[int] = (),
 ) -> Iterator[PlannedItem]:
-    """The items of a data set in order: by normal image, then entry, then number among equals.
+    """The items of a data set in order: by normal image, then entry, then bin, then number among equals.
 
     Args:
         types: every version that the entries name, by ``name@version``.
@@ -159,14 +181,14 @@ def plan(
                 drawn = _augmentation(one, source, identity)
                 made = _made(kind, source, drawn, types)
                 backbone = types[drawn.defects[0].reference].backbone
-                item = _item(index, names, kind, one.entry, source, drawn, made, backbone)
+                item = _item(index, names, kind, one.entry, source, drawn, made, backbone, one.bin)
                 yield item.model_copy(update={"view": _view(resolved, source, made)})
                 index += 1
 
 
 def _content_of(seed: int, entry: ResolvedEntry, *, control: bool) -> str:
     """Digest of what an entry asks for, counts left out."""
-    asked = entry.model_dump(mode="json", exclude={"count", "per_image"})
+    asked = entry.model_dump(mode="json", exclude={"count", "per_image", "bins"})
     return _sha256(_canonical({"seed": seed, "entry": asked, "control": control}))
 
 
@@ -270,6 +292,7 @@ def _item(
     drawn: ResolvedAugmentation | None,
     made: str,
     backbone: str | None = None,
+    place_of_bin: int | None = None,
 ) -> PlannedItem:
     match kind:
         case "normal":
@@ -284,6 +307,7 @@ def _item(
         name=names.new(f"{_stem(source.name)}-{what}", made),
         kind=kind,
         entry=entry,
+        bin=place_of_bin,
         source=source,
         augmentation=drawn,
         backbone=backbone,

@@ -6,7 +6,7 @@ Entries of data sets are resolved by the same functions; see `service.entries`.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel
@@ -22,6 +22,7 @@ from flawsmith.contract.augmentations import (
 from flawsmith.contract.defect_types import DefectTypeRecord
 from flawsmith.contract.resolved import ResolvedAugmentation, ResolvedDefect
 from flawsmith.contract.uploads import ImageInfo
+from flawsmith.contract.wishes import SizeRange
 from service.defect_types import named
 from service.fields import missing
 from service.problems import ProblemError
@@ -73,10 +74,15 @@ def wishes(parameters: Parameters, masked: Mapping[str, str]) -> list[Wish]:
     if parameters.defects is None:
         if parameters.defect_type is None:
             raise missing(AugmentationRequest, "defect_type")
-        one = DefectParameters(defect_type=parameters.defect_type, severity=parameters.severity)
+        one = DefectParameters(
+            defect_type=parameters.defect_type,
+            severity=parameters.severity,
+            size=parameters.size,
+            contrast=parameters.contrast,
+        )
         found = [Wish("", one, "mask" in masked)]
     else:
-        for name in ("defect_type", "severity"):
+        for name in ("defect_type", "severity", "size", "contrast"):
             if getattr(parameters, name) is not None:
                 raise invalid(
                     name, f"{name} is of a single defect; say it in each entry of defects, or leave defects out"
@@ -115,6 +121,7 @@ def resolve(has: Resources, tenant: str, parameters: Parameters, wished: Sequenc
         "is missing, and {} has not learned from samples how to draw one; send it, an image of the same size that"
         " is white where the defect may appear",
     )
+    _check_aims(parameters, wished)
     black, white = parameters.black_level, parameters.white_level
     if black is not None and white is not None and black >= white:
         raise invalid("black_level", f"black_level must be below white_level; got {black} and {white}")
@@ -124,6 +131,15 @@ def resolve(has: Resources, tenant: str, parameters: Parameters, wished: Sequenc
         | chosen
         | {"defects": resolve_defects(parameters, wished, records)}
     )
+
+
+def _check_aims(parameters: Parameters, wished: Sequence[Wish]) -> None:
+    """Refuse a contrast of controls, and sizes in µm where that of a pixel is not said."""
+    check_units([(wish.at + "size", wish.parameters.size) for wish in wished], parameters.pixel_size_um)
+    for wish in wished:
+        if parameters.control and wish.parameters.contrast is not None:
+            field = wish.at + "contrast"
+            raise invalid(field, f"{field} is of a defect, and a control has none; leave one of the two out")
 
 
 def check_levels(resolved: ResolvedAugmentation, image: ImageInfo) -> None:
@@ -213,6 +229,24 @@ def _check_backbones(wished: Sequence[Wish], records: Sequence[DefectTypeRecord]
                 f" {first.reference} on {first.backbone}; make versions of both on one with"
                 " `flawsmith defects retrain`, or name types that are on one",
             )
+
+
+def check_units(sizes: Iterable[tuple[str, SizeRange | None]], pixel_size_um: float | None) -> None:
+    """Refuse sizes in µm where that of a pixel is not said.
+
+    Args:
+        sizes: with the fields that they are.
+
+    Raises:
+        ProblemError: there is one.
+    """
+    field = next((field for field, size in sizes if size is not None and size.unit == "um"), None)
+    if field is not None and pixel_size_um is None:
+        raise invalid(
+            "pixel_size_um",
+            f"pixel_size_um is missing, and {field} is in µm; send the edge of a pixel on the part in µm, or say"
+            f" {field} in px",
+        )
 
 
 def invalid(field: str, detail: str) -> ProblemError:

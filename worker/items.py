@@ -20,6 +20,7 @@ from service.store import keys
 from service.store.storage import Storage
 from worker.material import Order
 from worker.preview import preview_png
+from worker.rejection import rejection
 
 
 def store_item(
@@ -42,8 +43,10 @@ def store_item(
     """
     material = order.material
     source, augmentation, subject = material.subject.image, material.augmentation, material.subject
-    result = merged(order.requests, results) if len(results) > 1 else results[0]
-    requested = np.logical_or.reduce(order.masks.masks)
+    masks = order.masks.of_results(results)
+    requests = [replace(one, mask=mask) for one, mask in zip(order.requests, masks.masks, strict=True)]
+    result = merged(requests, results) if len(results) > 1 else results[0]
+    requested = np.logical_or.reduce(masks.masks)
     image = encoded(replace(source, pixels=result.image), subject.info, synthetic=True)
     mask = encode_mask_png(result.refined_mask)
     preview = preview_png(source.pixels, requested, result.image, [one.refined_mask for one in results])
@@ -51,6 +54,7 @@ def store_item(
         index=order.index,
         status=ItemStatus.SUCCEEDED,
         accepted=result.accepted,
+        rejection=rejection(augmentation, results),
         seed=augmentation.seed,
         attempts=result.attempts,
         image_sha256=hashlib.sha256(image).hexdigest(),
@@ -66,14 +70,11 @@ def store_item(
         fingerprint=fingerprint,
         made=made,
     )
-    if order.masks.drawn:
+    if masks.drawn:
         request = encode_mask_png(requested)
         item.request_sha256 = hashlib.sha256(request).hexdigest()
-        item.drawn = [
-            DrawnRegion(**asdict(region), defect=number)
-            for number, drawn in order.masks.drawn.items()
-            for region in drawn.regions
-        ]
+        learned = [(number, region) for number, drawn in masks.drawn.items() for region in drawn.regions]
+        item.drawn = [DrawnRegion(**asdict(region), defect=number) for number, region in learned] or None
         storage.put(keys.item_request(tenant, job_id, item), request, "image/png")
     if len(results) > 1:
         item.defects = []

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from flawsmith.contract.defect_types import DefectTypeRecord
 from flawsmith.contract.resolved import ResolvedAugmentation, ResolvedDefect
 from models.adapters import Adapter
+from models.aims import Aim
 from models.items import ItemRequest
 from models.placement import MaskDistribution
 from models.references import References
@@ -92,7 +93,8 @@ class Material:
 
     Raises:
         MaskDistributionError: masks are to be drawn, and a type cannot say how.
-        ValueError: the mask of a defect is neither there nor to be drawn.
+        ValueError: the mask of a defect is neither there nor to be drawn; or a size is in µm, and a pixel's is not
+            known.
         As `Types.of` does.
     """
 
@@ -106,7 +108,12 @@ class Material:
             for number, (defect, learned) in enumerate(zip(augmentation.defects, self._learned, strict=True))
             if defect.mask == "drawn"
         }
-        self._masks = RequestedMasks(subject, augmentation, distributions)
+        self._sizes = {
+            number: defect.size.pixels(augmentation.pixel_size_um)
+            for number, defect in enumerate(augmentation.defects)
+            if defect.size is not None
+        }
+        self._masks = RequestedMasks(subject, augmentation, distributions, self._sizes)
 
     def order(self, index: int, of_noise: int) -> Order:
         """What to ask the models for one item.
@@ -143,4 +150,18 @@ class Material:
             white_level=shared.white_level,
             exemplars=learned.exemplars,
             references=learned.references,
+            aim=self._aim(index, number, masks),
+        )
+
+    def _aim(self, index: int, number: int, masks: ItemMasks) -> Aim | None:
+        """What the defect is to be; of a control nothing, though its mask has the size."""
+        contrast = self.augmentation.defects[number].contrast
+        if self.augmentation.control or (number not in self._sizes and contrast is None):
+            return None
+        again = partial(self._masks.again, masks, index, number) if number in self._sizes else None
+        return Aim(
+            size=self._sizes.get(number),
+            contrast=None if contrast is None else (contrast.min, contrast.max),
+            length=masks.lengths.get(number),
+            again=again,
         )

@@ -11,6 +11,7 @@ from rich.table import Table
 from flawsmith.cli import exits
 from flawsmith.cli.generation import InterruptedWaitError, state_of, watched
 from flawsmith.cli.options import DEFAULT_URL, ApiKey, JobId, Json, Url
+from flawsmith.cli.ranges import bin_words
 from flawsmith.cli.summaries import Summary, show_left_out, show_lock_change, show_summary, summarise
 from flawsmith.cli.terminal import fail, say, say_json, show, tell
 from flawsmith.client import Flawsmith, FlawsmithError
@@ -303,6 +304,8 @@ def _show_plan(plan: DatasetPlan, json: bool) -> None:
     table = Table("What", "Items", box=None, pad_edge=False)
     for entry in plan.dataset.entries:
         table.add_row(" + ".join(entry.defect_types), str(entry.items))
+        for one in entry.bins or ():
+            table.add_row(f"  {bin_words(one.size, one.contrast)}", str(one.items))
     if plan.dataset.controls:
         table.add_row("controls", str(plan.dataset.controls))
     table.add_row("normal images", str(plan.dataset.normals))

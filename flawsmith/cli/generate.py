@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from flawsmith.cli import exits
 from flawsmith.cli.generation import InterruptedWaitError, as_json, generate_into, tell_result
 from flawsmith.cli.options import DEFAULT_URL, ApiKey, Json, Url
+from flawsmith.cli.ranges import as_contrast, as_size
 from flawsmith.cli.terminal import fail, say_json
 from flawsmith.client import AugmentOptions, Defect, Flawsmith
 from flawsmith.client.augmentations import Subject
 from flawsmith.contract.augmentations import MAX_COUNT, MAX_SEED, Method
 from flawsmith.contract.jobs import Job, JobStatus
+from flawsmith.contract.wishes import ContrastRange, SizeRange
+
+T = TypeVar("T")
 
 
 def generate(
@@ -59,6 +63,23 @@ def generate(
         list[float] | None,
         typer.Option(help="How strong the defect is, above 0 to 1: one for all defects, or one for each."),
     ] = None,
+    size: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MIN..MAX[px|um]",
+            help="How long the defect's largest region is to be, such as 20..50 or 50..200um: one for all "
+            "defects, or one for each. A mask that is given then says where it may lie.",
+            show_default=False,
+        ),
+    ] = None,
+    contrast: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MIN..MAX",
+            help="How much that region is to change, as shares of the full range, such as 0.05..0.2; likewise.",
+            show_default=False,
+        ),
+    ] = None,
     guidance: Annotated[float | None, typer.Option(help="Classifier-free guidance weight.")] = None,
     steps: Annotated[int | None, typer.Option(help="Length of the denoising grid.")] = None,
     part: Annotated[str | None, typer.Option(help="What the part is, in words.")] = None,
@@ -80,7 +101,9 @@ def generate(
     json: Json = False,
 ) -> None:
     """Draw defects on a photo and download images, masks, previews and one overview."""
-    defects = _paired(defect, mask or [], severity or [])
+    sizes = [as_size(text, "--size") for text in size or ()]
+    contrasts = [as_contrast(text, "--contrast") for text in contrast or ()]
+    defects = _paired(defect, mask or [], severity or [], sizes, contrasts)
     options: AugmentOptions = {
         "method": method,
         "count": count,
@@ -95,7 +118,7 @@ def generate(
         "control": control,
     }
     if len(defects) == 1:
-        options["severity"] = defects[0].severity
+        options |= {"severity": defects[0].severity, "size": defects[0].size, "contrast": defects[0].contrast}
         subject = Subject(image, defects[0].mask, defects[0].defect_type, None, region, exclude)
     else:
         subject = Subject(image, defects=defects, region=region, exclude=exclude)
@@ -114,26 +137,41 @@ def generate(
         fail(_why(result.job))
 
 
-def _paired(types: list[str], masks: list[Path], severities: list[float]) -> list[Defect]:
-    """The defects, each with what stands at its place among the masks and severities.
+def _paired(
+    types: list[str],
+    masks: list[Path],
+    severities: list[float],
+    sizes: list[SizeRange],
+    contrasts: list[ContrastRange],
+) -> list[Defect]:
+    """The defects, each with what stands at its place among the masks, severities, sizes and contrasts.
 
     Raises:
-        typer.BadParameter: there are neither as many as defects nor none, or, of severities, one.
+        typer.BadParameter: there are neither as many as defects nor none, nor, but of masks, one.
     """
     if masks and len(masks) != len(types):
         raise typer.BadParameter(
             f"{len(types)} --defect and {len(masks)} --mask: give each defect a mask, in the same order, or none"
         )
-    if len(severities) not in (0, 1, len(types)):
-        raise typer.BadParameter(
-            f"{len(types)} --defect and {len(severities)} --severity: give one for all defects, or one for each"
-        )
-    if len(severities) == 1:
-        severities *= len(types)
-    return [
-        Defect(name, masks[number] if masks else None, severities[number] if severities else None)
-        for number, name in enumerate(types)
+    each = [
+        _for_each(types, "--severity", severities),
+        _for_each(types, "--size", sizes),
+        _for_each(types, "--contrast", contrasts),
     ]
+    return [
+        Defect(name, masks[number] if masks else None, of_severity, of_size, of_contrast)
+        for number, (name, of_severity, of_size, of_contrast) in enumerate(zip(types, *each, strict=True))
+    ]
+
+
+def _for_each(types: list[str], option: str, given: list[T]) -> list[T] | list[None]:
+    if len(given) not in (0, 1, len(types)):
+        raise typer.BadParameter(
+            f"{len(types)} --defect and {len(given)} {option}: give one for all defects, or one for each"
+        )
+    if not given:
+        return [None] * len(types)
+    return given * len(types) if len(given) == 1 else given
 
 
 def _why(job: Job) -> str:

@@ -83,6 +83,8 @@ def tell_result(result: Result) -> None:
             tell(f"item {item.index} failed: {item.error.detail}")
         elif item.status is ItemStatus.SUCCEEDED:
             tell(caption(result.job, item))
+            if item.rejection is not None:
+                tell(f"item {item.index} is not accepted: {item.rejection.detail}")
     for path in result.paths():
         say(str(path))
 

@@ -52,7 +52,7 @@ def caption(job: Job, item: Item) -> str:
     if item.scores is not None:
         parts.append(f"quality {item.scores.quality:.2f}")
     if item.accepted is False:
-        parts.append("below min quality")
+        parts.append("below min quality" if item.rejection is None else item.rejection.code.replace("-", " "))
     return "   ".join(parts)
 
 

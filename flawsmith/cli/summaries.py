@@ -8,17 +8,34 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 from rich.table import Table
 
+from flawsmith.cli.ranges import bin_words
 from flawsmith.cli.terminal import say, show, tell
 from flawsmith.contract.datasets import SPLITS, DatasetLock, DatasetRow, LeftOut, Split
 from flawsmith.contract.jobs import Job
+from flawsmith.contract.wishes import ContrastRange, SizeRange
 
 NORMAL, CONTROL = "normal image", "control"
 _TOLD = 20
 """Images that were left out, or items that failed, which are told one by one."""
 
 
+class BinSummary(BaseModel):
+    """A bin of an entry in numbers."""
+
+    entry: int
+    """Places in the request."""
+    bin: int
+    defect_types: list[str]
+    size: SizeRange | None
+    contrast: ContrastRange | None
+    items: int
+    """That are for it."""
+    met: int = 0
+    """That were accepted: of its size and contrast, and not below quality."""
+
+
 class Summary(BaseModel):
-    """A data set in numbers. Items are of all kinds; those below quality are no part of exports."""
+    """A data set in numbers. Items are of all kinds; those that are not accepted are no part of exports."""
 
     job: str
     status: str
@@ -27,6 +44,7 @@ class Summary(BaseModel):
     reused: int
     """Items that were there already."""
     below_quality: int
+    """Items that are not accepted: below quality, or of another size or contrast than their bin."""
     failed: int
     canceled: int
     left_out: list[LeftOut]
@@ -35,6 +53,8 @@ class Summary(BaseModel):
     """Items in exports, by split and by types, ``normal image`` or ``control``."""
     errors: dict[str, str] = Field(default_factory=dict)
     """Of failed items, by name."""
+    bins: list[BinSummary] = Field(default_factory=list)
+    """Of the entries that have some."""
 
 
 def summarise(job: Job, rows: Iterable[DatasetRow]) -> Summary:
@@ -49,7 +69,9 @@ def summarise(job: Job, rows: Iterable[DatasetRow]) -> Summary:
         failed=job.counts.failed,
         canceled=job.counts.canceled,
         left_out=job.dataset.left_out if job.dataset else [],
+        bins=_bins(job),
     )
+    bins = {(one.entry, one.bin): one for one in found.bins}
     for row in rows:
         if row.status == "failed":
             found.errors[row.name] = row.error or "no reason was recorded"
@@ -57,11 +79,28 @@ def summarise(job: Job, rows: Iterable[DatasetRow]) -> Summary:
             kinds = found.splits.setdefault(row.split, {})
             kind = _kind(row)
             kinds[kind] = kinds.get(kind, 0) + 1
+            if row.entry is not None and row.bin is not None and (row.entry, row.bin) in bins:
+                bins[row.entry, row.bin].met += 1
     return found
 
 
+def _bins(job: Job) -> list[BinSummary]:
+    return [
+        BinSummary(
+            entry=number,
+            bin=place,
+            defect_types=entry.defect_types,
+            size=one.size,
+            contrast=one.contrast,
+            items=one.items,
+        )
+        for number, entry in enumerate(job.dataset.entries if job.dataset else ())
+        for place, one in enumerate(entry.bins or ())
+    ]
+
+
 def show_summary(found: Summary) -> None:
-    """A table of types by splits, and a line of numbers."""
+    """A table of types by splits, one of bins if there are some, and a line of numbers."""
     splits = [split for split in SPLITS if split in found.splits]
     table = Table("Items", *splits, box=None, pad_edge=False)
     kinds = {kind for of_split in found.splits.values() for kind in of_split}
@@ -69,9 +108,15 @@ def show_summary(found: Summary) -> None:
         table.add_row(kind, *(str(found.splits[split].get(kind, 0)) for split in splits))
     if kinds:
         show(table)
+    if found.bins:
+        bins = Table("Bin", "Items", "Met", box=None, pad_edge=False)
+        for one in found.bins:
+            name = f"{' + '.join(one.defect_types)} {bin_words(one.size, one.contrast)}"
+            bins.add_row(name, str(one.items), str(one.met))
+        show(bins)
     say(
         f"{found.job} {found.status}: {found.made} made, {found.reused} reused, "
-        f"{found.below_quality} below quality, {found.failed} failed, {found.canceled} canceled, "
+        f"{found.below_quality} not accepted, {found.failed} failed, {found.canceled} canceled, "
         f"{len(found.left_out)} normal images left out"
     )
 

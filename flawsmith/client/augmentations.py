@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypedDict, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import httpx
 from pydantic import JsonValue, ValidationError
@@ -12,9 +12,10 @@ from pydantic import JsonValue, ValidationError
 from flawsmith.client.calls import Call, model_of, new_key, texts_of
 from flawsmith.client.errors import InvalidParameterError
 from flawsmith.client.images import ImageSource, image_file, upload_id
-from flawsmith.contract.augmentations import MASK_FILES, AugmentationForm, Method
+from flawsmith.contract.augmentations import MASK_FILES, AugmentationForm, DefectParameters, Method
 from flawsmith.contract.jobs import AugmentationPlan, Job
 from flawsmith.contract.uploads import Upload
+from flawsmith.contract.wishes import ContrastRange, SizeRange
 
 T = TypeVar("T")
 
@@ -26,6 +27,8 @@ class AugmentOptions(TypedDict, total=False):
     count: int
     seed: int | None
     severity: float | None
+    size: SizeRange | Mapping[str, Any] | None
+    contrast: ContrastRange | Mapping[str, Any] | None
     guidance: float | None
     steps: int | None
     part: str | None
@@ -46,6 +49,10 @@ class Defect:
     mask: ImageSource | Upload | None = None
     """Where it may appear; with None each item gets a mask that is drawn, by types that have learned how."""
     severity: float | None = None
+    size: SizeRange | Mapping[str, Any] | None = None
+    """How long its largest region is to be, such as ``{"min": 50, "max": 200, "unit": "um"}``."""
+    contrast: ContrastRange | Mapping[str, Any] | None = None
+    """How much that is to change, such as ``{"min": 0.05, "max": 0.2}``."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +124,7 @@ def _parameters(subject: Subject, options: AugmentOptions) -> AugmentationForm:
         values["defect_type"] = subject.defect_type
     if subject.defects is not None:
         values["defects"] = [
-            {"defect_type": defect.defect_type, "severity": defect.severity} for defect in subject.defects
+            {name: getattr(defect, name) for name in DefectParameters.model_fields} for defect in subject.defects
         ]
     try:
         return AugmentationForm.model_validate(values)

@@ -24,6 +24,7 @@ LEAST_IOU = 0.98
 """Of the labels of an item and of the same one drawn under another execution fingerprint: the tolerance."""
 _SHARED = ("guidance", "steps", "part", "min_quality")
 """Of a request for several defects these are said once, or left to each type."""
+_OF_DEFECT = ("severity", "size", "contrast")
 _PLAIN = ("method", "seed", "black_level", "white_level", "pixel_size_um", "control", "metadata")
 
 Agreement: TypeAlias = Literal["same", "within_tolerance", "different"]
@@ -91,10 +92,14 @@ def wish(row: DatasetRow, mask: Path | None) -> tuple[str | None, list[Defect] |
             options[name] = values[0]
     options["count"] = 1
     if len(defects) == 1:
-        options["severity"] = defects[0].get("severity")
+        options |= {name: defects[0][name] for name in _OF_DEFECT if defects[0].get(name) is not None}
         return _reference(defects[0]), None, cast(AugmentOptions, options)
     several = [
-        Defect(_reference(one), mask if one.get("mask") == "sent" else None, one.get("severity"))
+        Defect(
+            _reference(one),
+            mask if one.get("mask") == "sent" else None,
+            **{name: one.get(name) for name in _OF_DEFECT},
+        )
         for one in defects
     ]
     return None, several, cast(AugmentOptions, options)

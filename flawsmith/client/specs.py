@@ -23,6 +23,7 @@ from flawsmith.client.zips import pack
 from flawsmith.contract.base import Schema
 from flawsmith.contract.datasets import (
     MAX_NORMALS,
+    DatasetBin,
     DatasetEntry,
     DatasetLock,
     DatasetParameters,
@@ -33,6 +34,7 @@ from flawsmith.contract.datasets import (
 )
 from flawsmith.contract.files import LOCK_FILE
 from flawsmith.contract.samples import IMAGE_ENDINGS
+from flawsmith.contract.wishes import ContrastRange, SizeRange
 
 SPEC_SEED = 0
 """Of a spec that names none: a spec is built again and again, and each time the same."""
@@ -328,12 +330,16 @@ def _known_beside(where: Place) -> list[str]:
     models: dict[str, type[Schema]] = {
         "split": DatasetSplit,
         "defects": EntryDefect,
+        "bins": DatasetBin,
         "entries": DatasetEntry,
         "normals": DatasetPrefix,
     }
-    if "severity" in names[:-1]:
-        return sorted(SeverityRange.model_fields)
-    of = next((name for name in ("defects", "split", "normals", "entries") if name in names[:-1]), "entries")
+    for name, ranged in (("severity", SeverityRange), ("size", SizeRange), ("contrast", ContrastRange)):
+        if name in names[:-1]:
+            return sorted(ranged.model_fields)
+    of = next(
+        (name for name in ("defects", "split", "normals", "bins", "entries") if name in names[:-1]), "entries"
+    )
     return sorted(models[of].model_fields)
 
 

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, JsonValue
 
 from flawsmith.contract.base import Schema
 from flawsmith.contract.ids import DefectTypeRef, UploadId
+from flawsmith.contract.wishes import ContrastRange, SizeRange
 
 MAX_COUNT = 64
 MAX_DEFECTS = 8
@@ -67,6 +68,10 @@ class DefectParameters(Schema):
     """``name`` or ``name@version``; the newest version if none is named."""
     severity: Severity | None = None
     """How strong this defect is; the type's default if absent."""
+    size: SizeRange | None = None
+    """How long its largest region is to be; as it comes if absent."""
+    contrast: ContrastRange | None = None
+    """How much its largest region is to change; as it comes if absent."""
 
 
 class DefectRequest(DefectParameters):
@@ -92,6 +97,13 @@ class AugmentationParameters(Schema):
     severity: Severity | None = None
     """How strong the defect is, and how deep its drawing begins; the type's default if absent. Beside ``defects``
     each has its own."""
+    size: SizeRange | None = None
+    """How long the largest region of the defect is to be; as it comes if absent. Each item's mask is drawn that
+    long, or cut out of the one that is sent, which then says where the defect may lie. Items that miss it after a
+    bounded number of attempts are not accepted, and say why. Beside ``defects`` each has its own."""
+    contrast: ContrastRange | None = None
+    """How much that region is to change; as it comes if absent. Attempts that miss it are followed by stronger or
+    weaker ones, beginning at ``severity``. Beside ``defects`` each has its own."""
     guidance: Annotated[float, Field(ge=0, le=20)] | None = None
     """Classifier-free guidance weight g; 1 is one pass a step; the type's default if absent."""
     steps: Annotated[int, Field(ge=4, le=250)] | None = None
@@ -118,9 +130,9 @@ class AugmentationForm(AugmentationParameters):
     """Form: image and masks are files of it."""
 
     defects: Annotated[list[DefectParameters], Field(min_length=1, max_length=MAX_DEFECTS)] | None = None
-    """Several defects in one image, as JSON, in place of ``defect_type``, ``mask`` and ``severity``. The mask of
-    the first one is the file ``mask_0`` of the form, that of the second ``mask_1``, and so on. Where masks overlap
-    the later defect has the pixels. All types must be on one backbone."""
+    """Several defects in one image, as JSON, in place of ``defect_type``, ``mask``, ``severity``, ``size`` and
+    ``contrast``. The mask of the first one is the file ``mask_0`` of the form, that of the second ``mask_1``, and
+    so on. Where masks overlap the later defect has the pixels. All types must be on one backbone."""
 
 
 class AugmentationRequest(AugmentationParameters):
@@ -132,8 +144,8 @@ class AugmentationRequest(AugmentationParameters):
     """Where the defect may appear: an upload of the same size as the image. If absent, each item gets one that is
     drawn, by defect types that have learned how their masks look."""
     defects: Annotated[list[DefectRequest], Field(min_length=1, max_length=MAX_DEFECTS)] | None = None
-    """Several defects in one image, in place of ``defect_type``, ``mask`` and ``severity``. Where masks overlap
-    the later defect has the pixels. All types must be on one backbone."""
+    """Several defects in one image, in place of ``defect_type``, ``mask``, ``severity``, ``size`` and
+    ``contrast``. Where masks overlap the later defect has the pixels. All types must be on one backbone."""
     region: UploadId | None = None
     """Where masks may lie: an upload of the same size as the image; a mask that is sent is cut to it."""
     exclude: UploadId | None = None

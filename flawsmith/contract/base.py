@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 FORMAT_VERSION = 1
 """Version of every record and manifest written by this code, but for those that say another one of their own."""
@@ -41,6 +41,20 @@ class Schema(BaseModel):
     model_config = ConfigDict(
         extra="forbid", allow_inf_nan=False, ser_json_inf_nan="constants", use_attribute_docstrings=True
     )
+
+
+class SparseSchema(Schema):
+    """Leaves the fields named in ``sparse`` out of what is written while they are None.
+
+    So records, and digests of them, stay as they were before there were such fields.
+    """
+
+    sparse: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        return {name: value for name, value in fields.items() if value is not None or name not in self.sparse}
 
 
 class Answer(BaseModel):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import (
     BeforeValidator,
@@ -17,13 +19,16 @@ from pydantic import (
 )
 
 from flawsmith.contract.augmentations import MAX_DEFECTS, Metadata, Method, Seed, Severity
-from flawsmith.contract.base import Answer, FormatVersion, Schema
+from flawsmith.contract.base import Answer, FormatVersion, Schema, SparseSchema
 from flawsmith.contract.files import IMPORT_SEGMENT
 from flawsmith.contract.ids import DefectTypeName, DefectTypeRef, UploadId
 from flawsmith.contract.resolved import ResolvedAugmentation, ResolvedDefect
 from flawsmith.contract.uploads import ImageInfo
+from flawsmith.contract.wishes import ContrastRange, SizeRange
 
 MAX_ENTRIES = 64
+MAX_BINS = 32
+"""Of an entry."""
 MAX_ITEMS = 100_000
 MAX_NORMALS = 10_000
 
@@ -81,6 +86,35 @@ class EntryDefect(Schema):
     """The type's default if absent."""
 
 
+class DatasetBin(Schema):
+    """Items of an entry whose defects are to be of some size, some contrast, or both."""
+
+    model_config = ConfigDict(strict=True)
+
+    size: SizeRange | None = None
+    """How long the largest region of the label is to be."""
+    contrast: ContrastRange | None = None
+    """How much that region is to change."""
+    count: Annotated[int, Field(ge=1, le=MAX_ITEMS)] | None = None
+    """Items in all, spread evenly over the normal images. Either this or ``per_image``."""
+    per_image: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Items of each normal image."""
+
+    @model_validator(mode="after")
+    def _says_what_and_how_many(self) -> Self:
+        if self.size is None and self.contrast is None:
+            raise ValueError("name a size, a contrast, or both")
+        if (self.count is None) == (self.per_image is None):
+            raise ValueError("say either count, items in all, or per_image")
+        return self
+
+    def overlaps(self, other: DatasetBin, pixel_size_um: float | None = None) -> bool:
+        """Whether a defect may be in both; a bin without a size, or without a contrast, has any."""
+        sizes, contrasts = (self.size, other.size), (self.contrast, other.contrast)
+        apart = sizes[0] and sizes[1] and not sizes[0].overlaps(sizes[1], pixel_size_um)
+        return not apart and not (contrasts[0] and contrasts[1] and not contrasts[0].overlaps(contrasts[1]))
+
+
 class DatasetEntry(Schema):
     """Items of one kind: what is drawn, how often, and how."""
 
@@ -92,9 +126,11 @@ class DatasetEntry(Schema):
     defects: Annotated[list[EntryDefect], Field(min_length=1, max_length=MAX_DEFECTS)] | None = None
     """Several defects in each image, with a label of each."""
     count: Annotated[int, Field(ge=1, le=MAX_ITEMS)] | None = None
-    """Items in all, spread evenly over the normal images. Either this or ``per_image``."""
+    """Items in all, spread evenly over the normal images. Either this, ``per_image`` or ``bins``."""
     per_image: Annotated[int, Field(ge=1, le=1000)] | None = None
     """Items of each normal image."""
+    bins: Annotated[list[DatasetBin], Field(min_length=1, max_length=MAX_BINS)] | None = None
+    """Items by size and contrast of their defect, so many of each; no two bins overlap."""
     severity: AnySeverity | None = None
     """One for all, or a range; the type's default if absent. Beside ``defects`` each has its own."""
     masks: Masks = "drawn"
@@ -113,9 +149,28 @@ class DatasetEntry(Schema):
             raise ValueError("name either defect_type, or several in defects")
         if self.defects is not None and self.severity is not None:
             raise ValueError("severity is of a single defect; say it in each of defects")
-        if (self.count is None) == (self.per_image is None):
-            raise ValueError("say either count, items in all, or per_image")
+        if sum(how is not None for how in (self.count, self.per_image, self.bins)) != 1:
+            raise ValueError("say either count, items in all, or per_image, or bins of size and contrast")
+        if self.bins is not None:
+            if self.defects is not None:
+                raise ValueError("bins are of a single defect; name its defect_type in place of defects")
+            clash = overlapping(self.bins)
+            if clash is not None:
+                raise ValueError(f"bins {clash[0]} and {clash[1]} overlap; end ranges where others begin")
         return self
+
+
+def overlapping(bins: Sequence[DatasetBin], pixel_size_um: float | None = None) -> tuple[int, int] | None:
+    """Places of two bins that overlap; None if none do.
+
+    Args:
+        pixel_size_um: without it sizes in µm are not held against those in pixels.
+    """
+    for (first, one), (second, other) in combinations(enumerate(bins), 2):
+        mixed = one.size is not None and other.size is not None and one.size.unit != other.size.unit
+        if (pixel_size_um is not None or not mixed) and one.overlaps(other, pixel_size_um):
+            return first, second
+    return None
 
 
 class DatasetSplit(Schema):
@@ -249,8 +304,10 @@ class DatasetRequest(DatasetParameters):
     normals: Annotated[list[UploadId | DatasetNormal], Field(min_length=1, max_length=MAX_NORMALS)] | DatasetPrefix
 
 
-class ResolvedEntry(Schema):
+class ResolvedEntry(SparseSchema):
     """An entry with every default filled in."""
+
+    sparse: ClassVar[frozenset[str]] = frozenset({"bins"})
 
     defects: list[ResolvedDefect] = Field(min_length=1, max_length=MAX_DEFECTS)
     """``severity`` of each is the least where there is a range."""
@@ -259,6 +316,25 @@ class ResolvedEntry(Schema):
     method: Method
     count: int | None
     per_image: int | None
+    bins: list[DatasetBin] | None = None
+
+    @property
+    def parts(self) -> list[ResolvedEntry]:
+        """An entry of its own for each bin; this one if it has none."""
+        if self.bins is None:
+            return [self]
+        (defect,) = self.defects
+        return [
+            self.model_copy(
+                update={
+                    "defects": [defect.model_copy(update={"size": one.size, "contrast": one.contrast})],
+                    "count": one.count,
+                    "per_image": one.per_image,
+                    "bins": None,
+                }
+            )
+            for one in self.bins
+        ]
 
 
 class ResolvedDataset(Schema):
@@ -312,11 +388,13 @@ class DatasetSource(Schema):
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
 
 
-class PlannedItem(Schema):
+class PlannedItem(SparseSchema):
     """A row of ``plan``: one item of a data set, before it is made.
 
     What is drawn is the augmentation with ``count`` 1 of the source: whoever sends that gets the same pixels.
     """
+
+    sparse: ClassVar[frozenset[str]] = frozenset({"bin"})
 
     index: int
     name: str
@@ -324,6 +402,8 @@ class PlannedItem(Schema):
     kind: DatasetItemKind
     entry: int | None
     """None of a normal image."""
+    bin: int | None = None
+    """Of the entry's bins the one that it is for; None if there are none, or of a control."""
     source: DatasetSource
     augmentation: ResolvedAugmentation | None
     """None of a normal image."""
@@ -350,12 +430,22 @@ class LeftOut(Answer):
     reason: str
 
 
+class DatasetBinPlan(Answer):
+    """How many items a bin comes to."""
+
+    size: SizeRange | None = None
+    contrast: ContrastRange | None = None
+    items: int
+
+
 class DatasetEntryPlan(Answer):
     """How many items an entry comes to."""
 
     defect_types: list[str]
     """``name@version``."""
     items: int
+    bins: list[DatasetBinPlan] | None = None
+    """None of an entry without bins."""
 
 
 class DatasetState(Answer):
@@ -396,7 +486,14 @@ class DatasetRow(Answer):
     status: Literal["pending", "succeeded", "failed", "canceled"]
     """Pending only while the data set is being made."""
     accepted: bool | None
-    """Whether it has the least quality asked for; those that have not are no part of the exports."""
+    """Whether it has the least quality, the size and the contrast asked for; those that have not are no part of
+    the exports."""
+    rejection: str | None = None
+    """Why it is not accepted."""
+    entry: int | None = None
+    """Place of its entry in the request; None of a normal image."""
+    bin: int | None = None
+    """Place of the bin that it is for among those of its entry; None if there are none, or of a control."""
     image: str | None = None
     """File in the archive: in the common folder of images, or in MVTec's layout if that is the only one. None of
     those that are no part of the exports."""

@@ -50,7 +50,8 @@ class Progress(Answer):
 
 
 class Counts(Answer):
-    """Items by outcome; ``rejected`` are succeeded ones below ``min_quality``."""
+    """Items by outcome; ``rejected`` are succeeded ones that are not accepted: below ``min_quality``, or of
+    another size or contrast than asked for."""
 
     succeeded: int = 0
     failed: int = 0
@@ -150,7 +151,7 @@ class Item(Answer):
     mask_url: str | None = None
     preview_url: str | None = None
     request_url: str | None = None
-    """The requested mask of this item; None where one was sent for the whole job."""
+    """The requested mask of this item; None where one was sent for the whole job and no size is asked for."""
     image_sha256: str | None = None
     mask_sha256: str | None = None
     preview_sha256: str | None = None
@@ -160,9 +161,11 @@ class Item(Answer):
     scores: Scores | None = None
     measures: Measures | None = None
     drawn: list[DrawnRegion] | None = None
-    """What the requested mask consists of, where it was drawn."""
+    """What the requested mask consists of, where it was drawn and not cut out of one that was sent."""
     defects: list[ItemDefect] | None = None
     """Its several defects; each score of the item is the least that one of them has. None where it has one."""
+    rejection: Failure | None = None
+    """Why it is not accepted: below quality, or another size or contrast than was asked for; None where it is."""
     fingerprint: str | None = None
     """Execution fingerprint: same inputs and same fingerprint, same pixels."""
     made: str | None = None

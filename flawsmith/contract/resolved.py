@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, JsonValue
 
 from flawsmith.contract.augmentations import MAX_DEFECTS, Method
-from flawsmith.contract.base import Schema
+from flawsmith.contract.base import Schema, SparseSchema
+from flawsmith.contract.wishes import ContrastRange, SizeRange
 
 
-class ResolvedDefect(Schema):
+class ResolvedDefect(SparseSchema):
     """One defect of every item, with what its type leaves open filled in."""
+
+    sparse: ClassVar[frozenset[str]] = frozenset({"size", "contrast"})
 
     defect_type: str
     defect_type_version: int
@@ -24,6 +27,9 @@ class ResolvedDefect(Schema):
     min_quality: float
     mask: Literal["sent", "drawn"] = "sent"
     """Drawn: each item gets a mask of its own from the defect type's distribution."""
+    size: SizeRange | None = None
+    """Each item gets a mask of its own then: drawn that long, or cut out of the one that was sent."""
+    contrast: ContrastRange | None = None
 
     @property
     def reference(self) -> str:

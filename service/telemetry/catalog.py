@@ -68,7 +68,7 @@ JOB_DURATION = _histogram("job_duration_seconds", "Time from a job's acceptance 
 
 ITEMS = _counter(
     "items_total",
-    "Items by outcome: succeeded, rejected (drawn, but below min_quality), failed, canceled",
+    "Items by outcome: succeeded, rejected (drawn, but not accepted), failed, canceled",
     outcome=ITEM_OUTCOMES,
 )
 ITEMS_REUSED = _counter(

@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw
 from flawsmith.contract import problems
 from flawsmith.contract.base import now
 from flawsmith.contract.datasets import (
+    DatasetBinPlan,
     DatasetEntryPlan,
     DatasetItemKind,
     DatasetLock,
@@ -149,6 +150,8 @@ class DatasetServer:
     reused: int = 0
     listing: str = ""
     """Of photos in storage: what tells it from another one."""
+    bins: list[DatasetBinPlan] | None = None
+    """Of its only entry."""
     page: int = 2
     """Rows of a page."""
     breaks: list[int] = field(default_factory=list)
@@ -228,7 +231,7 @@ class DatasetServer:
             created_at=now(),
             finished_at=now() if status.is_final else None,
             dataset=DatasetState(
-                entries=[DatasetEntryPlan(defect_types=["scratch@1"], items=3)],
+                entries=[DatasetEntryPlan(defect_types=["scratch@1"], items=3, bins=self.bins)],
                 controls=1,
                 normals=1,
                 left_out=[LeftOut(name="line/torn.png", reason="it is no image")],
@@ -241,7 +244,10 @@ class DatasetServer:
         return DatasetPlan(
             request={},
             dataset=DatasetState(
-                entries=[DatasetEntryPlan(defect_types=["scratch@1"], items=3)], controls=1, normals=1, lock=LOCK
+                entries=[DatasetEntryPlan(defect_types=["scratch@1"], items=3, bins=self.bins)],
+                controls=1,
+                normals=1,
+                lock=LOCK,
             ),
             items=5,
             to_make=4,

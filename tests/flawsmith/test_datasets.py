@@ -14,8 +14,9 @@ import pytest
 
 from flawsmith import AsyncFlawsmith, CorruptDownloadError, Flawsmith, InvalidParameterError
 from flawsmith.client.unpacking import unpack
-from flawsmith.contract.datasets import DatasetNormal, DatasetPrefix
+from flawsmith.contract.datasets import DatasetBinPlan, DatasetNormal, DatasetPrefix
 from flawsmith.contract.jobs import JobStatus
+from flawsmith.contract.wishes import ContrastRange, SizeRange
 from tests.flawsmith.dataset_server import LOCK, DatasetServer, dataset_server, png, row
 from tests.flawsmith.running import run_here
 from tests.flawsmith.test_training import names, written
@@ -249,7 +250,7 @@ def test_build_goes_on_with_its_job_and_writes_everything(
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["Items", "train", "test"]
     assert ["scratch@1", "1", "1"] in [line.split() for line in lines]
-    assert f"{FIRST} succeeded: 5 made, 0 reused, 1 below quality, 0 failed, 0 canceled" in done.stdout
+    assert f"{FIRST} succeeded: 5 made, 0 reused, 1 not accepted, 0 failed, 0 canceled" in done.stdout
     assert lines[-1] == str(tmp_path / "out")
     assert "left out: line/torn.png: it is no image" in done.stderr
     assert "flawsmith.lock is written" in done.stderr
@@ -333,6 +334,30 @@ def test_a_build_of_which_nothing_is_there_fails(server: DatasetServer, folder: 
     assert build(server, folder, "--wait").returncode == 1
     assert not (tmp_path / "out").exists()
     assert not (folder / "flawsmith.lock").exists()
+
+
+def test_bins_are_told_with_how_many_items_met_them(server: DatasetServer, folder: Path, tmp_path: Path) -> None:
+    small, large = SizeRange(min=20, max=50), SizeRange(min=50, max=200, unit="um")
+    server.bins = [
+        DatasetBinPlan(size=small, items=2),
+        DatasetBinPlan(size=large, contrast=ContrastRange(min=0.05, max=0.2), items=1),
+    ]
+    server.rows = [
+        row(0, "defect", entry=0, bin=0),
+        row(1, "defect", entry=0, bin=1),
+        row(2, "defect", entry=0, bin=0, accepted=False, rejection="its largest region is 17 pixels long"),
+        row(3, "control", entry=0),
+    ]
+    planned = build(server, folder, "--dry-run").stdout
+    assert [line.split()[-1] for line in planned.splitlines() if ".." in line] == ["2", "1"]
+
+    done = build(server, folder, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["scratch@1", "20..50", "px", "2", "1"] in lines
+    assert ["scratch@1", "50..200", "µm,", "contrast", "0.05..0.2", "1", "1"] in lines
+    said = json.loads(build(server, folder, "--out", tmp_path / "out", "--json").stdout)["summary"]["bins"]
+    assert [(one["entry"], one["bin"], one["items"], one["met"]) for one in said] == [(0, 0, 2, 1), (0, 1, 1, 1)]
 
 
 def test_a_dry_run_makes_nothing(server: DatasetServer, folder: Path) -> None:

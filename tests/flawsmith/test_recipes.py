@@ -96,7 +96,7 @@ def test_the_spec_of_the_page_is_read(tmp_path: Path) -> None:
     spec = read_spec(tmp_path / "spec.yaml")
     with packed(spec) as files:
         assert set(files.files) == {"normals", "masks", "regions", "normals_metadata"}
-    assert len(spec.parameters.entries) == 4
+    assert len(spec.parameters.entries) == 5
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,7 @@ def test_several_defects_are_asked_for_with_what_they_share() -> None:
         "mask": "drawn",
         "severity": 0.25,
         "steps": 10,
+        "size": {"min": 4.0, "max": 9.0, "unit": "px"},
     }
     shared = {"method": "diffusion", "count": 1, "seed": 4, "control": False, "metadata": {}}
     several = row(1, "defect", request={"defects": [scratch, dent], **shared})
@@ -203,7 +204,12 @@ def test_several_defects_are_asked_for_with_what_they_share() -> None:
         ("scratch@1", Path("mask.png"), 0.5),
         ("dent@3", None, 0.25),
     ]
+    assert [(one.size, one.contrast) for one in defects] == [(None, None), (dent["size"], None)]
     assert options == {**shared, "guidance": 1.5, "part": "a plate", "min_quality": 0.0}
+
+    of_bin = scratch | {"size": {"min": 4.0, "max": 9.0, "unit": "um"}, "contrast": {"min": 0.1, "max": 0.2}}
+    _, _, alone = wish(row(1, "defect", request=of_bin | shared), Path("mask.png"))
+    assert (alone["size"], alone["contrast"], alone["severity"]) == (of_bin["size"], of_bin["contrast"], 0.5)
 
 
 def test_labels_are_compared_where_they_are_not_black() -> None:

@@ -15,10 +15,12 @@ import pytest
 from flawsmith.client.errors import InvalidParameterError
 from flawsmith.client.specs import DatasetSpec, packed, read_lock, read_spec, write_lock
 from flawsmith.contract.datasets import SeverityRange
+from flawsmith.contract.wishes import ContrastRange, SizeRange
 from tests.flawsmith.dataset_server import LOCK, png
 from tests.flawsmith.test_training import written
 
 ENTRIES = "entries:\n  - defect_type: scratch\n    per_image: 2\n"
+BINS = "normals: photos\nentries:\n  - defect_type: scratch\n    bins:\n"
 
 
 @pytest.fixture
@@ -98,6 +100,17 @@ def test_everything_of_a_request_may_be_said(folder: Path) -> None:
     assert spec.lock == folder / "kept.lock"
 
 
+def test_bins_are_said_in_place_of_a_count(folder: Path) -> None:
+    spec = spec_of(
+        folder,
+        f"{BINS}      - {{size: {{min: 50, max: 200, unit: um}}, count: 40}}\n"
+        "      - {size: {min: 20, max: 50, unit: um}, contrast: {min: 0.05, max: 0.2}, per_image: 2}\n",
+    )
+    first, second = spec.parameters.entries[0].bins or ()
+    assert (first.size, first.contrast, first.count) == (SizeRange(min=50, max=200, unit="um"), None, 40)
+    assert (second.contrast, second.per_image) == (ContrastRange(min=0.05, max=0.2), 2)
+
+
 def test_a_spec_without_a_seed_is_the_same_each_time(folder: Path) -> None:
     assert spec_of(folder, f"normals: photos\n{ENTRIES}").parameters.seed == 0
     assert spec_of(folder, f"normals: photos\n{ENTRIES}seed: 9\n").parameters.seed == 9
@@ -133,6 +146,12 @@ def test_a_lock_beside_the_spec_is_sent_and_is_read_as_it_was_written(folder: Pa
         (f"normals: photos\n{ENTRIES}    severity: {{min: 1, max: 0.5}}\n", ["min must not be above max"]),
         (f"normals: photos\n{ENTRIES}    severity: {{least: 1}}\n", ["known are max, min"]),
         (f"normals: photos\n{ENTRIES}    count: 3\n", ["entries.0: ", "say either count"]),
+        (
+            f"{BINS}      - {{size: {{min: 9, max: 2}}, count: 1}}\n",
+            ["line 5: entries.0.bins.0.size: ", "below max"],
+        ),
+        (f"{BINS}      - {{size: {{least: 9}}, count: 1}}\n", ["known are max, min, unit"]),
+        (f"{BINS}      - {{contrats: {{}}, count: 1}}\n", ["line 5: ", "did you mean contrast?"]),
         (f"normals: photos\n{ENTRIES}    masks: given\n", ["line 5: entries.0.masks: ", "name their folder"]),
         (f"normals: photos\n{ENTRIES}dry_run: true\n", ["line 5: dry_run: ", "--dry-run"]),
         (f"normals: photos\nmasks: nowhere\n{ENTRIES}", ["line 2: masks: ", "not there"]),

@@ -14,10 +14,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.adapters import Adapter, AdapterError, Card
+from models.aims import Aim
 from models.finishing import change_of, place_of
 from models.generation import Generator
-from models.items import MAX_ATTEMPTS, ItemRequest, ItemResult
+from models.items import MAX_AIMED_ATTEMPTS, MAX_ATTEMPTS, ItemRequest, ItemResult
 from models.levels import Pixels
+from models.placement import DrawnMask
 from models.resampling import model_windows
 from models.samples import Exemplar
 from models.training.recipe import Ablation
@@ -298,3 +300,24 @@ def test_the_fingerprint_tells_batch_shapes_and_backbones_apart() -> None:
     }
     assert len(prints) == 3
     assert Generator(tiny_backbone(), 1).fingerprint in prints
+
+
+def test_an_item_with_an_aim_is_drawn_in_the_masks_of_its_attempts(item: Callable[..., ItemRequest]) -> None:
+    lengths: list[float] = []
+
+    def again(attempt: int, length: float) -> DrawnMask:
+        lengths.append(length)
+        mask = np.zeros(SHAPE, dtype=np.bool_)
+        mask[70:80, 40 + attempt : 40 + attempt + max(2, round(min(length, 120)))] = True
+        return DrawnMask(mask, ())
+
+    first = item(mask=again(1, 40).mask, aim=Aim(size=(1000, 2000), length=40, again=again))
+    beside = item(seed=9)
+    generator = Generator(tiny_backbone(), batch_shape=2)
+    result, other = generator.generate([first, beside])
+    assert (result.attempts, result.accepted, result.missed) == (MAX_AIMED_ATTEMPTS, False, ("size",))
+    assert len(lengths) == MAX_AIMED_ATTEMPTS, "the first mask, and one for each other attempt"
+    requested = first.mask if result.requested is None else result.requested.mask
+    assert not (result.refined_mask & ~requested).any()
+    assert np.array_equal(result.image[~requested], first.image[~requested])
+    assert same(other, Generator(tiny_backbone(), batch_shape=2).generate([beside])[0])

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from models.adapters import Adapter
-from models.items import ItemRequest
+from models.items import MAX_ATTEMPTS, ItemRequest
 from models.levels import Pixels
 from models.masks import Mask, distance_outside
-from models.paste import MAX_ATTEMPTS, SOFT_EDGE_PX, paste
+from models.paste import SOFT_EDGE_PX, paste
 from models.references import References
 from models.refinement import Calibration
 from models.samples import Exemplar

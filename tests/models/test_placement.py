@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from models.foreground import foreground
+from models.measures import length_of
 from models.noise import noise_key
 from models.placement import (
     MAX_PLACES,
@@ -282,3 +283,38 @@ def test_what_is_no_distribution_is_refused(change: dict[str, Any]) -> None:
         MaskDistribution.from_json(MaskDistribution.learned(SPOTS).to_json() | change)
     with pytest.raises(MaskDistributionError):
         MaskDistribution.from_json({})
+
+
+@pytest.mark.parametrize("length", [8.0, 24.0, 60.0, 110.0])
+def test_a_length_that_is_asked_for_is_that_of_the_one_region_that_is_drawn(length: float) -> None:
+    known = MaskDistribution.learned([tilted(20), tilted(70), sample((20, 30, 12, 9), (90, 90, 8, 8))])
+    drawn = draws(known, 12, length=length)
+    for one in drawn:
+        (region,) = one.regions
+        assert region.area == one.mask.sum()
+        assert 0.79 * length <= length_of(one.mask) <= 1.26 * length
+    assert abs(np.median([length_of(one.mask) for one in drawn]) / length - 1) < 0.1
+    assert np.array_equal(drawn[0].mask, draws(known, 1, length=length)[0].mask)
+    assert len({one.mask.tobytes() for one in drawn}) > 6
+
+
+def test_a_shape_is_taken_that_is_likely_to_be_as_long_as_asked() -> None:
+    known = MaskDistribution.learned([tilted(20), sample((20, 30, 8, 8))])
+    of = {length: [one.regions[0].of_sample for one in draws(known, 30, length=length)] for length in (8.0, 60.0)}
+    assert of[8.0].count(1) > 20
+    assert of[60.0].count(0) > 20
+
+
+def test_a_length_for_which_there_is_no_room_is_refused_with_what_would_help() -> None:
+    known = MaskDistribution.learned([tilted(20)])
+    small = np.zeros((H, W), dtype=np.bool_)
+    small[60:80, 60:80] = True
+    assert draws(known, 1, length=15.0, region=small)[0].mask.any()
+    with pytest.raises(PlacementError, match=r"90 pixels long fits into the 400 pixels.*ask for a smaller size"):
+        draws(known, 1, length=90.0, region=small)
+
+
+def test_a_band_from_side_to_side_is_drawn_as_long_as_asked() -> None:
+    known = MaskDistribution.learned([sample((70, 0, 8, W)), sample((40, 0, 8, W))])
+    lengths = [length_of(one.mask) for one in draws(known, 8, length=50.0)]
+    assert all(40 <= length <= 60 for length in lengths)

@@ -104,6 +104,25 @@ def test_every_field_of_a_form_reaches_the_request(api: Api) -> None:
     assert request["metadata"] == {"order": 17, "line": ["A", None]}
 
 
+def test_a_size_and_a_contrast_reach_the_request_and_what_is_absent_is_not_told(api: Api) -> None:
+    wish = {"size": {"min": 20, "max": 90, "unit": "um"}, "contrast": {"min": 0.1, "max": 0.3}}
+    texts = {name: json.dumps(value) for name, value in wish.items()}
+    data = {"defect_type": "scratch", "pixel_size_um": "2.5", **texts}
+    job = api.client.post("/v1/augmentations", files=FILES, data=data).json()
+
+    assert {name: job["request"][name] for name in wish} == wish
+    (defect,) = api.jobs.manifest("default", job["id"]).augmentation.defects
+    assert defect.size.pixels(2.5) == (8.0, 36.0)
+    several = [{"defect_type": "scratch", **wish}, {"defect_type": "scratch"}]
+    beside = encoded(Image.fromarray(np.roll(np.asarray(mask()), 25, axis=1)))
+    files = {"image": FILES["image"], "mask_0": FILES["mask"], "mask_1": ("mask.png", beside)}
+    data = {"defects": json.dumps(several), "pixel_size_um": "2"}
+    answer = api.client.post("/v1/augmentations", files=files, data=data)
+    first, second = answer.json()["request"]["defects"]
+    assert {name: first[name] for name in wish} == wish
+    assert not set(wish) & set(second)
+
+
 def test_what_keeps_real_defects_can_be_pasted(api: Api) -> None:
     record = SCRATCH.model_copy(update={"tenant": "default", "name": "pit", "exemplars_sha256": "sha256:1"})
     Registry(api.storage).publish(record)

@@ -39,6 +39,10 @@ ELSEWHERE = SCRATCH.model_copy(
     }
 )
 BROKEN = photo(77)[:300]
+SIZE = {"size": {"min": 6, "max": 20}}
+LONG = {"size": {"min": 30, "max": 200, "unit": "um"}}
+SHORT = {"min": 4.0, "max": 6.0}
+COARSE = b"file,pixel_size_um\n1.png,80\n"
 LOTS = b"file,lot,pixel_size_um\n0.png,x,12.5\n1.png,y,\n2.png,x,\n"
 
 
@@ -211,11 +215,39 @@ def test_a_dry_run_tells_what_would_be_made_and_leaves_nothing(api: Api) -> None
     assert (plan["items"], plan["to_make"]) == (11, 11 - len(known))
     assert sum(plan["splits"].values()) == 11
     assert plan["splits"]["test"] == 0
-    assert plan["dataset"]["entries"] == [{"defect_types": ["pitting@1"], "items": 6}]
+    assert plan["dataset"]["entries"] == [{"defect_types": ["pitting@1"], "items": 6, "bins": None}]
     assert (plan["dataset"]["controls"], plan["dataset"]["normals"]) == (2, 3)
     assert plan["request"]["seed"] == 7
     assert plan["expected_s"] is None, "no worker is here"
     assert api.traces() == before
+
+
+def test_a_dry_run_tells_the_items_of_each_bin_and_where_none_can_be_shown(api: Api) -> None:
+    entry = {
+        "defect_type": "pitting",
+        "bins": [LONG | {"count": 5}, {"contrast": {"min": 0.1, "max": 0.4}, "size": SHORT, "per_image": 1}],
+    }
+    answer = sent(api, entry, dry_run="true", pixel_size_um="3", zips={"normals_metadata": COARSE})
+
+    assert answer.status_code == 200, answer.text
+    plan = answer.json()
+    assert plan["dataset"]["entries"] == [
+        {
+            "defect_types": ["pitting@1"],
+            "items": 8,
+            "bins": [
+                {"size": {"min": 30.0, "max": 200.0, "unit": "um"}, "contrast": None, "items": 5},
+                {"size": SHORT | {"unit": "px"}, "contrast": {"min": 0.1, "max": 0.4}, "items": 3},
+            ],
+        }
+    ]
+    assert plan["request"]["entries"][0]["bins"][0]["count"] == 5
+    (warning,) = [one for one in plan["warnings"] if one.startswith("entries.0.bins.0.size")]
+    assert "1 of 3 normal images cannot show it" in warning
+    assert warning.endswith("1.png")
+    rows = plan_of(api, sent(api, entry, pixel_size_um="3", zips={"normals_metadata": COARSE}))
+    assert {row.source.name for row in rows if row.bin == 0} == {"0.png", "2.png"}
+    assert {row.bin for row in rows if row.kind == "normal"} == {None}
 
 
 def test_the_time_is_expected_by_the_pace_of_late_and_the_workers_there_are(api: Api) -> None:
@@ -455,6 +487,83 @@ REFUSED: dict[str, tuple[list[dict[str, Any]], dict[str, Any], Any, str, tuple[s
         problems.INVALID_REQUEST,
         "entries.0",
         ("either count, items in all, or per_image",),
+    ),
+    "bins that overlap": (
+        [{"defect_type": "pitting", "bins": [{**SIZE, "count": 1}, {**SIZE, "count": 2}]}],
+        {},
+        problems.INVALID_REQUEST,
+        "entries.0",
+        ("bins 0 and 1 overlap",),
+    ),
+    "bins that overlap where a pixel is so large": (
+        [{"defect_type": "pitting", "bins": [{**SIZE, "count": 1}, {**LONG, "count": 2}]}],
+        {"pixel_size_um": "2"},
+        problems.INVALID_REQUEST,
+        "entries.0.bins",
+        ("bins 0 and 1 overlap where a pixel is 2 µm",),
+    ),
+    "a bin the wrong way round": (
+        [{"defect_type": "pitting", "bins": [{"size": {"min": 9, "max": 2}, "count": 1}]}],
+        {},
+        problems.INVALID_REQUEST,
+        "entries.0.bins.0.size",
+        ("min must be below max; got 9 and 2",),
+    ),
+    "a bin of nothing": (
+        [{"defect_type": "pitting", "bins": [{**SIZE, "count": 0}]}],
+        {},
+        problems.INVALID_REQUEST,
+        "entries.0.bins.0.count",
+        ("between 1 and 100000; got 0",),
+    ),
+    "a unit that nobody knows": (
+        [{"defect_type": "pitting", "bins": [{"size": {"min": 1, "max": 2, "unit": "mm"}, "count": 1}]}],
+        {},
+        problems.INVALID_REQUEST,
+        "entries.0.bins.0.size.unit",
+        ("one of px, um",),
+    ),
+    "a contrast that is no range": (
+        [{"defect_type": "pitting", "bins": [{"contrast": 0.2, "count": 1}]}],
+        {},
+        problems.INVALID_REQUEST,
+        "entries.0.bins.0.contrast",
+        ('such as {"min": 0.05',),
+    ),
+    "bins in a list that is none": (
+        [{"defect_type": "pitting", "bins": {"count": 1}}],
+        {},
+        problems.INVALID_REQUEST,
+        "entries.0.bins",
+        ("a list of 1 to 32 bins",),
+    ),
+    "µm where a pixel is not known": (
+        [{"defect_type": "pitting", "bins": [{**LONG, "count": 1}]}],
+        {"zips": {"normals_metadata": LOTS}},
+        problems.INVALID_REQUEST,
+        "pixel_size_um",
+        ("missing for 1.png, 2.png", "entries.0.bins.0.size is in µm"),
+    ),
+    "smaller than a window shows": (
+        [{"defect_type": "pitting", "bins": [{**LONG, "count": 1}]}],
+        {"pixel_size_um": "100"},
+        problems.INVALID_REQUEST,
+        "entries.0.bins.0.size",
+        ("ends at 2 pixels", "shorter than 4"),
+    ),
+    "larger than the image": (
+        [{"defect_type": "pitting", "bins": [{**LONG, "count": 1}]}],
+        {"pixel_size_um": "0.1"},
+        problems.INVALID_REQUEST,
+        "entries.0.bins.0.size",
+        ("begins at 300 pixels", "the diagonal of 64 × 48 pixels is shorter"),
+    ),
+    "too many in bins": (
+        [{"defect_type": "pitting", "bins": [{**SIZE, "count": MAX_ITEMS}]}],
+        {"controls": "1"},
+        problems.INVALID_REQUEST,
+        "entries",
+        ("100,001 items",),
     ),
     "unknown field": (
         [{"defect_type": "pitting", "cuont": 1}],

@@ -349,3 +349,67 @@ def test_rows_lie_some_hundred_to_a_file_and_read_back() -> None:
     assert [data.count(b"\n") for data in files.values()] == [PLAN_ROWS, 3]
     read = [PlannedItem.model_validate_json(line) for data in files.values() for line in data.splitlines()]
     assert read == items
+
+
+def test_items_without_a_size_keep_the_seeds_and_digests_that_they_had_before_there_were_sizes() -> None:
+    items = planned(
+        entry("scratch", count=1), entry("dent", "pit", count=1), sources=[source(0)], controls=1, normals=False
+    )
+    assert [(item.kind, augmented(item).seed, item.made) for item in items] == [
+        ("defect", 6343581236469148, "77aa092f0fe3ba19815c57524f54fccc54c94da01e0a1125ee7f574668c7db5b"),
+        ("control", 1636493012482516, "05b4dc66254074216f7dd1c6b3fc1590d1e732365b750f4ebe4695db3968ba32"),
+        ("defect", 563229903361011, "0677bb4d1c8359597b2a9487d0be4c0d74890f8e4d36253711d4d2d5e30bdb6e"),
+    ]
+
+
+def binned(*bins: dict[str, Any], **changes: Any) -> ResolvedEntry:
+    return entry("scratch", bins=list(bins), **changes)
+
+
+SMALL = {"size": {"min": 10, "max": 20}}
+LARGE = {"size": {"min": 200, "max": 400, "unit": "um"}, "contrast": {"min": 0.05, "max": 0.2}}
+
+
+def test_each_bin_has_its_own_items_of_its_size_and_contrast() -> None:
+    on = [source(number, pixel_size_um=5.0) for number in range(5)]
+    asked = binned(SMALL | {"count": 7}, LARGE | {"per_image": 2})
+    items = planned(asked, entry("dent", count=2), sources=on, controls=3)
+
+    of_bins = {place: [item for item in of_entry(items, 0) if item.bin == place] for place in (0, 1)}
+    assert {place: len(found) for place, found in of_bins.items()} == {0: 7, 1: 10}
+    for place, wanted in enumerate((SMALL, LARGE)):
+        for item in of_bins[place]:
+            (defect,) = augmented(item).model_dump(mode="json")["defects"]
+            assert defect["size"] == {"unit": "px"} | wanted["size"]
+            assert defect.get("contrast") == wanted.get("contrast")
+    controls = [item for item in items if item.kind == "control"]
+    for item in controls:
+        (defect,) = augmented(item).defects
+        assert (item.bin, defect.contrast) == (None, None)
+        assert defect.size is not None, "in places of the first bin"
+    assert all(item.bin is None for item in of_entry(items, 1))
+    assert [item.source.number for item in items] == sorted(item.source.number for item in items)
+    here = [item.bin for item in items if item.source.number == 0 and item.kind == "defect" and item.entry == 0]
+    assert here == sorted(here, key=lambda place: place or 0)
+
+
+def test_more_bins_and_counts_and_another_order_change_no_item_that_was_there() -> None:
+    on = [source(number, pixel_size_um=5.0) for number in range(5)]
+    before = made(planned(binned(SMALL | {"count": 7}, LARGE | {"count": 3}), sources=on))
+
+    middle = {"size": {"min": 20, "max": 40}, "count": 4}
+    after = made(planned(binned(LARGE | {"count": 5}, middle, SMALL | {"count": 9}), sources=on))
+    assert before < after
+    apart = made(planned(binned(SMALL | {"count": 7}), binned(LARGE | {"count": 3}), sources=on))
+    assert apart == before
+    assert not made(planned(entry("scratch", count=7), sources=on, normals=False)) & before
+
+
+def test_normal_images_that_cannot_show_a_size_are_left_out_of_its_bin() -> None:
+    on = [source(0, pixel_size_um=5.0), source(1, pixel_size_um=200.0), source(2, pixel_size_um=2.0)]
+    items = planned(binned(SMALL | {"per_image": 1}, LARGE | {"count": 4}), sources=on)
+
+    assert {item.source.number for item in items if item.bin == 0} == {0, 1, 2}
+    assert Counter(item.source.number for item in items if item.bin == 1) == {0: 4}, (
+        "2 pixels are too few, and 100 more than the diagonal"
+    )

@@ -34,8 +34,9 @@ from flawsmith.contract.ids import BUILTIN_TENANT, new_job_id
 from flawsmith.contract.jobs import Item, ItemStatus, Job, JobStatus
 from flawsmith.contract.manifests import AugmentationManifest, DatasetManifest
 from flawsmith.contract.resolved import ResolvedAugmentation
+from flawsmith.contract.wishes import ContrastRange, SizeRange
 from models.batching import OnStep
-from models.items import ItemRequest, ItemResult
+from models.items import MAX_AIMED_ATTEMPTS, ItemRequest, ItemResult
 from service.images.canonical import CanonicalImage, Pixels, pixels_sha256
 from service.images.decoding import decode, read_canonical
 from service.images.encoding import encode_mask_png, encode_png, encode_tiff
@@ -644,7 +645,13 @@ def test_an_item_is_pixel_by_pixel_the_augmentation_of_its_row(
         planned(SOURCES[0], [TYPE], seed=11, mask="sent"),
         planned(SOURCES[1], [TYPE], seed=12, mask="sent"),
         planned(SOURCES[2], [TYPE], seed=13, mask="sent", kind="control"),
+        planned(SOURCES[0], [TYPE], seed=14, mask="sent"),
+        planned(SOURCES[1], [TYPE], seed=15, mask="sent"),
     ]
+    for row, contrast in zip(of[3:], ((0.0, 0.5), (0.99, 1.0)), strict=True):
+        assert row.augmentation is not None
+        row.augmentation.defects[0].size = SizeRange(min=6, max=12)
+        row.augmentation.defects[0].contrast = ContrastRange(min=contrast[0], max=contrast[1])
     assert of[1].augmentation is not None
     of[1].augmentation.defects[0].severity = 0.6
     of[1].augmentation.defects[0].steps = 5
@@ -654,5 +661,15 @@ def test_an_item_is_pixel_by_pixel_the_augmentation_of_its_row(
         alone = augmented(jobs, bench.shards, row)
         assert (item.pixels_sha256, item.image_sha256) == (alone.pixels_sha256, alone.image_sha256)
         assert item.fingerprint == alone.fingerprint
+        assert (item.accepted, item.attempts, item.rejection) == (alone.accepted, alone.attempts, alone.rejection)
         if row.kind == "defect":
             assert item.mask_sha256 == alone.mask_sha256
+    *plain, sized, missed = bench.items(job_id)
+    assert [item.request_sha256 for item in plain] == [None] * 3
+    assert sized.measures is not None
+    if sized.accepted:
+        assert 6 <= sized.measures.regions[0].length <= 12
+    assert sized.request_sha256 is not None
+    assert (missed.accepted, missed.attempts) == (False, MAX_AIMED_ATTEMPTS)
+    assert missed.rejection is not None
+    assert bench.job(job_id).counts.rejected == 2 - bool(sized.accepted)
