@@ -32,7 +32,7 @@ def piece(mask: Mask, length: float, key: int) -> DrawnMask:
         The piece (H, W); it is told of no region, for nothing of it was learned.
 
     Raises:
-        PlacementError: no region of the mask is nearly as long.
+        PlacementError: none was found that is nearly as long.
     """
     rng = np.random.default_rng(key)
     labels, _ = ndimage.label(mask, structure=_EIGHT)
@@ -51,8 +51,8 @@ def piece(mask: Mask, length: float, key: int) -> DrawnMask:
             break
     if best is None or reached < _SHORT * length:
         raise PlacementError(
-            f"no region of the mask is {length:.4g} pixels long, only {reached:.4g}; ask for a smaller size, or"
-            " send a larger mask"
+            f"no piece of the mask is {length:.4g} pixels long, the longest that was found {reached:.4g}; ask for"
+            " a smaller size, or send a larger mask"
         )
     drawn = np.zeros_like(mask)
     drawn[best[0]] = best[1]

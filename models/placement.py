@@ -302,6 +302,8 @@ class MaskDistribution:
                 miss = abs(math.log(reached / length))
                 if miss < least:
                     best, least = (found, self.known[number].sample), miss
+                if miss < _CLOSE:
+                    break
                 asked *= length / reached
             if least < _CLOSE:
                 break

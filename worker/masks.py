@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -79,15 +80,16 @@ class RequestedMasks:
         Raises:
             PlacementError: no defect of a type fits where it may lie.
         """
-        masks, drawn, lengths = dict(self._sent), {}, {}
-        for number, size in self._sizes.items():
-            share = noise_key(self._seed, index, "size", 0, number) / 2**63
-            lengths[number] = spread(size, share)
-        for number in [one for one in self._sent if one in lengths]:
-            drawn[number] = piece(self._sent[number], lengths[number], self._key(index, number, 0))
-            masks[number] = drawn[number].mask
-        for number in self._distributions:
-            drawn[number] = self._drawn(index, number, 0, list(masks.values()), lengths.get(number))
+        masks: dict[int, Mask] = dict(self._sent)
+        drawn: dict[int, DrawnMask] = {}
+        lengths: dict[int, float] = {}
+        for number in [*self._sent, *self._distributions]:
+            if number in self._sizes:
+                lengths[number], drawn[number] = self._of_size(index, number, masks)
+            elif number in self._distributions:
+                drawn[number] = self._drawn(index, number, 0, list(masks.values()), None)
+            else:
+                continue
             masks[number] = drawn[number].mask
         return ItemMasks(tuple(masks[number] for number in range(self._count)), drawn, lengths)
 
@@ -108,6 +110,29 @@ class RequestedMasks:
         if not where.any():
             raise PlacementError("the other defects leave nothing of the mask")
         return piece(where, length, self._key(index, number, attempt - 1))
+
+    def _of_size(self, index: int, number: int, masks: Mapping[int, Mask]) -> tuple[float, DrawnMask]:
+        """The first mask of a defect of a size, and the length that it was to have: a shorter one if it must be.
+
+        Args:
+            masks: of those defects that have one, by defect.
+
+        Raises:
+            PlacementError: not even a short one fits.
+        """
+        share = noise_key(self._seed, index, "size", 0, number) / 2**63
+        *longer, shortest = (spread(self._sizes[number], share * part) for part in (1, 0.5, 0))
+        for length in longer:
+            with suppress(PlacementError):
+                return length, self._of_length(index, number, 0, masks, length)
+        return shortest, self._of_length(index, number, 0, masks, shortest)
+
+    def _of_length(
+        self, index: int, number: int, again: int, masks: Mapping[int, Mask], length: float
+    ) -> DrawnMask:
+        if number in self._sent:
+            return piece(self._sent[number], length, self._key(index, number, again))
+        return self._drawn(index, number, again, list(masks.values()), length)
 
     def _drawn(
         self, index: int, number: int, again: int, taken: Sequence[Mask], length: float | None

@@ -45,7 +45,7 @@ def bin_words(size: SizeRange | None, contrast: ContrastRange | None) -> str:
 
 def _read(model: type[_Range], text: str, option: str, such_as: str) -> _Range:
     found = _RANGE.fullmatch(text)
-    if found is None:
+    if found is None or (found[3] and "unit" not in model.model_fields):
         raise typer.BadParameter(f"{option} {text!r} is no range; give one such as {such_as}")
     try:
         values: dict[str, object] = {"min": float(found[1]), "max": float(found[2])}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+import typer
 from pydantic import ValidationError
 
 from flawsmith.cli.ranges import as_contrast, as_size, bin_words
@@ -124,6 +126,20 @@ def test_sizes_are_typed_as_people_read_them(text: str, wanted: SizeRange) -> No
 def test_contrasts_are_typed_without_a_unit() -> None:
     assert as_contrast("0..0.2", "--contrast") == strength(0, 0.2)
     assert bin_words(None, strength(0.05, 0.2)) == "contrast 0.05..0.2"
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "complaint"),
+    [
+        (as_size, "2-9", r"--of '2-9' is no range; give one such as 20\.\.50"),
+        (as_size, "9..2", "min must be below max"),
+        (as_contrast, "0.1..0.2px", "is no range"),
+        (as_contrast, "0.1..1e.2", "is no range"),
+    ],
+)
+def test_what_is_no_range_is_refused(read: Callable[[str, str], object], text: str, complaint: str) -> None:
+    with pytest.raises(typer.BadParameter, match=complaint):
+        read(text, "--of")
 
 
 def test_the_client_sends_the_wishes_of_each_defect() -> None:

@@ -59,5 +59,5 @@ def test_specks_beside_a_region_are_passed_over() -> None:
 
 
 def test_a_mask_that_is_too_small_says_what_would_help() -> None:
-    with pytest.raises(PlacementError, match=r"no region of the mask is 400 pixels long.*send a larger mask"):
+    with pytest.raises(PlacementError, match=r"no piece of the mask is 400 pixels long.*send a larger mask"):
         piece(area(), 400.0, 1)

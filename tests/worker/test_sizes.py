@@ -159,8 +159,15 @@ def test_a_sent_mask_that_is_too_small_fails_the_item_with_the_reason(bench: Ben
     (item,) = job.items
     assert item.error is not None
     assert item.error.code == "no-place"
-    assert "no region of the mask is" in item.error.detail
+    assert "no piece of the mask is" in item.error.detail
     assert "ask for a smaller size" in item.error.detail
+
+
+def test_where_only_the_shorter_ones_of_a_size_fit_those_are_drawn(bench: Bench) -> None:
+    bench.models.share = 1.0
+    job = bench.worked_on(sent=area(), size=size(20, 600), count=6)
+    assert all(item.accepted for item in job.items)
+    assert all(20 <= length_of(bench.label(job, item)) <= 74 for item in job.items)
 
 
 def test_a_control_lies_in_a_mask_of_the_size_and_misses_none(bench: Bench) -> None:
