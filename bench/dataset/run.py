@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -134,11 +135,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench dataset", description=__doc__)
     parser.add_argument("--per-set", type=int, default=25, help="photos of each of two sets")
     parser.add_argument("--per-image", type=int, default=2, help="items of each photo and type")
-    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--backbone", default="flawsmith-small-1", help="a bundled name, or a folder")
     parser.add_argument("--folder", type=Path, help="keep data and logs here; a temporary folder if absent")
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # and end what was started
     photos = real_photos(arguments.per_set)
     wanted = spec(TYPES, arguments.per_image, arguments.steps)
     began = time.monotonic()

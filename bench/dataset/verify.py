@@ -92,10 +92,10 @@ class _Side:
     def judge(self, rows: dict[str, dict[str, Any]], verdict: Verdict) -> set[str]:
         """Judge the images by their stems; every file that there should be."""
         root, split = self._root, self._split
-        lines = {Path(line["file_name"]).stem: line for line in _lines(root / f"images/{split}/metadata.jsonl")}
+        lines = {Path(line["file_name"]).stem: line for line in _lines(root / f"{split}.jsonl")}
         regions = self._coco(rows, verdict)
         verdict.must(lines.keys() == rows.keys(), f"jsonl {split}: other images than in the manifest")
-        files = {f"images/{split}/metadata.jsonl", f"annotations/instances_{split}.json"}
+        files = {f"{split}.jsonl", f"annotations/instances_{split}.json"}
         for stem, row in rows.items():
             names = {
                 "image": row["image"],
@@ -116,8 +116,7 @@ class _Side:
             verdict.must(np.array_equal(painted, label), f"{stem}: COCO's regions are not the label of classes")
             self._outlines(stem, names["outlines"], label, verdict)
             line = lines.get(stem, {"mask_file_name": "", "labels": []})
-            named = (root / "images" / split / line["mask_file_name"]).resolve()
-            verdict.must(named == (root / names["mask"]).resolve(), f"{stem}: jsonl names another mask")
+            verdict.must(line["mask_file_name"] == names["mask"], f"{stem}: jsonl names another mask")
             _mask(root / names["mask"], row, label, verdict)
             wanted = {self._classes[name] for name in _types(row)}
             seen = set(np.unique(label).tolist()) - {0}
