@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,9 +13,10 @@ from typing import Any, cast
 
 import httpx
 
-from bench.chaos.stack import ROOT, Stack
+from bench.chaos.stack import Stack
 from flawsmith.contract.ids import DEFAULT_TENANT
 from service.store import keys
+from tests.flawsmith.running import run_here
 
 _POLLED_S = 0.1
 _PATIENCE_S = 3600.0
@@ -157,15 +155,7 @@ def _command(*typed: str | Path) -> Any:
     Raises:
         RuntimeError: it exits with another status than 0.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "flawsmith", *map(str, typed)],
-        cwd=ROOT,
-        env=os.environ | {"COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=_PATIENCE_S,
-        check=False,
-    )
+    done = run_here(*typed)
     if done.returncode:
         raise RuntimeError(f"flawsmith {' '.join(map(str, typed))} exits with {done.returncode}: {done.stderr}")
     return json.loads(done.stdout) if "--json" in typed else None

@@ -20,6 +20,7 @@ from bench.shared import spread
 SETS = ("magnetic_tile", "crackforest")
 """Small photos of many sizes, grey and in colour."""
 SPLITS = ("teach", "extra", "test")
+SPEC = "spec.json"
 BROKEN = "broken.png"
 """A photo that cannot be read: a build goes on without it, and says so."""
 
@@ -57,8 +58,8 @@ def real_photos(per_set: int, sets: Sequence[str] = SETS) -> list[Photo]:
     return found
 
 
-def lay_out(folder: Path, photos: Sequence[Photo], spec: dict[str, Any]) -> Path:
-    """Write all that a build needs to an empty folder; where the spec lies. Photos are linked, not copied."""
+def lay_out(folder: Path, photos: Sequence[Photo], spec: dict[str, Any]) -> None:
+    """Write all that a build needs to an empty folder. Photos are linked, not copied."""
     with (folder / "lots.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["file", "lot"])
@@ -68,15 +69,13 @@ def lay_out(folder: Path, photos: Sequence[Photo], spec: dict[str, Any]) -> Path
             cv2.imwrite(str(mask), one.mask.astype(np.uint8) * 255)
             table.writerow([one.name, one.lot])
     (folder / "photos" / BROKEN).write_bytes(b"\x89PNG\r\n\x1a\n and no more")
-    return write_spec(folder, spec)
+    write_spec(folder, spec)
 
 
-def write_spec(folder: Path, spec: dict[str, Any]) -> Path:
+def write_spec(folder: Path, spec: dict[str, Any]) -> None:
     """Write a spec beside photos that lie there, in place of an earlier one."""
     files = {"normals": "photos", "masks": "masks", "normals_metadata": "lots.csv"}
-    path = folder / "spec.json"
-    path.write_text(json.dumps(files | spec, indent=1) + "\n", encoding="utf-8")
-    return path
+    (folder / SPEC).write_text(json.dumps(files | spec, indent=1) + "\n", encoding="utf-8")
 
 
 def _parent(path: Path) -> Path:

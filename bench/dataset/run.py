@@ -20,8 +20,8 @@ from typing import Any
 
 from bench.chaos.stack import Stack, running_stack
 from bench.dataset.builds import UNREST, Build, Disturbance, build, forget, forget_made, made
-from bench.dataset.photos import BROKEN, Photo, lay_out, real_photos, write_spec
-from bench.dataset.verify import told, verify
+from bench.dataset.photos import BROKEN, SPEC, Photo, lay_out, real_photos, write_spec
+from bench.dataset.verify import verify
 from bench.shared import write
 
 TYPES = ("scratch", "hole", "stain")
@@ -60,69 +60,84 @@ def changed(wanted: dict[str, Any]) -> dict[str, Any]:
     return wanted | {"entries": [*others, last | {"severity": 0.5}]}
 
 
-def accept(
-    stack: Stack,
-    folder: Path,
-    photos: Sequence[Photo],
-    wanted: dict[str, Any],
-    unrest: Sequence[Disturbance] = UNREST,
-) -> Found:
-    """Build a data set in all the ways that are promised to be the same, and compare."""
-    found = Found()
-    folder.mkdir()
-    path = lay_out(folder, photos, wanted)
-    rows = len(photos) * (1 + sum(entry["per_image"] for entry in wanted["entries"]))
+class Acceptance:
+    """Builds of one data set in all the ways that are promised to be the same; the first comes first."""
 
-    def built(what: str, name: str, disturbances: Sequence[Disturbance] = ()) -> Build:
-        one = build(stack, path, folder / name, disturbances)
-        found.note(what, one)
-        found.must(len(one.rows) == rows, f"{what}: {len(one.rows)} rows, not {rows}")
-        found.must(not one.summary["failed"], f"{what}: {one.summary['errors']}")
+    def __init__(self, stack: Stack, folder: Path, photos: Sequence[Photo], wanted: dict[str, Any]) -> None:
+        self.found = Found()
+        self._stack, self._folder, self._photos, self._wanted = stack, folder, photos, wanted
+        self._per_image = [entry["per_image"] for entry in wanted["entries"]]
+        self._count = len(photos) * (1 + sum(self._per_image))
+        self._first: Build
+        self._made: dict[str, str]
+
+    def first(self) -> None:
+        """It goes on without a photo that cannot be read, and is judged by its files."""
+        self._folder.mkdir()
+        lay_out(self._folder, self._photos, self._wanted)
+        self._first = self._built("the first")
+        left_out = [one["name"] for one in self._first.summary["left_out"]]
+        self.found.must(left_out == [BROKEN], f"the first: left out {left_out}")
+        judged = verify(self._folder / "the first")
+        self.found.counts |= dict(judged.counts)
+        self.found.broken += judged.wrong
+        self._made = made(self._stack)
+        forget(self._stack, self._first)
+
+    def again(self) -> None:
+        """Nothing is made, and no byte differs."""
+        one = self._built("the same")
+        reused = one.summary["reused"]
+        self.found.must(reused == self._count, f"the same: {reused} of {self._count} items were reused")
+        self._must_be_the_first("the same", one)
+        forget(self._stack, one)
+
+    def changed(self) -> None:
+        """Of a changed entry its own items alone are made."""
+        *_, last = self._wanted["entries"]
+        write_spec(self._folder, changed(self._wanted))
+        one = self._built("one entry changed")
+        write_spec(self._folder, self._wanted)
+        own, reused = len(self._photos) * self._per_image[-1], one.summary["reused"]
+        self.found.must(reused == self._count - own, f"one entry changed: {reused} of {self._count} were reused")
+        others = [
+            row
+            for row in self._first.rows
+            if not "".join(row["defect_types"]).startswith(f"{last['defect_type']}@")
+        ]
+        stayed = {digests(row) for row in self._first.rows} & {digests(row) for row in one.rows}
+        self.found.must(
+            stayed == {digests(row) for row in others}, "one entry changed: other items than its own are others"
+        )
+        forget(self._stack, one)
+
+    def disturbed(self, unrest: Sequence[Disturbance] = UNREST) -> None:
+        """All is made anew while workers and queue are killed, and no byte differs."""
+        forget_made(self._stack)
+        began = self._worker_starts()
+        one = self._built("disturbed", unrest)
+        killed, asked = self._worker_starts() - began, sum(one.part == "worker" for one in unrest)
+        self.found.must(killed >= asked, f"disturbed: {killed} workers were started again, not {asked}")
+        self._must_be_the_first("disturbed", one)
+        forget(self._stack, one)
+
+    def _built(self, what: str, disturbances: Sequence[Disturbance] = ()) -> Build:
+        one = build(self._stack, self._folder / SPEC, self._folder / what, disturbances)
+        self.found.note(what, one)
+        self.found.must(len(one.rows) == self._count, f"{what}: {len(one.rows)} rows, not {self._count}")
+        self.found.must(not one.summary["failed"], f"{what}: {one.summary['errors']}")
         return one
 
-    first = built("the first", "first")
-    found.must([one["name"] for one in first.summary["left_out"]] == [BROKEN], "the broken photo was not left out")
-    judged = verify(folder / "first")
-    print("\n".join(told(judged)), flush=True)
-    found.counts |= dict(judged.counts)
-    found.broken += judged.wrong
-    kept = made(stack)
-    forget(stack, first)
+    def _must_be_the_first(self, what: str, one: Build) -> None:
+        """In images, masks, the archive, and all that lies in storage of its items."""
+        rows = [digests(row) for row in one.rows] == [digests(row) for row in self._first.rows]
+        self.found.must(rows, f"{what}: other images or masks")
+        self.found.must(one.archive == self._first.archive, f"{what}: the archive is another one")
+        differing = sorted(key for key, _ in made(self._stack).items() ^ self._made.items())
+        self.found.must(not differing, f"{what}: what was made is not the same: {differing[:9]}")
 
-    again = built("the same", "again")
-    found.must(again.summary["reused"] == rows, f"the same: {again.summary['reused']} of {rows} items were reused")
-    found.must(again.archive == first.archive, "the same: the archive is another one")
-    found.must(made(stack) == kept, "the same: something was written to what was made")
-
-    write_spec(folder, changed(wanted))
-    other = built("one entry changed", "other")
-    own = len(photos) * wanted["entries"][-1]["per_image"]
-    reused = other.summary["reused"]
-    found.must(reused == rows - own, f"one entry changed: {reused} items were reused, not {rows - own}")
-    last = f"{wanted['entries'][-1]['defect_type']}@"
-    stayed = {digests(row) for row in first.rows} & {digests(row) for row in other.rows}
-    found.must(
-        stayed == {digests(row) for row in first.rows if not "".join(row["defect_types"]).startswith(last)},
-        "one entry changed: items of others are others, or its own are the same",
-    )
-    forget(stack, other)
-    forget(stack, again)
-    forget_made(stack)
-
-    write_spec(folder, wanted)
-    starts = {name: part.starts for name, part in stack.parts.items()}
-    disturbed = built("disturbed", "disturbed", unrest)
-    killed = sum(part.starts - starts[name] for name, part in stack.parts.items() if name.startswith("worker"))
-    asked = sum(one.part == "worker" for one in unrest)
-    found.must(killed >= asked, f"disturbed: {killed} workers were started again, not {asked}")
-    found.must(
-        [digests(row) for row in disturbed.rows] == [digests(row) for row in first.rows],
-        "disturbed: other images or masks",
-    )
-    found.must(disturbed.archive == first.archive, "disturbed: the archive is another one")
-    differing = sorted(key for key, digest in made(stack).items() ^ kept.items())
-    found.must(not differing, f"disturbed: what was made is not the same: {differing[:9]}")
-    return found
+    def _worker_starts(self) -> int:
+        return sum(part.starts for name, part in self._stack.parts.items() if name.startswith("worker"))
 
 
 def digests(row: dict[str, Any]) -> tuple[str | None, ...]:
@@ -146,6 +161,7 @@ def main() -> None:
     began = time.monotonic()
     found = _kept(arguments.folder, lambda folder: _played(folder, arguments.backbone, photos, wanted))
     print(f"{time.monotonic() - began:.0f} s in all; load average {os.getloadavg()}")
+    print("\n".join(f"{count:>8}  {what}" for what, count in sorted(found.counts.items())))
     print(f"broken: {found.broken or 'nothing'}")
     write(arguments.json, arguments, builds=found.builds, counts=found.counts, broken=found.broken)
     sys.exit(1 if found.broken else 0)
@@ -153,7 +169,10 @@ def main() -> None:
 
 def _played(folder: Path, backbone: str, photos: Sequence[Photo], wanted: dict[str, Any]) -> Found:
     with running_stack(folder / "stack", 0, backbone=backbone) as stack:
-        return accept(stack, folder / "data", photos, wanted)
+        acceptance = Acceptance(stack, folder / "data", photos, wanted)
+        for step in (acceptance.first, acceptance.again, acceptance.changed, acceptance.disturbed):
+            step()
+        return acceptance.found
 
 
 def _kept(folder: Path | None, play: Callable[[Path], Found]) -> Found:

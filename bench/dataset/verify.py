@@ -12,7 +12,7 @@ import hashlib
 import json
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -235,19 +235,14 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def told(verdict: Verdict) -> Iterator[str]:
-    """The verdict in lines."""
-    for what, count in sorted(verdict.counts.items()):
-        yield f"{count:>8}  {what}"
-    for what in verdict.wrong:
-        yield f"WRONG {what}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.dataset.verify", description=__doc__)
     parser.add_argument("folder", type=Path)
     verdict = verify(parser.parse_args().folder)
-    print("\n".join(told(verdict)))
+    for what, count in sorted(verdict.counts.items()):
+        print(f"{count:>8}  {what}")
+    for what in verdict.wrong:
+        print(f"WRONG {what}")
     sys.exit(1 if verdict.wrong else 0)
 
 
