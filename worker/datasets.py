@@ -77,8 +77,7 @@ class ItemsOfDataset:
         row = self._rows[index]
         found = self._made.find(row.made)
         if found is not None:
-            if (classes := self._classes(row)) is not None:
-                self._made.complete(found, _size(row), classes)
+            self._made.complete(found, _size(row), self._classes(row), labelled=row.kind == "defect")
             return Ready(self._of_job(found, index), reused=True)
         subject = self._sources.get(self._manifest.tenant, self._manifest.job_id, row.source)
         if row.augmentation is None:
