@@ -18,6 +18,7 @@ from flawsmith.contract.augmentations import MAX_SEED
 from flawsmith.contract.base import FORMAT_VERSION, now
 from flawsmith.contract.datasets import (
     MAX_ITEMS,
+    MAX_LEFT_OUT,
     SPLITS,
     DatasetEntryPlan,
     DatasetNormal,
@@ -329,7 +330,8 @@ def _planned(sent: Sent, entries: Entries, found: NormalSet) -> Planned:
         ],
         controls=parameters.controls,
         normals=normals,
-        left_out=found.left_out,
+        left_out=found.left_out[:MAX_LEFT_OUT],
+        left_out_count=len(found.left_out),
         lock=entries.lock,
     )
     sides = {source.split for source in sources}

@@ -254,12 +254,17 @@ def test_what_was_there_stays_when_more_is_asked_for(api: Api) -> None:
     assert first < {row.made for row in plan_of(api, more)}
 
 
-def test_what_cannot_be_read_or_is_there_twice_is_left_out_and_told(api: Api) -> None:
+def test_what_cannot_be_read_or_is_there_twice_is_left_out_and_told(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     normals = photos(2) | {"broken.png": BROKEN, "twice.png": photo(0)}
     answer = sent(api, zips={"normals": normals})
 
     manifest = manifest_of(api, answer)
     assert {one.name for one in manifest.state.left_out} == {"broken.png", "twice.png"}
+    monkeypatch.setattr("service.datasets.MAX_LEFT_OUT", 1)
+    told = sent(api, zips={"normals": normals}).json()["dataset"]
+    assert ([one["name"] for one in told["left_out"]], told["left_out_count"]) == (["broken.png"], 2)
     assert (manifest.dataset.normals, manifest.state.entries[0].items) == (2, 4)
     assert "normal images left out (2): broken.png, twice.png" in answer.json()["warnings"]
 
