@@ -131,11 +131,10 @@ def _done(stack: Stack, disturbance: Disturbance) -> bool:
         stack.valkey.start()
         return True
     busy = _busy(stack)
-    for name, part in stack.parts.items():
-        if name.startswith("worker") and part.process is not None and part.process.pid in busy:
-            part.signal(signal.SIGKILL)
-            return True
-    return False
+    at_work = [part for part in stack.parts.values() if part.process is not None and part.process.pid in busy]
+    if at_work:
+        min(at_work, key=lambda part: part.starts).signal(signal.SIGKILL)
+    return bool(at_work)
 
 
 def _busy(stack: Stack) -> set[int]:

@@ -47,11 +47,11 @@ def test_a_data_set_built_while_workers_and_queue_die_is_the_same_to_the_byte(
     stack: Stack, tmp_path: Path, per_image: int, unrest: tuple[Disturbance, ...]
 ) -> None:
     photos = []
-    for number in range(4):
+    for number in range(3):
         file = tmp_path / f"{number}.png"
         cv2.imwrite(str(file), normal(number))
         photos.append(Photo(file.name, file, f"lot {number // 2}", given_mask()))
-    acceptance = Acceptance(stack, tmp_path / "data", photos, spec([TYPE], per_image, steps=30, min_quality=0.0))
+    acceptance = Acceptance(stack, tmp_path / "data", photos, spec([TYPE], per_image, steps=20, min_quality=0.0))
     acceptance.first()
     acceptance.disturbed(unrest)
     assert not acceptance.found.broken, f"logs: {stack.folder}"
