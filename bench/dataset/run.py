@@ -73,6 +73,7 @@ class Acceptance:
 
     def first(self) -> None:
         """It goes on without a photo that cannot be read, and is judged by its files."""
+        forget_made(self._stack)
         self._folder.mkdir()
         lay_out(self._folder, self._photos, self._wanted)
         self._first = self._built("the first")
