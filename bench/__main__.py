@@ -26,6 +26,7 @@ from bench import (
     types,
 )
 from bench.chaos import run as chaos
+from bench.dataset import run as dataset
 from bench.logical import run as logical
 from bench.promises import run as promises
 from bench.quality import run as quality
@@ -35,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "bulk": bulk.main,
     "chaos": chaos.main,
     "context": context.main,
+    "dataset": dataset.main,
     "first-item": first_item.main,
     "fuzz": fuzz.main,
     "inversion": inversion.main,

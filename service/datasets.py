@@ -19,6 +19,7 @@ from flawsmith.contract.base import FORMAT_VERSION, now
 from flawsmith.contract.datasets import (
     CROP_SIZE,
     MAX_ITEMS,
+    MAX_LEFT_OUT,
     SPLITS,
     DatasetBinPlan,
     DatasetEntryPlan,
@@ -360,7 +361,8 @@ def _planned(sent: Sent, entries: Entries, found: NormalSet) -> Planned:
         entries=[_entry_plan(entry, number, spread) for number, entry in enumerate(entries.entries)],
         controls=parameters.controls,
         normals=normals,
-        left_out=found.left_out,
+        left_out=found.left_out[:MAX_LEFT_OUT],
+        left_out_count=len(found.left_out),
         lock=entries.lock,
     )
     sides = {source.split for source in sources}

@@ -200,7 +200,10 @@ def _check_backbones(lock: DatasetLock, drawn: Sequence[DefectTypeRecord]) -> No
 def _locked(
     lock: DatasetLock | None, drawn: Sequence[DefectTypeRecord], unversioned: Mapping[str, DefectTypeRecord]
 ) -> DatasetLock:
-    """What the lock says that was sent, and what is drawn; a name alone means the version that it means now."""
+    """What the lock says that was sent, and what is drawn; a name alone means the version that it means now.
+
+    By name, so that a build with the lock of the one before gives the same bytes.
+    """
     versions = dict(lock.defect_types) if lock else {}
     backbones = dict(lock.backbones) if lock else {}
     classes = dict(lock.classes) if lock else {}
@@ -215,4 +218,9 @@ def _locked(
             f"labels have numbers of at most {MAX_CLASS}, and new classes go on from the greatest in lock.classes;"
             " give the locked ones smaller numbers",
         )
-    return DatasetLock(format_version=FORMAT_VERSION, defect_types=versions, backbones=backbones, classes=classes)
+    return DatasetLock(
+        format_version=FORMAT_VERSION,
+        defect_types=dict(sorted(versions.items())),
+        backbones=dict(sorted(backbones.items())),
+        classes=dict(sorted(classes.items())),
+    )

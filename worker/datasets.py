@@ -80,7 +80,8 @@ class ItemsOfDataset:
         row = self._rows[index]
         found = self._made.find(row.made)
         if found is not None:
-            self._complete(row, found)
+            self._made.complete(found, _size(row), self._described(row), labelled=row.kind == "defect")
+            self._view(row, found)
             return Ready(self._of_job(found, index), reused=True)
         if row.augmentation is None:
             return Ready(self._of_job(self._normal(row), index), reused=False)
@@ -114,19 +115,15 @@ class ItemsOfDataset:
 
     def _keep(self, row: PlannedItem, item: Item, labels: Sequence[Mask]) -> Item:
         """Keep an item whose files are written, and how it is exported; the record that holds."""
-        record = self._made.keep(item, labels, _size(row), None if row.view else self._classes(row))
-        if row.view is not None:
-            self._complete(row, record)
+        record = self._made.keep(item, labels, _size(row), self._described(row))
+        self._view(row, record)
         return record
 
-    def _complete(self, row: PlannedItem, record: Item) -> None:
-        """Make what exports ask for beside an item that is kept, unless it is there."""
-        classes = self._classes(row)
-        if row.view is None:
-            if classes is not None:
-                self._made.complete(record, _size(row), classes)
-        elif record.accepted is not False:  # else it is no part of the exports
-            self._views.complete(row, record, self._manifest.dataset, partial(self._subject, row), classes)
+    def _view(self, row: PlannedItem, record: Item) -> None:
+        """Make what is exported in place of an item that is kept, if anything is."""
+        if row.view is not None and record.accepted is not False:  # else it is no part of the exports
+            subject = partial(self._subject, row)
+            self._views.complete(row, record, self._manifest.dataset, subject, self._classes(row))
 
     def _subject(self, row: PlannedItem) -> Subject:
         """What a row is drawn on."""
@@ -140,6 +137,10 @@ class ItemsOfDataset:
         """Numbers of the classes in the row's label image; None if no format has such images."""
         wanted = self._manifest.dataset
         return row.classes(wanted.lock) if "classes" in wanted.formats else None
+
+    def _described(self, row: PlannedItem) -> list[int] | None:
+        """The same of the label image beside the item itself, where its view has none."""
+        return self._classes(row) if row.view is None else None
 
 
 def _size(row: PlannedItem) -> tuple[int, int]:

@@ -21,7 +21,9 @@ _JSON = "application/json"
 class MadeItems:
     """The items that a tenant's data sets have made. Every method raises storage errors.
 
-    The record of an item is written last and once, so that an item is there as a whole or is made again.
+    The record of an item is written once, after its files: so an item is there as a whole or is made again. What
+    describes its labels is written after it and follows from the record that holds, whoever writes it: so it is
+    never of another worker's labels, and `complete` writes what one that died has left out.
     """
 
     def __init__(self, storage: Storage, tenant: str) -> None:
@@ -49,23 +51,32 @@ class MadeItems:
             size: H and W.
             classes: number of each label's class; None if nobody wants a label image of classes.
         """
-        made = item.made
-        assert made is not None
+        assert item.made is not None
         record = item.model_copy(update={"index": 0})
-        self._describe(made, labels, size, classes)
-        key = keys.made_record(self._tenant, made)
+        key = keys.made_record(self._tenant, item.made)
         if self._storage.put_if_absent(key, record.model_dump_json(indent=2).encode(), _JSON):
+            self._describe(item.made, labels, size, classes)
             return record
-        holds = self.find(made) or record
-        if self._remove_others(holds):
-            self._describe(made, self.labels(holds) if labels else [], size, classes)
+        holds = self.find(item.made) or record
+        self._remove_others(holds)
+        self._describe(item.made, self.labels(holds) if labels else [], size, classes)
         return holds
 
-    def complete(self, item: Item, size: tuple[int, int], classes: Sequence[int]) -> None:
-        """Write the label image of these classes beside an item that was made, unless it is there."""
+    def complete(
+        self, item: Item, size: tuple[int, int], classes: Sequence[int] | None, *, labelled: bool
+    ) -> None:
+        """Write what describes an item that was made, as far as it is not there.
+
+        Args:
+            size, classes: as of `keep`.
+            labelled: whether it shows defects.
+        """
         assert item.made is not None
-        if not self._storage.exists(keys.made_classes(self._tenant, item.made, classes)):
-            self._put_classes(item.made, self.labels(item) if classes else [], size, classes)
+        wanted = {keys.made_annotations(self._tenant, item.made)}
+        if classes is not None:
+            wanted.add(keys.made_classes(self._tenant, item.made, classes))
+        if not wanted.issubset(self._storage.list(keys.made_prefix(self._tenant, item.made))):
+            self._describe(item.made, self.labels(item) if labelled else [], size, classes)
 
     def _describe(
         self, made: str, labels: Sequence[Mask], size: tuple[int, int], classes: Sequence[int] | None
@@ -73,13 +84,8 @@ class MadeItems:
         annotations = annotated(labels, size).model_dump_json().encode()
         self._storage.put(keys.made_annotations(self._tenant, made), annotations, _JSON)
         if classes is not None:
-            self._put_classes(made, labels, size, classes)
-
-    def _put_classes(
-        self, made: str, labels: Sequence[Mask], size: tuple[int, int], classes: Sequence[int]
-    ) -> None:
-        image = encode_classes_png(class_label(labels, size, classes))
-        self._storage.put(keys.made_classes(self._tenant, made, classes), image, "image/png")
+            image = encode_classes_png(class_label(labels, size, classes))
+            self._storage.put(keys.made_classes(self._tenant, made, classes), image, "image/png")
 
     def labels(self, item: Item) -> list[Mask]:
         """(H, W) label of each of an item's defects, as they are stored."""
@@ -89,21 +95,15 @@ class MadeItems:
             stored = [keys.item_defect_mask(self._tenant, "", item, defect) for defect in item.defects]
         return [np.asarray(read_canonical(self._storage.get(key)).pixels > 0) for key in stored]
 
-    def _remove_others(self, holds: Item) -> bool:
-        """Remove files of the same item with another content; whether there were any."""
+    def _remove_others(self, holds: Item) -> None:
+        """Remove files of the same item with another content."""
         assert holds.made is not None
         prefix = keys.made_prefix(self._tenant, holds.made)
         described = {keys.made_annotations(self._tenant, holds.made)}
-        others = [
-            key
-            for key in self._storage.list(prefix)
-            if not keys.is_file_of(key, holds)
-            and key not in described
-            and not key.removeprefix(prefix).startswith("classes-")
-        ]
-        for key in others:
-            self._storage.delete(key)
-        return bool(others)
+        for key in list(self._storage.list(prefix)):
+            name = key.removeprefix(prefix)
+            if not (keys.is_file_of(key, holds) or key in described or name.startswith("classes-")):
+                self._storage.delete(key)
 
 
 def class_label(labels: Sequence[Mask], size: tuple[int, int], classes: Sequence[int]) -> NDArray[np.uint8]:

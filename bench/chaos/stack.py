@@ -147,17 +147,21 @@ class Stack:
 
 
 @contextmanager
-def running_stack(folder: Path, seed: int, *, production: bool = False) -> Iterator[Stack]:
+def running_stack(
+    folder: Path, seed: int, *, production: bool = False, backbone: str | None = None
+) -> Iterator[Stack]:
     """The stack while the block runs; logs lie in ``folder``.
 
     Args:
         production: with the times to live and grace times that are delivered.
+        backbone: a bundled name or a folder; a tiny one of random weights if None.
     """
     with ExitStack() as cleanup:
         for name in ("valkey", "s3", "spool"):
             (folder / name).mkdir(parents=True, exist_ok=True)
-        backbone = folder / "backbone"
-        save_backbone(backbone)
+        if backbone is None:
+            backbone = str(folder / "backbone")
+            save_backbone(Path(backbone))
         valkey = cleanup.enter_context(running_valkey(folder / "valkey"))
         s3 = cleanup.enter_context(running_s3(folder / "s3"))
         s3.make_bucket(BUCKET)
@@ -168,7 +172,7 @@ def running_stack(folder: Path, seed: int, *, production: bool = False) -> Itera
             **s3.environment(BUCKET),
             "FLAWSMITH_S3_ENDPOINT_URL": proxy.url,
             "FLAWSMITH_REDIS_URL": valkey.url,
-            "FLAWSMITH_BACKBONE": str(backbone),
+            "FLAWSMITH_BACKBONE": backbone,
             "FLAWSMITH_SPOOL_DIR": str(folder / "spool"),
             "FLAWSMITH_HOST": HOST,
             "FLAWSMITH_PORT": str(port),

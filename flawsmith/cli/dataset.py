@@ -318,6 +318,8 @@ def _show_plan(plan: DatasetPlan, json: bool) -> None:
         say(f"about {plan.expected_s:.0f} s of making" if plan.expected_s < 120 else _minutes(plan.expected_s))
     for left in plan.dataset.left_out:
         tell(f"left out: {left.name}: {left.reason}")
+    if more := plan.dataset.left_out_count - len(plan.dataset.left_out):
+        tell(f"left out: {more} more")
 
 
 def _minutes(seconds: float) -> str:

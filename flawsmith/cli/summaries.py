@@ -48,7 +48,8 @@ class Summary(BaseModel):
     failed: int
     canceled: int
     left_out: list[LeftOut]
-    """Normal images that are no part of it."""
+    """Normal images that are no part of it; the first of them."""
+    left_out_count: int
     splits: dict[Split, dict[str, int]] = Field(default_factory=dict)
     """Items in exports, by split and by types, ``normal image`` or ``control``."""
     errors: dict[str, str] = Field(default_factory=dict)
@@ -69,6 +70,7 @@ def summarise(job: Job, rows: Iterable[DatasetRow]) -> Summary:
         failed=job.counts.failed,
         canceled=job.counts.canceled,
         left_out=job.dataset.left_out if job.dataset else [],
+        left_out_count=job.dataset.left_out_count if job.dataset else 0,
         bins=_bins(job),
     )
     bins = {(one.entry, one.bin): one for one in found.bins}
@@ -117,7 +119,7 @@ def show_summary(found: Summary) -> None:
     say(
         f"{found.job} {found.status}: {found.made} made, {found.reused} reused, "
         f"{found.below_quality} not accepted, {found.failed} failed, {found.canceled} canceled, "
-        f"{len(found.left_out)} normal images left out"
+        f"{found.left_out_count} normal images left out"
     )
 
 
@@ -127,9 +129,9 @@ def show_left_out(found: Summary) -> None:
         tell(f"left out: {left.name}: {left.reason}")
     for name, error in list(found.errors.items())[:_TOLD]:
         tell(f"failed: {name}: {error}")
-    more = max(0, len(found.left_out) - _TOLD) + max(0, len(found.errors) - _TOLD)
+    more = max(0, found.left_out_count - _TOLD) + max(0, len(found.errors) - _TOLD)
     if more:
-        tell(f"and {more} more; --json tells all")
+        tell(f"and {more} more; --json tells more of them")
 
 
 def show_lock_change(path: Path, before: DatasetLock | None, after: DatasetLock) -> None:

@@ -31,6 +31,8 @@ MAX_BINS = 32
 """Of an entry."""
 MAX_ITEMS = 100_000
 MAX_NORMALS = 10_000
+MAX_LEFT_OUT = 100
+"""Normal images of which a data set says one by one why they are no part of it."""
 
 DatasetFormat = Literal["mvtec", "coco", "yolo", "classes", "jsonl"]
 """How a data set is laid out in its archive; all but ``mvtec`` share one folder of images."""
@@ -456,6 +458,9 @@ class DatasetState(Answer):
     normals: int
     """Normal images that are part of it."""
     left_out: list[LeftOut] = Field(default_factory=list)
+    """The first of them, a hundred at most: every answer holds them."""
+    left_out_count: int = 0
+    """Of all."""
     lock: DatasetLock
     reused: int = 0
     """Items that were there already, from this or an earlier build."""

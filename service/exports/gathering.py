@@ -36,7 +36,7 @@ LAYOUTS: dict[DatasetFormat, Callable[[DataSet], Layout]] = {
     "classes": Classes,
     "jsonl": JsonLines,
 }
-_LAYOUT = 1
+_LAYOUT = 2
 """Changes whenever the same data set would give other bytes."""
 _WIDTH = 100
 _README = (

@@ -1,7 +1,8 @@
-"""``images/{split}/metadata.jsonl``: what Hugging Face ``datasets`` reads with its images.
+"""``{split}.jsonl`` above all images and masks, as Hugging Face ``datasets`` reads them.
 
 https://huggingface.co/docs/datasets/image_dataset#imagefolder: columns called ``…file_name`` are images, relative
-to the file itself. The same columns of the same types are wanted on every side, even of one without a defect.
+to the file itself. None may lead out of the file's folder, and the file may have another name than
+``metadata.jsonl``. The same columns of the same types are wanted on every side, even of one without a defect.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ class JsonLines:
     """No value is ever missing, and what may have any form is JSON in a text: types must not differ by side."""
 
     about = (
-        "JSON lines: images/{train,val,test}/metadata.jsonl, as Hugging Face datasets reads it: "
-        'load_dataset("imagefolder", data_dir="images"). mask_file_name is an 8-bit grey PNG in '
-        "binary-masks/{train,val,test}/, 255 where a defect is, else 0. scores and metadata are JSON in a text."
+        "JSON lines: {train,val,test}.jsonl, as Hugging Face datasets reads them: "
+        'load_dataset("imagefolder", data_files={"train": "train.jsonl"}, metadata_filenames=["train.jsonl"]). '
+        "mask_file_name is an 8-bit grey PNG, 255 where a defect is. scores and metadata are JSON in a text."
     )
 
     def __init__(self, dataset: DataSet) -> None:
@@ -34,8 +35,8 @@ class JsonLines:
             self._sides[row.split] = self._spool.text()
         mask = f"binary-masks/{row.split}/{example.stem}.png"
         columns = {
-            "file_name": f"{example.stem}.{example.suffix}",
-            "mask_file_name": f"../../{mask}",
+            "file_name": example.image_member().name,
+            "mask_file_name": mask,
             "label": label(example.shown),
             "labels": example.types or ["good"],
             "is_defect": bool(example.types),
@@ -54,4 +55,4 @@ class JsonLines:
     def texts(self) -> Iterator[tuple[str, Text]]:
         for split in SPLITS:
             if split in self._sides:
-                yield f"images/{split}/metadata.jsonl", self._sides[split]
+                yield f"{split}.jsonl", self._sides[split]

@@ -239,12 +239,12 @@ def made_prefix(tenant: str, digest: str = "") -> str:
 
 
 def made_record(tenant: str, digest: str) -> str:
-    """The item as it was made, with index 0, or the view of one; written last and once."""
+    """The item as it was made, with index 0, written once, after its files; or the view of one, written last."""
     return made_prefix(tenant, digest) + "item.json"
 
 
 def made_annotations(tenant: str, digest: str) -> str:
-    """What exports say of its label."""
+    """What exports say of its label; written after the record, from which it follows."""
     return made_prefix(tenant, digest) + "annotations.json"
 
 

@@ -235,6 +235,7 @@ class DatasetServer:
                 controls=1,
                 normals=1,
                 left_out=[LeftOut(name="line/torn.png", reason="it is no image")],
+                left_out_count=1,
                 lock=LOCK,
                 reused=self.reused,
             ),

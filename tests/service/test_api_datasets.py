@@ -310,12 +310,17 @@ def test_what_was_there_stays_when_more_is_asked_for(api: Api) -> None:
     assert first < {row.made for row in plan_of(api, more)}
 
 
-def test_what_cannot_be_read_or_is_there_twice_is_left_out_and_told(api: Api) -> None:
+def test_what_cannot_be_read_or_is_there_twice_is_left_out_and_told(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     normals = photos(2) | {"broken.png": BROKEN, "twice.png": photo(0)}
     answer = sent(api, zips={"normals": normals})
 
     manifest = manifest_of(api, answer)
     assert {one.name for one in manifest.state.left_out} == {"broken.png", "twice.png"}
+    monkeypatch.setattr("service.datasets.MAX_LEFT_OUT", 1)
+    told = sent(api, zips={"normals": normals}).json()["dataset"]
+    assert ([one["name"] for one in told["left_out"]], told["left_out_count"]) == (["broken.png"], 2)
     assert (manifest.dataset.normals, manifest.state.entries[0].items) == (2, 4)
     assert "normal images left out (2): broken.png, twice.png" in answer.json()["warnings"]
 
@@ -331,7 +336,9 @@ def test_a_lock_keeps_versions_and_numbers(api: Api) -> None:
     try:
         entries = [{"defect_type": "burr", "count": 1}, {"defect_type": "pitting", "count": 1}]
         kept = manifest_of(api, sent(api, *entries, lock=lock)).state
-        newest = manifest_of(api, sent(api, *entries)).state
+        newest = manifest_of(api, sent(api, *entries[::-1])).state
+        said = {name: dict(sorted(one.items())) for name, one in newest.lock if isinstance(one, dict)}
+        again = manifest_of(api, sent(api, *entries[::-1], lock={"format_version": 1} | said)).state
         named = manifest_of(api, sent(api, {"defect_type": "pitting@2", "count": 1}, lock=lock)).state
     finally:
         Registry(api.storage).delete("default", "pitting", 2)
@@ -340,8 +347,9 @@ def test_a_lock_keeps_versions_and_numbers(api: Api) -> None:
     assert kept.lock.defect_types == {"pitting": 1, "gone": 3, "burr": 1}
     assert kept.lock.backbones == {"old": "sha256:1", SCRATCH.backbone: SCRATCH.backbone_digest}
     assert kept.lock.classes == {"pitting": 7, "gone": 2, "burr": 8}
-    assert newest.lock.classes == {"burr": 1, "pitting": 2}
-    assert newest.lock.defect_types == {"burr": 1, "pitting": 2}
+    assert newest.lock.classes == {"pitting": 1, "burr": 2}
+    assert newest.lock.defect_types == {"pitting": 2, "burr": 1}
+    assert again.model_dump_json() == newest.model_dump_json(), "byte by byte, for archives hold it"
     assert (named.lock.defect_types["pitting"], named.lock.classes) == (2, {"pitting": 7, "gone": 2})
     lock["defect_types"] = {"pitting": 2}
     answer = sent(api, {"defect_type": "pitting", "count": 1}, lock=lock)

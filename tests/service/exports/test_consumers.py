@@ -58,7 +58,7 @@ def read(path: Path) -> np.ndarray:
 @pytest.mark.parametrize("split", SPLITS)
 def test_images_are_those_that_were_made_and_no_others(items: list[Made], folder: Path, split: str) -> None:
     wanted = of_side(items, split)
-    images = {path.stem: path for path in (folder / "images" / split).iterdir() if path.suffix != ".jsonl"}
+    images = {path.stem: path for path in (folder / "images" / split).iterdir()}
 
     assert images.keys() == wanted.keys()
     for name, path in images.items():
@@ -149,14 +149,13 @@ def test_json_lines_name_images_and_masks_that_are_there(items: list[Made], fold
     types: set[str] = set()
     for split in SPLITS:
         wanted = of_side(items, split)
-        home = folder / "images" / split
-        lines = [json.loads(line) for line in (home / "metadata.jsonl").read_text().splitlines()]
+        lines = [json.loads(line) for line in (folder / f"{split}.jsonl").read_text().splitlines()]
         assert [Path(line["file_name"]).stem for line in lines] == list(wanted)
         for line in lines:
             one = wanted[Path(line["file_name"]).stem]
             types.add(json.dumps({key: type(value).__name__ for key, value in line.items()}))
-            assert (home / line["file_name"]).is_file()
-            assert np.array_equal(read(home / line["mask_file_name"]) == 255, one.mask)
+            assert (folder / line["file_name"]).is_file()
+            assert np.array_equal(read(folder / line["mask_file_name"]) == 255, one.mask)
             assert line["labels"] == ([name for name, _ in one.defects] or ["good"])
             assert line["is_defect"] is bool(one.defects)
             assert json.loads(line["metadata"]) == one.metadata
