@@ -8,13 +8,14 @@ from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from flawsmith.contract.augmentations import MAX_DEFECTS, Metadata, Method, Seed, Severity
 from flawsmith.contract.base import Answer, FormatVersion, Schema
-from flawsmith.contract.ids import DefectTypeName, DefectTypeRef, UploadId
+from flawsmith.contract.ids import DefectTypeName, DefectTypeRef, JobId, UploadId
 from flawsmith.contract.resolved import ResolvedAugmentation, ResolvedDefect
 from flawsmith.contract.uploads import ImageInfo
 
 MAX_ENTRIES = 64
 MAX_ITEMS = 100_000
 MAX_NORMALS = 10_000
+MAX_EVALUATIONS = 64
 
 DatasetFormat = Literal["mvtec", "coco", "yolo", "classes", "jsonl"]
 """How a data set is laid out in its archive; all but ``mvtec`` share one folder of images."""
@@ -149,6 +150,8 @@ class DatasetParameters(Schema):
     """Edge of one pixel on the part in µm, of normal images whose metadata does not say it."""
     lock: DatasetLock | None = None
     """What an earlier build answered: types keep their versions, classes their numbers."""
+    evaluations: Annotated[list[JobId], Field(max_length=MAX_EVALUATIONS)] = Field(default_factory=list)
+    """Finished evaluations of types that are drawn, by the ids of their jobs: the report shows their verdicts."""
     metadata: Metadata = Field(default_factory=dict)
     """Yours, kept to the end; at most 64 keys and 16 KiB as JSON."""
     dry_run: bool = False
@@ -205,6 +208,7 @@ class ResolvedDataset(Schema):
     """Normal images that were taken."""
     items: int
     """Of all kinds."""
+    evaluations: list[JobId] = Field(default_factory=list)
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
 
     def shown(self) -> dict[str, JsonValue]:
