@@ -99,7 +99,10 @@ def _outlines(defect: int, label: Mask, size: tuple[int, int]) -> list[Thumbnail
     small = np.asarray(reduced(label, size)) > 0
     numbered, _ = ndimage.label(small, _EIGHT)
     regions = sorted(
-        ((np.asarray(numbered[box] == number), box) for number, box in enumerate(ndimage.find_objects(numbered), 1)),
+        (
+            (np.asarray(numbered[box] == number), box)
+            for number, box in enumerate(ndimage.find_objects(numbered), 1)
+        ),
         key=lambda one: -int(one[0].sum()),
     )
     return [

@@ -39,7 +39,7 @@ def colour(pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 def means(pixels: Pixels, size: tuple[int, int]) -> NDArray[np.float64]:
-    """``pixels`` (H, W[, C]) at a size (h, w): the mean of what each covers; of smaller images pixels are repeated."""
+    """``pixels`` (H, W[, C]) at a size (h, w): means of what each covers; pixels of smaller ones are repeated."""
     found: NDArray[Any] = pixels
     for axis, wanted in enumerate(size):
         length = found.shape[axis]

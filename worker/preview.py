@@ -88,8 +88,8 @@ def _outline(mask: Image.Image) -> Image.Image:
 
 def _labelled(panel: Image.Image, labels: Sequence[NDArray[np.bool_]]) -> Image.Image:
     """The panel under the label of each defect, in a colour of its own."""
-    for mask, colour in zip(labels, itertools.cycle(_LABELS), strict=False):
-        panel = _coloured(panel, reduced(mask, panel.size), colour, _LABEL_SHARE)
+    for mask, ink in zip(labels, itertools.cycle(_LABELS), strict=False):
+        panel = _coloured(panel, reduced(mask, panel.size), ink, _LABEL_SHARE)
     return panel
 
 

@@ -23,9 +23,11 @@ class ItemLook(Answer):
     """Of what is around its defects; of one without a defect of the whole image."""
     source_pattern: Pattern
     """Of its normal image as a whole."""
-    places: list[Annotated[str, Field(pattern=f"^[0-9a-f]{{{CELLS * CELLS // 4}}}$")]] = Field(default_factory=list)
-    """Of each of its defects: the cells of a grid of 16 × 16 over the image in which its label lies, as bits row by
-    row, the first one the highest."""
+    places: list[Annotated[str, Field(pattern=f"^[0-9a-f]{{{CELLS * CELLS // 4}}}$")]] = Field(
+        default_factory=list
+    )
+    """Of each of its defects: the cells of a grid of 16 × 16 over the image in which its label lies, as bits, row
+    by row from the highest."""
 
 
 class ThumbnailOutline(Schema):

@@ -34,7 +34,7 @@ ReportNoteCode = Literal[
 
 
 class DatasetVerdict(Schema):
-    """What an evaluation said of a type's synthetic data by a hold-out, as it was when the data set was asked for."""
+    """What an evaluation said of a type's synthetic data, as it was when the data set was asked for."""
 
     evaluation: JobId
     defect_type: str
@@ -130,7 +130,7 @@ class TypeReport(Answer):
     sides: dict[Split, int]
     """Items on each side of the split that are part of the exports."""
     scores: dict[str, ReportDistribution]
-    """By name; ``realism`` and ``novelty`` tell the distance to real samples, where the type keeps what they need."""
+    """By name; ``realism`` and ``novelty`` tell the distance to real samples, where the type keeps some."""
     sizes: dict[str, ReportDistribution]
     """Of connected regions of labels: ``area``, ``length``, ``width`` in pixels, or ``…_um`` where the size of a
     pixel is known of all, and ``contrast``."""
@@ -209,7 +209,7 @@ class ReportPairs(Answer):
 
 
 class DatasetReport(Answer):
-    """``report.json``: what a data set came to. It says no time and no id of a job, so that two builds have the same."""
+    """``report.json``: what a data set came to. It tells no time and no id, so that two builds have the same."""
 
     format_version: FormatVersion
     title: str
