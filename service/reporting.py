@@ -16,11 +16,11 @@ from flawsmith.contract.base import Schema
 from flawsmith.contract.files import REPORT_FILES
 from flawsmith.contract.jobs import Job
 from flawsmith.contract.manifests import DatasetManifest
-from flawsmith.contract.reports import ReportFormat
+from flawsmith.contract.reports import DatasetReport, ReportFormat
 from service.fields import query, query_parameters
 from service.files import Kept, file_route
 from service.jobs import JobPath, find
-from service.openapi import CONDITION_HEADERS, problem, whole_file
+from service.openapi import CONDITION_HEADERS, Responses, problem, whole_file
 from service.problems import ProblemError, not_found
 from service.reports.gathering import gathered, thumbnails
 from service.reports.page import POLICY, page
@@ -30,6 +30,8 @@ from service.store.storage import Storage
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 _MEDIA_TYPES: dict[ReportFormat, str] = {"html": "text/html", "json": "application/json"}
+_PAGE = whole_file("text/html")
+ANSWERS: Responses = _PAGE | {200: _PAGE[200] | {"model": DatasetReport, "description": "The report."}}
 _LAYOUT = 1
 """Changes whenever the same data set would give another report."""
 
@@ -81,7 +83,7 @@ class Report(Kept):
     operation_id="getJobReport",
     summary="Report on a data set",
     openapi_extra={"parameters": [*query_parameters(ReportQuery), *CONDITION_HEADERS]},
-    responses=whole_file("text/html", "application/json") | problem(404, 409, 412),
+    responses=ANSWERS | problem(404, 409, 412),
 )
 def get_report(
     request: Request,

@@ -48,8 +48,8 @@ class ReportNote(Answer):
     level: Literal["warning", "hint"]
     code: str
     """One of `ReportNoteCode`."""
-    defect_type: str | None = None
-    """``name@version`` where it is about one type."""
+    defect_types: list[str] = Field(default_factory=list)
+    """``name@version`` of the types that it is about; none where it is about all."""
     detail: str
 
 

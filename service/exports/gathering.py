@@ -82,13 +82,12 @@ class Gathered:
             textwrap.fill(text, _WIDTH) for text in (_README, *(layout.about for layout in layouts))
         )
         self._text(README_FILE).write(readme + "\n")
-        reports = self._text(REPORT_FILES["html"]), self._text(REPORT_FILES["json"])
         self._text(DATASET_FILE).write(_description(manifest, job))
         self._text(LOCK_FILE).write(manifest.dataset.lock.model_dump_json(indent=2) + "\n")
         try:
             report = Gathering(storage, manifest, job.status)
             self._gather(manifest, formats, layouts, report)
-            self._report(manifest, report, *reports)
+            self._report(manifest, report)
         except BaseException:
             self.close()
             raise
@@ -139,11 +138,12 @@ class Gathered:
         for layout in layouts:
             self._texts += layout.texts()
 
-    def _report(self, manifest: DatasetManifest, found: Gathering, html: Text, json: Text) -> None:
-        report = found.report()
-        json.write(report.model_dump_json(indent=2) + "\n")
+    def _report(self, manifest: DatasetManifest, gathered: Gathering) -> None:
+        report = gathered.report()
+        html = self._text(REPORT_FILES["html"])
         for piece in page(report, thumbnails(self._storage, manifest, report)):
             html.write(piece)
+        self._text(REPORT_FILES["json"]).write(report.model_dump_json(indent=2) + "\n")
 
     def _digest(self, formats: Sequence[DatasetFormat]) -> str:
         digest = hashlib.sha256(json.dumps([_LAYOUT, list(formats)]).encode())

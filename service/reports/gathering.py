@@ -25,7 +25,7 @@ from flawsmith.contract.reports import (
     ReportPairs,
     ReportRejections,
 )
-from service.exports.rows import Outcome, ahead, category, outcome, outcomes
+from service.exports.rows import Outcome, ahead, outcome, outcomes
 from service.reports.alike import Alike
 from service.reports.choices import Choice
 from service.reports.notes import notes
@@ -57,13 +57,13 @@ class Gathering:
         self._good: dict[DatasetItemKind, tuple[Outcomes, Sheet]] = {}
         self._types: dict[str, TypeTally] = {}
         self._images = Counter[tuple[int, int, str, int]]()
-        self._seen: set[int] = set()
-        self._normals: dict[int, int] = {}
+        self._seen = bytearray(manifest.dataset.normals)
+        self._looked_at = array("l", [-1]) * manifest.dataset.normals
         self._rejected = Choice[str, ReportItem](MOST_REJECTED)
         self._weakest = Counter[str]()
         self._failures: dict[str, ReportFailure] = {}
         self._alike_normals, self._alike_items = Alike(), Alike()
-        self._items = array("L")
+        self._normals, self._items = array("L"), array("L")
 
     def add(self, found: Outcome) -> None:
         """Look at an item."""
@@ -95,7 +95,7 @@ class Gathering:
         failures = sorted(self._failures.values(), key=lambda one: (-one.items, one.code))
         report = DatasetReport(
             format_version=FORMAT_VERSION,
-            title=category(self._manifest),
+            title=_title(self._manifest),
             canceled=self._status is JobStatus.CANCELED,
             seed=dataset.seed,
             lock=dataset.lock,
@@ -119,9 +119,7 @@ class Gathering:
                 left_out=state.left_out[:MOST_LEFT_OUT],
                 left_out_count=len(state.left_out),
             ),
-            alike_normals=self._pairs(
-                self._alike_normals, list(self._normals.values()), lambda row: row.source.name
-            ),
+            alike_normals=self._pairs(self._alike_normals, self._normals, lambda row: row.source.name),
             alike_items=self._pairs(self._alike_items, self._items, lambda row: row.name),
         )
         return report.model_copy(update={"notes": notes(report, dataset.split)})
@@ -129,17 +127,19 @@ class Gathering:
     def _note_source(self, found: Outcome) -> None:
         """Look at the normal image of an item, once."""
         planned, source = found.planned, found.planned.source
-        if source.number not in self._seen:
-            self._seen.add(source.number)
+        if not self._seen[source.number]:
+            self._seen[source.number] = True
             image = source.image
             self._images[image.width, image.height, image.mode, image.bit_depth] += 1
         if found.item is None or found.item.look is None:
             return
-        if source.number not in self._normals:
+        place = self._looked_at[source.number]
+        if place < 0:
+            self._looked_at[source.number] = len(self._normals)
             self._alike_normals.add(found.item.look.source_pattern, SPLITS.index(source.split))
-            self._normals[source.number] = planned.index
+            self._normals.append(planned.index)
         elif planned.kind != "defect":
-            self._normals[source.number] = planned.index
+            self._normals[place] = planned.index
 
     def _add_defects(self, found: Outcome) -> None:
         planned, item = found.planned, found.item
@@ -216,6 +216,13 @@ class Gathering:
                 )
             )
         return ReportPairs(looked_at=len(alike), pairs=found.count, across_sides=found.across, shown=shown)
+
+
+def _title(manifest: DatasetManifest) -> str:
+    """What the parts are called, as it was said and not as a folder."""
+    metadata = manifest.dataset.metadata
+    said = next((metadata[key] for key in ("category", "part") if isinstance(metadata.get(key), str)), "")
+    return str(said).strip() or "Data set"
 
 
 def gathered(storage: Storage, manifest: DatasetManifest, status: JobStatus) -> DatasetReport:

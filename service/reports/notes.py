@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from flawsmith.contract.datasets import SPLITS, DatasetSplit
@@ -13,6 +13,8 @@ FEW = 20
 """Items of a type below which a detector hardly learns it."""
 _MOSTLY = 0.5
 _LARGER = 2.0
+_NAMED = 5
+"""Names that a note lists."""
 _ONE_PLACE = 0.1
 """Share of the image's cells to which all labels of a type keep."""
 
@@ -24,14 +26,17 @@ def notes(report: DatasetReport, split: DatasetSplit) -> list[ReportNote]:
         report: all of it but its notes.
         split: the shares that were asked for.
     """
-    found = [*_of_all(report), *(note for one in report.types for note in _of_type(one, split)), *_hints(report)]
+    found = [*_of_all(report), *_of_types(report.types, split), *_hints(report)]
     return sorted(found, key=lambda note: note.level != "warning")
 
 
 def _note(
-    code: ReportNoteCode, detail: str, level: Literal["warning", "hint"] = "warning", of: TypeReport | None = None
+    code: ReportNoteCode,
+    detail: str,
+    level: Literal["warning", "hint"] = "warning",
+    of: Sequence[TypeReport] = (),
 ) -> ReportNote:
-    return ReportNote(level=level, code=code, defect_type=of.defect_type if of else None, detail=detail)
+    return ReportNote(level=level, code=code, defect_types=[one.defect_type for one in of], detail=detail)
 
 
 def _of_all(report: DatasetReport) -> Iterator[ReportNote]:
@@ -50,15 +55,16 @@ def _of_all(report: DatasetReport) -> Iterator[ReportNote]:
                 "do-not-use",
                 f"By a hold-out of real parts {verdict.defect_type} makes a detector worse: do not train on it as "
                 "it is.",
+                of=[one for one in report.types if one.defect_type == verdict.defect_type],
             )
     yield from _of_pairs(report.alike_normals, "normal images")
     yield from _of_pairs(report.alike_items, "items")
     if len(report.images) > 1:
-        kinds = ", ".join(f"{one.normals} of {one.width} × {one.height} {one.mode}" for one in report.images[:3])
+        kinds = _listed(f"{one.normals:,} of {one.width} × {one.height} {one.mode}" for one in report.images)
         yield _note(
             "mixed-images",
             f"Normal images are of {len(report.images)} sizes or kinds "
-            f"({kinds}{', …' if len(report.images) > 3 else ''}). Trainers scale them to one size, and with them "
+            f"({kinds}). Trainers scale them to one size, and with them "
             "the defects; a data set of each camera does not mix them.",
         )
 
@@ -67,44 +73,48 @@ def _of_pairs(pairs: ReportPairs, what: str) -> Iterator[ReportNote]:
     if pairs.across_sides:
         yield _note(
             "near-duplicates-across-sides",
-            f"{_pairs(pairs.across_sides)} of {what} look the same and lie on different sides of the split: what "
+            f"{_pairs(pairs.across_sides, what)} the same and lie on different sides of the split: what "
             "is tested was trained on. Group the photos of a part (split.group_by), or leave one of each pair "
             "out.",
         )
     elif pairs.pairs:
         yield _note(
             "near-duplicates",
-            f"{_pairs(pairs.pairs)} of {what} look the same: they count twice and teach once.",
+            f"{_pairs(pairs.pairs, what)} the same: two of them count twice and teach once.",
             "hint",
         )
 
 
-def _of_type(one: TypeReport, split: DatasetSplit) -> Iterator[ReportNote]:
-    name, counts = one.defect_type, one.counts
-    made = counts.exported + counts.rejected
-    if made and counts.rejected > _MOSTLY * made:
-        yield _note(
-            "mostly-rejected",
-            f"{counts.rejected} of {made} items of {name} are below the least quality. Look at what holds them "
-            "back below; other photos, masks or severities may help, or a version taught from more samples.",
-            of=one,
-        )
-    if counts.exported < FEW:
+def _of_types(types: Sequence[TypeReport], split: DatasetSplit) -> Iterator[ReportNote]:
+    for one in types:
+        made = one.counts.exported + one.counts.rejected
+        if one.counts.rejected > _MOSTLY * made:
+            yield _note(
+                "mostly-rejected",
+                f"{one.counts.rejected} of {made} items of {one.defect_type} are below the least quality. See "
+                "under rejections what holds them back: other photos, masks or severities may help, or a "
+                "version taught from more samples.",
+                of=[one],
+            )
+    few = [one for one in types if one.counts.exported < FEW]
+    if few:
         yield _note(
             "few-items",
-            f"There {'is' if counts.exported == 1 else 'are'} {_items(counts.exported)} of {name}: too few to "
-            "learn it from. Ask for more.",
-            of=one,
+            f"Fewer than {FEW} items are too few to learn a type from: "
+            f"{_listed(f'{one.counts.exported} of {one.defect_type}' for one in few)}. Ask for more.",
+            of=few,
         )
     for side in SPLITS:
-        if getattr(split, side) > 0 and counts.exported and not one.sides[side]:
+        lacking = [one for one in types if one.counts.exported and not one.sides[side]]
+        if getattr(split, side) > 0 and lacking:
             yield _note(
                 "side-without-type",
-                f"No item of {name} is on the side {side}. More photos, or smaller groups of them, spread over "
-                "all sides.",
-                of=one,
+                f"No item of {_listed(one.defect_type for one in lacking)} is on the side {side}. With more "
+                "photos, or smaller groups of them, there will be some on each.",
+                of=lacking,
             )
-    yield from _of_labels(one)
+    for one in types:
+        yield from _of_labels(one)
 
 
 def _of_labels(one: TypeReport) -> Iterator[ReportNote]:
@@ -114,14 +124,14 @@ def _of_labels(one: TypeReport) -> Iterator[ReportNote]:
             "larger-than-real",
             f"Labels of {name} are mostly {relative:.1f} times as long as on the real samples, measured by the "
             "part: a detector learns defects larger than it will meet.",
-            of=one,
+            of=[one],
         )
     if relative is not None and relative < 1 / _LARGER:
         yield _note(
             "smaller-than-real",
             f"Labels of {name} are mostly {relative:.2f} times as long as on the real samples, measured by the "
             "part: a detector learns defects smaller than it will meet.",
-            of=one,
+            of=[one],
         )
     reached = sum(count > 0 for row in one.places.cells for count in row)
     if one.places.items >= FEW and reached <= _ONE_PLACE * CELLS**2:
@@ -130,7 +140,7 @@ def _of_labels(one: TypeReport) -> Iterator[ReportNote]:
             f"All labels of {name} lie in {max(1, round(100 * reached / CELLS**2))} % of the image: a detector "
             "may learn the place instead of the defect. If real ones may lie elsewhere, widen the masks or "
             "regions.",
-            of=one,
+            of=[one],
         )
 
 
@@ -151,14 +161,14 @@ def _hints(report: DatasetReport) -> Iterator[ReportNote]:
             "hint",
         )
     judged = {verdict.defect_type for verdict in report.verdicts}
-    open_types = [one.defect_type for one in report.types if one.defect_type not in judged]
-    if open_types:
-        shown = ", ".join(open_types[:3]) + (", …" if len(open_types) > 3 else "")
+    unjudged = [one for one in report.types if one.defect_type not in judged]
+    if unjudged:
         yield _note(
             "not-evaluated",
-            f"Whether a detector gets better by {shown} was not asked of real parts. Hold some out, evaluate, "
-            "and name the evaluation in the data set (evaluations).",
+            f"Whether a detector gets better by {_listed(one.defect_type for one in unjudged)} was not asked of "
+            "real parts. Hold some out, evaluate, and name the evaluation in the data set (evaluations).",
             "hint",
+            unjudged,
         )
 
 
@@ -166,5 +176,11 @@ def _items(count: int) -> str:
     return f"{count} item{'' if count == 1 else 's'}"
 
 
-def _pairs(count: int) -> str:
-    return f"{count} pair{'' if count == 1 else 's'}"
+def _pairs(count: int, what: str) -> str:
+    return f"{count:,} pair{'' if count == 1 else 's'} of {what} look{'s' if count == 1 else ''}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Some of them."""
+    found = list(names)
+    return ", ".join(found[:_NAMED]) + (f" and {len(found) - _NAMED} more" if len(found) > _NAMED else "")

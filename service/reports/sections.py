@@ -122,10 +122,11 @@ def of_type(one: TypeReport, thumbnails: Thumbnails, shape: tuple[int, int]) -> 
         shape: width and height of most images.
     """
     yield heading(anchor(one.defect_type), one.defect_type)
-    yield paragraph(f"Class {one.number}, {one.counts.exported:,} items.", "soft")
+    yield paragraph(f"Class {one.number}, {one.counts.exported:,} items. Beside names of charts: medians.", "soft")
     for title, items in (("Drawn by lot", one.sheet.by_lot), ("Best", one.sheet.best), ("Worst", one.sheet.worst)):
         if items:
             yield subheading(title) + sheet(items, thumbnails, one.defect_type)
+    key = _KEY if one.counts.rejected else ""
     if one.places.items:
         yield subheading("Place and size") + '<div class="beside">\n<div>'
         yield heat_map(one.places, *shape)
@@ -136,9 +137,9 @@ def of_type(one: TypeReport, thumbnails: Thumbnails, shape: tuple[int, int]) -> 
                 f"Labels are mostly {number(one.relative_size)} times as long as on the real samples whose "
                 "shapes they have, measured by the part."
             )
-        yield _KEY + charts(one.sizes, _size) + "</div>\n</div>\n"
+        yield key + charts(one.sizes, _size) + "</div>\n</div>\n"
     if one.scores:
-        yield subheading("Scores") + _KEY + charts(one.scores, _score)
+        yield subheading("Scores") + key + charts(one.scores, _score)
 
 
 def good(groups: Sequence[GoodReport], thumbnails: Thumbnails) -> str:
@@ -226,11 +227,17 @@ def _pairs(title: str, pairs: ReportPairs, thumbnails: Thumbnails) -> str:
 
 
 def _score(name: str, found: ReportDistribution) -> str:
-    about = f"{_SCORES[name]}; median {found.median:.2f}"
-    return f'<div class="chart"><h4>{name.capitalize()}</h4>{paragraph(about)}{histogram(found)}</div>'
+    return _chart(name.capitalize(), f"{found.median:.2f}", _SCORES[name], histogram(found))
 
 
 def _size(name: str, found: ReportDistribution) -> str:
     title, unit = _SIZES[name]
-    about = f"median {number(found.median)}{unit}"
-    return f'<div class="chart"><h4>{title}</h4>{paragraph(about)}{histogram(found, unit)}</div>'
+    scale = "" if name == "contrast" else "logarithmic"
+    return _chart(title, f"{number(found.median)}{unit}", scale, histogram(found, unit))
+
+
+def _chart(title: str, median: str, about: str, picture: str) -> str:
+    return (
+        f'<div class="chart"><h4>{escape(title)} <span title="median">{escape(median)}</span></h4>'
+        f"{paragraph(about)}{picture}</div>"
+    )

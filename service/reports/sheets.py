@@ -17,6 +17,7 @@ class Sheet:
 
     def __init__(self) -> None:
         third = MOST // 3
+        self._offered = 0
         self._worst = Choice[float, ReportItem](third)
         self._best = Choice[float, ReportItem](third)
         self._by_lot = Choice[str, ReportItem](MOST)
@@ -27,6 +28,7 @@ class Sheet:
         Args:
             lot: a digest of what shapes it.
         """
+        self._offered += 1
         self._by_lot.offer(lot, item)
         if item.quality is not None:
             self._worst.offer(item.quality, item)
@@ -41,8 +43,9 @@ class Sheet:
             taken.update(item.index for item in found)
             return found
 
-        worst = some(self._worst.chosen(), count // 3)
-        best = some(self._best.chosen(), count // 3)
+        third = min(count, self._offered) // 3
+        worst = some(self._worst.chosen(), third)
+        best = some(self._best.chosen(), third)
         return ReportSheet(worst=worst, best=best, by_lot=some(self._by_lot.chosen(), count - len(taken)))
 
 

@@ -28,6 +28,7 @@ h2 { font-size: 22px; line-height: 1.3; margin: 56px 0 12px; padding-top: 20px;
 h3 { font-size: 16px; margin: 28px 0 8px; }
 p { margin: 0 0 12px; max-width: 72ch; }
 a { color: var(--made); }
+h2:first-child { margin-top: 36px; }
 .soft { color: var(--soft); }
 .small { font-size: 14px; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(120px, 1fr)); gap: 12px;
@@ -48,15 +49,17 @@ nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: 4px 18px; paddin
 .notes .warning b { color: var(--warn); }
 .notes .hint b { color: var(--soft); font-weight: 600; }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 15px; }
+table { overflow-wrap: break-word; border-collapse: collapse; font-variant-numeric: tabular-nums;
+  font-size: 15px; }
 th, td { text-align: right; padding: 5px 12px 5px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { font-weight: 600; }
 thead th { color: var(--soft); font-weight: 500; }
+td:not(.text), thead th { white-space: nowrap; }
 th:first-child, td.text, th.text { text-align: left; }
 td.mono, code { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; font-size: 13px; }
-.sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(128px, 1fr)); gap: 14px 12px;
+.sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(112px, 1fr)); gap: 14px 12px;
   margin: 0 0 8px; }
-figure { margin: 0; }
+figure { margin: 0; min-width: 0; }
 .frame {
   position: relative; display: flex; align-items: center; justify-content: center; aspect-ratio: 1;
   background: var(--card); border: 1px solid var(--line); border-radius: 6px; overflow: hidden;
@@ -73,10 +76,14 @@ body:has(#outlines:not(:checked)) .frame svg { display: none; }
 figcaption { font-size: 13px; line-height: 1.35; margin-top: 5px; }
 figcaption .name { display: block; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .switch { display: inline-flex; gap: 8px; align-items: center; margin-top: 18px; }
-.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(200px, 1fr)); gap: 18px 24px; }
-.chart h4 { margin: 0; font-size: 14px; font-weight: 600; }
-.chart p { margin: 0 0 4px; font-size: 13px; color: var(--soft); }
-.chart svg { display: block; width: 100%; height: 64px; border-bottom: 1px solid var(--soft); }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(132px, 1fr)); gap: 18px 24px; }
+.chart { display: flex; flex-direction: column; }
+.chart h4 { margin: 0; font-size: 14px; font-weight: 600; display: flex; justify-content: space-between;
+  gap: 8px; }
+.chart h4 span { font-weight: 400; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.chart p { margin: 0 0 4px; font-size: 13px; line-height: 1.3; color: var(--soft); }
+.chart svg { display: block; margin-top: auto; flex: none; width: 100%; height: 64px;
+  border-bottom: 1px solid var(--soft); }
 .axis { display: flex; justify-content: space-between; font-size: 12px; color: var(--soft);
   font-variant-numeric: tabular-nums; }
 .made { fill: var(--made); } .below { fill: var(--below); }
@@ -88,11 +95,12 @@ figcaption .name { display: block; white-space: nowrap; overflow: hidden; text-o
 .key .made { color: var(--made); } .key .below { color: var(--below); }
 .beside { display: grid; grid-template-columns: minmax(0, 300px) minmax(0, 1fr); gap: 12px 36px;
   align-items: start; }
-.map { width: 100%; display: block; border: 1px solid var(--line); border-radius: 4px; background: var(--card); }
+.map { width: 100%; display: block; margin-bottom: 6px; border: 1px solid var(--line); border-radius: 4px;
+  background: var(--card); }
 .map rect { fill: var(--made); }
 .verdict.helps { color: var(--good); } .verdict.harms { color: var(--bad); }
 .pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(268px, 1fr)); gap: 18px; }
-.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 8px; }
+.pair { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 8px; }
 .pair p { grid-column: 1 / -1; margin: 0; font-size: 13px; color: var(--soft); }
 .across { color: var(--warn); font-weight: 600; }
 @media (max-width: 640px) {

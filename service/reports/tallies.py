@@ -58,7 +58,9 @@ class Tally:
         if not self._logarithmic:
             return 0, len(counts)
         filled = [number for number, count in enumerate(counts) if count]
-        return filled[0], filled[-1] + 1
+        first, last = filled[0], filled[-1] + 1
+        spare = max(0, SHOWN_BINS - (last - first)) // 2  # a few values near each other are not spread over all
+        return max(0, first - spare), last + spare
 
     def _bin(self, value: float) -> int:
         if self._logarithmic:

@@ -245,7 +245,7 @@ def manifest_of(
             "split": DatasetSplit(),
             "formats": list(formats),
             "lock": lock,
-            "normals": 1,
+            "normals": len(items),
             "items": len(items),
             "metadata": metadata,
         }
