@@ -13,6 +13,8 @@ from service.images.canonical import Pixels
 
 _SIDE = 64
 _KEPT = 16
+_TAKEN = 6
+"""Pixels along a side that are taken of what one covers, at least if there are so many."""
 assert _KEPT**2 == PATTERN_BITS
 
 
@@ -39,8 +41,12 @@ def colour(pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 def means(pixels: Pixels, size: tuple[int, int]) -> NDArray[np.float64]:
-    """``pixels`` (H, W[, C]) at a size (h, w): means of what each covers; pixels of smaller ones are repeated."""
-    found: NDArray[Any] = pixels
+    """``pixels`` (H, W[, C]) at a size (h, w): means of what each covers; pixels of smaller ones are repeated.
+
+    Of large images some of what each covers is taken, evenly spread: they are not worth a second.
+    """
+    steps = [max(1, length // (wanted * _TAKEN)) for length, wanted in zip(pixels.shape, size, strict=False)]
+    found: NDArray[Any] = pixels[:: steps[0], :: steps[1]]
     for axis, wanted in enumerate(size):
         length = found.shape[axis]
         starts = np.arange(wanted) * length // wanted
