@@ -71,6 +71,7 @@ from service.store import keys
 from service.store.plans import write_plan
 from service.store.storage import Storage
 from service.telemetry import context, traces
+from service.verdicts import find_verdicts
 
 router = APIRouter(prefix="/v1/datasets", tags=["data sets"], dependencies=[Depends(no_query)])
 
@@ -159,6 +160,9 @@ async def create_dataset(request: Request, tenant: Tenant, quota: Quota, has: Ha
         async with idempotency.once(request, tenant, has, sent.payload) as attempt:
             if attempt.replay is not None:
                 return attempt.replay
+            verdicts = await run_in_threadpool(
+                find_verdicts, has, tenant, sent.parameters.evaluations, entries.types
+            )
             async with has.turn():
                 found = await _admit(has, sent, folder)
                 planned = await run_in_threadpool(_planned, sent, entries, found)
@@ -175,6 +179,7 @@ async def create_dataset(request: Request, tenant: Tenant, quota: Quota, has: Ha
                     traceparent=traces.traceparent(),
                     dataset=planned.resolved,
                     state=planned.state,
+                    verdicts=verdicts,
                     shard_size=has.settings.shard_size,
                     idempotency=attempt.record,
                     warnings=planned.warnings,
@@ -355,6 +360,7 @@ def _planned(sent: Sent, entries: Entries, found: NormalSet) -> Planned:
         normals=len(sources),
         prefix=sent.prefix,
         items=items,
+        evaluations=parameters.evaluations,
         metadata=parameters.metadata,
     )
     state = DatasetState(

@@ -62,6 +62,7 @@ _HINTS = {
     "contrast": 'a range of shares such as {"min": 0.05, "max": 0.2}; in a form as JSON text',
     "formats": f"a list of some of {', '.join(DATASET_FORMATS)}; in a form as JSON text",
     "split": 'an object of shares, such as {"train": 0.8, "test": 0.2}; in a form as JSON text',
+    "evaluations": "a list of at most 64 ids of jobs that are finished evaluations; in a form as JSON text",
     "lock": "the lock that an earlier build answered, an object; in a form as JSON text",
     "defect_types": "an object of versions by names of types",
     "backbones": "an object of digests by names of backbones",

@@ -18,7 +18,7 @@ from service.store import keys
 from service.store.plans import Plans
 from service.store.storage import Storage
 from worker.drawing import Ready
-from worker.items import addressed, encoded, media_type, store_item
+from worker.items import addressed, encoded, media_type, note_look, store_item
 from worker.made import MadeItems
 from worker.material import Material, Order, Types
 from worker.subjects import Mask, Subject, subject_of_source
@@ -109,6 +109,7 @@ class ItemsOfDataset:
             pixels_sha256=pixels_sha256(subject.image.pixels),
             made=row.made,
         )
+        note_look(self._storage, self._manifest.tenant, item, subject, subject.image.pixels, [])
         key = keys.item_image(self._manifest.tenant, self._manifest.job_id, item, subject.info)
         self._storage.put(key, image, media_type(subject.info))
         return self._keep(row, item, [])

@@ -14,13 +14,15 @@ from models.items import ItemResult
 from models.measures import RegionMeasures as ModelRegion
 from models.merging import merged
 from models.scores import Scores as ModelScores
-from service.images.canonical import CanonicalImage, pixels_sha256
+from service.images.canonical import CanonicalImage, Pixels, pixels_sha256
 from service.images.encoding import encode_mask_png, encode_png, encode_tiff
 from service.store import keys
 from service.store.storage import Storage
+from worker.looks import look, thumbnail
 from worker.material import Order
 from worker.preview import preview_png
 from worker.rejection import rejection
+from worker.subjects import Mask, Subject
 
 
 def store_item(
@@ -90,10 +92,29 @@ def store_item(
             )
             item.defects.append(defect)
             storage.put(keys.item_defect_mask(tenant, job_id, item, defect), label, "image/png")
+    if made is not None:
+        note_look(storage, tenant, item, subject, result.image, [one.refined_mask for one in results])
     storage.put(keys.item_image(tenant, job_id, item, subject.info), image, media_type(subject.info))
     storage.put(keys.item_mask(tenant, job_id, item), mask, "image/png")
     storage.put(keys.item_preview(tenant, job_id, item), preview, "image/png")
     return item
+
+
+def note_look(
+    storage: Storage, tenant: str, item: Item, subject: Subject, image: Pixels, labels: Sequence[Mask]
+) -> None:
+    """Say in the record of an item of a data set what it looks like, and write its thumbnail.
+
+    Args:
+        image: (H, W[, C]), the item.
+        labels: (H, W) of each of its defects.
+
+    Raises:
+        StorageError: the thumbnail could not be written.
+    """
+    item.look = look(image, labels, subject.pattern)
+    small = thumbnail(image, labels).model_dump_json().encode()
+    storage.put(keys.made_thumbnail(tenant, item), small, "application/json")
 
 
 def addressed(item: Item, job_id: str, index: int) -> Item:

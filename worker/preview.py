@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from service.images.canonical import Pixels
+from worker.patterns import colour
 
 MAX_WIDTH = 1536
 """Of the whole preview in pixels."""
@@ -40,14 +42,14 @@ def preview_png(
         requested: (H, W), where the defects may appear.
         labels: (H, W) refined mask of each defect.
     """
-    low, high = _shown_range(source)
+    low, high = shown_range(source)
     height, width = requested.shape
     side = min(width, (MAX_WIDTH - 2 * _GAP) // 3)
     size = (side, max(1, round(height * side / width)))
     panels = [
-        _coloured(_shown(source, low, high, size), _outline(_reduced(requested, size)), _OUTLINE, 1.0),
-        _shown(result, low, high, size),
-        _labelled(_shown(result, low, high, size), labels),
+        _coloured(shown(source, low, high, size), _outline(reduced(requested, size)), _OUTLINE, 1.0),
+        shown(result, low, high, size),
+        _labelled(shown(result, low, high, size), labels),
     ]
     sheet = Image.new("RGB", (3 * size[0] + 2 * _GAP, size[1]), "white")
     for place, panel in enumerate(panels):
@@ -57,29 +59,24 @@ def preview_png(
     return file.getvalue()
 
 
-def _shown_range(pixels: Pixels) -> tuple[float, float]:
+def shown_range(pixels: Pixels) -> tuple[float, float]:
     """What is shown as black and as white: all of 8 bits; of 16, which are seldom used up, what occurs."""
     if pixels.dtype == np.uint8:
         return 0.0, 255.0
-    low, high = (float(value) for value in np.percentile(_colour(pixels), (0.1, 99.9)))
+    low, high = (float(value) for value in np.percentile(colour(pixels), (0.1, 99.9)))
     return low, max(high, low + 1.0)
 
 
-def _shown(pixels: Pixels, low: float, high: float, size: tuple[int, int]) -> Image.Image:
-    unit = (_colour(pixels).astype(np.float32) - low) / (high - low)
+def shown(pixels: NDArray[Any], low: float, high: float, size: tuple[int, int]) -> Image.Image:
+    """The pixels as an 8-bit RGB picture of ``size``, width and height; ``low`` is black and ``high`` white."""
+    unit = (colour(pixels).astype(np.float32) - low) / (high - low)
     grey_or_rgb = np.rint(unit.clip(0, 1) * 255).astype(np.uint8)
     return Image.fromarray(grey_or_rgb).convert("RGB").resize(size, Image.Resampling.BOX)
 
 
-def _colour(pixels: Pixels) -> Pixels:
-    """Pixels without alpha: (H, W) or (H, W, 3)."""
-    if pixels.ndim == 2:
-        return pixels
-    return pixels[..., 0] if pixels.shape[2] <= 2 else pixels[..., :3]
-
-
-def _reduced(mask: NDArray[np.bool_], size: tuple[int, int]) -> Image.Image:
-    """The mask at the preview's size; a pixel is set where any of what it covers is, so that thin lines stay."""
+def reduced(mask: NDArray[np.bool_], size: tuple[int, int]) -> Image.Image:
+    """The mask at ``size``, width and height; a pixel is set where any of what it covers is, so that thin lines
+    stay."""
     share = Image.fromarray(mask.astype(np.float32)).resize(size, Image.Resampling.BOX)
     return share.point(lambda value: value * 1e6).convert("L").point(lambda value: 255 if value else 0)
 
@@ -91,8 +88,8 @@ def _outline(mask: Image.Image) -> Image.Image:
 
 def _labelled(panel: Image.Image, labels: Sequence[NDArray[np.bool_]]) -> Image.Image:
     """The panel under the label of each defect, in a colour of its own."""
-    for mask, colour in zip(labels, itertools.cycle(_LABELS), strict=False):
-        panel = _coloured(panel, _reduced(mask, panel.size), colour, _LABEL_SHARE)
+    for mask, ink in zip(labels, itertools.cycle(_LABELS), strict=False):
+        panel = _coloured(panel, reduced(mask, panel.size), ink, _LABEL_SHARE)
     return panel
 
 

@@ -19,6 +19,7 @@ from service.images.canonical import CanonicalImage
 from service.images.decoding import read_canonical
 from service.store import keys
 from service.store.storage import Storage
+from worker.patterns import pattern
 
 Mask = NDArray[np.bool_]
 _Part: TypeAlias = Literal["image", "mask", "region", "exclude"]
@@ -46,6 +47,11 @@ class Subject:
     def part(self) -> Mask:
         """(H, W), where the part is."""
         return foreground(self.image.pixels)
+
+    @cached_property
+    def pattern(self) -> str:
+        """What the image looks like, as a perceptual hash."""
+        return pattern(self.image.pixels)
 
 
 def subject_of_augmentation(storage: Storage, manifest: AugmentationManifest) -> Subject:

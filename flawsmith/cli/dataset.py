@@ -22,6 +22,7 @@ from flawsmith.client.unpacking import DatasetFolder, checked_folder
 from flawsmith.contract import problems
 from flawsmith.contract.augmentations import MAX_SEED
 from flawsmith.contract.datasets import DATASET_FORMATS, DatasetFormat, DatasetParameters, DatasetPlan
+from flawsmith.contract.files import REPORT_FILES
 from flawsmith.contract.jobs import Job, JobKind, JobStatus
 
 MAX_ENDED_JOBS = 16
@@ -163,6 +164,27 @@ def download(
         _check_outcome(found)
         folder = _fetched(client, found, out, formats)
     _report(found, summarise(found, folder.rows()), folder, None, json)
+
+
+@dataset.command()
+def report(
+    job: JobId,
+    out: Annotated[
+        Path,
+        typer.Option(dir_okay=False, help="File for the report: a page, or JSON if it ends in .json."),
+    ] = Path(REPORT_FILES["html"]),
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+) -> None:
+    """Write what a finished data set came to as a page: pictures, distributions, rejections, what to know."""
+    with Flawsmith(url, api_key=api_key) as client:
+        found = _dataset_job(client, job)
+        if not found.status.is_final:
+            fail(f"{found.id} is {state_of(found)}; `flawsmith watch {found.id}` tells when it is done")
+        try:
+            say(str(client.save_dataset_report(found, out)))
+        except OSError as error:
+            fail(f"the report cannot be written to {out}: {error}", exits.USAGE)
 
 
 def _plan(client: Flawsmith, files: PackedSpec, parameters: DatasetParameters) -> DatasetPlan:

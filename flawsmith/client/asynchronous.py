@@ -34,6 +34,7 @@ from flawsmith.contract.defect_types import DefectType
 from flawsmith.contract.events import JobEvent
 from flawsmith.contract.health import Readiness
 from flawsmith.contract.jobs import AugmentationPlan, Job, JobStatus
+from flawsmith.contract.reports import DatasetReport
 from flawsmith.contract.trainings import TrainingPlan
 from flawsmith.contract.uploads import Upload
 
@@ -252,6 +253,25 @@ class AsyncFlawsmith:
             await self._transfer(Transfer(datasets.archive(job_id, formats), file, None))
             file.flush()
             return await asyncio.to_thread(unpacking.unpack, file, folder)
+
+    async def dataset_report(self, job: Job | str) -> DatasetReport:
+        """See `Flawsmith.dataset_report`."""
+        return DatasetReport.model_validate_json(
+            await self._fetch(datasets.report(calls.job_id_of(job), "json"), None)
+        )
+
+    async def save_dataset_report(self, job: Job | str, path: FilePath) -> Path:
+        """See `Flawsmith.save_dataset_report`.
+
+        Raises:
+            CorruptDownloadError: what came is not what the service sent.
+            OSError: the file cannot be written.
+        """
+        target = Path(path)
+        with partial_file(target) as file:
+            call = datasets.report(calls.job_id_of(job), datasets.report_format(target))
+            await self._transfer(Transfer(call, file, None))
+        return target
 
     async def job(self, job: Job | str) -> Job:
         """See `Flawsmith.job`."""

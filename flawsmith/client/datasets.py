@@ -33,6 +33,7 @@ from flawsmith.contract.datasets import (
     Frame,
 )
 from flawsmith.contract.jobs import Job
+from flawsmith.contract.reports import ReportFormat
 from flawsmith.contract.samples import IMAGE_ENDINGS
 from flawsmith.contract.uploads import Upload
 
@@ -62,6 +63,7 @@ class DatasetOptions(TypedDict, total=False):
     crop_size: int | None
     pixel_size_um: float | None
     lock: DatasetLock | Mapping[str, Any] | None
+    evaluations: Sequence[str]
     metadata: dict[str, JsonValue]
 
 
@@ -160,6 +162,16 @@ def rows(job_id: str, cursor: str | None, limit: int | None) -> Call[DatasetRowP
     return Call(
         "GET", f"/v1/jobs/{quote(job_id, safe='')}/rows", model_of(DatasetRowPage), params, repeatable=True
     )
+
+
+def report(job_id: str, wanted: ReportFormat) -> Call[None]:
+    """``GET /v1/jobs/{id}/report``: a page, or JSON."""
+    return replace(file_of(job_id, "report"), params={"format": wanted}, timeout_s=DATASET_TIMEOUT_S)
+
+
+def report_format(path: Path) -> ReportFormat:
+    """What a file of this name is to hold: JSON if it says so, else the page."""
+    return "json" if path.suffix.lower() == ".json" else "html"
 
 
 def archive(job_id: str, formats: Sequence[DatasetFormat] | None) -> Call[None]:

@@ -33,6 +33,7 @@ from flawsmith.contract.defect_types import DefectType
 from flawsmith.contract.events import JobEvent
 from flawsmith.contract.health import Readiness
 from flawsmith.contract.jobs import AugmentationPlan, Job, JobStatus
+from flawsmith.contract.reports import DatasetReport
 from flawsmith.contract.trainings import TrainingPlan
 from flawsmith.contract.uploads import Upload
 
@@ -364,6 +365,23 @@ class Flawsmith:
             self._transfer(Transfer(datasets.archive(job_id, formats), file, None))
             file.flush()
             return unpacking.unpack(file, folder)
+
+    def dataset_report(self, job: Job | str) -> DatasetReport:
+        """What a final data set came to, without pictures."""
+        return DatasetReport.model_validate_json(self._fetch(datasets.report(calls.job_id_of(job), "json"), None))
+
+    def save_dataset_report(self, job: Job | str, path: FilePath) -> Path:
+        """Write the report of a final data set to ``path``: JSON if its name ends so, else a page of HTML.
+
+        Raises:
+            CorruptDownloadError: what came is not what the service sent.
+            OSError: the file cannot be written.
+        """
+        target = Path(path)
+        with partial_file(target) as file:
+            call = datasets.report(calls.job_id_of(job), datasets.report_format(target))
+            self._transfer(Transfer(call, file, None))
+        return target
 
     def job(self, job: Job | str) -> Job:
         """The job as it is now."""

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from flawsmith.client.errors import CorruptDownloadError, InvalidParameterError
 from flawsmith.contract.datasets import DatasetRow
-from flawsmith.contract.files import DATASET_FILE, LOCK_FILE, MANIFEST_FILE
+from flawsmith.contract.files import DATASET_FILE, LOCK_FILE, MANIFEST_FILE, REPORT_FILES
 
 _BLOCK_BYTES = 1 << 20
 
@@ -37,6 +37,11 @@ class DatasetFolder:
     @property
     def lock(self) -> Path:
         return self.path / LOCK_FILE
+
+    @property
+    def report(self) -> Path:
+        """A page for people; the same as JSON lies beside it."""
+        return self.path / REPORT_FILES["html"]
 
     def rows(self) -> Iterator[DatasetRow]:
         """The rows of its manifest.

@@ -21,7 +21,7 @@ from pydantic import (
 from flawsmith.contract.augmentations import MAX_DEFECTS, Metadata, Method, Seed, Severity
 from flawsmith.contract.base import Answer, FormatVersion, Schema, SparseSchema
 from flawsmith.contract.files import IMPORT_SEGMENT
-from flawsmith.contract.ids import DefectTypeName, DefectTypeRef, UploadId
+from flawsmith.contract.ids import DefectTypeName, DefectTypeRef, JobId, UploadId
 from flawsmith.contract.resolved import ResolvedAugmentation, ResolvedDefect
 from flawsmith.contract.uploads import ImageInfo
 from flawsmith.contract.wishes import ContrastRange, SizeRange
@@ -31,6 +31,7 @@ MAX_BINS = 32
 """Of an entry."""
 MAX_ITEMS = 100_000
 MAX_NORMALS = 10_000
+MAX_EVALUATIONS = 64
 MAX_LEFT_OUT = 100
 """Normal images of which a data set says one by one why they are no part of it."""
 
@@ -239,6 +240,8 @@ class DatasetParameters(Schema):
     """Edge of one pixel on the part in µm, of normal images whose metadata does not say it."""
     lock: DatasetLock | None = None
     """What an earlier build answered: types keep their versions, classes their numbers."""
+    evaluations: Annotated[list[JobId], Field(max_length=MAX_EVALUATIONS)] = Field(default_factory=list)
+    """Finished evaluations of types that are drawn, by the ids of their jobs: the report shows their verdicts."""
     metadata: Metadata = Field(default_factory=dict)
     """Yours, kept to the end; at most 64 keys and 16 KiB as JSON."""
     dry_run: bool = False
@@ -359,6 +362,7 @@ class ResolvedDataset(Schema):
     """Where they lay in the service's storage, if they did."""
     items: int
     """Of all kinds."""
+    evaluations: list[JobId] = Field(default_factory=list)
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
 
     def shown(self) -> dict[str, JsonValue]:

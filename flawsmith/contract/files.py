@@ -27,6 +27,8 @@ MANIFEST_FILE = "manifest.jsonl"
 LOCK_FILE = "flawsmith.lock"
 DATASET_FILE = "dataset.json"
 """At the root of the archive of a data set: its rows, what it was made with, and what it came to."""
+REPORT_FILES: dict[Literal["html", "json"], str] = {"html": "report.html", "json": "report.json"}
+"""Beside them: what it came to, for people and for programs."""
 
 
 def defect_mask_file(defect: int) -> str:

@@ -12,6 +12,7 @@ from flawsmith.contract.base import Answer
 from flawsmith.contract.datasets import DatasetState
 from flawsmith.contract.evaluations import EvaluationState
 from flawsmith.contract.files import ITEM_PARTS, ItemPart
+from flawsmith.contract.looks import ItemLook
 from flawsmith.contract.trainings import TrainingState
 
 
@@ -172,6 +173,8 @@ class Item(Answer):
     """Of an item of a data set: digest of all that shapes it, under which its files are kept."""
     reused: bool | None = None
     """Of an item of a data set: whether it was there already, from this or an earlier build."""
+    look: ItemLook | None = None
+    """Of an item of a data set: what its report says of how it looks."""
     error: Failure | None = None
 
     @property

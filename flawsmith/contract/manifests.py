@@ -15,6 +15,7 @@ from flawsmith.contract.defect_types import EarlierVersion
 from flawsmith.contract.evaluations import EvaluationState, ResolvedEvaluation
 from flawsmith.contract.ids import JobId
 from flawsmith.contract.jobs import Counts, Failure, Item, JobKind, JobStatus
+from flawsmith.contract.reports import DatasetVerdict
 from flawsmith.contract.resolved import ResolvedAugmentation, ResolvedDefect
 from flawsmith.contract.trainings import ResolvedTraining, TrainingState
 from flawsmith.contract.uploads import ImageInfo
@@ -160,6 +161,8 @@ class DatasetManifest(RequestManifest):
     dataset: ResolvedDataset
     state: DatasetState
     """What was known of it when it was accepted."""
+    verdicts: list[DatasetVerdict] = Field(default_factory=list)
+    """Of the evaluations that it names, as they were then."""
 
     @property
     def count(self) -> int:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from flawsmith.contract.datasets import DatasetFormat
-from flawsmith.contract.files import DATASET_FILE, LOCK_FILE, MANIFEST_FILE
+from flawsmith.contract.files import DATASET_FILE, LOCK_FILE, MANIFEST_FILE, REPORT_FILES
 from flawsmith.contract.jobs import Job, JobStatus
 from flawsmith.contract.manifests import DatasetManifest
 from service.exports.classes import Classes
@@ -23,6 +23,8 @@ from service.exports.names import Unique, safe
 from service.exports.reading import example, read
 from service.exports.rows import ahead, category, row
 from service.exports.yolo import Yolo
+from service.reports.gathering import Gathering, thumbnails
+from service.reports.page import page
 from service.store.plans import Plans
 from service.store.storage import Storage
 from service.zips import Content, zip_length
@@ -42,6 +44,7 @@ _WIDTH = 100
 _README = (
     f"{MANIFEST_FILE} has a row for each item: where it comes from, how it was made, what became of it. Items "
     "that failed, were canceled or are below the least quality asked for have a row and no files. "
+    f"{REPORT_FILES['html']} shows what came of it, {REPORT_FILES['json']} says it to programs. "
     f"{LOCK_FILE} holds what a next build is to be made with, {DATASET_FILE} what was asked for."
 )
 
@@ -90,7 +93,9 @@ class Gathered:
         self._text(DATASET_FILE).write(_description(manifest, job))
         self._text(LOCK_FILE).write(manifest.dataset.lock.model_dump_json(indent=2) + "\n")
         try:
-            self._gather(manifest, formats, layouts)
+            report = Gathering(storage, manifest, job.status)
+            self._gather(manifest, formats, layouts, report)
+            self._report(manifest, report)
         except BaseException:
             self.close()
             raise
@@ -115,7 +120,13 @@ class Gathered:
         self._texts.append((name, self._spool.text()))
         return self._texts[-1][1]
 
-    def _gather(self, manifest: DatasetManifest, formats: Sequence[DatasetFormat], layouts: list[Layout]) -> None:
+    def _gather(
+        self,
+        manifest: DatasetManifest,
+        formats: Sequence[DatasetFormat],
+        layouts: list[Layout],
+        report: Gathering,
+    ) -> None:
         rows, names = self._text(MANIFEST_FILE), Unique()
         shared = any(name != "mvtec" for name in formats)
         planned = Plans(self._storage).rows(manifest, range(manifest.count))
@@ -123,6 +134,7 @@ class Gathered:
             stem = names.name(safe(found.planned.name), found.planned.index)
             shown = row(manifest, found, formats, final=True, stem=stem)
             rows.write(shown.model_dump_json() + "\n")
+            report.add(found)
             if files is None:
                 continue
             one = example(manifest, found, files, shown, stem)
@@ -133,6 +145,13 @@ class Gathered:
                     self._files.write(file.line())
         for layout in layouts:
             self._texts += layout.texts()
+
+    def _report(self, manifest: DatasetManifest, gathered: Gathering) -> None:
+        report = gathered.report()
+        html = self._text(REPORT_FILES["html"])
+        for piece in page(report, thumbnails(self._storage, manifest, report)):
+            html.write(piece)
+        self._text(REPORT_FILES["json"]).write(report.model_dump_json(indent=2) + "\n")
 
     def _digest(self, formats: Sequence[DatasetFormat]) -> str:
         digest = hashlib.sha256(json.dumps([_LAYOUT, list(formats)]).encode())

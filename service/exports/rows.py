@@ -41,6 +41,12 @@ class Outcome:
         return item is not None and item.status is ItemStatus.SUCCEEDED and item.accepted is not False
 
     @property
+    def rejected(self) -> bool:
+        """Whether it was made, and is below the least quality asked for."""
+        item = self.item
+        return item is not None and item.status is ItemStatus.SUCCEEDED and item.accepted is False
+
+    @property
     def types(self) -> list[str]:
         """Names of the types that it shows, one a defect; none of good parts."""
         if self.planned.augmentation is None or self.planned.kind != "defect":

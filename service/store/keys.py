@@ -28,6 +28,7 @@ _SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _IMPORTED = re.compile(IMPORT_SEGMENT)
 _IMPORTS = "imports"
 _SHOWN = 16  # hex digits of a digest in a name
+_THUMBNAIL = "thumbnail"
 _MAX_LENGTH = 900  # S3 allows 1,024 bytes, a bucket prefix included
 
 
@@ -248,6 +249,11 @@ def made_annotations(tenant: str, digest: str) -> str:
     return made_prefix(tenant, digest) + "annotations.json"
 
 
+def made_thumbnail(tenant: str, item: Item) -> str:
+    """A small picture of an item of a data set, for its report."""
+    return _item_file(tenant, "", item, _THUMBNAIL, item.image_sha256, "json")
+
+
 def made_classes(tenant: str, digest: str, classes: Sequence[int]) -> str:
     """Its label image: where a defect is, the number of its class.
 
@@ -319,6 +325,7 @@ def is_file_of(key: str, item: Item) -> bool:
         "mask": item.mask_sha256,
         "preview": item.preview_sha256,
         "request": item.request_sha256,
+        _THUMBNAIL: item.image_sha256,
     } | {f"mask-{defect.index}": defect.mask_sha256 for defect in item.defects or ()}
     return name == "item" or name in {f"{part}-{digest[:_SHOWN]}" for part, digest in digests.items() if digest}
 

@@ -33,6 +33,7 @@ from flawsmith.contract.datasets import (
     Split,
 )
 from flawsmith.contract.jobs import Counts, Item, ItemStatus, Job, JobKind, JobPage, JobStatus, Progress
+from flawsmith.contract.reports import DatasetReport, ReportCounts, ReportNote, ReportPairs, ReportRejections
 from tests.flawsmith.training_server import problem
 from tests.servers import listening
 
@@ -63,6 +64,26 @@ REQUEST: dict[str, Any] = {
     "metadata": {"lot": "A"},
 }
 """As `ResolvedAugmentation.shown` tells it."""
+
+
+NO_PAIRS = ReportPairs(looked_at=3, pairs=0, across_sides=0, shown=[])
+REPORT = DatasetReport(
+    format_version=1,
+    title="line",
+    canceled=False,
+    seed=7,
+    lock=LOCK,
+    counts=ReportCounts(planned=5, exported=4, rejected=1),
+    splits={"train": 3, "val": 0, "test": 1},
+    images=[],
+    notes=[ReportNote(level="warning", code="few-items", defect_types=["scratch@1"], detail="too few")],
+    verdicts=[],
+    types=[],
+    good=[],
+    rejections=ReportRejections(weakest={"seam": 1}, shown=[], failures=[], left_out=[], left_out_count=0),
+    alike_normals=NO_PAIRS,
+    alike_items=NO_PAIRS,
+)
 
 
 def png(level: int, box: tuple[int, int, int, int] | None = None) -> bytes:
@@ -357,6 +378,9 @@ def dataset_server() -> Iterator[DatasetServer]:
             elif steps[1:] == ["archive"]:
                 state.formats.append(query.get("format", []))
                 self.send_archive(state.archive(query.get("format", [])))
+            elif steps[1:] == ["report"]:
+                kind = query["format"][0]
+                self.answer(200, REPORT.model_dump_json() if kind == "json" else "<!doctype html>")
             elif steps[1:] == ["rows"]:
                 page = state.row_page(query.get("cursor", [None])[0])
                 self.answer(200, page.model_dump_json())

@@ -17,7 +17,7 @@ from flawsmith.client.unpacking import unpack
 from flawsmith.contract.datasets import DatasetBinPlan, DatasetNormal, DatasetPrefix
 from flawsmith.contract.jobs import JobStatus
 from flawsmith.contract.wishes import ContrastRange, SizeRange
-from tests.flawsmith.dataset_server import LOCK, DatasetServer, dataset_server, png, row
+from tests.flawsmith.dataset_server import LOCK, REPORT, DatasetServer, dataset_server, png, row
 from tests.flawsmith.running import run_here
 from tests.flawsmith.test_training import names, written
 
@@ -128,7 +128,10 @@ def test_both_clients_do_the_same(server: DatasetServer, folder: Path, tmp_path:
             plan = await client.plan_dataset(folder / "photos", ENTRIES)
             rows = [one async for one in client.dataset_rows(job)]
             taken = await client.download_dataset(job, tmp_path / "awaited", formats=["classes"])
-            return job.id, sent, plan, rows, sorted(path.name for path in taken.path.rglob("*"))
+            report = await client.dataset_report(job)
+            page = await client.save_dataset_report(job, tmp_path / "awaited.html")
+            names = sorted(path.name for path in taken.path.rglob("*"))
+            return job.id, sent, plan, rows, names, report, page.read_text()
 
     def plain() -> tuple[Any, ...]:
         with Flawsmith(server.url) as client:
@@ -137,11 +140,15 @@ def test_both_clients_do_the_same(server: DatasetServer, folder: Path, tmp_path:
             plan = client.plan_dataset(folder / "photos", ENTRIES)
             rows = list(client.dataset_rows(job))
             taken = client.download_dataset(job, tmp_path / "plain", formats=["classes"])
-            return job.id, sent, plan, rows, sorted(path.name for path in taken.path.rglob("*"))
+            report = client.dataset_report(job)
+            page = client.save_dataset_report(job, tmp_path / "plain.html")
+            names = sorted(path.name for path in taken.path.rglob("*"))
+            return job.id, sent, plan, rows, names, report, page.read_text()
 
     one, other = plain(), asyncio.run(awaited())
     assert one == other
     assert one[3] == server.rows
+    assert one[5:] == (REPORT, "<!doctype html>")
     assert server.formats == [["classes"], ["classes"]]
 
 
@@ -415,6 +422,10 @@ def test_show_and_download_of_an_earlier_job(server: DatasetServer, folder: Path
     assert done.returncode == 0, done.stderr
     assert server.formats == [["mvtec"]]
     assert (tmp_path / "out" / "mvtec").is_dir()
+    for name, begins in (("told.html", "<!doctype html>"), ("told.json", '{"format_version":1')):
+        told = run_here("dataset", "report", FIRST, "--out", tmp_path / name, "--url", server.url)
+        assert told.stdout.strip() == str(tmp_path / name)
+        assert (tmp_path / name).read_text().startswith(begins)
     refused = run_here("download", FIRST, "--url", server.url)
     assert refused.returncode == 2
     assert f"flawsmith dataset download {FIRST}" in refused.stderr

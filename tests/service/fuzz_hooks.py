@@ -25,7 +25,7 @@ from schemathesis.transport.serialization import Binary
 
 from flawsmith.contract.augmentations import MAX_DEFECTS
 from flawsmith.contract.datasets import MAX_ITEMS, DatasetEntry, DatasetNormal, DatasetPrefix, DatasetSplit
-from flawsmith.contract.ids import UploadId
+from flawsmith.contract.ids import JobId, UploadId
 from tests.service.fuzzing import BUNDLE_PATH, DEEP, KNOWN, MOVED, Known, headers
 from tests.service.pictures import encoded, mask, part
 
@@ -95,6 +95,7 @@ BEYOND_SCHEMAS = {
     "format": "a data set that was made with it",
     "formats": "JSON text in a form, where lists are sent as a field for each of theirs",
     "split": "shares that add up to 1, and metadata to group by",
+    "evaluations": "jobs that are finished evaluations of what is drawn",
     "lock": "what an earlier build answered",
     "masks": "a ZIP of masks of the normal images",
     "regions": "a mask, or a ZIP of masks of the normal images",
@@ -204,6 +205,7 @@ _ENTRIES = TypeAdapter[Any](list[_loose(DatasetEntry)])  # type: ignore[misc]
 _NORMALS = TypeAdapter[Any](list[UploadId | DatasetNormal])
 _PREFIX = TypeAdapter[Any](_loose(DatasetPrefix))
 _SPLIT = TypeAdapter[Any](_loose(DatasetSplit))
+_JOB_IDS = TypeAdapter(list[JobId])
 
 
 def _is(adapter: TypeAdapter[Any], value: object) -> bool:
@@ -235,7 +237,8 @@ def _with_dataset(body: dict[str, Any], *, always: bool = False) -> dict[str, An
         body |= {"normals": [{"image": known.uploads[0], "mask": known.uploads[1]}]}
     if type(body.get("controls")) is int and 1 < body["controls"] <= MAX_ITEMS:
         body |= {"controls": 1}
-    return {key: value for key, value in body.items() if key != "split" or not _is(_SPLIT, value)}
+    fit = {"split": _SPLIT, "evaluations": _JOB_IDS}
+    return {key: value for key, value in body.items() if key not in fit or not _is(fit[key], value)}
 
 
 def _with_one_way_to_name_defects(body: dict[str, Any]) -> dict[str, Any]:
@@ -329,7 +332,7 @@ def _jobs_of(path: str) -> list[str]:
     """Jobs that have what an operation asks for."""
     if "/defects/" in path:
         return [known.several]
-    if path.endswith(("/rows", "/archive")):
+    if path.endswith(("/rows", "/archive", "/report")):
         return [known.dataset]
     return [known.training] if path.endswith("/sheet") else known.jobs
 

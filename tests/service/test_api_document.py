@@ -35,6 +35,7 @@ OPERATIONS = {
     "GET /v1/jobs/{job_id}/events": "streamJobEvents",
     "GET /v1/jobs/{job_id}/sheet": "getJobSheet",
     "GET /v1/jobs/{job_id}/archive": "getJobArchive",
+    "GET /v1/jobs/{job_id}/report": "getJobReport",
     "GET /v1/jobs/{job_id}/rows": "listJobRows",
     "GET /v1/jobs/{job_id}/items/{n}/image": "getItemImage",
     "GET /v1/jobs/{job_id}/items/{n}/mask": "getItemMask",

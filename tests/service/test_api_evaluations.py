@@ -37,6 +37,7 @@ from tests.service.bundles import made
 from tests.service.conftest import Api
 from tests.service.images.files import noise
 from tests.service.samples.sets import HEIGHT, WIDTH, mask, mask_pixels, normals, pairs, photo, zipped
+from tests.service.test_api_datasets import BURR, manifest_of, sent
 from tests.service.test_api_events import watching
 from tests.service.test_api_refusals import assert_problem
 from tests.service.test_api_retraining import files_of, listed, publish
@@ -395,3 +396,44 @@ def test_its_type_stays_until_it_ends(api: Api, taught: str, held: bytes) -> Non
 
     end(api, job_id)
     assert api.client.delete("/v1/defect-types/pitting").status_code == 204
+
+
+def test_a_data_set_names_its_verdict_and_keeps_it(api: Api, taught: str, held: bytes) -> None:
+    job_id = post(api, held).json()["id"]
+    end(api, job_id)
+
+    answer = sent(api, {"defect_type": "pitting", "per_image": 1}, evaluations=[job_id])
+
+    manifest = manifest_of(api, answer)
+    assert [(one.evaluation, one.defect_type, one.result) for one in manifest.verdicts] == [
+        (job_id, "pitting@1", FOUND)
+    ]
+    assert answer.json()["request"]["evaluations"] == [job_id]
+    assert api.client.delete(f"/v1/jobs/{job_id}").status_code == 204
+    assert manifest_of(api, answer).verdicts == manifest.verdicts
+
+
+@pytest.mark.parametrize(
+    ("case", "says"),
+    [
+        ("another type", ["judged pitting@1", "no entry draws that type"]),
+        ("another version", ["judged pitting@1", "what is drawn is pitting@2", "evaluate that version"]),
+        ("not over", ["has no verdict", "wait until it has succeeded"]),
+        ("no evaluation", ["no evaluation has this id"]),
+        ("twice", ["a second time"]),
+    ],
+)
+def test_a_verdict_that_says_nothing_of_a_data_set_is_refused(
+    api: Api, taught: str, held: bytes, case: str, says: list[str]
+) -> None:
+    job_id = post(api, held).json()["id"]
+    if case != "not over":
+        end(api, job_id)
+    for name, version in (("burr", 1), ("pitting", 2)):
+        Registry(api.storage).publish(BURR.model_copy(update={"name": name, "version": version}))
+    entry = {"defect_type": {"another type": "burr", "another version": "pitting"}.get(case, "pitting@1")}
+    named = {"no evaluation": [taught], "twice": [job_id, job_id]}.get(case, [job_id])
+
+    answer = sent(api, entry | {"per_image": 1}, evaluations=named)
+
+    assert_problem(answer, problems.INVALID_REQUEST, f"evaluations.{len(named) - 1}", *says)

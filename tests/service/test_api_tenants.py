@@ -57,7 +57,7 @@ class Owned:
         data set."""
         if "{k}" in path:
             return self.ids | {"job_id": self.several_id}
-        if path.endswith("/rows"):
+        if path.endswith(("/rows", "/report")):
             return self.ids | {"job_id": self.dataset_id}
         return self.ids | ({"job_id": self.training_id} if path.endswith("/sheet") else {})
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -41,8 +43,10 @@ from flawsmith.contract.jobs import (
     JobKind,
     JobStatus,
     Measures,
+    RegionMeasures,
     Scores,
 )
+from flawsmith.contract.looks import CELLS, ItemLook, Thumbnail, ThumbnailOutline
 from flawsmith.contract.manifests import DatasetManifest, ResultManifest
 from flawsmith.contract.resolved import ResolvedAugmentation, ResolvedDefect
 from flawsmith.contract.uploads import ImageInfo
@@ -82,6 +86,11 @@ class Made:
     """Pixels and labels are this part of a photo of `WHOLE`."""
     levels: tuple[int, int] | None = None
     """Pixels are of a 16-bit photo, black and white of which are these."""
+    quality: float = 0.6
+    pattern: str | None = None
+    """Perceptual hash of the item; one of its own if None."""
+    source: str | None = None
+    """Name of its normal image, and of the pattern of that; an own one if None."""
 
     @property
     def viewed(self) -> bool:
@@ -259,7 +268,7 @@ def manifest_of(
             "split": DatasetSplit(),
             "formats": list(formats),
             "lock": lock,
-            "normals": 1,
+            "normals": len(items),
             "items": len(items),
             "metadata": metadata,
         }
@@ -299,7 +308,7 @@ def planned_item(index: int, one: Made) -> PlannedItem:
     source = DatasetSource.model_validate(
         {
             "number": index,
-            "name": f"{one.name}.png",
+            "name": one.source or f"{one.name}.png",
             "sha256": 64 * "a",
             "input_sha256": 64 * "b",
             "image": info_of(one),
@@ -357,7 +366,9 @@ def put_item(storage: Storage, manifest: DatasetManifest, planned: PlannedItem, 
     tenant, made = manifest.tenant, planned.made
     image = encoded(one, whole(one), planned)
     mask = encode_mask_png(np.ones(WHOLE, bool) if one.crop else one.mask)
-    scores = Scores(presence=0.9, seam=0.8, grain=0.7, coverage=0.6, quality=0.6, background_max_abs_diff=0)
+    scores = Scores(
+        presence=0.9, seam=0.8, grain=0.7, coverage=one.quality, quality=one.quality, background_max_abs_diff=0
+    )
     item = Item(
         index=planned.index,
         status=one.status,
@@ -369,10 +380,12 @@ def put_item(storage: Storage, manifest: DatasetManifest, planned: PlannedItem, 
         preview_sha256=hashlib.sha256(image).hexdigest(),
         pixels_sha256=pixels_sha256(whole(one)),
         scores=None if one.kind == "normal" else scores,
-        measures=Measures(regions=[], soft_edge_px=2.0, pixels_per_model_pixel=1.0) if one.defects else None,
+        measures=measures_of(one) if one.defects else None,
         fingerprint="cpu",
         made=made,
+        look=look_of(one),
     )
+    storage.put(keys.made_thumbnail(tenant, item), thumbnail_of(one).model_dump_json().encode())
     storage.put(keys.item_image(tenant, manifest.job_id, item, planned.source.image), image)
     storage.put(keys.item_mask(tenant, manifest.job_id, item), mask)
     if len(one.defects) > 1:
@@ -424,6 +437,60 @@ def put_view(storage: Storage, tenant: str, planned: PlannedItem, item: Item, on
     if one.kind == "defect":
         storage.put(keys.view_mask(tenant, view), mask)
     storage.put(keys.made_record(tenant, view.view), view.model_dump_json().encode())
+
+
+def measures_of(one: Made) -> Measures:
+    """One region for each defect."""
+    regions = []
+    for number, (_, mask) in enumerate(one.defects):
+        rows, columns = np.nonzero(mask)
+        top, left = int(rows.min()), int(columns.min())
+        height, width = int(rows.max()) - top + 1, int(columns.max()) - left + 1
+        regions.append(
+            RegionMeasures(
+                area=float(mask.sum()),
+                length=float(max(height, width)),
+                width=float(min(height, width)),
+                contrast=0.2,
+                box=(left, top, width, height),
+                defect=number,
+            )
+        )
+    return Measures(regions=regions, soft_edge_px=2.0, pixels_per_model_pixel=1.0)
+
+
+def look_of(one: Made) -> ItemLook:
+    return ItemLook(
+        pattern=one.pattern or hashlib.sha256(one.name.encode()).hexdigest(),
+        source_pattern=hashlib.sha256((one.source or one.name).encode()).hexdigest(),
+        places=[cells_of(mask) for _, mask in one.defects],
+    )
+
+
+def cells_of(mask: Mask) -> str:
+    """Cells that a label reaches into, row by row."""
+    height, width = mask.shape
+    bits = ""
+    for row in range(CELLS):
+        for column in range(CELLS):
+            down = slice(math.ceil(row * height / CELLS), math.ceil((row + 1) * height / CELLS))
+            across = slice(math.ceil(column * width / CELLS), math.ceil((column + 1) * width / CELLS))
+            bits += "1" if mask[down, across].any() else "0"
+    return f"{int(bits, 2):0{CELLS * CELLS // 4}x}"
+
+
+def thumbnail_of(one: Made) -> Thumbnail:
+    """The whole image, and a box around each defect."""
+    height, width = one.pixels.shape[:2]
+    eight = (one.pixels >> 8).astype(np.uint8) if one.pixels.dtype == np.uint16 else one.pixels
+    outlines = []
+    for number, region in enumerate(measures_of(one).regions):
+        left, top, across, down = region.box
+        right, bottom = left + across, top + down
+        points = [left, top, right, top, right, bottom, left, bottom]
+        outlines.append(ThumbnailOutline(defect=number, points=points))
+    jpeg = base64.b64encode(cv2.imencode(".jpg", eight)[1].tobytes()).decode()
+    return Thumbnail(format_version=FORMAT_VERSION, width=width, height=height, jpeg=jpeg, outlines=outlines)
 
 
 def annotations_of(one: Made) -> ItemAnnotations:
