@@ -38,7 +38,6 @@ from service.store.storage import ObjectNotFoundError, Storage
 MOST_REJECTED = 24
 """Items below the least quality that are shown."""
 MOST_PAIRS = 12
-MOST_LEFT_OUT = 100
 MOST_FAILURES = 20
 
 
@@ -116,7 +115,7 @@ class Gathering:
                 weakest=dict(self._weakest.most_common()),
                 shown=self._rejected.chosen(),
                 failures=failures[:MOST_FAILURES],
-                left_out=state.left_out[:MOST_LEFT_OUT],
+                left_out=state.left_out,
                 left_out_count=state.left_out_count,
             ),
             alike_normals=self._pairs(self._alike_normals, self._normals, lambda row: row.source.name),

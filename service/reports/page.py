@@ -52,7 +52,7 @@ def _header(report: DatasetReport) -> str:
     figures = {
         "items": counts.exported,
         "types": len(report.types),
-        "below quality": counts.rejected,
+        "not accepted": counts.rejected,
         "failed": counts.failed,
         **({"canceled": counts.canceled} if counts.canceled else {}),
         **{f"in {side}": report.splits[side] for side in SPLITS if report.splits[side]},

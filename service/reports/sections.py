@@ -104,7 +104,7 @@ def overview(report: DatasetReport) -> str:
 
     found = heading("items", "Items") + table(
         "Items by type",
-        ["Type", "Exported", *SPLITS, "Below quality", "Failed", "Canceled"],
+        ["Type", "Exported", *SPLITS, "Not accepted", "Failed", "Canceled"],
         [
             *(row(one.defect_type, one.counts, one.sides) for one in report.types),
             *(row(_GOOD[one.kind][0], one.counts, one.sides) for one in report.good),
@@ -160,7 +160,7 @@ def rejections(found: ReportRejections, counts: ReportCounts, thumbnails: Thumbn
     if counts.rejected:
         weakest = ", ".join(f"{name} of {count:,}" for name, count in found.weakest.items())
         parts += [
-            subheading(f"Below the least quality: {counts.rejected:,}"),
+            subheading(f"Not accepted: {counts.rejected:,}"),
             paragraph(
                 f"They are in manifest.jsonl and in no export. What holds them back: {weakest}. Some of them, "
                 "drawn by lot:"

@@ -40,7 +40,7 @@ def test_a_report_comes_as_it_is_asked_for(
     assert answer.headers["content-type"] == media_type
     assert "Accept" in answer.headers["vary"]
     if media_type == "application/json":
-        assert DatasetReport.model_validate_json(answer.content).counts.planned == 14
+        assert DatasetReport.model_validate_json(answer.content).counts.planned == 18
     else:
         assert answer.text.startswith("<!doctype html>")
         assert answer.headers["content-security-policy"].startswith("default-src 'none'")

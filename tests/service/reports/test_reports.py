@@ -69,20 +69,20 @@ def test_what_became_of_items_is_counted_by_type_and_side(storage: FolderStorage
     report = report_of(storage, made.zoo())
 
     assert report.counts.model_dump() == {
-        "planned": 14,
-        "exported": 10,
+        "planned": 18,
+        "exported": 14,
         "rejected": 1,
         "failed": 1,
         "canceled": 2,
     }
-    assert report.splits == {"train": 4, "val": 4, "test": 2}
+    assert report.splits == {"train": 4, "val": 8, "test": 2}
     scratch, dent, pit = report.types
     assert [one.defect_type for one in report.types] == ["scratch@1", "dent@1", "pit@1"]
-    assert (dent.counts.exported, dent.counts.rejected, dent.counts.failed, dent.counts.canceled) == (3, 1, 1, 2)
-    assert scratch.sides == {"train": 1, "val": 0, "test": 1}
-    assert pit.counts.exported == 2  # an image with two of them counts once
-    assert pit.scores["quality"].count == 3
-    assert {one.kind: one.counts.exported for one in report.good} == {"control": 1, "normal": 3}
+    assert (dent.counts.exported, dent.counts.rejected, dent.counts.failed, dent.counts.canceled) == (5, 1, 1, 2)
+    assert scratch.sides == {"train": 1, "val": 1, "test": 1}
+    assert pit.counts.exported == 3  # an image with two of them counts once
+    assert pit.scores["quality"].count == 4
+    assert {one.kind: one.counts.exported for one in report.good} == {"control": 1, "normal": 4}
     assert [(one.code, one.items, one.detail) for one in report.rejections.failures] == [("x", 1, "no memory")]
     assert report.rejections.weakest == {"coverage": 1}
     assert [(one.name, one.min_quality) for one in report.rejections.shown] == [("e-rejected", 0.3)]
@@ -237,8 +237,8 @@ def test_a_verdict_is_shown_and_heeded(storage: FolderStorage) -> None:
 
 def test_photos_that_were_left_out_are_told_and_counted(storage: FolderStorage) -> None:
     manifest = made.keep(storage, whole())
-    left_out = [LeftOut(name=f"torn-{n}.png", reason="it is no image") for n in range(120)]
-    state = manifest.state.model_copy(update={"left_out": left_out})
+    left_out = [LeftOut(name=f"torn-{n}.png", reason="it is no image") for n in range(100)]
+    state = manifest.state.model_copy(update={"left_out": left_out, "left_out_count": 120})
     report = gathered(storage, manifest.model_copy(update={"state": state}), JobStatus.SUCCEEDED)
 
     assert "left-out" in codes(report)
