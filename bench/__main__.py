@@ -31,6 +31,7 @@ from bench.logical import run as logical
 from bench.promises import run as promises
 from bench.quality import run as quality
 from bench.sd15 import run as sd15
+from bench.speed import run as speed
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "bulk": bulk.main,
@@ -55,6 +56,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "search": search.main,
     "severity": severity.main,
     "sheets": sheets.main,
+    "speed": speed.main,
     "taught": taught.main,
     "types": types.main,
 }

@@ -16,6 +16,7 @@ from models.levels import Levels, Pixels, colour, saturation
 from models.masks import Mask, around, inner_edge, outer_edge, spanned
 from models.measures import measured
 from models.refinement import Calibration, Change, change_map, refined_mask
+from models.stages import stage
 from models.windows import Place, Plot
 
 GRAIN_REACH = 16
@@ -66,7 +67,8 @@ def finished(
     image = request.image.copy()
     refined = np.zeros(request.mask.shape, dtype=np.bool_)
     outcomes = [_plotted(image, refined, request, part, calibration, attempt, grain) for part in decoded]
-    return judged(request, image, refined, outcomes, calibration, attempt)
+    with stage("score"):
+        return judged(request, image, refined, outcomes, calibration, attempt)
 
 
 def judged(

@@ -38,6 +38,7 @@ from models.masks import Mask, grown_where_thin, on_latent_grid, pooled
 from models.noise import noise_key
 from models.refinement import Calibration
 from models.resampling import model_windows
+from models.stages import stage
 from models.training.recipe import Ablation
 from models.windows import Plot, plan
 
@@ -128,7 +129,8 @@ class Generator:
             drawn = self._drawn([one.asked for one in waiting], [one.noise for one in waiting])
             for one, drawings in zip(waiting, drawn, strict=True):
                 parts = list(self._decoded(drawings))
-                one.take(finished(one.asked, parts, self.calibration, one.noise, self.grain))
+                with stage("refine"):
+                    one.take(finished(one.asked, parts, self.calibration, one.noise, self.grain))
         return [one.best for one in attempts]
 
     @torch.inference_mode()
@@ -237,7 +239,8 @@ class Generator:
     def _encoded(self, windows: list[Tensor]) -> list[Tensor]:
         """Latents (C, L, L) of windows (3, P, P)."""
         rows = [(x.to(self.backbone.device, self.backbone.dtype),) for x in windows]
-        return self._batch(self.backbone.encode, rows)
+        with stage("encode"):
+            return self._batch(self.backbone.encode, rows)
 
     def _trajectory(self, x: Tensor, request: ItemRequest) -> Trajectory:
         """The trajectory of a window, cached by all that shapes it: pixels, C2 and grid."""
@@ -246,7 +249,7 @@ class Generator:
         trajectory = self.cache.get(key)
         if trajectory is None:
             (z_0,) = self._encoded([x])
-            (reconstruction,) = self._batch(self.backbone.decode, [(z_0,)])
+            (reconstruction,) = self._of_latents([z_0])
             trajectory = Trajectory([z_0], reconstruction, self.backbone.embed([request.part])[0])
             self.cache.put(key, trajectory)
         return trajectory
@@ -256,15 +259,17 @@ class Generator:
         due = _due([drawing for drawing in drawings if drawing.outside == "inversion"])
         self._batch.expect(sum((depth - group[0].depth) * len(group) for depth, _, group in due))
         self._batch.expect(sum(d.depth * len(d.canvas.corners) * len(d.passes) for d in drawings))
-        for depth, grid, group in due:
-            deepen(group, depth, grid, self._background_noise)
-        for drawing in drawings:
-            drawing.begin()
-        for adapter, ours in _by_weights(drawings):
-            with worn(self.backbone.unet, adapter.weights):
-                self._denoise(ours)
-        for drawing in drawings:
-            drawing.strengthen()
+        with stage("invert"):
+            for depth, grid, group in due:
+                deepen(group, depth, grid, self._background_noise)
+        with stage("denoise"):
+            for drawing in drawings:
+                drawing.begin()
+            for adapter, ours in _by_weights(drawings):
+                with worn(self.backbone.unet, adapter.weights):
+                    self._denoise(ours)
+            for drawing in drawings:
+                drawing.strengthen()
 
     def _denoise(self, drawings: list[Drawing]) -> None:
         """All the steps of drawings whose U-Net wears the same weights."""
@@ -336,7 +341,12 @@ class Generator:
 
     def _pictures(self, drawing: Drawing, plane: Tensor) -> list[Tensor]:
         """What the VAE makes of a plane's windows, (3, P, P) each."""
-        return self._batch(self.backbone.decode, [(crop,) for crop in drawing.canvas.crops(plane)])
+        return self._of_latents(drawing.canvas.crops(plane))
+
+    def _of_latents(self, latents: Sequence[Tensor]) -> list[Tensor]:
+        """Pictures (3, P, P) of latents (C, L, L)."""
+        with stage("decode"):
+            return self._batch(self.backbone.decode, [(z,) for z in latents])
 
 
 def _outside(request: ItemRequest) -> Outside:

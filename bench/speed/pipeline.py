@@ -1,0 +1,94 @@
+"""Ours as a worker does it, without service, queue and storage: decode, draw a batch at a time, encode, write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from bench.speed.workloads import Frame
+from models.adapters import Adapter
+from models.generation import Generator
+from models.items import ItemRequest
+from models.masks import Mask
+from models.stages import Stopwatch
+from service.images.canonical import CanonicalImage
+from service.images.decoding import read_canonical
+from service.images.encoding import encode_mask_png, encode_png
+
+Asking = Callable[[CanonicalImage, Mask, int], ItemRequest]
+"""The request of an item, by its place among all."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How items are drawn.
+
+    Attributes:
+        steps, severity, guidance: as of a request.
+        noise: begin on noise and inversion, whatever the type begins on.
+    """
+
+    steps: int
+    severity: float
+    guidance: float
+    noise: bool = True
+
+    @classmethod
+    def shipped(cls, adapter: Adapter) -> Setting:
+        """The type's own defaults."""
+        card = adapter.card
+        return cls(card.steps, card.severity, card.guidance, noise=not card.sketch)
+
+    def asking(self, adapter: Adapter) -> Asking:
+        """Requests of one type."""
+        plain = replace(adapter, card=replace(adapter.card, sketch="")) if self.noise else adapter
+
+        def ask(image: CanonicalImage, mask: Mask, number: int) -> ItemRequest:
+            default = ItemRequest.by_default(image.pixels, mask, plain, seed=number)
+            return replace(
+                default,
+                steps=self.steps,
+                severity=self.severity,
+                guidance=self.guidance,
+                min_quality=0.0,  # each item once, as the reference draws it
+            )
+
+        return ask
+
+
+def draw(
+    generator: Generator, frames: Sequence[Frame], ask: Asking, at_once: int, out: Path, watch: Stopwatch
+) -> None:
+    """Draw every mask of every frame and write image and label.
+
+    Args:
+        at_once: items of a batch.
+    """
+    orders = _orders(frames, ask, watch)
+    number = 0
+    while batch := list(islice(orders, at_once)):
+        results = generator.generate([request for _, request in batch])
+        for (image, _), result in zip(batch, results, strict=True):
+            with watch.timing("encode PNG"):
+                files = (
+                    encode_png(replace(image, pixels=result.image), synthetic=True),
+                    encode_mask_png(result.refined_mask),
+                )
+            with watch.timing("write"):
+                for kind, data in zip(("image", "mask"), files, strict=True):
+                    (out / f"{number}-{kind}.png").write_bytes(data)
+            number += 1
+
+
+def _orders(
+    frames: Sequence[Frame], ask: Asking, watch: Stopwatch
+) -> Iterator[tuple[CanonicalImage, ItemRequest]]:
+    number = 0
+    for frame in frames:
+        with watch.timing("decode PNG"):
+            image = read_canonical(frame.png)
+        for mask in frame.masks:
+            yield image, ask(image, mask, number)
+            number += 1

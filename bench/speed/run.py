@@ -1,0 +1,194 @@
+"""``python -m bench speed``: how fast items are drawn, beside plain diffusers, side by side in one run.
+
+The reference draws every item alone in float32: its own inversion on a grid of 50 steps, and two passes a step
+back. *Equal steps* is ours on the same grid to the same depth, begun on inverted noise like it; *shipped* is ours
+at the defaults of the type. The *pass bound* is what fewer passes of the U-Net alone could give. Rounds alternate
+between them; ratios are medians over rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from bench import shared
+from bench.rendered import adapters_of
+from bench.speed.measuring import Cost, Meter, flops_of
+from bench.speed.pipeline import Setting, draw
+from bench.speed.reference import Reference
+from bench.speed.workloads import WORKLOADS, Frame, Workload
+from models.adapters import Adapter
+from models.backbone import Backbone
+from models.generation import Generator
+from service.images.encoding import encode_mask_png, encode_png
+
+STEPS, SEVERITY = 50, 0.6
+"""Of the reference, and of ours at equal steps."""
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Who draws.
+
+    Attributes:
+        draws: takes frames and a folder.
+        unet: whose passes count.
+    """
+
+    name: str
+    unet: Any
+    draws: Callable[[Sequence[Frame], Path, Any], None]
+
+
+class Race:
+    """Workloads drawn by the reference and by ours in turn."""
+
+    def __init__(self, arguments: argparse.Namespace, adapter: Adapter) -> None:
+        device = torch.device(arguments.device)
+        plain = Backbone.load(arguments.backbone, device)
+        ours = Backbone.load(arguments.backbone, device, DTYPES[arguments.dtype])
+        self._meter = Meter(device, DTYPES[arguments.dtype])
+        self._pass_flops = flops_of(lambda: _one_pass(plain))
+        self._arguments = arguments
+        self._reference = Reference(plain, STEPS, SEVERITY, arguments.guidance)
+        self._ours = ours
+        self._adapter = adapter
+
+    def contenders(self) -> list[Contender]:
+        equal = Setting(STEPS, SEVERITY, self._arguments.guidance)
+        return [
+            Contender("reference", self._reference.unet, self._draw_reference),
+            Contender("equal steps", self._ours.unet, self._drawn_by(equal)),
+            Contender("shipped", self._ours.unet, self._drawn_by(Setting.shipped(self._adapter))),
+        ]
+
+    def run(self, workload: Workload) -> dict[str, list[Cost]]:
+        """Costs by contender, a round each; the reference is measured on some of the frames, evenly spread."""
+        frames = list(workload.drawn(self._ours, self._arguments.seed))
+        costs: dict[str, list[Cost]] = {}
+        for _ in tqdm(range(self._arguments.rounds), desc=workload.title):
+            for contender in self.contenders():
+                whose = self._sample(frames) if contender.name == "reference" else frames
+                count = sum(len(frame.masks) for frame in whose)
+                with (
+                    tempfile.TemporaryDirectory() as out,
+                    self._meter.of(contender.unet, count) as (cost, watch),
+                ):
+                    contender.draws(whose, Path(out), watch)
+                cost.flops = cost.passes * self._pass_flops
+                costs.setdefault(contender.name, []).append(cost)
+        return costs
+
+    @property
+    def peak(self) -> float:
+        """Operations a second of the device's matrix product."""
+        return self._meter.peak
+
+    def _sample(self, frames: Sequence[Frame]) -> list[Frame]:
+        """As many items of the frames as the reference draws: it takes as long for each."""
+        most = self._arguments.reference_items
+        masks = [(frame, mask) for frame in frames for mask in frame.masks]
+        return [Frame(frame.png, (mask,)) for frame, mask in shared.spread(masks, most)]
+
+    def _draw_reference(self, frames: Sequence[Frame], out: Path, _: Any) -> None:
+        for number, frame in enumerate(frames):
+            for mask in frame.masks:
+                image = self._reference.item(frame, mask, self._adapter, number)
+                (out / f"{number}-image.png").write_bytes(encode_png(image, synthetic=True))
+                (out / f"{number}-mask.png").write_bytes(encode_mask_png(mask))
+
+    def _drawn_by(self, setting: Setting) -> Callable[[Sequence[Frame], Path, Any], None]:
+        batch = self._arguments.batch
+        ask = setting.asking(self._adapter)
+
+        def draws(frames: Sequence[Frame], out: Path, watch: Any) -> None:
+            draw(Generator(self._ours, batch_shape=batch), frames, ask, batch, out, watch)
+
+        return draws
+
+
+def _one_pass(backbone: Backbone) -> None:
+    side, channels, device = backbone.latent_size, backbone.latent_channels, backbone.device
+    z = torch.zeros(1, channels, side, side, device=device)
+    tokens = torch.zeros(1, backbone.background_tokens, backbone.token_width, device=device)
+    backbone.predict_noise(z, torch.zeros(1, dtype=torch.long, device=device), tokens)
+
+
+def rows(costs: dict[str, list[Cost]], peak: float) -> list[dict[str, Any]]:
+    """A row for each contender: medians over rounds; ratios are of the same round."""
+    reference = costs["reference"]
+    made = []
+    for name, ours in costs.items():
+        last = ours[-1]
+        each = [cost.seconds / cost.items for cost in ours]
+        ratio = float(np.median([r.seconds / r.items / s for r, s in zip(reference, each, strict=True)]))
+        bound = (reference[-1].passes / reference[-1].items) / (last.passes / last.items)
+        made.append(
+            {
+                "who": name,
+                "s an item": float(np.median(each)),
+                "ratio": ratio,
+                "pass bound": bound,
+                "ratio/bound": ratio / bound,
+                "passes an item": last.passes / last.items,
+                "of peak": last.share_of_peak(peak),
+                "peak MB": last.peak_bytes / 1e6,
+            }
+        )
+    return made
+
+
+def stages(costs: dict[str, list[Cost]]) -> list[dict[str, Any]]:
+    """Milliseconds an item by stage, medians over rounds."""
+    names = sorted({stage for name, runs in costs.items() if name != "reference" for stage in runs[0].stages})
+    return [
+        {"who": name}
+        | {stage: _median_ms([cost.stages.get(stage, 0.0) / cost.items for cost in runs]) for stage in names}
+        | {"other": _median_ms([(cost.seconds - sum(cost.stages.values())) / cost.items for cost in runs])}
+        for name, runs in costs.items()
+        if name != "reference"
+    ]
+
+
+def _median_ms(seconds: Sequence[float]) -> float:
+    return float(np.median(seconds)) * 1000
+
+
+def main() -> None:
+    parser = shared.parser("speed", __doc__)
+    parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
+    parser.add_argument("--type", default="scratch", help="of the bundled types")
+    parser.add_argument("--guidance", type=float, default=1.0, help="of the reference, and of ours at equal steps")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of ours; the reference has float32")
+    parser.add_argument("--batch", type=int, default=1, help="rows of a model call of ours")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--reference-items", type=int, default=4, help="of each workload that the reference draws")
+    arguments = parser.parse_args()
+    (adapter,) = adapters_of(arguments.backbone, [arguments.type])
+    race = Race(arguments, adapter)
+    print(
+        f"{arguments.device}, {torch.get_num_threads()} of {os.cpu_count()} threads, {race.peak / 1e9:.1f} Gflop/s"
+    )
+    tables = {}
+    for name in arguments.workloads:
+        costs = race.run(WORKLOADS[name])
+        tables[name] = {"costs": rows(costs, race.peak), "stages": stages(costs)}
+        print(f"({name}) {WORKLOADS[name].title}", flush=True)
+        for table in tables[name].values():
+            shared.show(table)
+    shared.write(arguments.json, arguments, workloads=tables)
+
+
+if __name__ == "__main__":
+    main()
