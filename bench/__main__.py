@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from bench import (
+    alignment,
     bulk,
     context,
     first_item,
@@ -32,6 +33,7 @@ from bench.quality import run as quality
 from bench.sd15 import run as sd15
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
+    "alignment": alignment.main,
     "bulk": bulk.main,
     "chaos": chaos.main,
     "context": context.main,

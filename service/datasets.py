@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -19,13 +20,16 @@ from flawsmith.contract.base import FORMAT_VERSION, now
 from flawsmith.contract.datasets import (
     MAX_ITEMS,
     SPLITS,
+    AlignmentState,
     DatasetEntryPlan,
     DatasetNormal,
     DatasetParameters,
     DatasetPlan,
+    DatasetReference,
     DatasetRequest,
     DatasetSource,
     DatasetState,
+    NormalAlignment,
     PlannedItem,
     ResolvedDataset,
 )
@@ -35,18 +39,20 @@ from flawsmith.contract.manifests import DatasetManifest
 from flawsmith.contract.uploads import UploadRecord
 from service import idempotency, uploads
 from service.accepting import accept
+from service.alignment.registration import limit
 from service.body import MEGABYTE, media_type, read, spool_folder, unsupported
 from service.entries import Entries, resolve_entries, too_many
 from service.fields import from_json, from_texts, missing, no_query, said
 from service.forms import read_form
-from service.normals.bounds import BOUNDS, FIELDS, Bound
+from service.normals.alignment import ALIGN, REFERENCE, SentReference
+from service.normals.bounds import BOUNDS, FIELDS, Bound, SentBound
 from service.normals.filing import GROUP_BY, filed, files_of
 from service.normals.metadata import FIELD as METADATA
 from service.normals.reading import (
     NORMALS,
     ZIPS,
+    NormalImage,
     NormalSet,
-    SentBound,
     SentNormal,
     read_uploads,
     read_zips,
@@ -54,6 +60,7 @@ from service.normals.reading import (
 from service.openapi import Responses, dataset_body, location, problem
 from service.planning import plan, series, usable
 from service.problems import ProblemError
+from service.resolution import invalid
 from service.resources import Has, Quota, Resources, Tenant
 from service.samples.errors import SampleError
 from service.samples.intake import MaskFile, Offer
@@ -65,7 +72,7 @@ from service.telemetry import context, traces
 
 router = APIRouter(prefix="/v1/datasets", tags=["data sets"], dependencies=[Depends(no_query)])
 
-FILES = (*ZIPS, METADATA)
+FILES = (*ZIPS, METADATA, REFERENCE)
 MAX_FULL_FILES = 2
 """As many of the largest files fit in a form; masks are small."""
 MAX_TEXT_BYTES = 256 * 1024
@@ -93,6 +100,8 @@ class Sent:
     files: Mapping[str, Path] = field(default_factory=dict)
     uploaded: Sequence[SentNormal] = ()
     has_masks: bool = False
+    reference: SentReference | None = None
+    """Of a JSON request; that of a form is among its files."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +192,7 @@ async def _read_form(request: Request, boundary: str | None, folder: Path, has: 
     parameters = from_texts(DatasetParameters, form.texts)
     if NORMALS not in form.files:
         raise missing(DatasetRequest, NORMALS)
+    _check_alignment(parameters, has_reference=REFERENCE in form.files)
     digests: dict[str, JsonValue] = {name: file.sha256 for name, file in form.files.items()}
     paths = {name: file.path for name, file in form.files.items()}
     return Sent(parameters, digests | said(parameters), paths, has_masks=FIELDS["mask"] in paths)
@@ -190,14 +200,44 @@ async def _read_form(request: Request, boundary: str | None, folder: Path, has: 
 
 async def _read_json(request: Request, tenant: str, has: Resources) -> Sent:
     parameters = from_json(DatasetRequest, await read(request, MAX_JSON_BYTES))
+    _check_alignment(parameters, has_reference=parameters.reference is not None)
     normals = [DatasetNormal(image=one) if isinstance(one, str) else one for one in parameters.normals]
     named: dict[str, str] = {}
     for number, (sent, one) in enumerate(zip(parameters.normals, normals, strict=True)):
         named[f"normals.{number}" if isinstance(sent, str) else f"normals.{number}.image"] = one.image
         named |= {f"normals.{number}.{bound}": getattr(one, bound) for bound in BOUNDS if getattr(one, bound)}
+    if (drawn_on := parameters.reference) is not None:
+        named[f"{REFERENCE}.image"] = drawn_on.image
+        named |= {f"{REFERENCE}.{bound}": getattr(drawn_on, bound) for bound in BOUNDS if getattr(drawn_on, bound)}
     records = await run_in_threadpool(_found, has.storage, tenant, named)
     uploaded = [_uploaded(has.storage, tenant, records, number, one) for number, one in enumerate(normals)]
-    return Sent(parameters, said(parameters), uploaded=uploaded, has_masks=any(one.mask for one in normals))
+    reference = (
+        None if drawn_on is None else _uploaded_reference(has.storage, tenant, records, parameters, drawn_on)
+    )
+    has_masks = any(one.mask for one in normals) or (drawn_on is not None and drawn_on.mask is not None)
+    return Sent(parameters, said(parameters), uploaded=uploaded, has_masks=has_masks, reference=reference)
+
+
+def _check_alignment(parameters: DatasetParameters, *, has_reference: bool) -> None:
+    """Refuse a reference without a word on how normal images are laid on it, and that word without a reference."""
+    if parameters.align is None and has_reference:
+        raise invalid(
+            ALIGN,
+            "align is missing; say how normal images are laid on the reference: none, as they lie, shift, or "
+            "rigid, turned and shifted",
+        )
+    if parameters.align is not None and not has_reference:
+        raise invalid(
+            REFERENCE,
+            f"reference is missing, and align is {parameters.align}; send a photo with what is drawn on it, or "
+            "leave align out",
+        )
+    if parameters.max_rotation_deg is not None and parameters.align != "rigid":
+        raise invalid(
+            "max_rotation_deg",
+            f"max_rotation_deg is of align: rigid, and align is {parameters.align or 'not said'}; leave it out, "
+            "or say rigid",
+        )
 
 
 def _found(storage: Storage, tenant: str, named: Mapping[str, str]) -> dict[str, UploadRecord]:
@@ -217,6 +257,40 @@ def _found(storage: Storage, tenant: str, named: Mapping[str, str]) -> dict[str,
         return {record.id: record for record in found}
 
 
+def _fetching(
+    storage: Storage, tenant: str, records: Mapping[str, UploadRecord], upload_id: str, of: str
+) -> Callable[[Path], MaskFile]:
+    """Brings an upload to a path as a mask."""
+
+    def fetch(path: Path) -> MaskFile:
+        uploads.fetch(storage, tenant, records[upload_id], path, of)
+        return MaskFile(of, path, records[upload_id].image.lossy)
+
+    return fetch
+
+
+def _uploaded_reference(
+    storage: Storage,
+    tenant: str,
+    records: Mapping[str, UploadRecord],
+    parameters: DatasetParameters,
+    one: DatasetReference,
+) -> SentReference:
+    """The reference of a JSON request, with what is drawn on it."""
+    at, record = f"{REFERENCE}.image", records[one.image]
+
+    def fetch(path: Path) -> Offer:
+        uploads.fetch(storage, tenant, record, path, at)
+        return Offer(REFERENCE, at, path, record.id.removeprefix("sha256:"), info=record.image)
+
+    drawn: dict[Bound, SentBound] = {}
+    for bound in BOUNDS:
+        if (upload_id := getattr(one, bound)) is not None:
+            of = f"{REFERENCE}.{bound}"
+            drawn[bound] = SentBound(of, _fetching(storage, tenant, records, upload_id, of))
+    return SentReference(at, fetch, drawn, parameters.align or "none", parameters.max_rotation_deg or 180.0)
+
+
 def _uploaded(
     storage: Storage, tenant: str, records: Mapping[str, UploadRecord], number: int, one: DatasetNormal
 ) -> SentNormal:
@@ -229,17 +303,11 @@ def _uploaded(
         uploads.fetch(storage, tenant, record, path, at)
         return Offer(name, at, path, record.id.removeprefix("sha256:"), info=record.image)
 
-    def fetching(upload_id: str, of: str) -> Callable[[Path], MaskFile]:
-        def fetch_mask(path: Path) -> MaskFile:
-            uploads.fetch(storage, tenant, records[upload_id], path, of)
-            return MaskFile(of, path, records[upload_id].image.lossy)
-
-        return fetch_mask
-
     bounds: dict[Bound, SentBound] = {}
     for bound in BOUNDS:
         if (upload_id := getattr(one, bound)) is not None:
-            bounds[bound] = SentBound(f"{at}.{bound}", fetching(upload_id, f"{at}.{bound}"))
+            of = f"{at}.{bound}"
+            bounds[bound] = SentBound(of, _fetching(storage, tenant, records, upload_id, of))
     return SentNormal(name, fetch, bounds=bounds, metadata=one.metadata, metadata_field=f"{at}.metadata")
 
 
@@ -270,8 +338,9 @@ async def _admit(has: Resources, sent: Sent, folder: Path) -> NormalSet:
     target.mkdir()
     try:
         if sent.files:
-            return await read_zips(sent.files, target, has.door, limits)
-        return await read_uploads(sent.uploaded, target, has.door, limits)
+            wished = sent.parameters
+            return await read_zips(sent.files, target, has.door, limits, wished.align, wished.max_rotation_deg)
+        return await read_uploads(sent.uploaded, target, has.door, limits, sent.reference)
     except SampleError as error:
         raise _unfit(error) from error
 
@@ -282,6 +351,8 @@ def _unfit(error: SampleError) -> ProblemError:
         kind = problems.INVALID_REQUEST
     elif first in FIELDS.values() or last in BOUNDS:
         kind = problems.INVALID_MASK
+    elif first == REFERENCE:
+        kind = problems.INVALID_IMAGE
     else:
         kind = problems.INVALID_NORMALS
     return ProblemError(kind, error.detail, field=error.field)
@@ -314,6 +385,8 @@ def _planned(sent: Sent, entries: Entries, found: NormalSet) -> Planned:
         split=parameters.split,
         formats=parameters.formats,
         lock=entries.lock,
+        align=parameters.align,
+        max_rotation_deg=parameters.max_rotation_deg,
         normals=len(sources),
         items=items,
         metadata=parameters.metadata,
@@ -330,6 +403,7 @@ def _planned(sent: Sent, entries: Entries, found: NormalSet) -> Planned:
         controls=parameters.controls,
         normals=normals,
         left_out=found.left_out,
+        alignment=_alignment(found.images),
         lock=entries.lock,
     )
     sides = {source.split for source in sources}
@@ -339,6 +413,20 @@ def _planned(sent: Sent, entries: Entries, found: NormalSet) -> Planned:
         if getattr(parameters.split, name) > 0 and name not in sides
     ]
     return Planned(resolved, entries, found, sources, closed, state, warnings)
+
+
+def _alignment(images: Sequence[NormalImage]) -> AlignmentState | None:
+    """How those lie that were laid on a reference; None if none was."""
+    laid = [one for one in images if one.alignment is not None]
+    if not laid:
+        return None
+    residuals = [one.alignment.residual_px for one in laid if one.alignment is not None]
+    return AlignmentState(
+        images=len(laid),
+        median_residual_px=median(residuals),
+        greatest_residual_px=max(residuals),
+        limit_px=limit(laid[0].info.width, laid[0].info.height),
+    )
 
 
 def _check_usable(
@@ -401,6 +489,11 @@ def _answered(has: Resources, tenant: str, planned: Planned) -> DatasetPlan:
         to_make=to_make,
         expected_s=_expected_s(has, to_draw),
         splits={name: splits[name] for name in SPLITS},
+        alignments=[
+            NormalAlignment(name=source.name, **source.alignment.model_dump())
+            for source in planned.sources
+            if source.alignment is not None
+        ],
         warnings=planned.warnings,
     )
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from rich.table import Table
 
 from flawsmith.cli.terminal import say, show, tell
-from flawsmith.contract.datasets import SPLITS, DatasetLock, DatasetRow, LeftOut, Split
+from flawsmith.contract.datasets import SPLITS, DatasetLock, DatasetRow, DatasetState, LeftOut, Split
 from flawsmith.contract.jobs import Job
 
 NORMAL, CONTROL = "normal image", "control"
@@ -74,6 +74,15 @@ def show_summary(found: Summary) -> None:
         f"{found.below_quality} below quality, {found.failed} failed, {found.canceled} canceled, "
         f"{len(found.left_out)} normal images left out"
     )
+
+
+def show_alignment(state: DatasetState) -> None:
+    """How normal images lie to the reference, if they were laid on one."""
+    if (found := state.alignment) is not None:
+        say(
+            f"{found.images} normal images registered on the reference, within {found.median_residual_px:.2f} "
+            f"pixels (median), {found.greatest_residual_px:.2f} at most; {found.limit_px:.2f} is the limit"
+        )
 
 
 def show_left_out(found: Summary) -> None:

@@ -27,6 +27,10 @@ Masks = Literal["drawn", "given"]
 """Of each item its own, as the type has learned it; or that of its normal image, which was sent."""
 
 
+Align = Literal["none", "shift", "rigid"]
+"""How normal images are laid on a reference: as they lie; shifted; turned and shifted."""
+
+
 class SeverityRange(Schema):
     """Each item has a severity of its own, evenly spread."""
 
@@ -149,6 +153,12 @@ class DatasetParameters(Schema):
     """Edge of one pixel on the part in µm, of normal images whose metadata does not say it."""
     lock: DatasetLock | None = None
     """What an earlier build answered: types keep their versions, classes their numbers."""
+    align: Align | None = None
+    """How each normal image is laid on ``reference``, so that what is drawn on that one holds for it, too: as it
+    lies, shifted, or turned and shifted. What cannot be laid on it for sure is left out. Goes with a reference."""
+    max_rotation_deg: Annotated[float, Field(gt=0, le=180)] | None = None
+    """Of ``align`` ``rigid``: how far parts are turned against the reference, to either side; 180, any way, if
+    absent. A part that looks the same turned by less than that is left out, for nobody knows which way it lies."""
     metadata: Metadata = Field(default_factory=dict)
     """Yours, kept to the end; at most 64 keys and 16 KiB as JSON."""
     dry_run: bool = False
@@ -173,9 +183,31 @@ class DatasetNormal(Schema):
     """Part, serial number, lot, camera, ``pixel_size_um``; kept to the end."""
 
 
+class DatasetReference(Schema):
+    """A reference image, one of the normal images or another one of their size, and what is drawn on it."""
+
+    model_config = ConfigDict(strict=True)
+
+    image: UploadId
+    mask: UploadId | None = None
+    """Where defects may appear, for entries whose masks are given."""
+    region: UploadId | None = None
+    """Where masks may be drawn."""
+    exclude: UploadId | None = None
+    """Where masks may not be drawn."""
+
+    @model_validator(mode="after")
+    def _is_drawn_on(self) -> Self:
+        if self.mask is None and self.region is None and self.exclude is None:
+            raise ValueError("name what is drawn on it, in mask, region or exclude")
+        return self
+
+
 class DatasetRequest(DatasetParameters):
     """JSON: the normal images are uploads made before."""
 
+    reference: DatasetReference | None = None
+    """What is drawn on it holds for all normal images that name nothing of their own; goes with ``align``."""
     normals: Annotated[list[UploadId | DatasetNormal], Field(min_length=1, max_length=MAX_NORMALS)]
 
 
@@ -201,6 +233,8 @@ class ResolvedDataset(Schema):
     split: DatasetSplit
     formats: list[DatasetFormat]
     lock: DatasetLock
+    align: Align | None = None
+    max_rotation_deg: float | None = None
     normals: int
     """Normal images that were taken."""
     items: int
@@ -216,6 +250,20 @@ class ResolvedDataset(Schema):
         return fields
 
 
+class Alignment(Schema):
+    """Where the reference lies in a normal image: turned about the middle of the frame, then shifted."""
+
+    x_px: float
+    """To the right."""
+    y_px: float
+    """Down."""
+    angle_deg: float
+    """Clockwise."""
+    residual_px: float
+    """Seven tenths of what the reference shows lie where this says, within so many pixels; of the reference itself
+    it is 0."""
+
+
 class DatasetSource(Schema):
     """A normal image of a data set as it lies in storage."""
 
@@ -229,11 +277,22 @@ class DatasetSource(Schema):
     mask_sha256: str | None = None
     region_sha256: str | None = None
     exclude_sha256: str | None = None
-    """Digests of the files beside it, as far as they were sent."""
+    """Digests of the files beside it, as far as they were sent or carried over."""
+    alignment: Alignment | None = None
+    """How what was carried over to it was."""
     pixel_size_um: float | None = None
     group: str
     split: Split
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
+
+    def beside(self) -> dict[Literal["mask", "region", "exclude"], str]:
+        """Digests of the files beside it, as far as there are some."""
+        found: dict[Literal["mask", "region", "exclude"], str | None] = {
+            "mask": self.mask_sha256,
+            "region": self.region_sha256,
+            "exclude": self.exclude_sha256,
+        }
+        return {name: sha256 for name, sha256 in found.items() if sha256 is not None}
 
 
 class PlannedItem(Schema):
@@ -278,6 +337,23 @@ class DatasetEntryPlan(Answer):
     items: int
 
 
+class NormalAlignment(Alignment):
+    """Where the reference lies in a normal image of this name."""
+
+    name: str
+
+
+class AlignmentState(Answer):
+    """How normal images were laid on the reference."""
+
+    images: int
+    """Those that were, and are part of the data set."""
+    median_residual_px: float
+    greatest_residual_px: float
+    limit_px: float
+    """Above it an image is left out."""
+
+
 class DatasetState(Answer):
     """What a data set is, as a job shows it."""
 
@@ -286,6 +362,8 @@ class DatasetState(Answer):
     normals: int
     """Normal images that are part of it."""
     left_out: list[LeftOut] = Field(default_factory=list)
+    alignment: AlignmentState | None = None
+    """Where images were laid on a reference."""
     lock: DatasetLock
     reused: int = 0
     """Items that were there already, from this or an earlier build."""
@@ -302,6 +380,8 @@ class DatasetPlan(Answer):
     expected_s: float | None
     """Seconds that making them takes by the pace of late, by the workers there are; None if not known."""
     splits: dict[Split, int]
+    alignments: list[NormalAlignment] = Field(default_factory=list)
+    """Of each normal image to which something is carried over from the reference."""
     warnings: list[str]
 
 
@@ -328,8 +408,11 @@ class DatasetRow(Answer):
     source_mask_sha256: str | None = None
     source_region_sha256: str | None = None
     source_exclude_sha256: str | None = None
-    """Digests of the canonical files beside the normal image, as far as they were sent: whoever makes the item
-    again sends them too."""
+    """Digests of the canonical files beside the normal image, as far as they were sent or carried over: whoever
+    makes the item again sends them too."""
+    alignment: Alignment | None = None
+    """Where the reference lies in the normal image, from which they were carried over; those files are in the
+    archive, in ``carried/``, called by their digests."""
     metadata: dict[str, JsonValue]
     defect_types: list[str]
     classes: list[int]

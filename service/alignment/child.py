@@ -1,7 +1,7 @@
 """The registering process: ``python -m service.alignment.child REQUESTS.json``.
 
-It serves requests as the decoding process does (`service.images.child`). Each names a photo, the reference with what
-is drawn on it, and a folder for what is carried over. All requests of one process have the same reference.
+It serves requests as the decoding process does (`service.images.child`). Each names a photo, the reference with
+what is drawn on it, and a folder for what is carried over. All requests of one process have the same reference.
 """
 
 from __future__ import annotations
@@ -47,8 +47,7 @@ class Registering:
         ask_leave(bytes_needed(sources, sum(map(len, files))) + masks + MOST_BYTES)
         if self._reference is None:
             self._drawn = {
-                name: read_canonical(Path(path).read_bytes()).pixels > 0
-                for name, path in request["drawn"].items()
+                name: read_canonical(Path(path).read_bytes()).pixels > 0 for name, path in request["drawn"].items()
             }
             together: Mask = reduce(np.logical_or, self._drawn.values())
             pixels = decode_source(sources.pop()).pixels

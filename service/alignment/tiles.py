@@ -55,7 +55,7 @@ class Tiles:
         return np.asarray(_squares(known, self._places).mean((1, 2)))
 
     def found(self, edges: Complexes) -> tuple[Points, NDArray[np.float64]]:
-        """By how much each is off in another image (H, W), and how like itself it is there: (n, 2), and (n,) up to 1."""
+        """By how much each is off in another image (H, W), (n, 2), and how like itself it is, (n,) up to 1."""
         faded = _squares(edges, self._places) * _squares(self._weights, self._places) * _FADE
         surfaces = np.fft.ifft2(np.fft.fft2(faded) * np.conj(self._spectra)).real
         around = np.arange(-REACH, REACH + 1)
