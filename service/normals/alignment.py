@@ -214,7 +214,7 @@ async def _register(
 def _request(
     reference: Reference, normal: Taken, wanted: Sequence[Bound], target: Path, door: Door
 ) -> dict[str, Any]:
-    target.mkdir(parents=True)
+    target.mkdir(parents=True, exist_ok=True)  # a process that broke may have come before
     return {
         "image": str(normal.image.resolve()),
         "reference": str(reference.taken.image.resolve()),
