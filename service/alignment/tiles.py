@@ -73,10 +73,10 @@ def vertex(
     before: NDArray[np.floating], at: NDArray[np.floating], after: NDArray[np.floating]
 ) -> NDArray[np.float64]:
     """Where parabolas through three samples have their peak, at most half a sample from the middle one."""
-    bend = before - 2 * at + after
+    with np.errstate(invalid="ignore"):  # samples that count no more are at minus infinity
+        bend, slope = before - 2 * at + after, before - after
     curved = np.isfinite(bend) & (bend < 0)
-    off = 0.5 * np.where(curved, before - after, 0) / np.where(curved, bend, 1)
-    return np.clip(off, -0.5, 0.5)
+    return np.clip(0.5 * np.where(curved, slope, 0) / np.where(curved, bend, 1), -0.5, 0.5)
 
 
 def _squares(values: NDArray[Value], places: NDArray[np.intp]) -> NDArray[Value]:

@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw
 from flawsmith.contract import problems
 from flawsmith.contract.base import now
 from flawsmith.contract.datasets import (
+    AlignmentState,
     DatasetEntryPlan,
     DatasetItemKind,
     DatasetLock,
@@ -153,6 +154,7 @@ class DatasetServer:
     """Bytes after which an archive breaks off, in turn."""
     formats: list[list[str]] = field(default_factory=list)
     """That archives were asked for with."""
+    alignment: AlignmentState | None = None
     spoilt: dict[str, bytes | None] = field(default_factory=dict)
     """Files of the archive that are other ones than the manifest says, or None for lacking."""
     fingerprint: str = FINGERPRINT
@@ -238,7 +240,11 @@ class DatasetServer:
         return DatasetPlan(
             request={},
             dataset=DatasetState(
-                entries=[DatasetEntryPlan(defect_types=["scratch@1"], items=3)], controls=1, normals=1, lock=LOCK
+                entries=[DatasetEntryPlan(defect_types=["scratch@1"], items=3)],
+                controls=1,
+                normals=1,
+                lock=LOCK,
+                alignment=self.alignment,
             ),
             items=5,
             to_make=4,
