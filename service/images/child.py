@@ -138,6 +138,10 @@ def admit(request: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def main() -> None:
+    serve(admit)
+
+
 def serve(act: Act) -> None:
     """Answer the requests in the file that the command line names."""
     requests = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
@@ -167,4 +171,4 @@ def answered(request: dict[str, Any], act: Act) -> bool:
 
 
 if __name__ == "__main__":
-    serve(admit)
+    main()
