@@ -148,7 +148,8 @@ async def carry_over(
         left = await _register(reference, normals, wanted, lot, folder, door, found)
         lost += bool(left)
         if lost > _MAX_LOST:
-            raise SampleError(ALIGN, f"registering broke off time and again, the last time over image {left[0]}.")
+            last = normals[left[0]].offer.source
+            raise SampleError(ALIGN, f"{clipped(last)}, and others before it: {found.reasons[left[0]]}")
         to_register = left[1:] + to_register
     if concerned and len(found.reasons) == len(concerned):
         first = min(found.reasons)

@@ -654,6 +654,8 @@ def test_what_is_drawn_on_a_reference_is_carried_over_and_told(api: Api) -> None
 
     answer = api.client.post("/v1/datasets", json={"normals": ids, "reference": {"image": ids[2]}} | wish)
     assert_problem(answer, problems.INVALID_REQUEST, "reference", "name what is drawn on it")
+    answer = api.client.post("/v1/datasets", json={"normals": ids, "reference": ids[2]} | wish)
+    assert_problem(answer, problems.INVALID_REQUEST, "reference", "an object with an upload id")
     small = {"image": ids[2], "exclude": uploaded(api, mask())}
     answer = api.client.post("/v1/datasets", json={"normals": ids, "reference": small} | wish)
     assert_problem(answer, problems.INVALID_MASK, "reference.exclude", "64×48", "240×180")
