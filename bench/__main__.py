@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from bench import (
+    alignment,
     bulk,
     context,
     first_item,
@@ -34,6 +35,7 @@ from bench.sd15 import run as sd15
 from bench.speed import run as speed
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
+    "alignment": alignment.main,
     "bulk": bulk.main,
     "chaos": chaos.main,
     "context": context.main,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -21,6 +22,7 @@ from flawsmith.contract.datasets import (
     MAX_ITEMS,
     MAX_LEFT_OUT,
     SPLITS,
+    AlignmentState,
     DatasetBinPlan,
     DatasetEntryPlan,
     DatasetForm,
@@ -28,9 +30,11 @@ from flawsmith.contract.datasets import (
     DatasetParameters,
     DatasetPlan,
     DatasetPrefix,
+    DatasetReference,
     DatasetRequest,
     DatasetSource,
     DatasetState,
+    NormalAlignment,
     PlannedItem,
     ResolvedDataset,
     ResolvedEntry,
@@ -41,19 +45,21 @@ from flawsmith.contract.manifests import DatasetManifest
 from flawsmith.contract.uploads import UploadRecord
 from service import idempotency, uploads
 from service.accepting import accept
+from service.alignment.registration import limit
 from service.body import MEGABYTE, media_type, read, spool_folder, unsupported
 from service.entries import Entries, resolve_entries, too_many
 from service.fields import from_json, from_texts, missing, no_query, said
 from service.forms import read_form
-from service.normals.bounds import BOUNDS, FIELDS, Bound
+from service.normals.alignment import ALIGN, REFERENCE, SentReference
+from service.normals.bounds import BOUNDS, FIELDS, Bound, SentBound
 from service.normals.filing import GROUP_BY, filed, files_of
 from service.normals.imports import Imports, find_imports
 from service.normals.metadata import FIELD as METADATA
 from service.normals.reading import (
     NORMALS,
     ZIPS,
+    NormalImage,
     NormalSet,
-    SentBound,
     SentNormal,
     read_imported,
     read_uploads,
@@ -62,6 +68,7 @@ from service.normals.reading import (
 from service.openapi import Responses, dataset_body, location, problem
 from service.planning import Series, plan, series, usable
 from service.problems import ProblemError
+from service.resolution import invalid
 from service.resources import Has, Quota, Resources, Tenant
 from service.samples.errors import SampleError
 from service.samples.intake import MaskFile, Offer
@@ -75,7 +82,7 @@ from service.verdicts import find_verdicts
 
 router = APIRouter(prefix="/v1/datasets", tags=["data sets"], dependencies=[Depends(no_query)])
 
-FILES = (*ZIPS, METADATA)
+FILES = (*ZIPS, METADATA, REFERENCE)
 MAX_FULL_FILES = 2
 """As many of the largest files fit in a form; masks are small."""
 MAX_TEXT_BYTES = 256 * 1024
@@ -106,6 +113,8 @@ class Sent:
     imports: Imports | None = None
     """What lies there."""
     has_masks: bool = False
+    reference: SentReference | None = None
+    """Of a JSON request; that of a form is among its files."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +210,7 @@ async def _read_form(request: Request, boundary: str | None, folder: Path, tenan
     parameters = from_texts(DatasetForm, form.texts)
     if NORMALS not in form.files and parameters.normals is None:
         raise missing(DatasetRequest, NORMALS)
+    _check_alignment(parameters, has_reference=REFERENCE in form.files)
     digests: dict[str, JsonValue] = {name: file.sha256 for name, file in form.files.items()}
     paths = {name: file.path for name, file in form.files.items()}
     sent = Sent(parameters, digests | said(parameters), paths, has_masks=FIELDS["mask"] in paths)
@@ -209,16 +219,47 @@ async def _read_form(request: Request, boundary: str | None, folder: Path, tenan
 
 async def _read_json(request: Request, tenant: str, has: Resources) -> Sent:
     parameters = from_json(DatasetRequest, await read(request, MAX_JSON_BYTES))
-    if isinstance(parameters.normals, DatasetPrefix):
-        return await _with_imports(Sent(parameters, said(parameters)), parameters.normals, tenant, has)
-    normals = [DatasetNormal(image=one) if isinstance(one, str) else one for one in parameters.normals]
+    _check_alignment(parameters, has_reference=parameters.reference is not None)
+    prefix = parameters.normals if isinstance(parameters.normals, DatasetPrefix) else None
+    listed = [] if isinstance(parameters.normals, DatasetPrefix) else parameters.normals
+    normals = [DatasetNormal(image=one) if isinstance(one, str) else one for one in listed]
     named: dict[str, str] = {}
-    for number, (sent, one) in enumerate(zip(parameters.normals, normals, strict=True)):
+    for number, (sent, one) in enumerate(zip(listed, normals, strict=True)):
         named[f"normals.{number}" if isinstance(sent, str) else f"normals.{number}.image"] = one.image
         named |= {f"normals.{number}.{bound}": getattr(one, bound) for bound in BOUNDS if getattr(one, bound)}
+    if (drawn_on := parameters.reference) is not None:
+        named[f"{REFERENCE}.image"] = drawn_on.image
+        named |= {f"{REFERENCE}.{bound}": getattr(drawn_on, bound) for bound in BOUNDS if getattr(drawn_on, bound)}
     records = await run_in_threadpool(_found, has.storage, tenant, named)
     uploaded = [_uploaded(has.storage, tenant, records, number, one) for number, one in enumerate(normals)]
-    return Sent(parameters, said(parameters), uploaded=uploaded, has_masks=any(one.mask for one in normals))
+    reference = (
+        None if drawn_on is None else _uploaded_reference(has.storage, tenant, records, parameters, drawn_on)
+    )
+    has_masks = any(one.mask for one in normals) or (drawn_on is not None and drawn_on.mask is not None)
+    found = Sent(parameters, said(parameters), uploaded=uploaded, has_masks=has_masks, reference=reference)
+    return found if prefix is None else await _with_imports(found, prefix, tenant, has)
+
+
+def _check_alignment(parameters: DatasetParameters, *, has_reference: bool) -> None:
+    """Refuse a reference without a word on how normal images are laid on it, and that word without a reference."""
+    if parameters.align is None and has_reference:
+        raise invalid(
+            ALIGN,
+            "align is missing; say how normal images are laid on the reference: none, as they lie, shift, or "
+            "rigid, turned and shifted",
+        )
+    if parameters.align is not None and not has_reference:
+        raise invalid(
+            REFERENCE,
+            f"reference is missing, and align is {parameters.align}; send a photo with what is drawn on it, or "
+            "leave align out",
+        )
+    if parameters.max_rotation_deg is not None and parameters.align != "rigid":
+        raise invalid(
+            "max_rotation_deg",
+            f"max_rotation_deg is of align: rigid, and align is {parameters.align or 'not said'}; leave it out, "
+            "or say rigid",
+        )
 
 
 async def _with_imports(sent: Sent, normals: DatasetPrefix, tenant: str, has: Resources) -> Sent:
@@ -253,6 +294,40 @@ def _found(storage: Storage, tenant: str, named: Mapping[str, str]) -> dict[str,
         return {record.id: record for record in found}
 
 
+def _fetching(
+    storage: Storage, tenant: str, records: Mapping[str, UploadRecord], upload_id: str, of: str
+) -> Callable[[Path], MaskFile]:
+    """Brings an upload to a path as a mask."""
+
+    def fetch(path: Path) -> MaskFile:
+        uploads.fetch(storage, tenant, records[upload_id], path, of)
+        return MaskFile(of, path, records[upload_id].image.lossy)
+
+    return fetch
+
+
+def _uploaded_reference(
+    storage: Storage,
+    tenant: str,
+    records: Mapping[str, UploadRecord],
+    parameters: DatasetParameters,
+    one: DatasetReference,
+) -> SentReference:
+    """The reference of a JSON request, with what is drawn on it."""
+    at, record = f"{REFERENCE}.image", records[one.image]
+
+    def fetch(path: Path) -> Offer:
+        uploads.fetch(storage, tenant, record, path, at)
+        return Offer(REFERENCE, at, path, record.id.removeprefix("sha256:"), info=record.image)
+
+    drawn: dict[Bound, SentBound] = {}
+    for bound in BOUNDS:
+        if (upload_id := getattr(one, bound)) is not None:
+            of = f"{REFERENCE}.{bound}"
+            drawn[bound] = SentBound(of, _fetching(storage, tenant, records, upload_id, of))
+    return SentReference(at, fetch, drawn, parameters.align or "none", parameters.max_rotation_deg or 180.0)
+
+
 def _uploaded(
     storage: Storage, tenant: str, records: Mapping[str, UploadRecord], number: int, one: DatasetNormal
 ) -> SentNormal:
@@ -265,17 +340,11 @@ def _uploaded(
         uploads.fetch(storage, tenant, record, path, at)
         return Offer(name, at, path, record.id.removeprefix("sha256:"), info=record.image)
 
-    def fetching(upload_id: str, of: str) -> Callable[[Path], MaskFile]:
-        def fetch_mask(path: Path) -> MaskFile:
-            uploads.fetch(storage, tenant, records[upload_id], path, of)
-            return MaskFile(of, path, records[upload_id].image.lossy)
-
-        return fetch_mask
-
     bounds: dict[Bound, SentBound] = {}
     for bound in BOUNDS:
         if (upload_id := getattr(one, bound)) is not None:
-            bounds[bound] = SentBound(f"{at}.{bound}", fetching(upload_id, f"{at}.{bound}"))
+            of = f"{at}.{bound}"
+            bounds[bound] = SentBound(of, _fetching(storage, tenant, records, upload_id, of))
     return SentNormal(name, fetch, bounds=bounds, metadata=one.metadata, metadata_field=f"{at}.metadata")
 
 
@@ -303,15 +372,16 @@ async def _admit(has: Resources, sent: Sent, folder: Path) -> NormalSet:
         ProblemError: no data set can be made of them.
     """
     target, limits = folder / "set", has.settings.dataset_limits
+    laid = sent.parameters.align, sent.parameters.max_rotation_deg
     target.mkdir()
     try:
         if sent.imports is not None:
             imported = await run_in_threadpool(sent.imports.sent, None if METADATA in sent.files else folder)
-            found = await read_imported(imported, sent.files, target, has.door, limits)
+            found = await read_imported(imported, sent.files, target, has.door, limits, *laid, sent.reference)
             return replace(found, warnings=[*sent.imports.notes, *found.warnings])
         if sent.files:
-            return await read_zips(sent.files, target, has.door, limits)
-        return await read_uploads(sent.uploaded, target, has.door, limits)
+            return await read_zips(sent.files, target, has.door, limits, *laid)
+        return await read_uploads(sent.uploaded, target, has.door, limits, sent.reference)
     except SampleError as error:
         raise _unfit(error) from error
 
@@ -322,6 +392,8 @@ def _unfit(error: SampleError) -> ProblemError:
         kind = problems.INVALID_REQUEST
     elif first in FIELDS.values() or last in BOUNDS:
         kind = problems.INVALID_MASK
+    elif first == REFERENCE:
+        kind = problems.INVALID_IMAGE
     else:
         kind = problems.INVALID_NORMALS
     return ProblemError(kind, error.detail, field=error.field)
@@ -357,6 +429,8 @@ def _planned(sent: Sent, entries: Entries, found: NormalSet) -> Planned:
         frame=parameters.frame,
         crop_size=(parameters.crop_size or CROP_SIZE) if parameters.frame == "crop" else None,
         lock=entries.lock,
+        align=parameters.align,
+        max_rotation_deg=parameters.max_rotation_deg,
         normals=len(sources),
         prefix=sent.prefix,
         items=items,
@@ -369,6 +443,7 @@ def _planned(sent: Sent, entries: Entries, found: NormalSet) -> Planned:
         normals=normals,
         left_out=found.left_out[:MAX_LEFT_OUT],
         left_out_count=len(found.left_out),
+        alignment=_alignment(found.images),
         lock=entries.lock,
     )
     sides = {source.split for source in sources}
@@ -390,6 +465,20 @@ def _entry_plan(entry: ResolvedEntry, number: int, spread: Sequence[Series]) -> 
         defect_types=[defect.reference for defect in entry.defects],
         items=sum(one.items for one in ours),
         bins=bins or None,
+    )
+
+
+def _alignment(images: Sequence[NormalImage]) -> AlignmentState | None:
+    """How those lie that were laid on a reference; None if none was."""
+    laid = [one for one in images if one.alignment is not None]
+    if not laid:
+        return None
+    residuals = [one.alignment.residual_px for one in laid if one.alignment is not None]
+    return AlignmentState(
+        images=len(laid),
+        median_residual_px=median(residuals),
+        greatest_residual_px=max(residuals),
+        limit_px=limit(laid[0].info.width, laid[0].info.height),
     )
 
 
@@ -455,6 +544,11 @@ def _answered(has: Resources, tenant: str, planned: Planned) -> DatasetPlan:
         to_make=to_make,
         expected_s=_expected_s(has, to_draw),
         splits={name: splits[name] for name in SPLITS},
+        alignments=[
+            NormalAlignment(name=source.name, **source.alignment.model_dump())
+            for source in planned.sources
+            if source.alignment is not None
+        ],
         warnings=planned.warnings,
     )
 

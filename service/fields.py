@@ -54,6 +54,8 @@ _HINTS = {
     "hold_out": "a ZIP of real photos as a file of the form, defective ones with their masks and good ones",
     "defects": f'a list of 1 to {MAX_DEFECTS} defects, each an object with "defect_type"; in a form as JSON text',
     "cursor": "the next_cursor of the page before",
+    "reference": 'a photo as a file of a form, or in JSON an object with an upload id as "image" and others '
+    'as "region", "exclude" or "mask", which are drawn on it',
     "entries": f'a list of 1 to {MAX_ENTRIES} entries, each an object with "defect_type" and "count" or'
     ' "per_image" or "bins"; in a form as JSON text',
     "bins": f'a list of 1 to {MAX_BINS} bins, each an object with "size", "contrast" or both, and "count" or'

@@ -253,23 +253,29 @@ def dataset_body() -> dict[str, Any]:
         "masks": {
             **_BINARY,
             "description": f"One ZIP of images that are set where defects may appear, {each}; for entries whose "
-            "masks are given.",
+            "masks are given. With a `reference`, one image may be drawn on that one.",
         },
         "regions": {
             **_BINARY,
             "description": f"Where masks may lie: one ZIP of images like masks, {each}. Or one image, for all "
-            "normal images of its size.",
+            "normal images of its size; with a `reference`, drawn on that one.",
         },
         "excludes": {
             **_BINARY,
             "description": f"Where masks may not lie: one ZIP of images like masks, {each}. Or one image, for "
-            "all normal images of its size.",
+            "all normal images of its size; with a `reference`, drawn on that one.",
         },
         "normals_metadata": {
             **_BINARY,
             "description": "CSV with a header, or JSON lines. `file` names a normal image by its path in the "
             "ZIP, or by its file name; `pixel_size_um` is the edge of one of its pixels on the part in µm; all "
             "else is kept.",
+        },
+        "reference": {
+            **_BINARY,
+            "description": "A photo, one of the normal images or another one of their size. What is sent of "
+            "masks, regions and excludes as one image is drawn on it, and carried over to all normal images that "
+            f"have none of their own, as `align` says: {_IMAGE_FORMATS}.",
         },
     }
     form = {
@@ -299,6 +305,10 @@ def dataset_body() -> dict[str, Any]:
         "entries": [{"defect_type": "scratch", "bins": [{**small, "count": 40}, {**large, "count": 20}]}],
         "pixel_size_um": 2.5,
     }
+    aligned = example | {
+        "align": "rigid",
+        "reference": {"image": _EXAMPLE_IMAGE, "region": _EXAMPLE_MASK},
+    }
     return {
         "required": True,
         "content": {
@@ -313,6 +323,7 @@ def dataset_body() -> dict[str, Any]:
                     "masks given, lots apart": {"value": by_lot},
                     "photos in storage": {"value": example | {"normals": {"prefix": "lines/7/2026-11/"}}},
                     "bins of size": {"value": by_size},
+                    "a region drawn on one photo": {"value": aligned},
                     "dry run": {"value": example | {"dry_run": True}},
                 },
             },

@@ -12,7 +12,14 @@ from flawsmith.cli import exits
 from flawsmith.cli.generation import InterruptedWaitError, state_of, watched
 from flawsmith.cli.options import DEFAULT_URL, ApiKey, JobId, Json, Url
 from flawsmith.cli.ranges import bin_words
-from flawsmith.cli.summaries import Summary, show_left_out, show_lock_change, show_summary, summarise
+from flawsmith.cli.summaries import (
+    Summary,
+    show_alignment,
+    show_left_out,
+    show_lock_change,
+    show_summary,
+    summarise,
+)
 from flawsmith.cli.terminal import fail, say, say_json, show, tell
 from flawsmith.client import Flawsmith, FlawsmithError
 from flawsmith.client.calls import new_key
@@ -195,6 +202,7 @@ def _plan(client: Flawsmith, files: PackedSpec, parameters: DatasetParameters) -
         regions=files.files.get("regions"),
         excludes=files.files.get("excludes"),
         normals_metadata=files.files.get("normals_metadata"),
+        reference=files.files.get("reference"),
         **_options(parameters),
     )
 
@@ -238,6 +246,7 @@ def _create(client: Flawsmith, files: PackedSpec, parameters: DatasetParameters,
         regions=files.files.get("regions"),
         excludes=files.files.get("excludes"),
         normals_metadata=files.files.get("normals_metadata"),
+        reference=files.files.get("reference"),
         idempotency_key=key,
         **_options(parameters),
     )
@@ -338,6 +347,7 @@ def _show_plan(plan: DatasetPlan, json: bool) -> None:
     say(", ".join(f"{split} {items}" for split, items in plan.splits.items()))
     if plan.expected_s is not None:
         say(f"about {plan.expected_s:.0f} s of making" if plan.expected_s < 120 else _minutes(plan.expected_s))
+    show_alignment(plan.dataset)
     for left in plan.dataset.left_out:
         tell(f"left out: {left.name}: {left.reason}")
     if more := plan.dataset.left_out_count - len(plan.dataset.left_out):

@@ -62,9 +62,9 @@ def reproduce(
     found = reproducing.find_row(manifest, row)
     folder = manifest.parent
     image = reproducing.find_normal(found, normals, folder)
-    mask = reproducing.find_beside(found, "masks", masks) if reproducing.needs_mask(found) else None
-    region = reproducing.find_beside(found, "regions", regions) if found.source_region_sha256 else None
-    exclude = reproducing.find_beside(found, "excludes", excludes) if found.source_exclude_sha256 else None
+    mask = reproducing.find_beside(found, "masks", masks, folder) if reproducing.needs_mask(found) else None
+    region = reproducing.find_beside(found, "regions", regions, folder) if found.source_region_sha256 else None
+    exclude = reproducing.find_beside(found, "excludes", excludes, folder) if found.source_exclude_sha256 else None
     defect_type, defects, options = reproducing.wish(found, mask)
     with Flawsmith(url, api_key=api_key) as client:
         job = client.augment(

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from flawsmith.cli.ranges import bin_words
 from flawsmith.cli.terminal import say, show, tell
-from flawsmith.contract.datasets import SPLITS, DatasetLock, DatasetRow, LeftOut, Split
+from flawsmith.contract.datasets import SPLITS, DatasetLock, DatasetRow, DatasetState, LeftOut, Split
 from flawsmith.contract.jobs import Job
 from flawsmith.contract.wishes import ContrastRange, SizeRange
 
@@ -121,6 +121,15 @@ def show_summary(found: Summary) -> None:
         f"{found.below_quality} not accepted, {found.failed} failed, {found.canceled} canceled, "
         f"{found.left_out_count} normal images left out"
     )
+
+
+def show_alignment(state: DatasetState) -> None:
+    """How normal images lie to the reference, if they were laid on one."""
+    if (found := state.alignment) is not None:
+        say(
+            f"{found.images} normal images registered on the reference, within {found.median_residual_px:.2f} "
+            f"pixels (median), {found.greatest_residual_px:.2f} at most; {found.limit_px:.2f} is the limit"
+        )
 
 
 def show_left_out(found: Summary) -> None:

@@ -29,7 +29,7 @@ from flawsmith.client.transfers import Transfer, partial_file
 from flawsmith.client.unpacking import DatasetFolder
 from flawsmith.client.waiting import ProgressCallback, Watch
 from flawsmith.contract.bundles import BundleManifest, ImportedDefectType
-from flawsmith.contract.datasets import DatasetFormat, DatasetPlan, DatasetRow
+from flawsmith.contract.datasets import DatasetFormat, DatasetPlan, DatasetReference, DatasetRow
 from flawsmith.contract.defect_types import DefectType
 from flawsmith.contract.events import JobEvent
 from flawsmith.contract.health import Readiness
@@ -200,11 +200,12 @@ class AsyncFlawsmith:
         regions: FilePath | None = None,
         excludes: FilePath | None = None,
         normals_metadata: FilePath | None = None,
+        reference: FilePath | DatasetReference | None = None,
         idempotency_key: str | None = None,
         **options: Unpack[DatasetOptions],
     ) -> Job:
         """See `Flawsmith.create_dataset`."""
-        sources = DatasetSources(normals, masks, regions, excludes, normals_metadata)
+        sources = DatasetSources(normals, masks, regions, excludes, normals_metadata, reference)
         with ExitStack() as opened:
             send = await asyncio.to_thread(opened.enter_context, datasets.opened(sources))
             return await self._send(datasets.create(send, entries, options, idempotency_key))
@@ -218,10 +219,11 @@ class AsyncFlawsmith:
         regions: FilePath | None = None,
         excludes: FilePath | None = None,
         normals_metadata: FilePath | None = None,
+        reference: FilePath | DatasetReference | None = None,
         **options: Unpack[DatasetOptions],
     ) -> DatasetPlan:
         """See `Flawsmith.plan_dataset`."""
-        sources = DatasetSources(normals, masks, regions, excludes, normals_metadata)
+        sources = DatasetSources(normals, masks, regions, excludes, normals_metadata, reference)
         with ExitStack() as opened:
             send = await asyncio.to_thread(opened.enter_context, datasets.opened(sources))
             return await self._send(datasets.plan(send, entries, options))

@@ -20,6 +20,7 @@ from flawsmith.client.images import ImageFile, upload_id
 from flawsmith.client.sample_sets import SampleSend
 from flawsmith.client.zips import files_in, sent
 from flawsmith.contract.datasets import (
+    Align,
     BitDepth,
     DatasetEntry,
     DatasetFormat,
@@ -28,6 +29,7 @@ from flawsmith.contract.datasets import (
     DatasetParameters,
     DatasetPlan,
     DatasetPrefix,
+    DatasetReference,
     DatasetRowPage,
     DatasetSplit,
     Frame,
@@ -65,6 +67,8 @@ class DatasetOptions(TypedDict, total=False):
     lock: DatasetLock | Mapping[str, Any] | None
     evaluations: Sequence[str]
     metadata: dict[str, JsonValue]
+    align: Align | None
+    max_rotation_deg: float | None
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,9 @@ class DatasetSources:
     """The same."""
     normals_metadata: FilePath | None = None
     """CSV with a header, or JSON lines; ``file`` names the image."""
+    reference: FilePath | DatasetReference | None = None
+    """A photo on which what masks, regions and excludes give as one image is drawn; of uploads, one with what is
+    drawn on it."""
 
     def beside(self) -> dict[str, Path]:
         """What lies beside the normal images, by its name in a form."""
@@ -88,6 +95,7 @@ class DatasetSources:
             "regions": self.regions,
             "excludes": self.excludes,
             "normals_metadata": self.normals_metadata,
+            "reference": None if isinstance(self.reference, DatasetReference) else self.reference,
         }
         return {name: Path(path) for name, path in named.items() if path is not None}
 
@@ -111,10 +119,15 @@ def opened(sources: DatasetSources) -> Iterator[SampleSend]:
         if beside:
             raise InvalidParameterError(
                 f"{' and '.join(beside)} are files and normals uploads; name mask, region, exclude and metadata "
-                "of each upload in a DatasetNormal"
+                "of each upload in a DatasetNormal, and a reference with what is drawn on it in a DatasetReference"
             )
-        yield SampleSend(ids={"normals": [_normal(one) for one in normals]})
+        ids: dict[str, JsonValue] = {"normals": [_normal(one) for one in normals]}
+        if isinstance(sources.reference, DatasetReference):
+            ids["reference"] = sources.reference.model_dump(mode="json", exclude_none=True)
+        yield SampleSend(ids=ids)
         return
+    if isinstance(sources.reference, DatasetReference):
+        raise InvalidParameterError("reference names uploads and normals are files; give its file")
     with ExitStack() as files:
         yield SampleSend(
             files={

@@ -18,6 +18,7 @@ from flawsmith.client.errors import CorruptDownloadError, InvalidParameterError
 from flawsmith.client.specs import bare_names, belongs
 from flawsmith.client.unpacking import read_rows
 from flawsmith.contract.datasets import Box, DatasetRow
+from flawsmith.contract.files import carried_file
 from flawsmith.contract.jobs import Item, Job
 
 LEAST_IOU = 0.98
@@ -136,17 +137,21 @@ def find_normal(row: DatasetRow, normals: Path | None, dataset: Path) -> Path:
     )
 
 
-def find_beside(row: DatasetRow, field: str, path: Path | None) -> Path:
-    """What was sent beside the normal image of a row.
+def find_beside(row: DatasetRow, field: str, path: Path | None, dataset: Path) -> Path:
+    """What was sent beside the normal image of a row, or carried over to it.
 
     Args:
         row: of a manifest.
-        field: ``masks``, ``regions`` or ``excludes``, for messages.
+        field: ``masks``, ``regions`` or ``excludes``.
         path: a folder, in which it is called as the normal image but for the ending, or one image.
+        dataset: folder of the manifest, in which it is if it was carried over.
 
     Raises:
         InvalidParameterError: it is not there.
     """
+    sha256 = getattr(row, f"source_{field.removesuffix('s')}_sha256")
+    if row.alignment is not None and sha256 is not None and (file := dataset / carried_file(sha256)).is_file():
+        return file
     if path is None:
         raise InvalidParameterError(
             f"{row.source} was sent with {field}, without which the item is another one; name them with --{field}"

@@ -39,6 +39,7 @@ from flawsmith.contract.wishes import ContrastRange, SizeRange
 SPEC_SEED = 0
 """Of a spec that names none: a spec is built again and again, and each time the same."""
 _SUFFIX = "_mask"
+_DRAWN = ("masks", "regions", "excludes")
 _NAMED = 3
 """Names that a message lists."""
 _BLOCK_BYTES = 1 << 20
@@ -58,6 +59,9 @@ class SpecFiles(Schema):
     """The same: where masks may not be drawn."""
     normals_metadata: str | None = None
     """CSV with a header, or JSON lines; ``file`` names the image."""
+    reference: str | None = None
+    """A photo, one of the normal images or another one of their size: what masks, regions and excludes name as one
+    image is drawn on it, and carried over to all normal images as ``align`` says."""
     lock: str | None = None
     """What the last build was made with; ``flawsmith.lock`` beside the spec if absent. Each build writes it."""
 
@@ -71,7 +75,7 @@ class DatasetSpec:
     normals: Path | Mapping[str, Path] | DatasetPrefix
     """A ZIP, images by their names in one, or what lies in the service's storage."""
     beside: Mapping[str, Path]
-    """``masks``, ``regions``, ``excludes`` and ``normals_metadata``, as far as they are named."""
+    """``masks``, ``regions``, ``excludes``, ``normals_metadata`` and ``reference``, as far as they are named."""
     lock: Path
     """There or not."""
 
@@ -120,6 +124,7 @@ def read_spec(path: Path) -> DatasetSpec:
             raise document.fault(
                 ("entries", number, "masks"), "are given, but nowhere; name their folder in `masks`"
             )
+    _check_alignment(document, found, parameters)
     reader = _Reader(document)
     lock = path.parent / (found.lock or LOCK_FILE)
     return DatasetSpec(
@@ -129,6 +134,18 @@ def read_spec(path: Path) -> DatasetSpec:
         beside=reader.beside(found),
         lock=lock,
     )
+
+
+def _check_alignment(document: Document, files: SpecFiles, parameters: DatasetParameters) -> None:
+    """Refuse a reference without a word on how images are laid on it, and that word without a reference."""
+    if files.reference is not None and parameters.align is None:
+        raise document.fault(
+            ("reference",), "needs `align`: none, as images lie, shift, or rigid, turned and shifted"
+        )
+    if files.reference is None and parameters.align is not None:
+        raise document.fault(("align",), "needs a photo in `reference`, with what is drawn on it")
+    if parameters.max_rotation_deg is not None and parameters.align != "rigid":
+        raise document.fault(("max_rotation_deg",), "is of `align: rigid`")
 
 
 def read_lock(path: Path) -> DatasetLock:
@@ -265,7 +282,7 @@ class _Reader:
 
     def beside(self, files: SpecFiles) -> dict[str, Path]:
         found: dict[str, Path] = {}
-        for name in ("masks", "regions", "excludes", "normals_metadata"):
+        for name in (*_DRAWN, "normals_metadata", "reference"):
             if (named := getattr(files, name)) is None:
                 continue
             path = self._folder / named
@@ -273,11 +290,21 @@ class _Reader:
                 raise self._document.fault((name,), f"{path} is not there; paths go from the folder of the spec")
             if name == "normals_metadata" and path.is_dir():
                 raise self._document.fault((name,), f"{path} is a folder; name a CSV file or one of JSON lines")
-            if name == "masks" and path.suffix.lower() in IMAGE_ENDINGS:
+            if name == "masks" and files.reference is None and path.suffix.lower() in IMAGE_ENDINGS:
                 raise self._document.fault(
-                    (name,), f"{path} is one image; name a folder with a mask for each image"
+                    (name,),
+                    f"{path} is one image; name a folder with a mask for each image, or in `reference` the photo "
+                    "that it is drawn on",
                 )
+            if name == "reference" and not (path.is_file() and path.suffix.lower() in IMAGE_ENDINGS):
+                raise self._document.fault((name,), f"{path} is no image; name one photo")
             found[name] = path
+        drawn = [name for name in _DRAWN if name in found and found[name].suffix.lower() in IMAGE_ENDINGS]
+        if "reference" in found and not drawn:
+            raise self._document.fault(
+                ("reference",),
+                "has nothing drawn on it; name one image of its size in `regions`, `excludes` or `masks`",
+            )
         return found
 
     def _images(self, at: Place, source: str) -> dict[str, Path]:

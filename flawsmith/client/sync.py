@@ -28,7 +28,7 @@ from flawsmith.client.transfers import Transfer, partial_file
 from flawsmith.client.unpacking import DatasetFolder
 from flawsmith.client.waiting import ProgressCallback, Watch
 from flawsmith.contract.bundles import BundleManifest, ImportedDefectType
-from flawsmith.contract.datasets import DatasetFormat, DatasetPlan, DatasetRow
+from flawsmith.contract.datasets import DatasetFormat, DatasetPlan, DatasetReference, DatasetRow
 from flawsmith.contract.defect_types import DefectType
 from flawsmith.contract.events import JobEvent
 from flawsmith.contract.health import Readiness
@@ -285,6 +285,7 @@ class Flawsmith:
         regions: FilePath | None = None,
         excludes: FilePath | None = None,
         normals_metadata: FilePath | None = None,
+        reference: FilePath | DatasetReference | None = None,
         idempotency_key: str | None = None,
         **options: Unpack[DatasetOptions],
     ) -> Job:
@@ -299,13 +300,15 @@ class Flawsmith:
             regions: the same, or one image for all: where masks may be drawn.
             excludes: the same: where they may not.
             normals_metadata: CSV with a header, or JSON lines; ``file`` names the image.
+            reference: a photo on which masks, regions and excludes that are one image are drawn, to be carried
+                over to all normal images as ``align`` says. Of uploads, a `DatasetReference`.
             idempotency_key: as `augment`.
             options: the other fields of `DatasetParameters`, such as ``seed``, ``split`` and ``lock``.
 
         Raises:
             InvalidParameterError: a parameter is out of range or a file cannot be read; nothing was sent.
         """
-        sources = DatasetSources(normals, masks, regions, excludes, normals_metadata)
+        sources = DatasetSources(normals, masks, regions, excludes, normals_metadata, reference)
         with datasets.opened(sources) as send:
             return self._send(datasets.create(send, entries, options, idempotency_key))
 
@@ -318,6 +321,7 @@ class Flawsmith:
         regions: FilePath | None = None,
         excludes: FilePath | None = None,
         normals_metadata: FilePath | None = None,
+        reference: FilePath | DatasetReference | None = None,
         **options: Unpack[DatasetOptions],
     ) -> DatasetPlan:
         """Have a data set checked, and told what would be made, without making it; arguments as `create_dataset`.
@@ -325,7 +329,7 @@ class Flawsmith:
         Raises:
             InvalidParameterError: as `create_dataset`.
         """
-        sources = DatasetSources(normals, masks, regions, excludes, normals_metadata)
+        sources = DatasetSources(normals, masks, regions, excludes, normals_metadata, reference)
         with datasets.opened(sources) as send:
             return self._send(datasets.plan(send, entries, options))
 

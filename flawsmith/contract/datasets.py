@@ -58,6 +58,8 @@ CROP_SIZE = 512
 """Side of such a window in pixels, where none is said."""
 Box = tuple[int, int, int, int]
 """x, y, width, height in pixels."""
+Align = Literal["none", "shift", "rigid"]
+"""How normal images are laid on a reference: as they lie; shifted; turned and shifted."""
 
 
 class SeverityRange(Schema):
@@ -242,6 +244,12 @@ class DatasetParameters(Schema):
     """What an earlier build answered: types keep their versions, classes their numbers."""
     evaluations: Annotated[list[JobId], Field(max_length=MAX_EVALUATIONS)] = Field(default_factory=list)
     """Finished evaluations of types that are drawn, by the ids of their jobs: the report shows their verdicts."""
+    align: Align | None = None
+    """How each normal image is laid on ``reference``, so that what is drawn on that one holds for it, too: as it
+    lies, shifted, or turned and shifted. What cannot be laid on it for sure is left out. Goes with a reference."""
+    max_rotation_deg: Annotated[float, Field(gt=0, le=180)] | None = None
+    """Of ``align`` ``rigid``: how far parts are turned against the reference, to either side; 180, any way, if
+    absent. A part that looks the same turned by less than that is left out, for nobody knows which way it lies."""
     metadata: Metadata = Field(default_factory=dict)
     """Yours, kept to the end; at most 64 keys and 16 KiB as JSON."""
     dry_run: bool = False
@@ -303,9 +311,31 @@ class DatasetForm(DatasetParameters):
     """Where normal images lie in the service's storage, as JSON."""
 
 
+class DatasetReference(Schema):
+    """A reference image, one of the normal images or another one of their size, and what is drawn on it."""
+
+    model_config = ConfigDict(strict=True)
+
+    image: UploadId
+    mask: UploadId | None = None
+    """Where defects may appear, for entries whose masks are given."""
+    region: UploadId | None = None
+    """Where masks may be drawn."""
+    exclude: UploadId | None = None
+    """Where masks may not be drawn."""
+
+    @model_validator(mode="after")
+    def _is_drawn_on(self) -> Self:
+        if self.mask is None and self.region is None and self.exclude is None:
+            raise ValueError("name what is drawn on it, in mask, region or exclude")
+        return self
+
+
 class DatasetRequest(DatasetParameters):
     """JSON: the normal images are uploads made before, or lie in the service's storage."""
 
+    reference: DatasetReference | None = None
+    """What is drawn on it holds for all normal images that name nothing of their own; goes with ``align``."""
     normals: Annotated[list[UploadId | DatasetNormal], Field(min_length=1, max_length=MAX_NORMALS)] | DatasetPrefix
 
 
@@ -356,6 +386,8 @@ class ResolvedDataset(Schema):
     crop_size: int | None = None
     """None of whole frames."""
     lock: DatasetLock
+    align: Align | None = None
+    max_rotation_deg: float | None = None
     normals: int
     """Normal images that were taken."""
     prefix: str | None = None
@@ -374,6 +406,20 @@ class ResolvedDataset(Schema):
         return fields
 
 
+class Alignment(Schema):
+    """Where the reference lies in a normal image: turned about the middle of the frame, then shifted."""
+
+    x_px: float
+    """To the right."""
+    y_px: float
+    """Down."""
+    angle_deg: float
+    """Clockwise."""
+    residual_px: float
+    """Seven tenths of what the reference shows lie where this says, within so many pixels; of the reference itself
+    it is 0."""
+
+
 class DatasetSource(Schema):
     """A normal image of a data set as it lies in storage."""
 
@@ -387,11 +433,22 @@ class DatasetSource(Schema):
     mask_sha256: str | None = None
     region_sha256: str | None = None
     exclude_sha256: str | None = None
-    """Digests of the files beside it, as far as they were sent."""
+    """Digests of the files beside it, as far as they were sent or carried over."""
+    alignment: Alignment | None = None
+    """How what was carried over to it was."""
     pixel_size_um: float | None = None
     group: str
     split: Split
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
+
+    def beside(self) -> dict[Literal["mask", "region", "exclude"], str]:
+        """Digests of the files beside it, as far as there are some."""
+        found: dict[Literal["mask", "region", "exclude"], str | None] = {
+            "mask": self.mask_sha256,
+            "region": self.region_sha256,
+            "exclude": self.exclude_sha256,
+        }
+        return {name: sha256 for name, sha256 in found.items() if sha256 is not None}
 
 
 class PlannedItem(SparseSchema):
@@ -454,6 +511,23 @@ class DatasetEntryPlan(Answer):
     """None of an entry without bins."""
 
 
+class NormalAlignment(Alignment):
+    """Where the reference lies in a normal image of this name."""
+
+    name: str
+
+
+class AlignmentState(Answer):
+    """How normal images were laid on the reference."""
+
+    images: int
+    """Those that were, and are part of the data set."""
+    median_residual_px: float
+    greatest_residual_px: float
+    limit_px: float
+    """Above it an image is left out."""
+
+
 class DatasetState(Answer):
     """What a data set is, as a job shows it."""
 
@@ -465,6 +539,8 @@ class DatasetState(Answer):
     """The first of them, a hundred at most: every answer holds them."""
     left_out_count: int = 0
     """Of all."""
+    alignment: AlignmentState | None = None
+    """Where images were laid on a reference."""
     lock: DatasetLock
     reused: int = 0
     """Items that were there already, from this or an earlier build."""
@@ -481,6 +557,8 @@ class DatasetPlan(Answer):
     expected_s: float | None
     """Seconds that making them takes by the pace of late, by the workers there are; None if not known."""
     splits: dict[Split, int]
+    alignments: list[NormalAlignment] = Field(default_factory=list)
+    """Of each normal image to which something is carried over from the reference."""
     warnings: list[str]
 
 
@@ -522,8 +600,11 @@ class DatasetRow(Answer):
     source_mask_sha256: str | None = None
     source_region_sha256: str | None = None
     source_exclude_sha256: str | None = None
-    """Digests of the canonical files beside the normal image, as far as they were sent: whoever makes the item
-    again sends them too."""
+    """Digests of the canonical files beside the normal image, as far as they were sent or carried over: whoever
+    makes the item again sends them too."""
+    alignment: Alignment | None = None
+    """Where the reference lies in the normal image, from which they were carried over; those files are in the
+    archive, in ``carried/``, called by their digests."""
     metadata: dict[str, JsonValue]
     defect_types: list[str]
     classes: list[int]

@@ -75,3 +75,9 @@ def plan_file(index: int) -> str:
 def source_file(number: int, part: Literal["image", "mask", "region", "exclude"]) -> str:
     """``sources/3/image.png``: a normal image of a data set, or what was sent beside it."""
     return f"sources/{number}/{part}.png"
+
+
+def carried_file(sha256: str) -> str:
+    """``carried/….png``, in the archive of a data set: a mask, region or exclude that was carried over to a normal
+    image from the reference, by its digest in hex."""
+    return f"carried/{sha256}.png"

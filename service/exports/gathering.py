@@ -9,15 +9,22 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from flawsmith.contract.datasets import DatasetFormat
-from flawsmith.contract.files import DATASET_FILE, LOCK_FILE, MANIFEST_FILE, REPORT_FILES
+from flawsmith.contract.datasets import DatasetFormat, PlannedItem
+from flawsmith.contract.files import (
+    DATASET_FILE,
+    LOCK_FILE,
+    MANIFEST_FILE,
+    REPORT_FILES,
+    carried_file,
+    source_file,
+)
 from flawsmith.contract.jobs import Job, JobStatus
 from flawsmith.contract.manifests import DatasetManifest
 from service.exports.classes import Classes
 from service.exports.coco import Coco
 from service.exports.jsonl import JsonLines
 from service.exports.layout import DataSet, Layout
-from service.exports.members import Spool, Text, member
+from service.exports.members import Member, Spool, Stored, Text, member
 from service.exports.mvtec import Mvtec
 from service.exports.names import Unique, safe
 from service.exports.reading import example, read
@@ -25,6 +32,7 @@ from service.exports.rows import ahead, category, row
 from service.exports.yolo import Yolo
 from service.reports.gathering import Gathering, thumbnails
 from service.reports.page import page
+from service.store import keys
 from service.store.plans import Plans
 from service.store.storage import Storage
 from service.zips import Content, zip_length
@@ -129,6 +137,7 @@ class Gathered:
     ) -> None:
         rows, names = self._text(MANIFEST_FILE), Unique()
         shared = any(name != "mvtec" for name in formats)
+        carried: dict[str, str] = {}
         planned = Plans(self._storage).rows(manifest, range(manifest.count))
         for found, files in ahead(partial(read, self._storage, manifest, formats), planned):
             stem = names.name(safe(found.planned.name), found.planned.index)
@@ -138,11 +147,14 @@ class Gathered:
             if files is None:
                 continue
             one = example(manifest, found, files, shown, stem)
+            carried |= _carried(manifest, found.planned)
             if shared:
                 self._files.write(one.image_member().line())
             for layout in layouts:
                 for file in layout.add(one):
                     self._files.write(file.line())
+        for file in ahead(lambda one: Member(one[0], Stored(one[1], self._storage.size(one[1]))), carried.items()):
+            self._files.write(file.line())
         for layout in layouts:
             self._texts += layout.texts()
 
@@ -162,6 +174,17 @@ class Gathered:
         for block in self._files.blocks():
             digest.update(block)
         return digest.hexdigest()
+
+
+def _carried(manifest: DatasetManifest, planned: PlannedItem) -> dict[str, str]:
+    """What was carried over from the reference to the normal image that an item was drawn on: keys by file."""
+    source = planned.source
+    if source.alignment is None or planned.augmentation is None:
+        return {}
+    return {
+        carried_file(sha256): keys.job_file(manifest.tenant, manifest.job_id, source_file(source.number, part))
+        for part, sha256 in source.beside().items()
+    }
 
 
 def _description(manifest: DatasetManifest, job: Job) -> str:

@@ -136,6 +136,7 @@ def row(
         source_mask_sha256=source.mask_sha256,
         source_region_sha256=source.region_sha256,
         source_exclude_sha256=source.exclude_sha256,
+        alignment=source.alignment,
         metadata=source.metadata,
         defect_types=[defect.reference for defect in drawn],
         classes=[classes[name] for name in found.types],

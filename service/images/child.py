@@ -13,10 +13,10 @@ import json
 import logging
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -30,6 +30,9 @@ from service.images.source import Source
 
 IMAGE_PNG = "image.png"
 MASK_PNG = "mask.png"
+
+Act: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
+"""What becomes of a request."""
 
 _OVERHEAD = 64 * 2**20
 """Codec tables, parsed structure and the modules of one format."""
@@ -75,6 +78,17 @@ def say(**message: Any) -> None:
     sys.stdout.flush()
 
 
+def ask_leave(needed: int) -> None:
+    """Say how many bytes are needed, and go on when leave is given, within them."""
+    say(bytes_needed=needed)
+    leave = sys.stdin.readline().strip()
+    if leave == "no":
+        raise LeaveDeniedError
+    if leave != "go":
+        sys.exit(0)
+    limit_memory(needed)
+
+
 def admit(request: dict[str, Any]) -> dict[str, Any]:
     """Decode what the request names and return the result, after leave was given."""
     limits = Limits(**request["limits"])
@@ -94,13 +108,7 @@ def admit(request: dict[str, Any]) -> dict[str, Any]:
         limit_memory(_OVERHEAD + 2 * size)
         sources[field] = open_source(path.read_bytes(), bounds)
     needed = bytes_needed(sources.values(), file_bytes)
-    say(bytes_needed=needed)
-    leave = sys.stdin.readline().strip()
-    if leave == "no":
-        raise LeaveDeniedError
-    if leave != "go":
-        sys.exit(0)
-    limit_memory(needed)
+    ask_leave(needed)
 
     info = ImageInfo.model_validate(request["image_info"]) if request["image_info"] else None
     result: dict[str, Any] = {}
@@ -131,18 +139,23 @@ def admit(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
+    serve(admit)
+
+
+def serve(act: Act) -> None:
+    """Answer the requests in the file that the command line names."""
     requests = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     logging.disable()
     limit_time(sum(request["timeout_s"] for request in requests))
     for request in requests:
-        if not answered(request) and not request["go_on"]:
+        if not answered(request, act) and not request["go_on"]:
             return
 
 
-def answered(request: dict[str, Any]) -> bool:
+def answered(request: dict[str, Any], act: Act) -> bool:
     """Say what becomes of a request; False if nothing does."""
     try:
-        say(done=admit(request))
+        say(done=act(request))
     except ImageError as error:
         say(error=error.detail)
     except LeaveDeniedError:

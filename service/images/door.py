@@ -26,6 +26,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 """The folder that holds the package ``service``."""
 _PASSED_ON = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TEMP", "LANG")
 """Environment variables that the decoding process gets; the service's secrets are not among them."""
+DECODING = "service.images.child"
 _RETRY_AFTER_S = 2
 _LOOK_AGAIN_S = 0.1
 """For memory that others give back."""
@@ -186,11 +187,7 @@ class Door:
             self._request(caller, folder, mask_may_be_empty=True, go_on=go_on)
             for caller, folder in zip(callers, folders, strict=True)
         ]
-        async with (
-            self._private_folder() as private,
-            self._turn(),
-            aclosing(self._decode(several, private, patience_s=self.timeout_s)) as results,
-        ):
+        async with aclosing(self.answers(several)) as results:
             for caller, folder in zip(callers, folders, strict=True):
                 done = await anext(results)
                 if "refused" in done:
@@ -204,6 +201,29 @@ class Door:
                     mask_pixels=done.get("mask_pixels"),
                     warnings=_warnings(info, done),
                 )
+
+    async def answers(
+        self, requests: list[dict[str, Any]], program: str = DECODING
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """What a program of this kind says of some requests in one process, in order; each may wait for memory.
+
+        Args:
+            requests: with ``timeout_s`` and ``go_on``, as `admit_several` knows it; all else is the program's.
+            program: a module that serves them as `service.images.child` does.
+
+        Yields:
+            Results. Where a request says that it goes on, it may be the `ImageError` that it is ``refused`` for.
+
+        Raises:
+            ImageError, DecoderLostError, DoorBusyError, DoorError: as `admit_several`.
+        """
+        async with (
+            self._private_folder() as folder,
+            self._turn(),
+            aclosing(self._decode(requests, folder, self.timeout_s, program)) as results,
+        ):
+            async for result in results:
+                yield result
 
     def _request(
         self, caller: Caller, folder: Path, *, mask_may_be_empty: bool = False, go_on: bool = False
@@ -221,7 +241,7 @@ class Door:
         }
 
     async def _decode(
-        self, requests: list[dict[str, Any]], folder: Path, patience_s: float = 0.0
+        self, requests: list[dict[str, Any]], folder: Path, patience_s: float = 0.0, program: str = DECODING
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Run one decoding process over ``requests``, with its own files in ``folder``; their results in order.
 
@@ -234,7 +254,7 @@ class Door:
         errors = folder / "errors.txt"
         with errors.open("wb") as stderr:
             child = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "service.images.child", str(path)),
+                *(sys.executable, "-P", "-m", program, str(path)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=stderr,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,7 @@ from service.masks import within_bounds
 from service.normals.names import NormalNames
 from service.samples.archive import Archive
 from service.samples.errors import SampleError
+from service.samples.intake import MaskFile
 from service.samples.layouts import Names, clipped, ending, listed
 
 Bound = Literal["mask", "region", "exclude"]
@@ -22,6 +24,16 @@ FIELDS: dict[Bound, str] = {"mask": "masks", "region": "regions", "exclude": "ex
 """What ZIPs of them are called in a form."""
 
 _ZIP = b"PK"
+
+
+@dataclass(frozen=True)
+class SentBound:
+    """A mask, region or exclude of one image, not yet on disk."""
+
+    field: str
+    """What the request calls it: what errors name."""
+    fetch: Callable[[Path], MaskFile]
+    """Brings it to a path."""
 
 
 def is_zip(path: Path) -> bool:

@@ -39,6 +39,7 @@ def filed(images: Sequence[NormalImage], parameters: DatasetParameters) -> list[
                 mask_sha256=_sha256(one.mask) if one.mask else None,
                 region_sha256=_sha256(one.region) if one.region else None,
                 exclude_sha256=_sha256(one.exclude) if one.exclude else None,
+                alignment=one.alignment,
                 pixel_size_um=one.pixel_size_um or parameters.pixel_size_um,
                 group=group,
                 split=side(group, parameters.split),

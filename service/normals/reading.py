@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from flawsmith.contract.datasets import LeftOut
+from flawsmith.contract.datasets import Align, Alignment, LeftOut
 from flawsmith.contract.uploads import ImageInfo
 from service.images.decoding import read_canonical
 from service.images.door import Caller, Door
 from service.images.errors import ImageError
-from service.normals.bounds import BOUNDS, FIELDS, Bound, belonging, cut, is_zip
+from service.normals.alignment import ALIGN, REFERENCE, Aligned, SentReference, carry_over, take_reference
+from service.normals.bounds import BOUNDS, FIELDS, Bound, SentBound, belonging, cut, is_zip
 from service.normals.metadata import FIELD, Metadata, read_metadata, without_pixel_size
 from service.normals.names import NormalNames
 from service.samples.archive import Archive
@@ -30,16 +33,6 @@ ZIPS = (NORMALS, *FIELDS.values())
 
 class UnreadableError(Exception):
     """A normal image cannot be fetched, and is left out; says why."""
-
-
-@dataclass(frozen=True)
-class SentBound:
-    """A mask, region or exclude of one normal image, not yet on disk."""
-
-    field: str
-    """What the request calls it: what errors name."""
-    fetch: Callable[[Path], MaskFile]
-    """Brings it to a path."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +60,7 @@ class NormalImage:
         region, exclude: the same kind of file, where masks may and may not be drawn; not empty.
         has_room: something is left to draw a mask in.
         sha256: of the file as it was sent, in hex.
+        alignment: how it lies to the reference from which something was carried over.
     """
 
     name: str
@@ -79,6 +73,7 @@ class NormalImage:
     has_room: bool
     pixel_size_um: float | None
     metadata: Metadata
+    alignment: Alignment | None = None
 
 
 @dataclass(frozen=True)
@@ -90,15 +85,24 @@ class NormalSet:
     warnings: list[str]
 
 
-async def read_zips(files: Mapping[str, Path], folder: Path, door: Door, limits: SampleLimits) -> NormalSet:
+async def read_zips(
+    files: Mapping[str, Path],
+    folder: Path,
+    door: Door,
+    limits: SampleLimits,
+    align: Align | None = None,
+    max_rotation: float | None = None,
+) -> NormalSet:
     """Read the files of a form.
 
     Args:
         files: by name in the form: ``normals``, and ``masks``, ``regions``, ``excludes``, ``normals_metadata`` as
-            far as they were sent. A region or exclude that is an image holds for all normal images of its size.
+            far as they were sent. A region or exclude that is an image holds for all normal images of its size;
+            with a ``reference`` it is drawn on that one, and so is a mask.
         folder: empty, for what comes of them.
         door: lets each image in.
         limits: of all normal images together.
+        align, max_rotation: how normal images are laid on the reference, and degrees by which they may be turned.
 
     Raises:
         SampleError: no data set can be made of them; names the file at fault and the remedy.
@@ -120,13 +124,21 @@ async def read_zips(files: Mapping[str, Path], folder: Path, door: Door, limits:
         check_count(len(names), limits)
         bare = [SentNormal(name, _unpacked(archive, name), archive.size(name)) for name in names]
         sent, of_all = await asyncio.to_thread(_with_files, bare, files, open_zip)
-        found = await _read(sent, of_all, folder, door, limits)
+        reference, of_all = _laid(files, of_all, align, max_rotation)
+        found = await _read(sent, of_all, folder, door, limits, reference)
         notes = [f"{NORMALS}: {note}" for note in strangers(within)]
         return replace(found, warnings=[*notes, *found.warnings])
 
 
 async def read_imported(
-    imported: Sequence[SentNormal], files: Mapping[str, Path], folder: Path, door: Door, limits: SampleLimits
+    imported: Sequence[SentNormal],
+    files: Mapping[str, Path],
+    folder: Path,
+    door: Door,
+    limits: SampleLimits,
+    align: Align | None = None,
+    max_rotation: float | None = None,
+    reference: SentReference | None = None,
 ) -> NormalSet:
     """Read images that lie in storage.
 
@@ -134,6 +146,7 @@ async def read_imported(
         imported: alone, with what is known of each.
         files: of a form, but for ``normals``; names in them are those of ``imported``. Metadata among them stand
             in place of what was known.
+        reference: of a request without files.
 
     The others, and errors, as of `read_zips`.
     """
@@ -143,7 +156,8 @@ async def read_imported(
             return opened.enter_context(Archive(files[name], limits, name, door.limits.max_bytes))
 
         sent, of_all = await asyncio.to_thread(_with_files, imported, files, open_zip)
-        return await _read(sent, of_all, folder, door, limits)
+        among_files, of_all = _laid(files, of_all, align, max_rotation)
+        return await _read(sent, of_all, folder, door, limits, among_files or reference)
 
 
 def _with_files(
@@ -164,7 +178,7 @@ def _with_files(
     for bound, name in FIELDS.items():
         if name not in files:
             continue
-        if bound != "mask" and not is_zip(files[name]):
+        if (bound != "mask" or REFERENCE in files) and not is_zip(files[name]):
             of_all[bound] = files[name]
             continue
         archive = open_zip(name)
@@ -175,10 +189,60 @@ def _with_files(
     ], of_all
 
 
-async def read_uploads(sent: Sequence[SentNormal], folder: Path, door: Door, limits: SampleLimits) -> NormalSet:
+async def read_uploads(
+    sent: Sequence[SentNormal],
+    folder: Path,
+    door: Door,
+    limits: SampleLimits,
+    reference: SentReference | None = None,
+) -> NormalSet:
     """Read images that were let in before; arguments and errors as `read_zips`."""
     check_count(len(sent), limits)
-    return await _read(sent, {}, folder, door, limits)
+    return await _read(sent, {}, folder, door, limits, reference)
+
+
+def _laid(
+    files: Mapping[str, Path], of_all: dict[Bound, Path], align: Align | None, max_rotation: float | None
+) -> tuple[SentReference | None, dict[Bound, Path]]:
+    """The reference among the files of a form, on which is drawn what held for all, and what holds for all.
+
+    Raises:
+        SampleError: nothing is drawn on it.
+    """
+    if REFERENCE not in files:
+        return None, of_all
+    return _on_reference(files[REFERENCE], of_all, align, max_rotation), {}
+
+
+def _on_reference(
+    image: Path, drawn: Mapping[Bound, Path], align: Align | None, max_rotation: float | None
+) -> SentReference:
+    """A reference as the files of a form say it.
+
+    Raises:
+        SampleError: nothing is drawn on it.
+    """
+    if not drawn:
+        raise SampleError(
+            REFERENCE,
+            f"nothing is drawn on it. Send {listed(list(FIELDS.values()))} as one image of its size, and not as a"
+            " ZIP.",
+        )
+
+    def fetch(path: Path) -> Offer:
+        shutil.copyfile(image, path)
+        with path.open("rb") as file:
+            return Offer(REFERENCE, REFERENCE, path, hashlib.file_digest(file, "sha256").hexdigest())
+
+    def fetching(bound: Bound, file: Path) -> Callable[[Path], MaskFile]:
+        def fetch_mask(path: Path) -> MaskFile:
+            shutil.copyfile(file, path)
+            return MaskFile(FIELDS[bound], path)
+
+        return fetch_mask
+
+    bounds = {bound: SentBound(FIELDS[bound], fetching(bound, file)) for bound, file in drawn.items()}
+    return SentReference(REFERENCE, fetch, bounds, align or "none", max_rotation or 180.0)
 
 
 def check_count(count: int, limits: SampleLimits, field: str = NORMALS) -> None:
@@ -204,13 +268,20 @@ def _unpacked_mask(archive: Archive, name: str) -> Callable[[Path], MaskFile]:
 
 
 async def _read(
-    sent: Sequence[SentNormal], of_all: Mapping[Bound, Path], folder: Path, door: Door, limits: SampleLimits
+    sent: Sequence[SentNormal],
+    of_all: Mapping[Bound, Path],
+    folder: Path,
+    door: Door,
+    limits: SampleLimits,
+    reference: SentReference | None = None,
 ) -> NormalSet:
     # Before anything is decoded, for it may be refused.
     said = [without_pixel_size(one.metadata, one.metadata_field, one.name) for one in sent]
-    normals, left_out = await _take(sent, folder / "images", door, limits)
-    warnings = [f"normal images left out ({len(left_out)}): {listed([one.name for one in left_out])}"]
-    warnings = (warnings if left_out else []) + warnings_of(normals.values())
+    on = None
+    if reference is not None:
+        on = await take_reference(reference, folder / REFERENCE, door, limits.max_pixels)
+    normals, reasons = await _take(sent, folder / "images", door, limits)
+    warnings = [*(on.warnings if on else []), *warnings_of(normals.values())]
     files: dict[Bound, dict[int, Path | None]] = {}
     for bound in BOUNDS:
         files[bound] = {}
@@ -220,9 +291,24 @@ async def _read(
             shared, notes = await _take_bound(bound, sent, normals, folder / bound, door, limits)
         files[bound] |= shared
         warnings += notes
+    aligned = Aligned()
+    if on is not None:
+        aligned = await carry_over(on, normals, files, folder / ALIGN, door)
+        for bound in BOUNDS:
+            files[bound] |= aligned.files[bound]
+        reasons |= aligned.reasons
+    left_out = [
+        LeftOut(name=clipped(sent[number].name, 200), reason=reasons[number]) for number in sorted(reasons)
+    ]
+    if left_out:
+        names = listed([one.name for one in left_out])
+        warnings.insert(0, f"normal images left out ({len(left_out)}): {names}")
     images, bare, full = [], [], []
     for number, taken in normals.items():
-        one = await asyncio.to_thread(_finished, sent[number].name, taken, files, number, said[number])
+        if number in reasons:
+            continue
+        alignment = aligned.alignments.get(number)
+        one = await asyncio.to_thread(_finished, sent[number].name, taken, files, number, said[number], alignment)
         images.append(one)
         if number in files["mask"] and one.mask is None:
             bare.append(one.name)
@@ -243,8 +329,8 @@ async def _read(
 
 async def _take(
     sent: Sequence[SentNormal], folder: Path, door: Door, limits: SampleLimits
-) -> tuple[dict[int, Taken], list[LeftOut]]:
-    """The images by their place among those sent, without copies, and what is left out.
+) -> tuple[dict[int, Taken], dict[int, str]]:
+    """The images by their place among those sent, without copies, and why the others are left out.
 
     Raises:
         SampleError: none is left.
@@ -284,10 +370,7 @@ async def _take(
         places[one.offer.image]: f"it has the same pixels as {clipped(originals[one.info.pixels_sha256])}."
         for one in copies
     }
-    left_out = [
-        LeftOut(name=clipped(sent[number].name, 200), reason=reasons[number]) for number in sorted(reasons)
-    ]
-    return {places[one.offer.image]: one for one in kept}, left_out
+    return {places[one.offer.image]: one for one in kept}, reasons
 
 
 async def _take_bound(
@@ -370,6 +453,7 @@ def _finished(
     files: Mapping[Bound, Mapping[int, Path | None]],
     number: int,
     said: tuple[Metadata, float | None],
+    alignment: Alignment | None,
 ) -> NormalImage:
     """A normal image with its mask cut to its bounds."""
     mask, region, exclude = (files[bound].get(number) for bound in BOUNDS)
@@ -392,4 +476,5 @@ def _finished(
         has_room=has_room,
         pixel_size_um=pixel_size_um,
         metadata=metadata,
+        alignment=alignment,
     )

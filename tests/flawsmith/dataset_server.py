@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw
 from flawsmith.contract import problems
 from flawsmith.contract.base import now
 from flawsmith.contract.datasets import (
+    AlignmentState,
     DatasetBinPlan,
     DatasetEntryPlan,
     DatasetItemKind,
@@ -179,6 +180,7 @@ class DatasetServer:
     """Bytes after which an archive breaks off, in turn."""
     formats: list[list[str]] = field(default_factory=list)
     """That archives were asked for with."""
+    alignment: AlignmentState | None = None
     spoilt: dict[str, bytes | None] = field(default_factory=dict)
     """Files of the archive that are other ones than the manifest says, or None for lacking."""
     fingerprint: str = FINGERPRINT
@@ -270,6 +272,7 @@ class DatasetServer:
                 controls=1,
                 normals=1,
                 lock=LOCK,
+                alignment=self.alignment,
             ),
             items=5,
             to_make=4,

@@ -14,7 +14,13 @@ import pytest
 
 from flawsmith import AsyncFlawsmith, CorruptDownloadError, Flawsmith, InvalidParameterError
 from flawsmith.client.unpacking import unpack
-from flawsmith.contract.datasets import DatasetBinPlan, DatasetNormal, DatasetPrefix
+from flawsmith.contract.datasets import (
+    AlignmentState,
+    DatasetBinPlan,
+    DatasetNormal,
+    DatasetPrefix,
+    DatasetReference,
+)
 from flawsmith.contract.jobs import JobStatus
 from flawsmith.contract.wishes import ContrastRange, SizeRange
 from tests.flawsmith.dataset_server import LOCK, REPORT, DatasetServer, dataset_server, png, row
@@ -102,6 +108,41 @@ def test_a_place_in_storage_is_sent_as_json_or_beside_files_as_text(server: Data
         client.plan_dataset(normals, ENTRIES, masks=folder / "masks")
     assert json.loads(server.texts["normals"]) == {"prefix": "lines/7/"}
     assert list(server.files) == ["masks"]
+
+
+def test_a_reference_is_sent_as_normal_images_are(server: DatasetServer, folder: Path) -> None:
+    photo = folder / "photos" / "a.png"
+    drawn_on = DatasetReference(image=UPLOADS[1], region=UPLOADS[2])
+    with Flawsmith(server.url) as client:
+        client.create_dataset(
+            folder / "photos", ENTRIES, regions=photo, reference=photo, align="rigid", max_rotation_deg=30
+        )
+        assert server.files["reference"] == png(1)
+        assert (server.texts["align"], server.texts["max_rotation_deg"]) == ("rigid", "30.0")
+        client.create_dataset([UPLOADS[0]], ENTRIES, reference=drawn_on, align="none")
+        assert server.json == {
+            "entries": ENTRIES,
+            "normals": [UPLOADS[0]],
+            "reference": {"image": UPLOADS[1], "region": UPLOADS[2]},
+            "align": "none",
+        }
+        with pytest.raises(InvalidParameterError, match="reference names uploads and normals are files"):
+            client.create_dataset(folder / "photos", ENTRIES, reference=drawn_on, align="none")
+        with pytest.raises(InvalidParameterError, match="reference are files and normals uploads"):
+            client.create_dataset([UPLOADS[0]], ENTRIES, reference=photo, align="none")
+
+
+def test_a_dry_run_of_a_spec_with_a_reference_tells_how_photos_lie(server: DatasetServer, folder: Path) -> None:
+    with (folder / "spec.yaml").open("a") as spec:
+        spec.write("reference: photos/a.png\nregions: photos/a.png\nalign: shift\n")
+    server.alignment = AlignmentState(images=2, median_residual_px=0.25, greatest_residual_px=1.5, limit_px=4)
+    done = build(server, folder, "--dry-run")
+
+    assert done.returncode == 0, done.stderr
+    assert server.files["reference"] == server.files["regions"] == png(1)
+    assert server.texts["align"] == "shift"
+    said = " ".join(done.stdout.split())
+    assert "2 normal images registered on the reference, within 0.25 pixels (median), 1.50 at most" in said
 
 
 def test_what_cannot_be_right_is_not_sent(server: DatasetServer, folder: Path, tmp_path: Path) -> None:

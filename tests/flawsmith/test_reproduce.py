@@ -14,6 +14,7 @@ from PIL import Image
 from flawsmith import Flawsmith
 from flawsmith.client.errors import InvalidParameterError
 from flawsmith.client.reproducing import iou, needs_mask, wish
+from flawsmith.contract.datasets import Alignment
 from tests.flawsmith.dataset_server import LABEL, NORMAL, REQUEST, DatasetServer, dataset_server, png, row, sha256
 from tests.flawsmith.running import run_here
 from tests.flawsmith.test_training import written
@@ -133,6 +134,20 @@ def test_a_normal_image_that_is_exported_otherwise_is_asked_for(
     done = reproduce(server, unpacked(server, tmp_path), 1)
     assert done.returncode == 2
     assert "does not have its normal image line/part.png as it was sent" in done.stderr
+
+
+def test_what_was_carried_over_to_the_normal_image_is_in_the_data_set(
+    server: DatasetServer, tmp_path: Path
+) -> None:
+    how = Alignment(x_px=3, y_px=-1.5, angle_deg=0, residual_px=0.25)
+    region = png(8)
+    server.rows[1] = row(1, "defect", source_region_sha256=sha256(region), alignment=how)
+    server.spoilt = {f"carried/{sha256(region)}.png": region}
+    manifest = unpacked(server, tmp_path)
+    assert reproduce(server, manifest, 1).returncode == 0
+    assert server.files == {"image": NORMAL, "region": region}
+    (manifest.parent / "carried" / f"{sha256(region)}.png").unlink()
+    assert reproduce(server, manifest, 1).returncode == 2
 
 
 def test_what_was_sent_beside_the_normal_image_is_sent_again(server: DatasetServer, tmp_path: Path) -> None:

@@ -156,6 +156,17 @@ def test_a_lock_beside_the_spec_is_sent_and_is_read_as_it_was_written(folder: Pa
         (f"normals: photos\n{ENTRIES}dry_run: true\n", ["line 5: dry_run: ", "--dry-run"]),
         (f"normals: photos\nmasks: nowhere\n{ENTRIES}", ["line 2: masks: ", "not there"]),
         (f"normals: photos\nmasks: region.png\n{ENTRIES}", ["line 2: masks: ", "one image"]),
+        (f"normals: photos\nreference: region.png\n{ENTRIES}", ["line 2: reference: ", "needs `align`"]),
+        (f"normals: photos\nalign: shift\n{ENTRIES}", ["line 2: align: ", "a photo in `reference`"]),
+        (
+            f"normals: photos\nreference: region.png\nalign: shift\n{ENTRIES}",
+            ["line 2: reference: ", "nothing drawn on it", "`regions`"],
+        ),
+        (f"normals: photos\nreference: masks\nalign: none\n{ENTRIES}", ["reference: ", "masks is no image"]),
+        (
+            f"normals: photos\nreference: region.png\nalign: shift\nmax_rotation_deg: 9\n{ENTRIES}",
+            ["line 4: max_rotation_deg: ", "is of `align: rigid`"],
+        ),
         (f"normals: photos\nnormals_metadata: masks\n{ENTRIES}", ["line 2: normals_metadata: ", "is a folder"]),
         (f"normals: photos\nlock: lots.csv\n{ENTRIES}", ["lots.csv is no lock", "delete it"]),
         (f"normals: photos\nnormals: masks\n{ENTRIES}", ["line 2: normals is there twice, first on line 1"]),
@@ -193,6 +204,18 @@ def test_files_that_are_no_spec_are_refused(folder: Path) -> None:
         read_spec(folder / "latin.yaml")
     with pytest.raises(InvalidParameterError, match="cannot be read"):
         read_spec(folder / "absent.yaml")
+
+
+def test_a_mask_may_be_drawn_on_a_reference(folder: Path) -> None:
+    spec = spec_of(
+        folder,
+        "normals: photos\nreference: photos/a/1.png\nmasks: region.png\nalign: rigid\nmax_rotation_deg: 20\n"
+        f"{ENTRIES}    masks: given\n",
+    )
+    assert (spec.parameters.align, spec.parameters.max_rotation_deg) == ("rigid", 20)
+    with packed(spec) as files:
+        assert files.files["reference"] == folder / "photos" / "a" / "1.png"
+        assert files.files["masks"] == folder / "region.png"
 
 
 def test_folders_are_packed_and_what_belongs_to_no_image_stays_here(folder: Path) -> None:

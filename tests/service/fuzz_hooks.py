@@ -100,6 +100,9 @@ BEYOND_SCHEMAS = {
     "masks": "a ZIP of masks of the normal images",
     "regions": "a mask, or a ZIP of masks of the normal images",
     "excludes": "the same, and it leaves something of them",
+    "reference": "an image of the size of normal images, with something drawn on it, and align",
+    "align": "a reference on which the normal images can be laid",
+    "max_rotation_deg": "align: rigid",
     "normals_metadata": "a table that names normal images",
     "hold_out": "a ZIP of defective photos with masks and good ones",
     "normals": "a ZIP of images, uploads that exist, or a folder in storage with images",
@@ -235,6 +238,11 @@ def _with_dataset(body: dict[str, Any], *, always: bool = False) -> dict[str, An
         )
     elif normals and (_is(_NORMALS, normals) or (always and _is(_PREFIX, normals))):
         body |= {"normals": [{"image": known.uploads[0], "mask": known.uploads[1]}]}
+    aligned = body.keys() & {"reference", "align", "max_rotation_deg"}
+    body = {key: value for key, value in body.items() if key not in aligned}
+    if aligned and not isinstance(normals, Binary | bytes):
+        reference = {"image": known.uploads[0], "region": known.uploads[1]}
+        body |= {"reference": reference, "align": "rigid", "max_rotation_deg": 30}
     if type(body.get("controls")) is int and 1 < body["controls"] <= MAX_ITEMS:
         body |= {"controls": 1}
     fit = {"split": _SPLIT, "evaluations": _JOB_IDS}

@@ -10,16 +10,19 @@ import zipfile
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from rq import SimpleWorker
 
 from flawsmith.contract import problems
 from flawsmith.contract.datasets import MAX_ITEMS, PlannedItem
 from flawsmith.contract.manifests import DatasetManifest
+from service.alignment.places import Place
 from service.store import keys
 from service.store.queue import QUEUE_NAME, shard_queue
 from service.store.records import PACE_KEY
 from service.store.registry import Registry
+from tests.service.alignment import photos as alignment
 from tests.service.conftest import SCRATCH, Api
 from tests.service.images import files
 from tests.service.samples.sets import mask, photo
@@ -657,6 +660,69 @@ REFUSED: dict[str, tuple[list[dict[str, Any]], dict[str, Any], Any, str, tuple[s
         "masks",
         ("0.png, mask of 0.png", "40"),
     ),
+    "a reference and not how": (
+        [{"defect_type": "pitting", "count": 1}],
+        {"zips": {"reference": photo(0), "regions": mask()}},
+        problems.INVALID_REQUEST,
+        "align",
+        ("align is missing", "none, as they lie, shift, or rigid"),
+    ),
+    "no reference to align to": (
+        [{"defect_type": "pitting", "count": 1}],
+        {"zips": {"regions": mask()}, "align": "shift"},
+        problems.INVALID_REQUEST,
+        "reference",
+        ("reference is missing, and align is shift",),
+    ),
+    "another way to align": (
+        [{"defect_type": "pitting", "count": 1}],
+        {"zips": {"reference": photo(0), "regions": mask()}, "align": "affine"},
+        problems.INVALID_REQUEST,
+        "align",
+        ("one of none, shift, rigid",),
+    ),
+    "turned only": (
+        [{"defect_type": "pitting", "count": 1}],
+        {"zips": {"reference": photo(0), "regions": mask()}, "align": "shift", "max_rotation_deg": "20"},
+        problems.INVALID_REQUEST,
+        "max_rotation_deg",
+        ("is of align: rigid, and align is shift",),
+    ),
+    "turned too far": (
+        [{"defect_type": "pitting", "count": 1}],
+        {"zips": {"reference": photo(0), "regions": mask()}, "align": "rigid", "max_rotation_deg": "181"},
+        problems.INVALID_REQUEST,
+        "max_rotation_deg",
+        ("greater than 0 and at most 180",),
+    ),
+    "a reference that is no image": (
+        [{"defect_type": "pitting", "count": 1}],
+        {"zips": {"reference": BROKEN, "regions": mask()}, "align": "shift"},
+        problems.INVALID_IMAGE,
+        "reference",
+        ("reference: ",),
+    ),
+    "a region of another size than the reference": (
+        [{"defect_type": "pitting", "count": 1}],
+        {"zips": {"reference": photo(0), "regions": mask(of=(40, 40))}, "align": "shift"},
+        problems.INVALID_MASK,
+        "regions",
+        ("mask of reference", "40×40", "64×48"),
+    ),
+    "nothing drawn on the reference": (
+        [{"defect_type": "pitting", "count": 1}],
+        {"zips": {"reference": photo(0), "regions": {"0.png": mask()}}, "align": "shift"},
+        problems.INVALID_IMAGE,
+        "reference",
+        ("nothing is drawn on it",),
+    ),
+    "a reference that shows nothing to hold on to": (
+        [{"defect_type": "pitting", "count": 1}],
+        {"zips": {"reference": photo(9), "regions": mask()}, "align": "shift"},
+        problems.INVALID_IMAGE,
+        "reference",
+        ("too little to register photos on",),
+    ),
     "nothing readable": (
         [{"defect_type": "pitting", "count": 1}],
         {"zips": {"normals": {"a.png": BROKEN, "b.png": b"x"}}},
@@ -712,6 +778,59 @@ def test_what_is_missing_is_asked_for(api: Api) -> None:
     assert_problem(answer, problems.INVALID_REQUEST, "normals", "a ZIP as a file of a form")
     answer = api.client.post("/v1/datasets", content=b"x", headers={"Content-Type": "text/plain"})
     assert_problem(answer, problems.UNSUPPORTED_MEDIA_TYPE, None, "multipart/form-data or application/json")
+
+
+def test_what_is_drawn_on_a_reference_is_carried_over_and_told(api: Api) -> None:
+    blank = alignment.file(alignment.lit(np.full((180, 240), 0.4), 3))
+    part, moved = (alignment.file(alignment.part(*one)) for one in ((), (Place(-30, 20), 3)))
+    region = alignment.file(alignment.drawn())
+    fields: dict[str, Any] = {
+        "zips": {
+            "normals": {"a.png": moved, "blank.png": blank, "part.png": part},
+            "reference": part,
+            "regions": region,
+        },
+        "align": "shift",
+    }
+    rows = plan_of(api, sent(api, **fields))
+
+    sources = {row.source.name: row.source for row in rows}
+    assert set(sources) == {"a.png", "part.png"}
+    assert sources["part.png"].region_sha256 != sources["a.png"].region_sha256
+    how = sources["a.png"].alignment
+    assert how is not None
+    assert (how.x_px, how.y_px) == pytest.approx((-30, 20), abs=0.3)
+
+    plan = sent(api, **fields, dry_run="true").json()
+    assert [one["name"] for one in plan["alignments"]] == ["a.png", "part.png"]
+    assert plan["alignments"][0] == {"name": "a.png"} | how.model_dump()
+    (left,) = plan["dataset"]["left_out"]
+    assert left["name"] == "blank.png"
+    assert "does not register" in left["reason"]
+    assert plan["dataset"]["alignment"] == {
+        "images": 2,
+        "median_residual_px": how.residual_px / 2,
+        "greatest_residual_px": how.residual_px,
+        "limit_px": 2,
+    }
+    assert (plan["request"]["align"], plan["request"]["max_rotation_deg"]) == ("shift", None)
+
+    ids = [uploaded(api, data) for data in (moved, blank, part)]
+    drawn_on = {"image": ids[2], "region": uploaded(api, region)}
+    wish = {"entries": [{"defect_type": "pitting", "per_image": 2}], "seed": 7, "align": "shift"}
+    answer = api.client.post("/v1/datasets", json={"normals": ids, "reference": drawn_on} | wish)
+    assert {row.made for row in plan_of(api, answer)} == {row.made for row in rows}
+
+    answer = api.client.post("/v1/datasets", json={"normals": ids, "reference": {"image": ids[2]}} | wish)
+    assert_problem(answer, problems.INVALID_REQUEST, "reference", "name what is drawn on it")
+    answer = api.client.post("/v1/datasets", json={"normals": ids, "reference": ids[2]} | wish)
+    assert_problem(answer, problems.INVALID_REQUEST, "reference", "an object with an upload id")
+    small = {"image": ids[2], "exclude": uploaded(api, mask())}
+    answer = api.client.post("/v1/datasets", json={"normals": ids, "reference": small} | wish)
+    assert_problem(answer, problems.INVALID_MASK, "reference.exclude", "64×48", "240×180")
+    strange = {"image": ids[2], "mask": "sha256:" + 64 * "0"}
+    answer = api.client.post("/v1/datasets", json={"normals": ids, "reference": strange} | wish)
+    assert_problem(answer, problems.UNKNOWN_UPLOAD, "reference.mask", "POST /v1/uploads")
 
 
 def test_a_side_without_images_is_told(api: Api) -> None:

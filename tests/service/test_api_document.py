@@ -131,7 +131,7 @@ def test_a_data_set_takes_a_form_or_json_with_the_same_parameters() -> None:
     content = operations()["POST /v1/datasets"]["requestBody"]["content"]
 
     assert set(content) == {"multipart/form-data", "application/json"}
-    zips = {"normals", "masks", "regions", "excludes", "normals_metadata"}
+    zips = {"normals", "masks", "regions", "excludes", "normals_metadata", "reference"}
     form = content["multipart/form-data"]["schema"]["properties"]
     assert set(form) == set(DatasetParameters.model_fields) | zips
     assert set(form) == set(DatasetRequest.model_fields) | zips

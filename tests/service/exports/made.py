@@ -17,6 +17,7 @@ from pycocotools import mask as coco_mask
 from flawsmith.contract.base import FORMAT_VERSION
 from flawsmith.contract.datasets import (
     DATASET_FORMATS,
+    Alignment,
     DatasetFormat,
     DatasetItemKind,
     DatasetLock,
@@ -32,7 +33,7 @@ from flawsmith.contract.datasets import (
     SeverityRange,
     Split,
 )
-from flawsmith.contract.files import PLAN_ROWS, plan_file
+from flawsmith.contract.files import PLAN_ROWS, plan_file, source_file
 from flawsmith.contract.ids import new_job_id
 from flawsmith.contract.jobs import (
     Counts,
@@ -91,6 +92,8 @@ class Made:
     """Perceptual hash of the item; one of its own if None."""
     source: str | None = None
     """Name of its normal image, and of the pattern of that; an own one if None."""
+    region: bytes | None = None
+    """What was carried over to its normal image from a reference."""
 
     @property
     def viewed(self) -> bool:
@@ -205,6 +208,9 @@ def keep(
         rows = b"".join(row.model_dump_json().encode() + b"\n" for row in planned[first : first + PLAN_ROWS])
         storage.put(keys.job_file(tenant, manifest.job_id, plan_file(first)), rows)
     for row, one in zip(planned, items, strict=True):
+        if one.region is not None:
+            name = source_file(row.source.number, "region")
+            storage.put(keys.job_file(tenant, manifest.job_id, name), one.region)
         put_item(storage, manifest, row, one)
     storage.put(keys.job_request(tenant, manifest.job_id), manifest.model_dump_json().encode())
     if status is not None:
@@ -315,6 +321,8 @@ def planned_item(index: int, one: Made) -> PlannedItem:
             "group": one.name[0],
             "split": one.split,
             "metadata": one.metadata,
+            "region_sha256": one.region and hashlib.sha256(one.region).hexdigest(),
+            "alignment": one.region and Alignment(x_px=1.5, y_px=-2, angle_deg=3, residual_px=0.5),
         }
     )
     return PlannedItem(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flawsmith.contract.datasets import DATASET_FORMATS, DatasetFormat, DatasetLock, DatasetRow
+from flawsmith.contract.datasets import DATASET_FORMATS, Alignment, DatasetFormat, DatasetLock, DatasetRow
 from flawsmith.contract.jobs import JobStatus
 from service.exports.archive import MOMENT
 from service.store import keys
@@ -112,6 +112,23 @@ def test_a_row_tells_how_to_make_the_item_again(storage: FolderStorage) -> None:
     )
     assert (rows["a-control"].defect_types, rows["a-control"].classes) == ([], [])
     assert rows["a-control"].request is not None
+
+
+def test_what_was_carried_over_is_there_once_under_its_digest(storage: FolderStorage) -> None:
+    regions = b"region", b"another"
+    items = [
+        *(Made(name, defects=[("dent", box(1, 1, 9, 9))], region=regions[0]) for name in ("one", "two")),
+        Made("three", kind="control", region=regions[1]),
+        Made("four", kind="normal", region=b"of a normal image alone"),
+    ]
+    manifest = made.keep(storage, items)
+
+    with zipfile.ZipFile(archive_of(storage, manifest, "coco")) as archive:
+        rows = {row.name: row for row in rows_of(archive)}
+        carried = {name: archive.read(name) for name in archive.namelist() if name.startswith("carried/")}
+    assert carried == {f"carried/{hashlib.sha256(data).hexdigest()}.png": data for data in regions}
+    assert f"carried/{rows['two'].source_region_sha256}.png" in carried
+    assert rows["two"].alignment == Alignment(x_px=1.5, y_px=-2, angle_deg=3, residual_px=0.5)
 
 
 def test_of_several_backbones_a_row_has_its_own(storage: FolderStorage) -> None:

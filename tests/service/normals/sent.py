@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
+from flawsmith.contract.datasets import Align
 from service.images.door import Door
 from service.images.limits import Limits
 from service.normals.reading import NormalSet, read_zips
@@ -19,13 +20,20 @@ def normals(*names: str) -> dict[str, bytes]:
 
 
 def read(
-    folder: Path, limits: SampleLimits | None = None, most_bytes: int = 10**8, **sent: Mapping[str, bytes] | bytes
+    folder: Path,
+    limits: SampleLimits | None = None,
+    most_bytes: int = 10**8,
+    align: Align | None = None,
+    max_rotation: float | None = None,
+    **sent: Mapping[str, bytes] | bytes,
 ) -> NormalSet:
     """What is read of the files of a form: ZIPs of files by name, or files as they are."""
     (folder / "door").mkdir()
     (folder / "set").mkdir()
     files = {}
     for name, content in sent.items():
+        if not content:
+            continue
         files[name] = folder / name
         if isinstance(content, bytes):
             files[name].write_bytes(content)
@@ -34,4 +42,4 @@ def read(
     door = Door(
         Limits(max_bytes=most_bytes), byte_budget=10**9, max_children=2, timeout_s=60, folder=folder / "door"
     )
-    return asyncio.run(read_zips(files, folder / "set", door, limits or SampleLimits()))
+    return asyncio.run(read_zips(files, folder / "set", door, limits or SampleLimits(), align, max_rotation))

@@ -11,17 +11,23 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from flawsmith.contract.datasets import Align, Alignment
+from service.alignment.places import Place, carried
 from service.images.decoding import read_canonical
-from service.images.door import AdmittedFiles, Caller, Door
+from service.images.door import DECODING, AdmittedFiles, Caller, Door
 from service.images.errors import DecoderLostError
-from service.normals.reading import NormalImage
+from service.normals.reading import NormalImage, NormalSet
 from service.samples.errors import SampleError
 from service.samples.limits import SampleLimits
+from tests.service.alignment import photos as alignment
 from tests.service.images import files
 from tests.service.normals.sent import normals, read
 from tests.service.samples.sets import EMPTY, HEIGHT, WIDTH, mask, mask_pixels, photo
 
 BROKEN = photo(77)[:300]
+EMPTY_ON_PART = alignment.file(np.zeros((180, 240), np.bool_))
+PLAIN = alignment.file(np.full((180, 240), 99, np.uint8))
+OTHER = alignment.file(alignment.lit(np.random.default_rng(0).random((180, 240)), 5))
 
 
 def pixels(path: Path | None) -> NDArray[np.bool_]:
@@ -220,3 +226,150 @@ def test_warnings_of_images_are_said_once_for_all(tmp_path: Path) -> None:
 
     assert len(found.images) == 3
     assert all(text.startswith("0.jpg, 1.jpg, 2.jpg: image: ") for text in found.warnings)
+
+
+REGION = alignment.file(alignment.drawn())
+MOVED = Place(-30, 20, 0)
+
+
+def aligned(
+    tmp_path: Path, photos: dict[str, bytes], align: Align = "shift", rotation: float | None = None, **sent: Any
+) -> NormalSet:
+    """What is read of photos of the made-up part, with a region drawn on a reference unless others are sent."""
+    files = {"reference": alignment.file(alignment.part()), "regions": REGION} | sent
+    return read(tmp_path, normals=photos, align=align, max_rotation=rotation, **files)
+
+
+def parts(**places: Place) -> dict[str, bytes]:
+    """Photos of the part under other lights, by name."""
+    return {
+        f"{name}.png": alignment.file(alignment.part(place, light))
+        for light, (name, place) in enumerate(places.items())
+    }
+
+
+def test_a_region_on_a_reference_is_carried_over_to_each_image(tmp_path: Path) -> None:
+    photos = parts(a=MOVED, b=Place(15, 5)) | {"c.png": alignment.file(alignment.part())}
+    found = aligned(tmp_path, photos, excludes=alignment.file(alignment.drawn() & (np.arange(240) < 160)))
+
+    images = by_name(found.images)
+    assert found.left_out == []
+    for name, place in (("a.png", MOVED), ("b.png", Place(15, 5)), ("c.png", Place())):
+        how = images[name].alignment
+        assert how is not None
+        assert (how.x_px, how.y_px, how.angle_deg) == pytest.approx((place.x, place.y, 0), abs=0.3)
+        assert how.residual_px < 1
+        expected = np.roll(alignment.drawn(), (int(place.y), int(place.x)), (0, 1))
+        union = pixels(images[name].region) | expected
+        assert (pixels(images[name].region) & expected).sum() > 0.9 * union.sum()
+        assert not (pixels(images[name].region) & pixels(images[name].exclude)).sum() > 0.3 * union.sum()
+        assert images[name].has_room
+    assert images["c.png"].alignment == Alignment(x_px=0, y_px=0, angle_deg=0, residual_px=0)
+    assert np.array_equal(pixels(images["c.png"].region), alignment.drawn())
+
+
+def test_what_enters_the_frame_where_the_reference_shows_nothing_is_excluded(tmp_path: Path) -> None:
+    corner = np.zeros((180, 240), np.bool_)
+    corner[:9, :9] = True
+    (image,) = aligned(tmp_path, parts(a=Place(-40, 0)), regions={}, excludes=alignment.file(corner)).images
+
+    assert pixels(image.exclude)[:, -39:].all()
+    assert not pixels(image.exclude)[20:, :190].any()
+
+
+def test_a_part_that_is_turned_takes_its_mask_with_it(tmp_path: Path) -> None:
+    sent = {
+        "masks": alignment.file(alignment.drawn()),
+        "regions": alignment.file(alignment.drawn() * False + True),
+    }
+    (image,) = aligned(tmp_path, parts(a=Place(4, -3, -150)), "rigid", **sent).images
+
+    assert image.alignment is not None
+    assert image.alignment.angle_deg == pytest.approx(-150, abs=0.3)
+    assert set(np.unique(read_canonical(image.mask.read_bytes()).pixels)) == {0, 255}  # type: ignore[union-attr]
+    expected = carried(alignment.drawn(), Place(4, -3, -150), beyond=False)
+    assert (pixels(image.mask) & expected).sum() > 0.9 * (pixels(image.mask) | expected).sum()
+
+
+def test_what_does_not_register_is_left_out_and_says_why(tmp_path: Path) -> None:
+    blank = alignment.lit(np.full((180, 240), 0.4), 3)
+    edge = np.zeros((180, 240), np.bool_)
+    edge[80:100, 226:238] = True
+    photos = parts(a=MOVED, gone=Place(25, 0), turned=Place(0, 0, 60)) | {
+        "blank.png": alignment.file(blank),
+        "small.png": alignment.file(alignment.part(height=90, width=120)),
+    }
+    found = aligned(tmp_path, photos, regions=alignment.file(edge))
+
+    assert [one.name for one in found.images] == ["a.png"]
+    reasons = {one.name: one.reason for one in found.left_out}
+    assert "what both show does not agree" in reasons["blank.png"]
+    assert "does not agree" in reasons["turned.png"]
+    assert "nothing of the region of the reference is within its frame" in reasons["gone.png"]
+    assert reasons["small.png"] == "it is 120×90, and the reference 240×180."
+    assert found.warnings[0].startswith("normal images left out (4): blank.png, gone.png, small.png")
+
+
+def test_what_an_image_names_itself_stays_as_it_is(tmp_path: Path) -> None:
+    own = alignment.file(np.roll(alignment.drawn(), -50, 1))
+    sent = {"regions": {"own.png": own}, "excludes": REGION}
+    images = by_name(aligned(tmp_path, parts(a=MOVED, own=Place(15, 5)), **sent).images)
+
+    assert images["a.png"].region is None
+    assert np.array_equal(pixels(images["own.png"].region), np.roll(alignment.drawn(), -50, 1))
+    assert images["own.png"].alignment is not None, "its exclude is the reference's"
+
+
+def test_unaligned_a_reference_holds_where_it_lies(tmp_path: Path) -> None:
+    found = aligned(tmp_path, parts(a=MOVED, b=Place()), "none", masks=REGION)
+
+    for image in found.images:
+        assert np.array_equal(pixels(image.region), alignment.drawn())
+        assert np.array_equal(pixels(image.mask), alignment.drawn())
+        assert image.alignment is None
+
+
+@pytest.mark.parametrize(
+    ("sent", "field", "words"),
+    [
+        ({"regions": mask()}, "regions", ("regions, mask of reference", "64×48", "240×180")),
+        ({"regions": EMPTY_ON_PART}, "regions", ("nothing is set in it",)),
+        ({"regions": {}}, "reference", ("nothing is drawn on it", "not as a ZIP")),
+        ({"reference": BROKEN}, "reference", ("reference: ",)),
+        ({"reference": photo(), "regions": mask()}, "reference", ("64×48, and no normal image is", "240×180")),
+        ({"reference": PLAIN}, "reference", ("too little to register",)),
+        ({"reference": OTHER}, "align", ("none of 1 normal images can be laid on the reference", "a.png")),
+    ],
+)
+def test_a_reference_that_does_not_fit_is_refused(
+    tmp_path: Path, sent: dict[str, Any], field: str, words: tuple[str, ...]
+) -> None:
+    with pytest.raises(SampleError) as caught:
+        aligned(tmp_path, parts(a=MOVED), **sent)
+
+    assert caught.value.field == field
+    assert all(word in caught.value.detail for word in words), caught.value.detail
+
+
+def test_behind_an_image_that_breaks_the_process_others_are_registered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = Door.answers
+
+    async def fragile(
+        door: Door, requests: list[dict[str, Any]], program: str = DECODING
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Dies over images that lie in folders called ``00001``; registers the others."""
+        for request in requests:
+            if program != DECODING and request["folder"].endswith("00001"):
+                raise DecoderLostError("Decoding the file broke the decoder.", "image")
+            async with aclosing(answers(door, [request], program)) as alone:
+                yield await anext(alone)
+
+    monkeypatch.setattr(Door, "answers", fragile)
+    found = aligned(tmp_path, parts(a=MOVED, b=MOVED, c=MOVED))
+
+    assert [one.name for one in found.images] == ["a.png", "c.png"]
+    assert [(one.name, one.reason) for one in found.left_out] == [
+        ("b.png", "Decoding the file broke the decoder.")
+    ]
