@@ -305,10 +305,12 @@ def _with_samples(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_hold_out(body: dict[str, Any]) -> dict[str, Any]:
-    """A hold-out of a type that was taught, in place of most that only look so; always where the type is right."""
+    """A hold-out of a type that was taught, in place of most that only look so; always where the type is right, or
+    no more is said than must be."""
     hold_out, of = body.get("hold_out"), body.get("defect_type")
     data = hold_out.data if isinstance(hold_out, Binary) else hold_out
-    if not isinstance(data, bytes) or (of != known.evaluated and not zlib.crc32(data) % 4):
+    is_sure = of == known.evaluated or body.keys() == {"hold_out", "defect_type"}
+    if not isinstance(data, bytes) or (not is_sure and not zlib.crc32(data) % 4):
         return body
     named = isinstance(of, str) and re.fullmatch(DEFECT_TYPE, of)
     return body | {"hold_out": HOLD_OUT} | ({"defect_type": known.evaluated} if named else {})
@@ -377,8 +379,11 @@ def map_query(context: HookContext, query: dict[str, Any] | None) -> dict[str, A
 
 @schemathesis.hook
 def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> None:
-    """Whoever listens to a job hears its end: one that is not final is canceled first."""
+    """Whoever listens to a job hears its end: one that is not final is canceled first. What evaluations copy stays,
+    even where its id is known from an answer."""
     job_id = (case.path_parameters or {}).get("job_id")
+    if case.method == "DELETE" and job_id == known.taught_evaluated:
+        case.path_parameters["job_id"] = NOBODYS
     if case.path.endswith("/events") and isinstance(job_id, str) and re.fullmatch(JOB, job_id):
         httpx.post(f"{known.address}/v1/jobs/{job_id}/cancel", headers=headers(known.key), timeout=30)
 

@@ -51,6 +51,8 @@ class Known:
     """A job that has taught ``taught``."""
     taught: str
     evaluated: str
+    taught_evaluated: str
+    """The job that taught it: evaluations copy its samples, so that nobody deletes it."""
 
     @classmethod
     def from_json(cls, text: str) -> Known:
@@ -121,6 +123,7 @@ def prepare(address: str, key: str | None = None, timeout_s: float = 240.0) -> K
         training,
         TAUGHT,
         EVALUATED,
+        other,
     )
 
 
