@@ -379,8 +379,8 @@ def map_query(context: HookContext, query: dict[str, Any] | None) -> dict[str, A
 
 @schemathesis.hook
 def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> None:
-    """Whoever listens to a job hears its end: one that is not final is canceled first. What evaluations copy stays,
-    even where its id is known from an answer."""
+    """Whoever listens to a job hears its end: one that is not final is canceled first. What evaluations copy
+    stays, even where its id is known from an answer."""
     job_id = (case.path_parameters or {}).get("job_id")
     if case.method == "DELETE" and job_id == known.taught_evaluated:
         case.path_parameters["job_id"] = NOBODYS
