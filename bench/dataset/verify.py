@@ -26,7 +26,7 @@ from pycocotools import mask as coco
 LEAST_IOU = 0.98
 """Of outlines with the label, unless they are listed as inexact."""
 _TEXTS = {
-    *("manifest.jsonl", "flawsmith.lock", "dataset.json", "README.txt"),
+    *("manifest.jsonl", "flawsmith.lock", "dataset.json", "README.txt", "report.html", "report.json"),
     *("classes.json", "classes.txt", "data.yaml", "yolo-inexact.txt"),
 }
 
