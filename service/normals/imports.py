@@ -123,7 +123,7 @@ def find_imports(storage: Storage, tenant: str, prefix: str, limits: SampleLimit
     if len(tables) > 1:
         raise SampleError(FIELD, f"{' and '.join(tables)} both lie in {clipped(prefix)}. Keep one of them.")
     read = [*images, *tables]
-    listed = [[name, found[name].size, found[name].modified.isoformat()] for name in read]
+    listed = [[name, found[name].size, found[name].version] for name in read]
     return Imports(
         storage,
         {name: found[name] for name in images},

@@ -108,7 +108,8 @@ class FolderStorage:
             for key in _walk(folder, prefix, links=import_area(prefix) is None):
                 with suppress(FileNotFoundError):  # deleted meanwhile
                     found = (self.root / key).stat()
-                    yield Entry(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+                    modified = datetime.fromtimestamp(found.st_mtime, UTC)
+                    yield Entry(key, found.st_size, modified, f"{found.st_mtime_ns}-{found.st_ino}")
 
     def folders(self, prefix: str, after: str = "") -> Iterator[str]:
         folder = self.root / check_prefix(prefix)

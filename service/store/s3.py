@@ -205,8 +205,9 @@ class S3Storage:
             for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=name):
                 _check_whole(page)
                 for entry in page.get("Contents", []):
-                    if not entry["Key"].endswith("/"):  # what some servers list for a folder
-                        yield Entry(entry["Key"].removeprefix(self.prefix), entry["Size"], entry["LastModified"])
+                    key = entry["Key"].removeprefix(self.prefix)
+                    if not key.endswith("/"):  # what some servers list for a folder
+                        yield Entry(key, entry["Size"], entry["LastModified"], entry["ETag"])
 
     def _name(self, key: str) -> str:
         return self.prefix + check_key(key)

@@ -35,6 +35,8 @@ class Entry:
     """Bytes."""
     modified: datetime
     """When it was last written, in UTC by the store's clock."""
+    version: str
+    """Another one whenever its bytes are others: times alone may be whole seconds."""
 
 
 class Readable(Protocol):

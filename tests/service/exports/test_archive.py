@@ -267,9 +267,11 @@ def test_memory_is_the_same_however_many_items_there_are(tmp_path: Path, monkeyp
     monkeypatch.setattr("service.exports.members._IN_MEMORY", 4096)  # so that few items are many
     monkeypatch.setattr("service.zips._IN_MEMORY", 4096)
     counts = 600, 1200  # both more than two files of the plan, of which one or two are held at once
-    peaks = [peak_of(FolderStorage(tmp_path / str(count)), count) for count in counts]
+    few, many = (peak_of(FolderStorage(tmp_path / str(count)), count) for count in counts)
+    if many >= few + 600 * 300:  # all threads of this process count, and one may have been at something else
+        many = peak_of(FolderStorage(tmp_path / "again"), counts[1])
 
-    assert peaks[1] < peaks[0] + 600 * 300, peaks
+    assert many < few + 600 * 300, (few, many)
 
 
 def peak_of(storage: FolderStorage, count: int) -> int:
