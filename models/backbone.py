@@ -35,6 +35,7 @@ from models.folders import (
     variant_of,
     write_json,
 )
+from models.kernels import use_onednn
 
 
 @dataclass
@@ -62,6 +63,9 @@ class Backbone:
         for module in self.modules():
             _to(module, self.device, self.dtype).eval()
         install_masked_attention(self.unet)
+        if self.device.type == "cpu":
+            use_onednn(self.unet)
+            use_onednn(self.vae)
         self.alphas_cumprod: Tensor = self.scheduler.alphas_cumprod.detach().cpu().double()
         self._alpha_bar = self.alphas_cumprod.to(self.device, torch.float32)
         if not self.digest:

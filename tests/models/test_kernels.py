@@ -1,0 +1,67 @@
+"""Convolutions by oneDNN: what torch gives, the same for a row in any company, and learned as ever."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from models.kernels import OneDnnConv2d, use_onednn
+from tests.models.tiny import tiny_backbone
+
+
+def conv(**settings: object) -> nn.Conv2d:
+    torch.manual_seed(0)
+    return nn.Conv2d(48, 32, 3, **settings)  # type: ignore[arg-type]
+
+
+def pictures() -> torch.Tensor:
+    return torch.randn(4, 48, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"padding": 1}, {"stride": 2, "padding": 1}, {"dilation": 2}, {"groups": 4}, {"bias": False}]
+)
+def test_it_gives_what_torch_gives(settings: dict[str, object]) -> None:
+    plain = conv(**settings)
+    ours = copy.deepcopy(plain)
+    use_onednn(ours)
+    assert type(ours) is OneDnnConv2d
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(pictures()), plain(pictures()), rtol=1e-5, atol=1e-5)
+
+
+def test_a_row_comes_out_the_same_in_any_company() -> None:
+    ours = conv(padding=1)
+    use_onednn(ours)
+    x = pictures()
+    with torch.inference_mode():
+        alone = torch.cat([ours(row) for row in x.split(1)])
+        for rows in (2, 3, 4):
+            assert torch.equal(ours(x[:rows]), alone[:rows])
+
+
+def test_what_learns_learns_by_torch_itself() -> None:
+    plain = conv(padding=1)
+    ours = copy.deepcopy(plain)
+    use_onednn(ours)
+    for layer in (plain, ours):
+        layer(pictures()).square().sum().backward()
+    assert torch.equal(ours.weight.grad, plain.weight.grad)
+    assert ours.state_dict().keys() == plain.state_dict().keys()
+
+
+def test_other_paddings_stay_with_torch() -> None:
+    for settings in ({"padding": "same"}, {"padding": 1, "padding_mode": "reflect"}):
+        layer = conv(**settings)
+        use_onednn(layer)
+        assert type(layer) is nn.Conv2d
+
+
+def test_a_backbone_on_a_cpu_has_them_and_its_copy_too() -> None:
+    backbone = tiny_backbone()
+    for network in (backbone.unet, backbone.vae, copy.deepcopy(backbone.unet)):
+        kinds = {type(layer) for layer in network.modules() if isinstance(layer, nn.Conv2d)}
+        assert kinds == {OneDnnConv2d}
