@@ -15,11 +15,12 @@ class OneDnnConv2d(nn.Conv2d):
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if torch.is_grad_enabled() or input.device.type != "cpu" or input.dtype != torch.float32:
-            return super()._conv_forward(input, weight, bias)
-        padding: tuple[int, ...] = self.padding  # type: ignore[assignment]
-        convolved: Tensor = torch.mkldnn_convolution(
-            input, weight, bias, padding, self.stride, self.dilation, self.groups
-        )
+            convolved: Tensor = super()._conv_forward(input, weight, bias)
+        else:
+            padding: tuple[int, ...] = self.padding  # type: ignore[assignment]
+            convolved = torch.mkldnn_convolution(
+                input, weight, bias, padding, self.stride, self.dilation, self.groups
+            )
         return convolved
 
 
