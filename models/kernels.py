@@ -14,7 +14,8 @@ class OneDnnConv2d(nn.Conv2d):
     """
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if torch.is_grad_enabled() or input.device.type != "cpu" or input.dtype != torch.float32:
+        full = input.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+        if torch.is_grad_enabled() or input.device.type != "cpu" or not full:
             convolved: Tensor = super()._conv_forward(input, weight, bias)
         else:
             padding: tuple[int, ...] = self.padding  # type: ignore[assignment]

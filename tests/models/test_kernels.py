@@ -53,6 +53,17 @@ def test_what_learns_learns_by_torch_itself() -> None:
     assert ours.state_dict().keys() == plain.state_dict().keys()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_stays_with_torch(dtype: torch.dtype) -> None:
+    plain = conv(padding=1)
+    ours = copy.deepcopy(plain)
+    use_onednn(ours)
+    with torch.inference_mode(), torch.autocast("cpu", dtype):
+        assert torch.equal(ours(pictures()), plain(pictures()))
+    with torch.inference_mode(), torch.autocast("cpu", dtype):
+        assert torch.equal(ours.to(dtype)(pictures()), plain.to(dtype)(pictures()))
+
+
 def test_other_paddings_stay_with_torch() -> None:
     for settings in ({"padding": "same"}, {"padding": 1, "padding_mode": "reflect"}):
         layer = conv(**settings)
