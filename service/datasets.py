@@ -314,38 +314,56 @@ def _uploaded_reference(
     one: DatasetReference,
 ) -> SentReference:
     """The reference of a JSON request, with what is drawn on it."""
-    at, record = f"{REFERENCE}.image", records[one.image]
-
-    def fetch(path: Path) -> Offer:
-        uploads.fetch(storage, tenant, record, path, at)
-        return Offer(REFERENCE, at, path, record.id.removeprefix("sha256:"), info=record.image)
-
-    drawn: dict[Bound, SentBound] = {}
-    for bound in BOUNDS:
-        if (upload_id := getattr(one, bound)) is not None:
-            of = f"{REFERENCE}.{bound}"
-            drawn[bound] = SentBound(of, _fetching(storage, tenant, records, upload_id, of))
-    return SentReference(at, fetch, drawn, parameters.align or "none", parameters.max_rotation_deg or 180.0)
+    at = f"{REFERENCE}.image"
+    return SentReference(
+        at,
+        _offering(storage, tenant, records[one.image], REFERENCE, at),
+        _bounds(storage, tenant, records, REFERENCE, one),
+        parameters.align or "none",
+        parameters.max_rotation_deg or 180.0,
+    )
 
 
 def _uploaded(
     storage: Storage, tenant: str, records: Mapping[str, UploadRecord], number: int, one: DatasetNormal
 ) -> SentNormal:
     """A normal image of a JSON request, with what belongs to it."""
-    at = f"normals.{number}"
-    record = records[one.image]
-    name = one.name or one.image
+    at, name = f"normals.{number}", one.name or one.image
+    return SentNormal(
+        name,
+        _offering(storage, tenant, records[one.image], name, at),
+        bounds=_bounds(storage, tenant, records, at, one),
+        metadata=one.metadata,
+        metadata_field=f"{at}.metadata",
+    )
+
+
+def _offering(
+    storage: Storage, tenant: str, record: UploadRecord, source: str, at: str
+) -> Callable[[Path], Offer]:
+    """Brings an uploaded image to a path."""
 
     def fetch(path: Path) -> Offer:
         uploads.fetch(storage, tenant, record, path, at)
-        return Offer(name, at, path, record.id.removeprefix("sha256:"), info=record.image)
+        return Offer(source, at, path, record.id.removeprefix("sha256:"), info=record.image)
 
-    bounds: dict[Bound, SentBound] = {}
+    return fetch
+
+
+def _bounds(
+    storage: Storage,
+    tenant: str,
+    records: Mapping[str, UploadRecord],
+    at: str,
+    one: DatasetNormal | DatasetReference,
+) -> dict[Bound, SentBound]:
+    """The uploaded files beside an image that the request names ``at``."""
+    found: dict[Bound, SentBound] = {}
     for bound in BOUNDS:
         if (upload_id := getattr(one, bound)) is not None:
             of = f"{at}.{bound}"
-            bounds[bound] = SentBound(of, _fetching(storage, tenant, records, upload_id, of))
-    return SentNormal(name, fetch, bounds=bounds, metadata=one.metadata, metadata_field=f"{at}.metadata")
+            found[bound] = SentBound(of, _fetching(storage, tenant, records, upload_id, of))
+    return found
 
 
 def _check_masks(sent: Sent) -> None:
