@@ -36,9 +36,11 @@ from service.store.plans import Plans
 from service.store.storage import ObjectNotFoundError, Storage
 
 MOST_REJECTED = 24
-"""Items below the least quality that are shown."""
+"""Items not accepted that are shown."""
 MOST_PAIRS = 12
 MOST_FAILURES = 20
+_MISSED = {"size-missed": "size", "contrast-missed": "contrast", "nothing-seen": "nothing seen"}
+"""What an item misses of its bin, by the code of its rejection: then no score is to blame."""
 
 
 class Gathering:
@@ -173,7 +175,7 @@ class Gathering:
             self._types[reference].sheet.offer(item_of(found, scores, references, least), planned.made)
 
     def _reject(self, found: Outcome) -> None:
-        """Look at an item below the least quality: at that of its defects which holds it back most."""
+        """Look at an item that is not accepted: at that of its defects which holds it back most."""
         item, augmentation = found.item, found.planned.augmentation
         assert item is not None
         assert augmentation is not None
@@ -185,7 +187,8 @@ class Gathering:
         )
         references = [defect.reference for defect in augmentation.defects] if found.types else []
         shown = item_of(found, scores[number], references, augmentation.defects[number].min_quality)
-        self._weakest[str(shown.weakest)] += 1
+        missed = _MISSED.get(item.rejection.code) if item.rejection else None
+        self._weakest[missed or str(shown.weakest)] += 1
         self._rejected.offer(found.planned.made, shown)
 
     def _type(self, reference: str, name: str) -> TypeTally:

@@ -91,7 +91,7 @@ def _of_types(types: Sequence[TypeReport], split: DatasetSplit) -> Iterator[Repo
         if one.counts.rejected > _MOSTLY * made:
             yield _note(
                 "mostly-rejected",
-                f"{one.counts.rejected} of {made} items of {one.defect_type} are below the least quality. See "
+                f"{one.counts.rejected} of {made} items of {one.defect_type} are not accepted. See "
                 "under rejections what holds them back: other photos, masks or severities may help, or a "
                 "version taught from more samples.",
                 of=[one],

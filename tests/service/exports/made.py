@@ -88,6 +88,7 @@ class Made:
     levels: tuple[int, int] | None = None
     """Pixels are of a 16-bit photo, black and white of which are these."""
     quality: float = 0.6
+    rejection: Failure | None = None
     pattern: str | None = None
     """Perceptual hash of the item; one of its own if None."""
     source: str | None = None
@@ -380,6 +381,7 @@ def put_item(storage: Storage, manifest: DatasetManifest, planned: PlannedItem, 
     item = Item(
         index=planned.index,
         status=one.status,
+        rejection=one.rejection,
         accepted=one.accepted,
         seed=7,
         attempts=1,

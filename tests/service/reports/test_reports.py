@@ -13,7 +13,7 @@ import pytest
 from flawsmith.contract.datasets import DatasetSplit, LeftOut
 from flawsmith.contract.evaluations import Evaluation, HoldOut
 from flawsmith.contract.ids import new_job_id
-from flawsmith.contract.jobs import DrawnRegion, Item, ItemStatus, JobStatus
+from flawsmith.contract.jobs import DrawnRegion, Failure, Item, ItemStatus, JobStatus
 from flawsmith.contract.manifests import DatasetManifest
 from flawsmith.contract.reports import DatasetReport, DatasetVerdict, ReportSheet
 from service.exports.rows import outcomes
@@ -86,6 +86,16 @@ def test_what_became_of_items_is_counted_by_type_and_side(storage: FolderStorage
     assert [(one.code, one.items, one.detail) for one in report.rejections.failures] == [("x", 1, "no memory")]
     assert report.rejections.weakest == {"coverage": 1}
     assert [(one.name, one.min_quality) for one in report.rejections.shown] == [("e-rejected", 0.3)]
+
+
+def test_items_that_miss_their_bin_are_held_back_by_that_and_by_no_score(storage: FolderStorage) -> None:
+    missed = Failure(code="size-missed", detail="its largest region is 9 pixels long")
+    items = [*many(3), *(dataclasses.replace(one, name=f"r-{n}", accepted=False) for n, one in enumerate(many(2)))]
+    items[3] = dataclasses.replace(items[3], rejection=missed)
+    report = report_of(storage, items)
+
+    assert report.rejections.weakest == {"size": 1, "coverage": 1}
+    assert "size of 1" in "".join(page(report, {}))
 
 
 def test_scores_and_sizes_are_spread_as_the_items_are(storage: FolderStorage) -> None:
