@@ -1,18 +1,18 @@
 """Generation: a batch of items in, synthetic images with their refined masks out (design §2).
 
-One inversion a window serves every mask, type and seed; U-Net and VAE run at one fixed padded batch shape, so that
-an item's pixels do not depend on its neighbours, its slot, a cache hit or a retry.
+One inversion a window serves every mask, type and seed; U-Net and VAE are called so (`models.batching`) that an
+item's pixels do not depend on its neighbours, its slot, a cache hit or a retry.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -22,25 +22,25 @@ from models.attention import Region
 from models.backbone import Backbone
 from models.batching import Batcher, OnStep
 from models.canvas import Canvas
-from models.cuts import cut, cut_mask
+from models.company import rows_alike
 from models.ddim import Grid, guided, moved
 from models.drawing import Drawing, Outside
-from models.exemplars import sketch
-from models.filling import emptied
 from models.fingerprint import fingerprint
 from models.finishing import Decoded, finished
-from models.grafts import grafted
 from models.inversion import Trajectory, TrajectoryCache, deepen
 from models.items import ItemRequest, ItemResult
 from models.levels import Levels, colour
 from models.lora import worn
-from models.masks import Mask, grown_where_thin, on_latent_grid, pooled
-from models.noise import noise_key
+from models.masks import Mask
 from models.refinement import Calibration
 from models.resampling import model_windows
 from models.stages import stage
+from models.starts import Start
 from models.training.recipe import Ablation
 from models.windows import Plot, plan
+
+DEFAULT_ROWS = {"cpu": 4, "cuda": 8}
+"""Rows of a model call, by kind of device, where nobody says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +53,21 @@ class _Slot:
 
 
 @dataclass(frozen=True, eq=False)
-class _Start:
-    """What the inside of a drawing begins on.
+class _Piece:
+    """A plot of a request before any model has seen it.
 
     Attributes:
-        latents: (C, h, w) on the plane; None is the normal image.
-        graft: the frame (H, W, channels) with a real defect; None for anything else.
-        lies: (H, W), where in the request that defect lies: its outline is a real one, the request's is not.
+        windows: (3, P, P) each.
+        start: what its inside begins on.
     """
 
-    latents: Tensor | None = None
-    graft: NDArray[np.float32] | None = None
-    lies: Mask | None = None
+    request: ItemRequest
+    plot: Plot
+    attempt: int
+    levels: Levels
+    canvas: Canvas
+    windows: list[Tensor]
+    start: Start
 
 
 class Generator:
@@ -72,7 +75,9 @@ class Generator:
 
     Args:
         backbone: the diffusion model.
-        batch_shape: rows of every model call; short batches are padded to it.
+        batch_shape: rows of a model call, at most.
+        padded: short calls are padded to it. Without it rows are put together if each has the bits then that it
+            has alone, and go alone if not (decision 0051). None is by device: not on a CPU.
         cache_bytes: budget of the trajectory cache.
         outside: where the latents outside the mask come from, for all types alike; None is by type: inversion
             unless the type begins on a sketch (decision 0020), the latents as they are if it is logical (0034).
@@ -91,6 +96,7 @@ class Generator:
         outside: Outside | None = None,
         ablation: Ablation | None = None,
         grain: bool = True,
+        padded: bool | None = None,
     ) -> None:
         self.backbone = backbone
         self.cache = TrajectoryCache(cache_bytes)
@@ -98,14 +104,16 @@ class Generator:
         self.outside = outside
         self.ablation = ablation or Ablation()
         self.grain = grain
-        self.fingerprint = fingerprint(backbone, batch_shape)
+        padded = backbone.device.type != "cpu" if padded is None else padded
+        self.fingerprint = fingerprint(backbone, batch_shape if padded else 1)
         if outside:
             self.fingerprint += f"+outside={outside}"
         if self.ablation != Ablation():
             self.fingerprint += f"+{self.ablation}"
         if not grain:
             self.fingerprint += "+grain=False"
-        self._batch = Batcher(batch_shape)
+        self._unet = Batcher(batch_shape, None if padded else partial(rows_alike, backbone, batch_shape))
+        self._vae = Batcher(batch_shape if padded else 1)  # which gains nothing from company on a CPU
         self._plans: dict[tuple[int, bool], tuple[Mask, tuple[Plot, ...]]] = {}
 
     @torch.inference_mode()
@@ -123,12 +131,11 @@ class Generator:
             AdapterError: a defect type belongs to another backbone.
             ValueError: an empty mask, or one of another size than its image.
         """
-        self._batch.begin(on_step)
+        self._unet.begin(on_step)
         attempts = [Attempts(request) for request in requests]
         while waiting := [one for one in attempts if one.waiting]:
             drawn = self._drawn([one.asked for one in waiting], [one.noise for one in waiting])
-            for one, drawings in zip(waiting, drawn, strict=True):
-                parts = list(self._decoded(drawings))
+            for one, parts in zip(waiting, self._decoded(drawn), strict=True):
                 with stage("refine"):
                     one.take(finished(one.asked, parts, self.calibration, one.noise, self.grain))
         return [one.best for one in attempts]
@@ -136,8 +143,8 @@ class Generator:
     @torch.inference_mode()
     def decoded(self, requests: Sequence[ItemRequest]) -> list[list[Decoded]]:
         """What was drawn for each request before it is composed, plot by plot: the material of a calibration."""
-        self._batch.begin(None)
-        return [list(self._decoded(drawings)) for drawings in self._drawn(requests, [1] * len(requests))]
+        self._unet.begin(None)
+        return list(self._decoded(self._drawn(requests, [1] * len(requests))))
 
     def _drawn(self, requests: Sequence[ItemRequest], attempts: Sequence[int]) -> list[list[Drawing]]:
         """Steps 1 to 4 of the method, all requests together, each with the noise of an attempt."""
@@ -146,15 +153,20 @@ class Generator:
             if request.mask.shape != request.image.shape[:2]:
                 raise ValueError(f"the mask is {request.mask.shape}, the image {request.image.shape[:2]}")
         self._plan(requests)
+        pieces = [
+            self._piece(request, plot, attempt)
+            for request, attempt in zip(requests, attempts, strict=True)
+            for plot in self._plans[_planned_by(request)][1]
+        ]
         try:
-            drawings = [
-                [self._prepared(request, plot, attempt) for plot in self._plans[_planned_by(request)][1]]
-                for request, attempt in zip(requests, attempts, strict=True)
-            ]
-            self._draw([drawing for group in drawings for drawing in group])
+            trajectories = iter(self._trajectories(pieces))
+            begun = self._encoded(window for piece in pieces for window in piece.start.windows)
+            drawings = iter([self._drawing(piece, trajectories, begun) for piece in pieces])
+            grouped = [list(islice(drawings, len(self._plans[_planned_by(request)][1]))) for request in requests]
+            self._draw([drawing for group in grouped for drawing in group])
         finally:
             self.cache.trim()
-        return drawings
+        return grouped
 
     def _plan(self, requests: Sequence[ItemRequest]) -> None:
         """Plan each mask once; the plans of the call before serve a redraw, and a job's next item."""
@@ -167,98 +179,64 @@ class Generator:
                 planned = (mask, plan(mask, size, latent_size, whole=request.adapter.card.logical))
             self._plans[key] = planned
 
-    def _prepared(self, request: ItemRequest, plot: Plot, attempt: int) -> Drawing:
+    def _piece(self, request: ItemRequest, plot: Plot, attempt: int) -> _Piece:
         backbone = self.backbone
         frame = plot.frame(colour(request.image))
         levels = Levels.of(frame, request.black_level, request.white_level)
-        canvas = Canvas.of(plot, backbone.latent_size)
         unit = levels.to_unit(frame)
-        trajectories = [self._trajectory(x, request) for x in model_windows(unit, plot, backbone.window_px)]
-        defect = request.adapter.tokens.to(trajectories[0].prompt)
+        canvas = Canvas.of(plot, backbone.latent_size)
+        windows = model_windows(unit, plot, backbone.window_px)
+        start = Start.of(request, plot, unit, backbone.window_px, attempt)
+        return _Piece(request, plot, attempt, levels, canvas, windows, start)
+
+    def _drawing(self, piece: _Piece, trajectories: Iterator[Trajectory], begun: Iterator[Tensor]) -> Drawing:
+        """Takes the piece's own off the trajectories of all windows, and off the latents of what all begin on."""
+        backbone, request, canvas, start = self.backbone, piece.request, piece.canvas, piece.start
+        own = list(islice(trajectories, len(piece.windows)))
+        defect = request.adapter.tokens.to(own[0].prompt)
         spare = MAX_DEFECT_TOKENS - len(defect)
-        start = self._start(request, plot, canvas, unit, attempt)
-        cells = self._cells(request, plot, canvas, start.lies)
+        shape = (canvas.height, canvas.width)
+        cells = start.cells(request, piece.plot, shape, backbone.window_px, backbone.factor)
         return Drawing(
             request=request,
-            plot=plot,
+            plot=piece.plot,
             canvas=canvas,
             grid=Grid.over(backbone.alphas_cumprod, request.steps),
-            levels=levels,
-            trajectories=trajectories,
+            levels=piece.levels,
+            trajectories=own,
             mask=torch.from_numpy(cells)[None].to(backbone.device, backbone.dtype),
-            tokens=torch.cat([trajectories[0].prompt, functional.pad(defect, (0, 0, 0, spare))]),
+            tokens=torch.cat([own[0].prompt, functional.pad(defect, (0, 0, 0, spare))]),
             tokens_valid=torch.arange(MAX_DEFECT_TOKENS, device=backbone.device) < len(defect),
-            exemplar=start.latents,
-            graft=start.graft,
+            exemplar=canvas.merged(list(islice(begun, len(start.windows)))) if start.windows else None,
+            graft=start.graft if self.grain else None,
             outside=self.outside or _outside(request),
-            attempt=attempt,
+            attempt=piece.attempt,
         )
 
-    def _start(
-        self, request: ItemRequest, plot: Plot, canvas: Canvas, unit: NDArray[np.float32], attempt: int
-    ) -> _Start:
-        """What an item of this type begins on."""
-        if request.adapter.card.logical:
-            return _Start(canvas.merged(self._encoded(self._emptied(request, plot, unit))))
-        if request.begins_on == "noise" or request.control:
-            return _Start()
-        key = request.noise_key(f"{plot.name}/{request.begins_on}", attempt)
-        graft = lies = None
-        if request.begins_on == "exemplar":
-            requested = plot.cells(*unit.shape[:2])
-            laid_on, lies = grafted(unit, requested, request.exemplars, np.random.default_rng(key))
-            graft = laid_on if self.grain else None
-        else:
-            look = noise_key(request.seed, request.index, "look", 0)  # one light on all of an image
-            laid_on, lies = sketch(unit, plot, self.backbone.window_px, request.adapter.card.sketch, key, look)
-        latents = canvas.merged(self._encoded(model_windows(laid_on, plot, self.backbone.window_px)))
-        return _Start(latents, graft, lies)
-
-    def _cells(self, request: ItemRequest, plot: Plot, canvas: Canvas, lies: Mask | None) -> Mask:
-        """The latent cells (h, w) that are drawn: of the request those where what it begins on lies, if it does.
-
-        Of a logical type they are just those that it learned to fill.
-        """
-        if request.adapter.card.logical:
-            (window,) = plot.windows
-            mask = cut_mask(window, request.mask, self.backbone.window_px)
-            return on_latent_grid(mask, self.backbone.factor) > 0
-        cells = plot.cells(canvas.height, canvas.width)
-        return grown_where_thin(cells if lies is None else cells & pooled(lies, cells.shape))
-
-    def _emptied(self, request: ItemRequest, plot: Plot, unit: NDArray[np.float32]) -> list[Tensor]:
-        """The window (3, P, P) without what the mask holds, of which the cells beside it would tell, too."""
-        (window,) = plot.windows
-        size = self.backbone.window_px
-        held = np.asarray(cut(window, request.mask[:, :, None])) > 0
-        left_out = np.where(held, np.float32(0.5), unit)  # resampling would spread it, too
-        (blank,) = model_windows(left_out, plot, size)
-        left = emptied(blank.permute(1, 2, 0).numpy(), cut_mask(window, request.mask, size))
-        return [torch.from_numpy(left).permute(2, 0, 1).contiguous()]
-
-    def _encoded(self, windows: list[Tensor]) -> list[Tensor]:
-        """Latents (C, L, L) of windows (3, P, P)."""
-        rows = [(x.to(self.backbone.device, self.backbone.dtype),) for x in windows]
-        with stage("encode"):
-            return self._batch(self.backbone.encode, rows)
-
-    def _trajectory(self, x: Tensor, request: ItemRequest) -> Trajectory:
-        """The trajectory of a window, cached by all that shapes it: pixels, C2 and grid."""
-        pixels = hashlib.sha256(x.numpy().tobytes()).hexdigest()
-        key = f"{pixels}|{request.steps}|{request.part}"
-        trajectory = self.cache.get(key)
-        if trajectory is None:
-            (z_0,) = self._encoded([x])
-            (reconstruction,) = self._of_latents([z_0])
-            trajectory = Trajectory([z_0], reconstruction, self.backbone.embed([request.part])[0])
-            self.cache.put(key, trajectory)
-        return trajectory
+    def _trajectories(self, pieces: Sequence[_Piece]) -> list[Trajectory]:
+        """The trajectories of all windows, cached by all that shapes one: pixels, C2 and grid."""
+        found: list[tuple[str, Trajectory | None]] = []
+        unknown: dict[str, tuple[Tensor, str]] = {}
+        for piece in pieces:
+            for x in piece.windows:
+                pixels = hashlib.sha256(x.numpy().tobytes()).hexdigest()
+                key = f"{pixels}|{piece.request.steps}|{piece.request.part}"
+                found.append((key, self.cache.get(key)))
+                if found[-1][1] is None:
+                    unknown[key] = (x, piece.request.part)
+        latents = list(self._encoded(x for x, _ in unknown.values()))
+        prompts = {part: self.backbone.embed([part])[0] for part in {part for _, part in unknown.values()}}
+        begun: dict[str, Trajectory] = {}
+        for (key, (_, part)), z_0, seen in zip(unknown.items(), latents, self._of_latents(latents), strict=True):
+            begun[key] = Trajectory([z_0], seen, prompts[part])
+            self.cache.put(key, begun[key])
+        return [begun[key] if trajectory is None else trajectory for key, trajectory in found]
 
     def _draw(self, drawings: list[Drawing]) -> None:
         """Invert, start and denoise all drawings together."""
         due = _due([drawing for drawing in drawings if drawing.outside == "inversion"])
-        self._batch.expect(sum((depth - group[0].depth) * len(group) for depth, _, group in due))
-        self._batch.expect(sum(d.depth * len(d.canvas.corners) * len(d.passes) for d in drawings))
+        self._unet.expect(sum((depth - group[0].depth) * len(group) for depth, _, group in due))
+        self._unet.expect(sum(d.depth * len(d.canvas.corners) * len(d.passes) for d in drawings))
         with stage("invert"):
             for depth, grid, group in due:
                 deepen(group, depth, grid, self._background_noise)
@@ -303,7 +281,7 @@ class Generator:
     def _background_noise(self, latents: list[Tensor], t: Tensor, prompts: list[Tensor]) -> list[Tensor]:
         t = t.to(self.backbone.device)
         rows = [(z, t, prompt) for z, prompt in zip(latents, prompts, strict=True)]
-        return self._batch(self.backbone.predict_noise, rows, counted=True)
+        return self._unet(self.backbone.predict_noise, rows)
 
     def _masked_noise(
         self, drawings: list[Drawing], slots: list[_Slot], level: int, regions: dict[tuple[_Slot, ...], Region]
@@ -331,22 +309,44 @@ class Generator:
             z, mask = (drawing.canvas.crops(plane)[slot.window] for plane in (drawing.z, drawing.mask))
             valid = drawing.tokens_valid & slot.defect
             rows.append((z, t, drawing.tokens, mask, valid, torch.tensor(number)))
-        return self._batch(predict, rows, counted=True)
+        return self._unet(predict, rows)
 
-    def _decoded(self, drawings: list[Drawing]) -> Iterator[Decoded]:
-        for drawing in drawings:
-            on_graft = drawing.exemplar if drawing.graft is not None else None
-            begun = [] if on_graft is None else self._pictures(drawing, on_graft)
-            yield Decoded(drawing, self._pictures(drawing, drawing.z), begun)
+    def _decoded(self, groups: Sequence[Sequence[Drawing]]) -> Iterator[list[Decoded]]:
+        """Each group's drawings with their pictures; those that they began on come after their own."""
+        planes = [_planes(drawing) for group in groups for drawing in group]
+        pictures = self._of_latents(crop for own in planes for crops in own for crop in crops)
+        counts = iter([[len(crops) for crops in own] for own in planes])
+        for group in groups:
+            parts = []
+            for drawing in group:
+                drawn, begun = ([*islice(pictures, count)] for count in next(counts))
+                parts.append(Decoded(drawing, drawn, begun))
+            yield parts
 
-    def _pictures(self, drawing: Drawing, plane: Tensor) -> list[Tensor]:
-        """What the VAE makes of a plane's windows, (3, P, P) each."""
-        return self._of_latents(drawing.canvas.crops(plane))
+    def _encoded(self, windows: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Latents (C, L, L) of windows (3, P, P)."""
 
-    def _of_latents(self, latents: Sequence[Tensor]) -> list[Tensor]:
+        def encode(x: Tensor) -> Tensor:
+            with stage("encode"):
+                return self.backbone.encode(x)
+
+        return self._vae.stream(encode, ((x.to(self.backbone.device, self.backbone.dtype),) for x in windows))
+
+    def _of_latents(self, latents: Iterable[Tensor]) -> Iterator[Tensor]:
         """Pictures (3, P, P) of latents (C, L, L)."""
-        with stage("decode"):
-            return self._batch(self.backbone.decode, [(z,) for z in latents])
+
+        def decode(z: Tensor) -> Tensor:
+            with stage("decode"):
+                return self.backbone.decode(z)
+
+        return self._vae.stream(decode, ((z,) for z in latents))
+
+
+def _planes(drawing: Drawing) -> tuple[list[Tensor], list[Tensor]]:
+    """The windows (C, L, L) of what was drawn, and of the real defect that it began on."""
+    begun = drawing.exemplar if drawing.graft is not None else None
+    crops = drawing.canvas.crops
+    return crops(drawing.z), [] if begun is None else crops(begun)
 
 
 def _outside(request: ItemRequest) -> Outside:

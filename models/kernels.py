@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+VECTORS = 8
+"""Rows of a product with a matrix of vectors."""
 
 
 class OneDnnConv2d(nn.Conv2d):
@@ -14,8 +18,7 @@ class OneDnnConv2d(nn.Conv2d):
     """
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        full = input.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-        if torch.is_grad_enabled() or input.device.type != "cpu" or not full:
+        if not _is_to_be_done(input, weight):
             convolved: Tensor = super()._conv_forward(input, weight, bias)
         else:
             padding: tuple[int, ...] = self.padding  # type: ignore[assignment]
@@ -25,10 +28,58 @@ class OneDnnConv2d(nn.Conv2d):
         return convolved
 
 
+class OneDnnLinear(nn.Linear):
+    """A linear layer that oneDNN does whenever nothing is to be learned.
+
+    torch asks MKL, which on the CPUs of another maker takes twice as long. Of one vector an item, as a time
+    embedding is, both add up by how many there are; so there are always as many.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not _is_to_be_done(input, self.weight):
+            return super().forward(input)
+        if input.ndim == 2:
+            return torch.cat([self._filled_up(some) for some in input.split(VECTORS)])
+        return self._product(input)
+
+    def _filled_up(self, vectors: Tensor) -> Tensor:
+        lacking = VECTORS - len(vectors)
+        return self._product(functional.pad(vectors, (0, 0, 0, lacking)))[: len(vectors)]
+
+    def _product(self, input: Tensor) -> Tensor:
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, "none", [], "")
+        return product
+
+
+class SingleGroupNorm(nn.GroupNorm):
+    """Normalises the pictures of several items one after the other, whenever nothing is to be learned.
+
+    With channels last torch adds up what its threads have counted, and cuts the rows of all pictures among them.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if len(input) == 1 or not _is_to_be_done(input, self.weight):
+            return super().forward(input)
+        return torch.cat([super(SingleGroupNorm, self).forward(one) for one in input.split(1)])
+
+
 def use_onednn(network: nn.Module) -> None:
-    """Let oneDNN do the plain convolutions of a network on a CPU; its weights and their names stay as they are."""
+    """Let oneDNN do the plain convolutions and the linear layers of a network on a CPU, channels last.
+
+    Its weights and their names stay as they are.
+    """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return
     for layer in network.modules():
         if type(layer) is nn.Conv2d and layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
             layer.__class__ = OneDnnConv2d
+        elif type(layer) is nn.Linear:
+            layer.__class__ = OneDnnLinear
+        elif type(layer) is nn.GroupNorm and layer.affine:
+            layer.__class__ = SingleGroupNorm
+    network.to(memory_format=torch.channels_last)
+
+
+def _is_to_be_done(input: Tensor, weight: Tensor) -> bool:
+    full = input.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    return full and input.device.type == "cpu" and not torch.is_grad_enabled()

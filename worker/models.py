@@ -20,7 +20,7 @@ from flawsmith.contract.ids import BUILTIN_TENANT
 from models.adapters import Adapter, Card
 from models.backbone import Backbone
 from models.folders import BUNDLED, BackboneError
-from models.generation import Generator
+from models.generation import DEFAULT_ROWS, Generator
 from models.items import ItemRequest
 from models.references import References
 from models.samples import Exemplar, exemplars_from_bytes
@@ -84,7 +84,7 @@ class Models:
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
         self.device = torch.device(_device(settings.device))
-        self.batch_shape = settings.batch_shape or (8 if self.device.type == "cuda" else 1)
+        self.batch_shape = settings.batch_shape or DEFAULT_ROWS[self.device.type]
         self._dtype: torch.dtype = getattr(torch, settings.dtype)
         self._budget = settings.backbone_bytes
         self._storage = storage
@@ -229,7 +229,7 @@ class Models:
     def shrink(self) -> bool:
         """Make do with less memory: halve the rows of every model call, for as long as this process lives.
 
-        Generators are made anew with empty caches, so they have another fingerprint afterwards.
+        Generators are made anew with empty caches; where calls are padded they have another fingerprint then.
 
         Returns:
             False if a call has one row already; the caches are emptied all the same.

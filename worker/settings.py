@@ -22,7 +22,7 @@ class WorkerSettings(StoreSettings):
     """Memory for the weights of all backbones that are loaded: beyond it those go that were not used for longest,
     never the one of the start. Work needs memory beside it."""
     batch_shape: Annotated[int, Field(ge=1)] | None = None
-    """Rows of every model call; 1 on the CPU and 8 on CUDA if absent."""
+    """Rows of a model call, at most; 4 on the CPU and 8 on CUDA if absent."""
     threads: Annotated[int, Field(ge=1)] | None = None
     """CPU threads of the models; as many as torch likes if absent."""
 

@@ -28,7 +28,7 @@ from bench.speed.reference import Reference
 from bench.speed.workloads import WORKLOADS, Frame, Workload
 from models.adapters import Adapter
 from models.backbone import Backbone
-from models.generation import Generator
+from models.generation import DEFAULT_ROWS, Generator
 from service.images.encoding import encode_mask_png, encode_png
 
 STEPS, SEVERITY = 50, 0.6
@@ -171,10 +171,11 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=1.0, help="of the reference, and of ours at equal steps")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of ours; the reference has float32")
-    parser.add_argument("--batch", type=int, default=1, help="rows of a model call of ours")
+    parser.add_argument("--batch", type=int, help="rows of a model call of ours; by default those of a worker")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--reference-items", type=int, default=4, help="of each workload that the reference draws")
     arguments = parser.parse_args()
+    arguments.batch = arguments.batch or DEFAULT_ROWS[torch.device(arguments.device).type]
     (adapter,) = adapters_of(arguments.backbone, [arguments.type])
     race = Race(arguments, adapter)
     print(

@@ -35,9 +35,27 @@ def adapter() -> Adapter:
     return Adapter("scratch", 1, backbone.name, backbone.digest, tokens)
 
 
-@pytest.fixture(params=[1, 3], ids=["batch 1", "batch 3"])
-def generator(request: pytest.FixtureRequest) -> Generator:
-    return Generator(tiny_backbone(), batch_shape=request.param)
+def alone() -> Generator:
+    return Generator(tiny_backbone())
+
+
+def in_company() -> Generator:
+    return Generator(tiny_backbone(), batch_shape=3)
+
+
+def padded() -> Generator:
+    return Generator(tiny_backbone(), batch_shape=3, padded=True)
+
+
+@pytest.fixture(params=[alone, in_company, padded])
+def new_generator(request: pytest.FixtureRequest) -> Callable[[], Generator]:
+    made: Callable[[], Generator] = request.param
+    return made
+
+
+@pytest.fixture
+def generator(new_generator: Callable[[], Generator]) -> Generator:
+    return new_generator()
 
 
 def photo(channels: int | None = 3, dtype: type[np.unsignedinteger] = np.uint8, top: int = 255) -> Pixels:
@@ -161,16 +179,37 @@ def test_outside_the_request_every_pixel_is_the_inputs_and_inside_the_label_tell
 
 
 def test_an_items_pixels_do_not_depend_on_its_neighbours_its_slot_or_the_cache(
-    item: Callable[..., ItemRequest], generator: Generator
+    item: Callable[..., ItemRequest], generator: Generator, new_generator: Callable[[], Generator]
 ) -> None:
-    (alone,) = generator.generate([item(index=2)])
+    (by_itself,) = generator.generate([item(index=2)])
     box = np.zeros(SHAPE, dtype=np.bool_)
     box[70:100, 100:140] = True
     crowd = [item(index=0), item(index=1, mask=box, severity=0.9), item(index=2), item(index=3, control=True)]
     warm = generator.generate(crowd)
-    cold = Generator(generator.backbone, generator._batch.shape).generate(crowd)
-    assert same(alone, warm[2])
+    cold = new_generator().generate(crowd)
+    assert same(by_itself, warm[2])
     assert all(same(one, other) for one, other in zip(warm, cold, strict=True))
+
+
+def test_in_company_every_item_has_the_pixels_that_it_has_alone(item: Callable[..., ItemRequest]) -> None:
+    crowd = [item(index=0), item(index=1, severity=0.9), item(index=2, guidance=1.0), item(index=3, control=True)]
+    one_by_one, together = alone(), in_company()
+    assert one_by_one.fingerprint == together.fingerprint
+    for one, other in zip(one_by_one.generate(crowd), together.generate(crowd), strict=True):
+        assert same(one, other)
+
+
+def test_windows_and_starts_of_all_items_are_encoded_together(
+    item: Callable[..., ItemRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = padded()
+    encode, rows = generator.backbone.encode, []
+    monkeypatch.setattr(generator.backbone, "encode", lambda x: rows.append(len(x)) or encode(x))
+    box = np.zeros(SHAPE, dtype=np.bool_)
+    box[70:100, 100:140] = True
+    photos = [photo(3), 255 - photo(3)]
+    generator.generate([item(image=one, mask=box) for one in photos])
+    assert rows == [3], "one padded call for the windows of both photos"
 
 
 def test_a_trajectory_deepened_later_is_the_one_inverted_at_once(item: Callable[..., ItemRequest]) -> None:
@@ -294,12 +333,16 @@ def test_an_autoencoder_kl_backbone_draws_as_well(item: Callable[..., ItemReques
 
 def test_the_fingerprint_tells_batch_shapes_and_backbones_apart() -> None:
     prints = {
-        Generator(tiny_backbone(), 1).fingerprint,
-        Generator(tiny_backbone(), 2).fingerprint,
+        Generator(tiny_backbone(), 1, padded=True).fingerprint,
+        Generator(tiny_backbone(), 2, padded=True).fingerprint,
         Generator(tiny_backbone(seed=3), 1).fingerprint,
     }
     assert len(prints) == 3
-    assert Generator(tiny_backbone(), 1).fingerprint in prints
+    assert Generator(tiny_backbone(), 1, padded=True).fingerprint in prints
+
+
+def test_where_calls_are_not_padded_their_rows_are_not_in_the_fingerprint() -> None:
+    assert Generator(tiny_backbone(), 4).fingerprint == Generator(tiny_backbone(), 1).fingerprint
 
 
 def test_an_item_with_an_aim_is_drawn_in_the_masks_of_its_attempts(item: Callable[..., ItemRequest]) -> None:

@@ -37,7 +37,7 @@ def test_the_default_backbone_is_loaded_with_its_types(models: Models) -> None:
     generator = models.generator(record.backbone)
     assert generator.backbone.digest == record.backbone_digest
     assert models.generator(record.backbone) is generator
-    assert models.batch_shape == 1
+    assert models.batch_shape == 4
 
 
 def test_warm_up_draws(models: Models) -> None:
@@ -152,7 +152,11 @@ def test_backbones_that_were_not_used_for_longest_make_room_for_others(
     folders = [str(shutil.copytree(backbone_folder, tmp_path / name)) for name in names]
     size = Backbone.load(backbone_folder).nbytes
     settings = WorkerSettings(
-        backbone=str(backbone_folder), backbones=tuple(folders), device="cpu", backbone_bytes=3 * size
+        backbone=str(backbone_folder),
+        backbones=tuple(folders),
+        device="cpu",
+        backbone_bytes=3 * size,
+        batch_shape=1,
     )
     models = Models(settings)
 
