@@ -39,7 +39,7 @@ class OneDnnLinear(nn.Linear):
         if not _is_to_be_done(input, self.weight):
             return super().forward(input)
         if input.ndim == 2:
-            return torch.cat([self._filled_up(some) for some in input.split(VECTORS)])
+            return torch.cat([self._filled_up(some) for some in torch.split(input, VECTORS)])
         return self._product(input)
 
     def _filled_up(self, vectors: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ class SingleGroupNorm(nn.GroupNorm):
     def forward(self, input: Tensor) -> Tensor:
         if len(input) == 1 or not _is_to_be_done(input, self.weight):
             return super().forward(input)
-        return torch.cat([super(SingleGroupNorm, self).forward(one) for one in input.split(1)])
+        return torch.cat([super(SingleGroupNorm, self).forward(one) for one in torch.split(input, 1)])
 
 
 def use_onednn(network: nn.Module) -> None:
@@ -77,7 +77,7 @@ def use_onednn(network: nn.Module) -> None:
             layer.__class__ = OneDnnLinear
         elif type(layer) is nn.GroupNorm and layer.affine:
             layer.__class__ = SingleGroupNorm
-    network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _is_to_be_done(input: Tensor, weight: Tensor) -> bool:
