@@ -20,6 +20,7 @@ from service.telemetry import logs, traces
 from service.telemetry.jobs import count_final
 from service.telemetry.metrics import Metrics
 from worker import shards
+from worker.company import Company
 from worker.compute import DEQUEUE_S, ComputeWorker
 from worker.evaluations import BeginTrial, Evaluations
 from worker.memory import device_memory
@@ -57,9 +58,10 @@ def main(teach: Teach | None = None, begin: BeginTrial = begin_trial) -> int:
     redis = connect_redis(settings, blocking_s=DEQUEUE_S)
     metrics = Metrics(connect_redis(settings))
     metrics.start()
+    company = Company(lambda: models.batch_shape)
     while True:
         try:
-            worker = ComputeWorker(redis, settings, metrics, partial(device_memory, models.device))
+            worker = ComputeWorker(redis, settings, metrics, partial(device_memory, models.device), company)
         except UNREACHABLE as error:
             _log.warning("the queue does not answer; trying again: %s", error)
             time.sleep(_RETRY_S)
@@ -76,7 +78,9 @@ def main(teach: Teach | None = None, begin: BeginTrial = begin_trial) -> int:
     slice_s, memory = settings.training_slice_s, Memory()
     trainings = Trainings(jobs, storage, models, teach or teaching_with(models), slice_s, memory)
     evaluations = Evaluations(jobs, storage, models, begin, slice_s, memory)
-    shards.install(Shards(jobs, storage, models, worker.stopping, on_device_lost, metrics, trainings, evaluations))
+    shards.install(
+        Shards(jobs, storage, models, worker.stopping, on_device_lost, metrics, trainings, evaluations, company)
+    )
     worker.run()
     metrics.close()
     traces.close()

@@ -1,7 +1,8 @@
-"""The compute worker: RQ's simple worker, made to survive what it meets.
+"""The compute worker: RQ's simple worker, made to survive what it meets, and to work on several shards at once.
 
 The forking worker breaks CUDA; the simple one sends no heartbeat while it works, quits when Redis goes away, lets
-a shard run to its end before it stops, and calls whatever it finds in the queue. What differs here is only that.
+a shard run to its end before it stops, calls whatever it finds in the queue, and has one shard at a time. What
+differs here is only that: the main thread takes shards, and each is an execution of RQ's in a thread of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from math import ceil
 from types import FrameType, TracebackType
@@ -34,9 +35,11 @@ from service.store.queue import ShardQueue, shard_queue
 from service.telemetry import catalog, context, gauges
 from service.telemetry.gauges import Gauge
 from service.telemetry.metrics import Metrics
+from worker.company import Company
 from worker.delivery import DeliveredShard, NoShardError, is_shard_id
 from worker.settings import WorkerSettings
 from worker.shards import ShardTakenError
+from worker.time_limit import TimeLimit
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -46,6 +49,8 @@ _log = logging.getLogger(__name__)
 
 DEQUEUE_S = 1
 """How long one wait for a shard takes; between waits the worker looks whether it is to stop."""
+_LOOK_S = 0.02
+"""Between two looks for a further shard, while others are at work."""
 _RECONNECT_S = 1.0
 _SIFTED = 1000  # entries of a list that one maintenance looks at
 
@@ -56,12 +61,14 @@ class ComputeWorker(SimpleWorker):
     Args:
         metrics: where waits are counted.
         gauges_now: what is told with each heartbeat.
+        company: the shards at work; by default as many as fit the smallest batch.
 
     Raises:
         redis.exceptions.ConnectionError: Redis does not answer yet.
     """
 
     queue_class = ShardQueue
+    death_penalty_class = TimeLimit
 
     def __init__(
         self,
@@ -69,8 +76,10 @@ class ComputeWorker(SimpleWorker):
         settings: WorkerSettings,
         metrics: Metrics | None = None,
         gauges_now: Callable[[], list[Gauge]] = list,
+        company: Company | None = None,
     ) -> None:
         self._settings = settings
+        self._company = company or Company()
         self._metrics = metrics or Metrics(None)
         self._gauges_now = gauges_now
         queue = shard_queue(redis)
@@ -90,7 +99,7 @@ class ComputeWorker(SimpleWorker):
         return self._stop_requested
 
     def stop(self) -> None:
-        """Stop at the next denoising step; the shard at work goes back to the queue."""
+        """Stop at the next denoising step; the shards at work go back to the queue."""
         self._stop_requested = True
 
     def run(self) -> None:
@@ -102,22 +111,51 @@ class ComputeWorker(SimpleWorker):
                 self._appear()
                 if self.should_run_maintenance_tasks:
                     self._maintain()
-                job, queue = self._next_shard()
-                self.execute_job(job, queue)
-            except DequeueTimeout:
-                continue
+                self._take_shards()
             except UNREACHABLE as error:
                 _log.warning("the queue does not answer; trying again: %s", error)
                 time.sleep(_RECONNECT_S)
             except Exception:
                 _log.exception("a fault of the worker; going on")
                 time.sleep(_RECONNECT_S)
+        while not self._company.empty:
+            self._company.wait(DEQUEUE_S)
         try:
             self.register_death()  # type: ignore[no-untyped-call]
             gauges.withdraw(self.connection, self.name)
         except UNREACHABLE as error:
             _log.warning("the queue did not hear that worker %s stops: %s", self.name, error)
         _log.info("worker %s stopped", self.name)
+
+    def _take_shards(self) -> None:
+        """Take shards for a while, further ones as long as there is room for them beside those at work."""
+        until = time.monotonic() + DEQUEUE_S
+        while not self._stop_requested and time.monotonic() < until:
+            idle = self._company.empty
+            if idle and self.get_state() != WorkerStatus.IDLE:
+                self.set_state(WorkerStatus.IDLE)
+            if idle or self._company.has_room():
+                with suppress(DequeueTimeout):
+                    self._start(*self._next_shard(DEQUEUE_S if idle else None))
+                    continue
+            self._company.wait(0.0 if idle else _LOOK_S)
+
+    def _start(self, job: QueueJob, queue: Queue) -> None:
+        """Work on a shard in a thread of its own."""
+        member = self._company.enter()
+
+        def work() -> None:
+            try:
+                with self._company.working_for(member):
+                    self.execute_job(job, queue)
+            except UNREACHABLE as error:
+                _log.warning("the queue does not answer: %s", error)
+            except Exception:
+                _log.exception("a fault of the worker; going on")
+            finally:
+                self._company.leave(member)
+
+        threading.Thread(target=work, name="shard", daemon=True).start()
 
     def execute_job(self, job: QueueJob, queue: Queue) -> None:
         """Work on a shard in this thread, while another sends heartbeats."""
@@ -127,7 +165,6 @@ class ComputeWorker(SimpleWorker):
         execution = self.prepare_execution(job)
         with context.bound(), self._heartbeats(job, execution):
             self.perform_job(job, queue, execution)
-        self.set_state(WorkerStatus.IDLE)
 
     def _finalize_failure(
         self,
@@ -198,15 +235,21 @@ class ComputeWorker(SimpleWorker):
             if self._fetched(entry) is None:
                 self.connection.lrem(queue.intermediate_queue_key, 1, cast(str, entry))
 
-    def _next_shard(self) -> tuple[QueueJob, Queue]:
-        """The next shard, once there is one.
+    def _next_shard(self, wait_s: int | None = DEQUEUE_S) -> tuple[QueueJob, Queue]:
+        """The next shard.
+
+        Args:
+            wait_s: how long to wait for one; None is not at all.
 
         Raises:
             DequeueTimeout: there is none now.
         """
         (queue,) = self.queues
         while True:
-            _, entry = self.queue_class.lmove(self.connection, queue.key, DEQUEUE_S)
+            moved = self.queue_class.lmove(self.connection, queue.key, wait_s)
+            if moved is None:
+                raise DequeueTimeout(wait_s, queue.key)
+            _, entry = moved
             shard = self._fetched(entry)
             if shard is not None:
                 return shard, queue
@@ -228,13 +271,14 @@ class ComputeWorker(SimpleWorker):
             return None
 
     def _appear(self) -> None:
-        """Be known as alive and idle, even to a Redis that has forgotten all."""
+        """Be known as alive, and as idle or not, even to a Redis that has forgotten all."""
         if self.birth_date is None:
             self.register_birth()  # type: ignore[no-untyped-call]
             _log.info("worker %s is ready", self.name)
         with self.connection.pipeline() as pipeline:
             pipeline.hset(self.key, mapping=self.serialize())
-            self.set_state(WorkerStatus.IDLE, pipeline=pipeline)
+            state = WorkerStatus.IDLE if self._company.empty else WorkerStatus.BUSY
+            self.set_state(state, pipeline=pipeline)
             worker_registration.register(self, pipeline)
             self.heartbeat(pipeline=pipeline)
             pipeline.execute()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -24,26 +26,35 @@ from worker.material import Material, Order, Types
 from worker.subjects import Mask, Subject, subject_of_source
 from worker.views import Views
 
+_SOURCES = 2
+"""Normal images in memory between shards: two shards of a data set may be at work."""
+
 
 class Sources:
-    """Normal images of data sets; the last one is kept in memory, for a shard's successor begins with it."""
+    """Normal images of data sets; the last ones are kept in memory, for a shard's successor begins with one."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._last: tuple[str, int] | None = None
-        self._subject: Subject | None = None
+        self._subjects: OrderedDict[tuple[str, int], Subject] = OrderedDict()
+        self._keeping = threading.Lock()
 
     def get(self, tenant: str, job_id: str, source: DatasetSource) -> Subject:
-        """What a row is drawn on.
+        """What a row is drawn on; any thread may ask.
 
         Raises:
             StorageError: a file cannot be read.
         """
-        if self._subject is None or self._last != (job_id, source.number):
-            self._subject = None  # not two of them in memory
-            self._subject = subject_of_source(self._storage, tenant, job_id, source)
-            self._last = (job_id, source.number)
-        return self._subject
+        key = (job_id, source.number)
+        with self._keeping:
+            subject = self._subjects.get(key)
+        if subject is None:
+            subject = subject_of_source(self._storage, tenant, job_id, source)
+        with self._keeping:
+            self._subjects[key] = subject
+            self._subjects.move_to_end(key)
+            while len(self._subjects) > _SOURCES:
+                self._subjects.popitem(last=False)
+        return subject
 
 
 class ItemsOfDataset:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,11 +16,16 @@ from models.placement import PlacementError
 from service.store.connection import QueueUnavailableError
 from service.store.storage import Storage
 from service.telemetry import context, traces
-from worker.batches import Batches, Outcome
+from worker.batches import Outcome
+from worker.company import Member
+from worker.engine import Engine
 from worker.items import addressed, store_item
 from worker.material import Material, Order, Types
 from worker.steps import Steps
 from worker.subjects import subject_of_augmentation
+
+_BATCHES = 2
+"""Of a shard in memory: one that is stored, and one that is drawn meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +94,10 @@ class ItemsOfAugmentation:
 
 
 class Drawing:
-    """Makes items of one shard.
+    """Makes items of one shard, and stores some while the engine draws the next.
 
     Args:
-        count: how many items are to be made.
+        member: the shard, at work in this process.
         check_held: raises if the shard is another worker's by now.
         finish: takes the outcome of an item, and whether it was there already.
         note_pace: takes the seconds that an item took to draw.
@@ -100,21 +106,20 @@ class Drawing:
     def __init__(
         self,
         items: Items,
-        batches: Batches,
+        engine: Engine,
         steps: Steps,
-        count: int,
+        member: Member,
         check_held: Callable[[], None],
         finish: Callable[[Item, bool], None],
         note_pace: Callable[[float], None],
     ) -> None:
         self._items = items
-        self._batches = batches
+        self._engine = engine
         self._steps = steps
-        self._count = count
+        self._member = member
         self._check_held = check_held
         self._finish = finish
         self._note_pace = note_pace
-        self._done = 0
 
     def orders(self, indices: Iterable[int]) -> Iterator[Order]:
         """What to ask the models for; items that need none, or for which no mask can be drawn, are finished.
@@ -134,8 +139,9 @@ class Drawing:
                 continue
             self._check_held()
             self._finish(begun.item, begun.reused)
-            self._done += 1
-            self._steps.take(self._done / self._count)
+            self._member.begin(1)
+            self._steps.made(1)
+            self._steps.during(0, 0.0)
 
     def draw(self, orders: Iterable[Order]) -> None:
         """Make items and finish each.
@@ -143,19 +149,49 @@ class Drawing:
         Raises:
             Exception: it says nothing about the items, and ends the shard.
         """
-        for batch in self._batches.of(orders):
-            started, began_ns = time.monotonic(), time.time_ns()
-            outcomes = self._batches.outcomes(batch, self._steps, self._done)
-            with suppress(QueueUnavailableError):
-                self._note_pace((time.monotonic() - started) / len(batch))
-            for outcome in outcomes:
-                index = outcome.order.index
-                with context.bound(item=index), traces.span("item", began_ns=began_ns, item=index) as span:
-                    if isinstance(outcome.result, Failure):
-                        span.fail(outcome.result.detail)
-                    self._check_held()
-                    self._finish(self._item(outcome), False)
-            self._done += len(batch)
+        batches = self._engine.batches(orders)
+        asked: deque[list[Future[Outcome]]] = deque()
+        fault: Exception | None = None
+        try:
+            while True:
+                try:
+                    batch = next(batches, None)
+                except Exception as error:  # what was asked for before is stored all the same
+                    batch, fault = None, error
+                if batch is not None:
+                    asked.append(self._engine.ask(batch, self._steps, self._member))
+                elif not asked:
+                    break
+                if batch is None or len(asked) == _BATCHES:
+                    self._store(asked.popleft())
+            if fault is not None:
+                raise fault
+        except BaseException as error:
+            self._steps.end(error)
+            raise
+
+    def _store(self, asked: Sequence[Future[Outcome]]) -> None:
+        """Finish items as they are drawn."""
+        for number, one in enumerate(asked):
+            outcome = self._outcome(one)
+            if number == 0:
+                with suppress(QueueUnavailableError):
+                    self._note_pace(outcome.took_s)
+            index = outcome.order.index
+            with (
+                context.bound(item=index),
+                traces.span("item", began_ns=outcome.began_ns, item=index) as span,
+            ):
+                if isinstance(outcome.result, Failure):
+                    span.fail(outcome.result.detail)
+                self._check_held()
+                self._finish(self._item(outcome), False)
+
+    def _outcome(self, asked: Future[Outcome]) -> Outcome:
+        wait((asked,), self._steps.left_s)
+        if not asked.done():
+            self._steps.hear()
+        return asked.result()
 
     def _item(self, outcome: Outcome) -> Item:
         if isinstance(outcome.result, Failure):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -53,12 +53,17 @@ class Learned:
         return MaskDistribution.from_json(self.adapter.card.masks)
 
 
+LookUp = Callable[[str, Callable[[], "Learned"]], "Learned"]
+"""Calls a function that asks models for what was learned on a backbone, where and when that may be done."""
+
+
 class Types:
     """Versions of defect types with what they have learned, each looked up once."""
 
-    def __init__(self, registry: Registry, models: Models) -> None:
+    def __init__(self, registry: Registry, models: Models, look_up: LookUp) -> None:
         self._registry = registry
         self._models = models
+        self._look_up = look_up
         self._known: dict[tuple[str, str, int], Learned] = {}
 
     def of(self, defect: ResolvedDefect) -> Learned:
@@ -72,11 +77,14 @@ class Types:
         key = (defect.defect_type_tenant, defect.defect_type, defect.defect_type_version)
         if key not in self._known:
             record = self._record(defect)
-            models = self._models
-            self._known[key] = Learned(
-                record.backbone, models.adapter(record), models.exemplars(record), models.references(record)
-            )
+            self._known[key] = self._look_up(record.backbone, partial(self._learned, record))
         return self._known[key]
+
+    def _learned(self, record: DefectTypeRecord) -> Learned:
+        models = self._models
+        return Learned(
+            record.backbone, models.adapter(record), models.exemplars(record), models.references(record)
+        )
 
     def _record(self, defect: ResolvedDefect) -> DefectTypeRecord:
         record = self._registry.get(defect.defect_type_tenant, defect.defect_type, defect.defect_type_version)

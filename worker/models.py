@@ -106,6 +106,10 @@ class Models:
         """
         return self.generator(name or self.default).backbone
 
+    def has(self, backbone: str) -> bool:
+        """Whether a backbone is loaded."""
+        return backbone in self._generators
+
     def generator(self, backbone: str) -> Generator:
         """The generator on a backbone, which is loaded if need be: a bundled one, or one of the settings.
 

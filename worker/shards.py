@@ -8,6 +8,7 @@ its workers as often as the settings allow is drawn item by item, so that only w
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -23,6 +24,7 @@ from flawsmith.contract.manifests import (
     AugmentationManifest,
     DatasetManifest,
     EvaluationManifest,
+    RequestManifest,
     SlicedManifest,
     TrainingManifest,
 )
@@ -35,12 +37,14 @@ from service.store.storage import Storage, StorageUnavailableError
 from service.telemetry import catalog, context, traces
 from service.telemetry.jobs import count_item
 from service.telemetry.metrics import Metrics
-from worker.batches import Batches, reason
+from worker.batches import reason
+from worker.company import Company, Member
 from worker.datasets import ItemsOfDataset, Sources
 from worker.drawing import Drawing, Items, ItemsOfAugmentation
+from worker.engine import Engine
 from worker.evaluations import Evaluations
 from worker.material import Types
-from worker.models import Models, is_device_lost, is_out_of_memory
+from worker.models import Models, is_out_of_memory
 from worker.slices import Turn, failed
 from worker.steps import JobCanceledError, Steps, StoppingError
 from worker.trainings import Trainings
@@ -51,6 +55,7 @@ _OUTAGE_PAUSE_S = 1.0
 """After a shard that an outage ended; twice as long after each further one in a row."""
 _LONGEST_PAUSE_S = 15.0
 _FAILURE_PAUSE_S = 1.0
+_LOOK_S = 0.1
 _READ_ATTEMPTS = 20
 """Times that a shard is begun whose job cannot be read; a newer worker may be able to."""
 
@@ -64,7 +69,7 @@ class ShardForgottenError(Exception):
 
 
 class Shards:
-    """Works on shards, one at a time.
+    """Works on shards, each in a thread of its own.
 
     Args:
         stopping: whether the worker is to stop; asked at each denoising step.
@@ -72,6 +77,7 @@ class Shards:
         metrics: where work is counted.
         trainings: works on slices of trainings; without it they fail.
         evaluations: works on slices of evaluations; without it they fail.
+        company: the shards at work in this process.
     """
 
     def __init__(
@@ -84,19 +90,22 @@ class Shards:
         metrics: Metrics | None = None,
         trainings: Trainings | None = None,
         evaluations: Evaluations | None = None,
+        company: Company | None = None,
     ) -> None:
         self._jobs = jobs
         self._storage = storage
         self._registry = Registry(storage)
         self._models = models
         self._stopping = stopping
-        self._device_lost = device_lost
         self._metrics = metrics or Metrics(None)
-        self._batches = Batches(models, self._metrics)
+        self._engine = Engine(models, self._metrics, device_lost)
+        self._company = company or Company(lambda: models.batch_shape)
         self._sources = Sources(storage)
         self._trainings = trainings
         self._evaluations = evaluations
         self._outages = 0
+        self._outage_ends = 0.0
+        self._counting = threading.Lock()
 
     def run(self, tenant: str, job_id: str, shard: int) -> Retry | None:
         """Work on a shard; a `Retry` asks RQ to deliver it again without an attempt being held against it.
@@ -108,12 +117,16 @@ class Shards:
             Exception: the attempt failed; RQ delivers the shard again.
         """
         context.bind(request_id=None, trace_id=None, tenant=tenant, job_id=job_id, shard=shard)
+        with self._company.member() as member:
+            return self._attempt(member, tenant, job_id, shard)
+
+    def _attempt(self, member: Member, tenant: str, job_id: str, shard: int) -> Retry | None:
         state: ShardState | None = None
         began = time.monotonic()
         outcome = "done"
         try:
-            state = self._jobs.begin_shard(tenant, job_id, shard)
-            again = self._run(_Shard(tenant, job_id, shard, state))
+            state = self._begin(member, tenant, job_id, shard)
+            again = self._run(_Shard(tenant, job_id, shard, state, member))
         except StoppingError:
             outcome = "stopped"
             self._give_back(tenant, job_id, shard, state, "the worker stops")
@@ -138,8 +151,7 @@ class Shards:
             with suppress(QueueUnavailableError):
                 self._check_held(tenant, job_id, shard, state)
                 self._jobs.fail_attempt(tenant, job_id, shard, reason(error))
-            if is_device_lost(error):
-                self._device_lost()
+            member.rest()
             self._pause(_FAILURE_PAUSE_S)
             raise
         finally:
@@ -148,7 +160,26 @@ class Shards:
         self._outages = 0
         return again
 
+    def _begin(self, member: Member, tenant: str, job_id: str, shard: int) -> ShardState:
+        """Begin a shard; what must be alone in the process, as soon as it is.
+
+        No attempt is held against it while it waits, for one of the others may end the worker.
+
+        Raises:
+            StoppingError: the worker is to stop.
+        """
+        state = self._jobs.begin_shard(tenant, job_id, shard)
+        if not _is_to_be_alone(state) or member.be_alone():
+            return state
+        self._jobs.spare_attempt(tenant, job_id, shard)
+        while not member.be_alone(_LOOK_S):
+            if self._stopping():
+                raise StoppingError
+        self._engine.settle()
+        return self._jobs.begin_shard(tenant, job_id, shard)
+
     def _run(self, shard: _Shard) -> Retry | None:
+        shard.member.expect(len(shard.state.pending) * _rows(shard.state.manifest))
         if shard.state.final:
             # An attempt before may have stored something after the end, and died.
             self._jobs.sweep(shard.tenant, shard.job_id)
@@ -204,17 +235,19 @@ class Shards:
         return True
 
     def _slice(self, shard: _Shard, manifest: TrainingManifest | EvaluationManifest) -> Item | None:
-        steps = Steps(self._jobs, shard.tenant, shard.job_id, self._stopping, 1, self._metrics)
+        steps = Steps(self._jobs, shard.tenant, shard.job_id, self._stopping, 1)
 
         def check_held() -> None:
             self._check_held(shard.tenant, shard.job_id, shard.number, shard.state)
 
         try:
             if isinstance(manifest, TrainingManifest):
-                if self._trainings is not None:
-                    return self._trainings.work(Turn(manifest, steps, check_held))
-            elif self._evaluations is not None:
-                return self._evaluations.work(Turn(manifest, steps, check_held))
+                if (trainings := self._trainings) is not None:
+                    training = Turn(manifest, steps, check_held)
+                    return self._engine.call(lambda: trainings.work(training))
+            elif (evaluations := self._evaluations) is not None:
+                evaluation = Turn(manifest, steps, check_held)
+                return self._engine.call(lambda: evaluations.work(evaluation))
         except Exception as error:
             if is_out_of_memory(error):
                 self._metrics.count(catalog.OUT_OF_MEMORY)
@@ -234,6 +267,7 @@ class Shards:
         """Make the items that storage does not have yet."""
         left = self._left(shard, shard.state.pending)
         if left:
+            shard.member.expect(len(left) * _rows(shard.state.manifest))
             drawing = self._drawing(shard, len(left))
             drawing.draw(drawing.orders(left))
 
@@ -300,12 +334,14 @@ class Shards:
         def finish(item: Item, reused: bool) -> None:
             self._finish_item(shard, item, reused=reused)
 
-        steps = Steps(self._jobs, shard.tenant, shard.job_id, self._stopping, count, self._metrics)
-        return Drawing(self._items(shard), self._batches, steps, count, check_held, finish, self._jobs.note_pace)
+        steps = Steps(self._jobs, shard.tenant, shard.job_id, self._stopping, count)
+        return Drawing(
+            self._items(shard), self._engine, steps, shard.member, check_held, finish, self._jobs.note_pace
+        )
 
     def _items(self, shard: _Shard) -> Items:
         manifest = self._jobs.manifest(shard.tenant, shard.job_id)
-        types = Types(self._registry, self._models)
+        types = Types(self._registry, self._models, self._engine.look_up)
         if isinstance(manifest, DatasetManifest):
             return ItemsOfDataset(manifest, self._storage, types, self._sources)
         assert isinstance(manifest, AugmentationManifest)
@@ -361,9 +397,13 @@ class Shards:
         return RETRY_LAST
 
     def _sit_out(self) -> None:
-        """Wait after an outage, longer from one to the next."""
-        pause = min(_OUTAGE_PAUSE_S * 2.0**self._outages, _LONGEST_PAUSE_S)
-        self._outages = min(self._outages + 1, 10)
+        """Wait after an outage, longer from one to the next; shards that it ended at once wait together."""
+        with self._counting:
+            now = time.monotonic()
+            if now >= self._outage_ends:
+                self._outage_ends = now + min(_OUTAGE_PAUSE_S * 2.0**self._outages, _LONGEST_PAUSE_S)
+                self._outages = min(self._outages + 1, 10)
+            pause = self._outage_ends - now
         self._pause(pause)
 
     def _pause(self, seconds: float) -> None:
@@ -381,6 +421,20 @@ class _Shard:
     job_id: str
     number: int
     state: ShardState
+    member: Member
+
+
+def _is_to_be_alone(state: ShardState) -> bool:
+    """Whether nothing else may be at work beside a shard.
+
+    It takes all of the device; or it may have ended its worker before, and could take others with it.
+    """
+    return isinstance(state.manifest, SlicedManifest) or state.failures > 0
+
+
+def _rows(manifest: RequestManifest | None) -> int:
+    """Rows of model calls that an item is drawn in; of a data set's at least."""
+    return len(manifest.augmentation.defects) if isinstance(manifest, AugmentationManifest) else 1
 
 
 _PASSING = (StoppingError, StorageUnavailableError, QueueUnavailableError)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import threading
 import time
 from collections.abc import Callable
 
+from rq.timeouts import JobTimeoutException
+
 from service.store.connection import QueueUnavailableError
 from service.store.jobs import Jobs
-from service.telemetry import catalog
-from service.telemetry.metrics import Metrics
+from worker import time_limit
 
 _ASK_EVERY_S = 0.02
 _SHOW_EVERY_S = 0.1
@@ -24,66 +27,81 @@ class JobCanceledError(Exception):
 
 
 class Steps:
-    """Steps of one shard.
+    """Steps of one shard, which has until the time limit of the thread that makes this.
 
     Args:
         stopping: whether the worker is to stop.
-        items: how many items are to be drawn.
-        metrics: where the time of steps is counted.
+        items: how many items are to be made.
+
+    Attributes:
+        ended: why the shard has ended, if it has: nothing that is still at work for it is of any use.
     """
 
-    def __init__(
-        self,
-        jobs: Jobs,
-        tenant: str,
-        job_id: str,
-        stopping: Callable[[], bool],
-        items: int,
-        metrics: Metrics,
-    ) -> None:
+    def __init__(self, jobs: Jobs, tenant: str, job_id: str, stopping: Callable[[], bool], items: int) -> None:
         self._jobs = jobs
         self._tenant = tenant
         self._job_id = job_id
         self._stopping = stopping
         self._items = items
-        self._metrics = metrics
+        self._made = 0
+        self._counting = threading.Lock()
+        self._ends_at = time_limit.ends_at()
         self._ask_at = self._show_at = 0.0
+        self.ended: BaseException | None = None
 
-    def of(self, first: int, count: int) -> Callable[[int, int], None]:
-        """The ``on_step`` of ``count`` items, drawn together after ``first`` others.
+    @property
+    def left_s(self) -> float | None:
+        """Seconds that are left of the shard's time; None without a limit."""
+        return None if self._ends_at == math.inf else max(0.0, self._ends_at - time.monotonic())
 
-        It raises `StoppingError` or `JobCanceledError` to end the work.
-        """
-        before: float | None = None
+    def made(self, items: int) -> None:
+        """So many more items are made."""
+        with self._counting:
+            self._made += items
 
-        def on_step(done: int, total: int) -> None:
-            nonlocal before
-            now = time.monotonic()
-            if before is not None:  # ahead of the first one images are prepared
-                self._metrics.observe(catalog.STEP, now - before)
-            before = now
-            self.take((first + count * done / max(total, 1)) / self._items)
+    def end(self, why: BaseException) -> None:
+        """The shard has ended."""
+        self.ended = self.ended or why
 
-        return on_step
+    def during(self, items: int, share: float, company: int = 1) -> None:
+        """As `take`, while so many further items are made, ``share`` of whose steps are done."""
+        self.take((self._made + items * share) / self._items, company)
 
-    def take(self, share: float) -> None:
-        """Show that ``share`` of the shard is done, 0–1, and hear whether to stop.
+    def take(self, share: float, company: int = 1) -> None:
+        """Show that ``share`` of the shard is done, 0–1, and hear whether to stop; as `hear` does."""
+        self.hear(company)
+        now = time.monotonic()
+        if now >= self._show_at:
+            self._show_at = now + _SHOW_EVERY_S * company
+            try:
+                self._jobs.progress(self._tenant, self._job_id, share)
+            except QueueUnavailableError:
+                self._sit_out()
+
+    def hear(self, company: int = 1) -> None:
+        """Hear whether to stop.
+
+        Args:
+            company: shards of one batch; each asks the more rarely, for while one asks none is drawn.
 
         Raises:
             StoppingError: the worker is to stop.
+            JobTimeoutException: the shard's time is up.
             JobCanceledError: the job was canceled, or has ended otherwise.
         """
         if self._stopping():
             raise StoppingError
         now = time.monotonic()
-        try:
-            if now >= self._ask_at:
-                self._ask_at = now + _ASK_EVERY_S
+        if now >= self._ends_at:
+            raise JobTimeoutException("the shard took longer than it may; see FLAWSMITH_SHARD_TIMEOUT_S")
+        if now >= self._ask_at:
+            self._ask_at = now + _ASK_EVERY_S * company
+            try:
                 if self._jobs.cancel_requested(self._tenant, self._job_id):
                     raise JobCanceledError
-            if now >= self._show_at:
-                self._show_at = now + _SHOW_EVERY_S
-                self._jobs.progress(self._tenant, self._job_id, share)
-        except QueueUnavailableError:
-            # The work is not lost as long as the item can be stored in the end.
-            self._ask_at = self._show_at = time.monotonic() + _OUTAGE_PAUSE_S
+            except QueueUnavailableError:
+                self._sit_out()
+
+    def _sit_out(self) -> None:
+        """The work is not lost as long as the item can be stored in the end."""
+        self._ask_at = self._show_at = time.monotonic() + _OUTAGE_PAUSE_S

@@ -82,6 +82,7 @@ SHARD_WAIT = _histogram("shard_wait_seconds", "Time from a shard's entry into th
 SHARD_RUN = _histogram("shard_run_seconds", "Time that a worker spends on a shard")
 STEP = _histogram("step_seconds", "Time from one model call of the denoiser to the next of its batch")
 BATCH_ITEMS = _histogram("batch_items", "Items drawn together", (1, 2, 4, 8, 16, 32, 64))
+BATCH_SHARDS = _histogram("batch_shards", "Shards whose items were drawn together", (1, 2, 4, 8, 16, 32, 64))
 OUT_OF_MEMORY = _counter("out_of_memory_total", "Batches for which the device had too little memory")
 
 BUILD = _gauge("build_info", "Always 1; the version of the API process that answered", version=OPEN)

@@ -74,6 +74,9 @@ class FakeModels:
     def backbone(self, name: str | None = None) -> Backbone:
         return cast(Backbone, SimpleNamespace(name=name or "tiny", digest="sha256:0", token_width=2))
 
+    def has(self, backbone: str) -> bool:
+        return True
+
     def generator(self, backbone: str) -> Generator:
         return cast(Generator, self)
 

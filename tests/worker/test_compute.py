@@ -15,7 +15,6 @@ from rq.job import Job as QueueJob
 from rq.job import JobStatus as QueueStatus
 from rq.job import Retry
 from rq.serializers import JSONSerializer
-from rq.timeouts import BaseDeathPenalty
 
 from service.store.jobs import Jobs
 from service.store.queue import QUEUE_NAME, RETRY
@@ -54,20 +53,8 @@ def worker(client: Redis, settings: WorkerSettings) -> ComputeWorker:
     return a_worker(client, settings)
 
 
-class NoTimeLimit(BaseDeathPenalty):
-    """RQ's own needs the alarm, which is the tests'."""
-
-    def setup_death_penalty(self) -> None:
-        pass
-
-    def cancel_death_penalty(self) -> None:
-        pass
-
-
 def a_worker(client: Redis, settings: WorkerSettings) -> ComputeWorker:
-    worker = ComputeWorker(client, settings)
-    worker.death_penalty_class = NoTimeLimit
-    return worker
+    return ComputeWorker(client, settings)
 
 
 @pytest.fixture

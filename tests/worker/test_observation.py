@@ -23,7 +23,6 @@ from service.telemetry.metrics import Metrics, totals
 from tests.service.telemetry.collector import running_collector
 from tests.worker import fake_models
 from tests.worker.fake_models import STEPS, FakeModels, drawn
-from tests.worker.test_compute import NoTimeLimit
 from tests.worker.tiny_worker import TENANT, accept, request
 from worker import shards as shards_module
 from worker.compute import ComputeWorker
@@ -41,7 +40,6 @@ class Bench:
         self.jobs = Jobs(redis, storage, settings, on_final=partial(count_final, self.metrics))
         self.models = FakeModels()
         self.worker = ComputeWorker(redis, settings, self.metrics, partial(device_memory, torch.device("cpu")))
-        self.worker.death_penalty_class = NoTimeLimit
         self.shards = Shards(
             self.jobs, storage, self.models.as_models(), self.worker.stopping, lambda: None, self.metrics
         )
@@ -92,6 +90,7 @@ def test_a_job_gives_exact_counts(bench: Bench) -> None:
         "shards_total done": 2,
         "shard_wait_seconds": 2,
         "shard_run_seconds": 2,
+        "batch_shards": 5,
         "batch_items": 5,  # [0, 1], then [0] and [1], [2], [3, 4]
         "step_seconds": 3 * (STEPS - 1),
         "jobs_finished_total succeeded": 1,
