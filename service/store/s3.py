@@ -229,7 +229,7 @@ def _client(settings: StoreSettings, endpoint_url: str | None) -> S3Client:
             connect_timeout=settings.s3_connect_timeout_s,
             read_timeout=settings.s3_read_timeout_s,
             retries={"mode": "standard", "total_max_attempts": settings.s3_max_attempts},
-            max_pool_connections=16,
+            max_pool_connections=32,
             # Other servers do not all know the newer checksums that AWS offers.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
