@@ -11,6 +11,8 @@ _BATCHES = 2
 """Shards at work at most, in batches of single rows: one that is drawn, and the next one."""
 _STORING = 2
 """Shards beyond that, for what was drawn is still being stored."""
+_PIXELS = 100_000_000
+"""Of the images of all shards at work, beyond which no further one is taken: a large image has no company."""
 
 
 class Member:
@@ -20,6 +22,7 @@ class Member:
         self._changed = changed
         self._others = others
         self.rows: int | None = None
+        self.pixels = 0
         self.waits = self.alone = False
 
     def expect(self, rows: int) -> None:
@@ -27,6 +30,10 @@ class Member:
         with self._changed:
             self.rows = rows
             self._changed.notify_all()
+
+    def hold(self, pixels: int) -> None:
+        """An image of so many pixels, times channels, is in memory for the shard."""
+        self.pixels = max(self.pixels, pixels)
 
     def begin(self, rows: int) -> None:
         """So many of the rows are being drawn, or are not needed: the next batch has room for those of others."""
@@ -82,6 +89,11 @@ class Company:
             self._changed.notify_all()
 
     @property
+    def batch_shape(self) -> int:
+        """Rows of a model call."""
+        return self._batch_shape()
+
+    @property
     def empty(self) -> bool:
         """Whether no shard is at work."""
         return not self._members
@@ -92,8 +104,12 @@ class Company:
             asked = [member.rows for member in self._members]
             if any(rows is None for rows in asked) or any(one.alone or one.waits for one in self._members):
                 return False
-            shape = self._batch_shape()
-            return len(asked) < _BATCHES * shape + _STORING and sum(rows or 0 for rows in asked) < shape
+            if sum(one.pixels for one in self._members) > _PIXELS:
+                return False
+            return (
+                len(asked) < _BATCHES * self.batch_shape + _STORING
+                and sum(rows or 0 for rows in asked) < self.batch_shape
+            )
 
     def wait(self, seconds: float) -> None:
         """Wait for something to change."""

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from math import ceil
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from redis.exceptions import RedisError
 from rq import SimpleWorker, worker_registration
@@ -31,7 +31,7 @@ from rq.utils import now
 from rq.worker import WorkerStatus
 
 from service.store.connection import UNREACHABLE
-from service.store.queue import ShardQueue, shard_queue
+from service.store.queue import ROWS_FIELD, ShardQueue, shard_queue
 from service.telemetry import catalog, context, gauges
 from service.telemetry.gauges import Gauge
 from service.telemetry.metrics import Metrics
@@ -195,6 +195,10 @@ class ComputeWorker(SimpleWorker):
         gauges.report(
             self.connection if pipeline is None else pipeline, self.name, found, self._settings.worker_ttl_s
         )
+
+    def serialize(self) -> dict[str, Any]:
+        """What the worker says of itself, and how many rows it draws at a time."""
+        return {**super().serialize(), ROWS_FIELD: self._company.batch_shape}
 
     def get_heartbeat_ttl(self, job: QueueJob, working_time: float = 0.0) -> int:
         """How long a shard stays this worker's after a heartbeat."""

@@ -135,6 +135,7 @@ class Drawing:
                 failure = Failure(code="no-place", detail=f"no mask could be drawn: {error}")
                 begun = Ready(self._failed(index, failure), reused=False)
             if isinstance(begun, Order):
+                self._member.hold(begun.material.subject.image.pixels.size)
                 yield begun
                 continue
             self._check_held()
@@ -168,6 +169,8 @@ class Drawing:
                 raise fault
         except BaseException as error:
             self._steps.end(error)
+            # The engine drops them at its next step; whoever must be alone may count on it that none is left.
+            wait([one for some in asked for one in some], self._steps.left_s)
             raise
 
     def _store(self, asked: Sequence[Future[Outcome]]) -> None:

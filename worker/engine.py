@@ -8,6 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context, copy_context
 from typing import TypeVar
 
+import torch
+
 from service.telemetry.metrics import Metrics
 from worker.batches import Batches, Outcome, Wanted
 from worker.company import Member
@@ -31,7 +33,8 @@ class Engine:
         self._models = models
         self._batches = Batches(models, metrics)
         self._device_lost = device_lost
-        self._thread = ThreadPoolExecutor(1, "engine")
+        # Kernels that do not ask torch how many threads to use ask their own thread, which knows after this.
+        self._thread = ThreadPoolExecutor(1, "engine", initializer=torch.get_num_threads)
         self._asking = threading.Lock()
         self._waiting: list[Wanted] = []
         self._looking = threading.RLock()
@@ -78,10 +81,6 @@ class Engine:
             Exception: as the function does.
         """
         return self.call(lambda: self._changing(function))
-
-    def settle(self) -> None:
-        """Return when all that was asked for before is drawn, or dropped."""
-        self.call(lambda: None)
 
     def _draw_next(self) -> None:
         """Draw a batch of what waits."""

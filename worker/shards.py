@@ -171,14 +171,16 @@ class Shards:
         state = self._jobs.begin_shard(tenant, job_id, shard)
         if not _is_to_be_alone(state) or member.be_alone():
             return state
-        self._jobs.spare_attempt(tenant, job_id, shard)
+        self._spare(tenant, job_id, shard)
         while not member.be_alone(_LOOK_S):
             if self._stopping():
                 raise StoppingError
-        self._engine.settle()
         return self._jobs.begin_shard(tenant, job_id, shard)
 
     def _run(self, shard: _Shard) -> Retry | None:
+        if isinstance(shard.state.manifest, AugmentationManifest):
+            image = shard.state.manifest.image
+            shard.member.hold(image.width * image.height)
         shard.member.expect(len(shard.state.pending) * _rows(shard.state.manifest))
         if shard.state.final:
             # An attempt before may have stored something after the end, and died.
@@ -361,24 +363,28 @@ class Shards:
             raise ShardTakenError
 
     def _give_back(self, tenant: str, job_id: str, shard: int, begun: ShardState | None, why: str) -> None:
-        """Hold nothing against a shard that a shutdown or an outage ended.
+        """Hold nothing against a shard that a shutdown or an outage ended."""
+        _log.warning("shard %d of %s goes back to the queue: %s", shard, job_id, why)
+        if begun is None or not begun.attempt:
+            return
+        if self._spare(tenant, job_id, shard):
+            with suppress(QueueUnavailableError):
+                self._check_held(tenant, job_id, shard, begun)
+
+    def _spare(self, tenant: str, job_id: str, shard: int) -> bool:
+        """Hold this attempt not against a shard; False if the worker is to stop before that could be said.
 
         While the queue is away it is tried again: nothing else could be done meanwhile, and an outage that counts
         as the shard's own failure would fail its items in the end.
         """
-        _log.warning("shard %d of %s goes back to the queue: %s", shard, job_id, why)
-        if begun is None or not begun.attempt:
-            return
         while True:
             try:
                 self._jobs.spare_attempt(tenant, job_id, shard)
-                break
+                return True
             except QueueUnavailableError:
                 if self._stopping():
-                    return
+                    return False
                 self._pause(_OUTAGE_PAUSE_S)
-        with suppress(QueueUnavailableError):
-            self._check_held(tenant, job_id, shard, begun)
 
     def _put_off(self, tenant: str, job_id: str, shard: int, error: Exception) -> Retry | None:
         """What to do with a shard whose job cannot be read: leave it to others, but not for ever."""

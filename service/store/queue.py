@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from rq import Queue
 from rq.intermediate_queue import IntermediateQueue
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 QUEUE_NAME = "flawsmith-compute"
 SHARD_FUNCTION = "worker.shards.run"
+ROWS_FIELD = "rows"
+"""Of a worker in Redis: how many rows it draws at a time."""
 
 # RQ's own count only bounds what nothing else does: an attempt is counted, and a shard given up, in the job's
 # record, where an attempt lost to an outage can be told from one that failed.
@@ -85,6 +87,19 @@ def living_workers(queue: ShardQueue) -> int:
     with queue_errors():
         registered = worker_keys(queue)
         return queue.connection.exists(*registered) if registered else 0
+
+
+def shards_at_once(queue: ShardQueue, shard_size: int) -> list[int]:
+    """Of each compute worker that is alive, how many shards of ``shard_size`` items fill a batch; at least one.
+
+    Raises:
+        QueueUnavailableError: Redis cannot be reached.
+    """
+    with queue_errors(), queue.connection.pipeline(transaction=False) as pipeline:
+        for key in worker_keys(queue):
+            pipeline.hmget(key, ["birth", ROWS_FIELD])
+        told = cast("list[tuple[bytes | None, bytes | None]]", pipeline.execute())
+    return [max(1, int(rows or 1) // shard_size) for birth, rows in told if birth is not None]
 
 
 def shard_job_id(job_id: str, shard: int) -> str:

@@ -17,7 +17,7 @@ from flawsmith.contract.manifests import AUGMENTATION_FORMAT, RequestManifest, r
 from service.store import records
 from service.store.connection import queue_errors
 from service.store.outcomes import Outcomes
-from service.store.queue import ShardQueue, enqueue_shard, living_workers
+from service.store.queue import ShardQueue, enqueue_shard, shards_at_once
 from service.store.records import Record
 from service.store.settings import StoreSettings
 from service.store.stored import StoredJobs
@@ -146,10 +146,13 @@ class Shards:
         return not self._outcomes.pending(manifest, records.shard_items(manifest, shard))
 
     def _window(self, manifest: RequestManifest) -> int:
-        """How many shards of a job may be queued or at work: of a data set one a worker, and the next."""
-        if manifest.lists_items:
-            return self._settings.shard_window
-        return max(self._settings.shard_window, living_workers(self._queue) + 1)
+        """How many shards of a job may be queued or at work.
+
+        Of a data set as many as fill a batch of each worker, and the next batch; of another job, of one worker.
+        """
+        filling = shards_at_once(self._queue, manifest.shard_size) or [1]
+        most = max(filling)
+        return max(self._settings.shard_window, most + (most if manifest.lists_items else sum(filling)))
 
     def _first_open(self, record: Record, finished: int, pipeline: Pipeline) -> int:
         """The first shard that is not done, as soon as ``finished`` is."""

@@ -198,7 +198,7 @@ def test_a_shard_that_was_killed_goes_on_where_it_was(jobs: Jobs) -> None:
 def test_every_worker_there_is_gets_a_shard_of_a_data_set(
     jobs: Jobs, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.store.shards.living_workers", lambda queue: 5)
+    monkeypatch.setattr("service.store.shards.shards_at_once", lambda queue, size: [1] * 5)
     job_id = accepted(jobs, dataset(100, shard_size=2))
     assert len(queued(redis)) == 2
     redis.lpop(f"rq:queue:{QUEUE_NAME}")
