@@ -196,7 +196,7 @@ class ComputeWorker(SimpleWorker):
             self.connection if pipeline is None else pipeline, self.name, found, self._settings.worker_ttl_s
         )
 
-    def serialize(self) -> dict[str, Any]:
+    def serialize(self) -> dict[Any, Any]:
         """What the worker says of itself, and how many rows it draws at a time."""
         return {**super().serialize(), ROWS_FIELD: self._company.batch_shape}
 

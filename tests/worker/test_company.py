@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from models.items import ItemRequest, ItemResult
 from service.store.connection import QueueUnavailableError
 from service.store.folder import FolderStorage
 from service.store.jobs import Jobs
+from service.store.queue import shard_queue, shards_at_once
 from service.store.storage import StorageUnavailableError
 from service.telemetry import context
 from service.telemetry.metrics import Metrics
@@ -33,6 +36,7 @@ from worker import shards as shards_module
 from worker import slices as slices_module
 from worker.company import Company
 from worker.compute import ComputeWorker
+from worker.engine import Engine
 from worker.settings import WorkerSettings
 from worker.shards import Shards
 from worker.trainings import Trainings
@@ -411,6 +415,14 @@ def test_an_outage_of_the_queue_is_sat_out_by_all_at_once(crew: Crew, monkeypatc
             raise QueueUnavailableError("away")
         gate()
 
+    pauses: list[float] = []
+    pause = Shards._pause
+
+    def noted(shards: Shards, seconds: float) -> None:
+        pauses.append(seconds)
+        pause(shards, seconds)
+
+    monkeypatch.setattr(Shards, "_pause", noted)
     gate = Gate()
     crew.models.before = away
     with crew.at_work():
@@ -419,10 +431,10 @@ def test_an_outage_of_the_queue_is_sat_out_by_all_at_once(crew: Crew, monkeypatc
         others = [crew.accept() for _ in range(ROWS)]
         crew.await_waiting(ROWS)
         gate.open()
-        until(lambda: crew.shards._outages > 0)
-        assert crew.shards._outages == 1
+        until(lambda: len(pauses) >= ROWS)
         crew.models.before = lambda batch: None
         assert [crew.outcomes(job_id) for job_id in [first, *others]] == [[OK]] * (1 + ROWS)
+    assert max(pauses[:ROWS]) == pytest.approx(0.2, abs=0.05)
 
 
 def test_a_shards_time_is_up_even_if_the_device_does_not_answer(
@@ -640,3 +652,52 @@ def test_there_is_an_end_to_the_company() -> None:
     assert len(members) == 6
     company.leave(members[0])
     assert company.has_room()
+
+
+def test_a_large_image_has_no_company() -> None:
+    company = Company(lambda: 4)
+    members = [company.enter() for _ in range(2)]
+    for member in members:
+        member.expect(1)
+        member.hold(30_000_000)
+    assert company.has_room()
+    members[0].hold(90_000_000)
+    assert not company.has_room()
+    company.leave(members[0])
+    assert company.has_room()
+
+
+def test_a_worker_tells_how_many_shards_fill_its_batch(crew: Crew) -> None:
+    """So that one job alone can fill it, and the next one."""
+    assert shards_at_once(shard_queue(crew.redis), 2) == []
+    crew.worker._appear()
+    for size, filling in ((1, 4), (2, 2), (3, 1), (4, 1), (64, 1)):
+        assert shards_at_once(shard_queue(crew.redis), size) == [filling]
+    crew.redis.hdel(crew.worker.key, "rows")  # a worker of the version before
+    assert shards_at_once(shard_queue(crew.redis), 1) == [1]
+
+
+def test_one_job_fills_the_batches_and_the_next_is_ready(crew: Crew) -> None:
+    gate = Gate()
+    crew.models.before = at_first(gate)
+    crew.models.on_step = wait_a_step
+    with crew.at_work():
+        job_id = crew.accept(20, shard_size=2)
+        assert gate.reached.wait(10)
+        crew.await_waiting(2)  # two shards are queued at first
+        gate.open()
+        assert crew.outcomes(job_id) == [OK] * 20
+    assert sum(len(batch) == ROWS for batch in crew.models.batches) >= 3
+
+
+def test_the_engine_has_the_threads_that_were_set() -> None:
+    """Kernels that ask OpenMP, not torch, would take every core in a thread that torch was not asked in."""
+    (library,) = Path(torch.__file__).parent.glob("lib/libgomp*")
+    threads = ctypes.CDLL(str(library)).omp_get_max_threads
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        engine = Engine(FakeModels().as_models(), Metrics(None), lambda: None)
+        assert engine.call(threads) == 3
+    finally:
+        torch.set_num_threads(before)
