@@ -46,6 +46,7 @@ class House:
                 "FLAWSMITH_BACKBONE": str(backbone),
                 "FLAWSMITH_DEVICE": "cpu",
                 "FLAWSMITH_THREADS": "1",
+                "FLAWSMITH_BATCH_SHAPE": "1",  # so that there is time to interfere between two items
                 "FLAWSMITH_WORKER_TTL_S": "2",
                 "FLAWSMITH_HEARTBEAT_INTERVAL_S": "0.4",
                 "FLAWSMITH_MAINTENANCE_INTERVAL_S": "1",

@@ -58,9 +58,9 @@ def two_types(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lasting_house(tmp_path_factory: pytest.TempPathFactory, two_types: Path) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("house")
     (folder / "valkey").mkdir()
-    settings = {"FLAWSMITH_STORAGE_URL": (folder / "storage").as_uri(), "FLAWSMITH_BATCH_SHAPE": str(ROWS)}
+    storage = {"FLAWSMITH_STORAGE_URL": (folder / "storage").as_uri()}
     with running_valkey(folder / "valkey") as valkey:
-        house = House(folder, valkey, settings, two_types)
+        house = House(folder, valkey, storage, two_types, {"FLAWSMITH_BATCH_SHAPE": str(ROWS)})
         try:
             yield house
         finally:
@@ -192,8 +192,9 @@ def test_an_item_that_ends_its_worker_takes_no_innocent_one_with_it(
     tmp_path: Path, valkey: Valkey, redis_url: str, backbone_folder: Path
 ) -> None:
     """Those beside it are charged once, and then it is alone."""
-    storage = {"FLAWSMITH_STORAGE_URL": (tmp_path / "storage").as_uri(), "FLAWSMITH_BATCH_SHAPE": str(ROWS)}
+    storage = {"FLAWSMITH_STORAGE_URL": (tmp_path / "storage").as_uri()}
     dying = {"FLAWSMITH_SHARD_ATTEMPTS": "1", "DYING_ITEM": "1", "DYING_BY": "kill"}
+    dying |= {"FLAWSMITH_BATCH_SHAPE": str(ROWS)}
     house = House(tmp_path, valkey, storage, backbone_folder, dying)
     try:
         poisoned = house.accept(request(2, steps=STEPS))

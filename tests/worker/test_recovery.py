@@ -55,7 +55,9 @@ def test_an_emptied_redis_loses_no_job_that_is_queued_or_running(house: House) -
     running = [house.accept(request(2, steps=60)) for _ in range(3)]
     await_running(house, running)
     queued = [house.accept(request(2)) for _ in range(20)]
-    assert sum(house.job(job_id).status is JobStatus.QUEUED for job_id in queued) >= 18
+    assert (
+        sum(house.job(job_id).status is JobStatus.QUEUED for job_id in queued) >= 14
+    )  # the others are companions
     house.redis.flushall()
 
     for job_id in running + queued:
