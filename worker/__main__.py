@@ -35,6 +35,10 @@ from worker.trial import begin_trial
 _log = logging.getLogger("worker")
 
 _RETRY_S = 2.0
+_SWITCH_S = 0.0005
+"""How long the thread that calls models waits after a call while another has the interpreter.
+
+Python's own 5 ms are longer than many a call takes."""
 
 
 def main(teach: Teach | None = None, begin: BeginTrial = begin_trial) -> int:
@@ -47,6 +51,7 @@ def main(teach: Teach | None = None, begin: BeginTrial = begin_trial) -> int:
     settings = WorkerSettings()
     logs.configure("worker", settings)
     traces.configure("worker")
+    sys.setswitchinterval(_SWITCH_S)
     disable_progress_bar()  # type: ignore[no-untyped-call]
     for number in (signal.SIGTERM, signal.SIGINT):
         # Until the worker hears signals itself. Without a handler the first process of a container hears none.
