@@ -116,10 +116,12 @@ class Backbone:
             "text_encoder": CLIPTextModel,
         }
         calibration = folder / "calibration.json"
-        # One thread for what reads the files a second time, which then are in the system's cache, if at all.
+        # To digest gigabytes takes as long as to load them, and both read the same pages of the system's cache.
         with _quietly(), ThreadPoolExecutor(1) as beside:
             digest = beside.submit(digest_of_folder, folder, variants)
-            parts = {part: _load_part(folder, name, part, classes[part], variants[part], dtype) for part in WEIGHTS}
+            parts = {
+                part: _load_part(folder, name, part, classes[part], variants[part], dtype) for part in WEIGHTS
+            }
             tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
         for module in parts.values():
             module.requires_grad_(False)

@@ -2,8 +2,8 @@
 
 It is compiled as a whole, for each shape of its inputs: once for the rows of an inversion and once for rows under
 masked attention. Steps, masks, prompts and the weights that a type wears are inputs of what was compiled, so that
-none of them compiles anything anew. Graphs of CUDA are left out: they hold on to where each weight lies, and a type
-that wears its own weights moves them.
+none of them compiles anything anew. Graphs of CUDA are left out: they hold on to where each weight lies, and a
+type that wears its own weights moves them.
 """
 
 from __future__ import annotations

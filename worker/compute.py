@@ -56,6 +56,7 @@ class ComputeWorker(SimpleWorker):
     Args:
         metrics: where waits are counted.
         gauges_now: what is told with each heartbeat.
+        on_idle: called after each wait that found no shard.
 
     Raises:
         redis.exceptions.ConnectionError: Redis does not answer yet.
@@ -69,10 +70,12 @@ class ComputeWorker(SimpleWorker):
         settings: WorkerSettings,
         metrics: Metrics | None = None,
         gauges_now: Callable[[], list[Gauge]] = list,
+        on_idle: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._metrics = metrics or Metrics(None)
         self._gauges_now = gauges_now
+        self._on_idle = on_idle
         queue = shard_queue(redis)
         queue.grace_s = settings.worker_ttl_s
         queue.job_class = DeliveredShard
@@ -102,10 +105,12 @@ class ComputeWorker(SimpleWorker):
                 self._appear()
                 if self.should_run_maintenance_tasks:
                     self._maintain()
-                job, queue = self._next_shard()
+                try:
+                    job, queue = self._next_shard()
+                except DequeueTimeout:
+                    self._on_idle()
+                    continue
                 self.execute_job(job, queue)
-            except DequeueTimeout:
-                continue
             except UNREACHABLE as error:
                 _log.warning("the queue does not answer; trying again: %s", error)
                 time.sleep(_RECONNECT_S)

@@ -74,8 +74,8 @@ def precision_of(wanted: Precision, capability: Capability | None) -> Precision:
         return "bfloat16" if has_bfloat16 else "float16"
     if wanted == "bfloat16" and not has_bfloat16:
         raise DeviceError(
-            f"bfloat16 needs a card of compute capability {_dotted(_BFLOAT16_FROM)} (Ampere) or later and this one "
-            f"has {_dotted(capability)}: set FLAWSMITH_DTYPE=float16, or auto"
+            f"bfloat16 needs a card of compute capability {_dotted(_BFLOAT16_FROM)} (Ampere) or later and this "
+            f"one has {_dotted(capability)}: set FLAWSMITH_DTYPE=float16, or auto"
         )
     return wanted
 
@@ -83,11 +83,12 @@ def precision_of(wanted: Precision, capability: Capability | None) -> Precision:
 def runs_on(capability: Capability, architectures: Sequence[str]) -> bool:
     """Whether a build of torch has kernels for a card.
 
-    Machine code (``sm_86``) runs on cards of its own major version that are not older, with an ``a`` on none but its
-    own; what is compiled when it is loaded (``compute_90``) runs on all that are not older.
+    Machine code (``sm_86``) runs on cards of its own major version that are not older, with an ``a`` on none but
+    its own; what is compiled when it is loaded (``compute_90``) runs on all that are not older.
 
     Args:
-        architectures: as `torch.cuda.get_arch_list` gives them; where none is NVIDIA's nothing is known, and all run.
+        architectures: as `torch.cuda.get_arch_list` gives them; where none is NVIDIA's, nothing is known and all
+            cards pass.
     """
     known = [match.groups() for name in architectures if (match := _ARCHITECTURE.fullmatch(name))]
     for kind, major, minor, suffix in known:
@@ -102,8 +103,8 @@ def runs_on(capability: Capability, architectures: Sequence[str]) -> bool:
 def limit_memory(device: torch.device, most: int) -> None:
     """Let this process take no more than ``most`` bytes of the device's memory; beyond, it is out of memory.
 
-    On CUDA it is what torch's allocator holds, without some hundred megabytes that CUDA itself takes. On a CPU it is
-    the memory that is the process's own (Linux's `RLIMIT_DATA`): models, images and libraries together.
+    On CUDA it is what torch's allocator holds, without some hundred megabytes that CUDA itself takes. On a CPU it
+    is the memory that is the process's own (Linux's `RLIMIT_DATA`): models, images and libraries together.
 
     Raises:
         DeviceError: the device has less, or this system does not hold a process to a limit.
@@ -114,12 +115,12 @@ def limit_memory(device: torch.device, most: int) -> None:
             raise DeviceError(
                 f"FLAWSMITH_DEVICE_MEMORY_BYTES is {most}, but the card has {total}: set less, or leave it out"
             )
-        torch.cuda.set_per_process_memory_fraction(most / total, device)
+        torch.cuda.set_per_process_memory_fraction(most / total, device.index)
         return
     if sys.platform != "linux":
         raise DeviceError(
-            "this system holds no process to a limit of memory: leave out FLAWSMITH_DEVICE_MEMORY_BYTES, or run the "
-            "worker in a container with a limit"
+            "this system holds no process to a limit of memory: leave out FLAWSMITH_DEVICE_MEMORY_BYTES, or run "
+            "the worker in a container with a limit"
         )
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard != resource.RLIM_INFINITY:
