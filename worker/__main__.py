@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -65,6 +66,7 @@ def main(teach: Teach | None = None, begin: BeginTrial = begin_trial) -> int:
             raise
         _log.error("the worker cannot start: there is not memory enough for its backbone: %s", error)
         return 1
+    gc.freeze()  # what is loaded now stays: to look through it for garbage takes half a second each time
     _publish(models, storage)
     redis = connect_redis(settings, blocking_s=DEQUEUE_S)
     metrics = Metrics(connect_redis(settings))
