@@ -7,15 +7,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch._dynamo.utils import counters
 
 from models import compilation
+from models.adapters import Adapter
 from models.attention import Region
 from models.backbone import Backbone
 from models.fingerprint import fingerprint
+from models.generation import Generator
+from models.items import ItemRequest
 from models.lora import worn
 from tests.models.tiny import TOKENS, WIDTH, tiny_backbone
 
@@ -36,15 +40,7 @@ def anew() -> Iterator[None]:
 def compiled(monkeypatch: pytest.MonkeyPatch) -> Backbone:
     """Traced and lowered as for the compiler, whose kernels would take a minute."""
     monkeypatch.setattr(compilation, "BACKEND", "aot_eager")
-    return replace(plain_convolutions(tiny_backbone()), compiled=True)
-
-
-def plain_convolutions(backbone: Backbone) -> Backbone:
-    """Without kernels of a CPU, which no compiler looks into."""
-    for layer in backbone.unet.modules():
-        if isinstance(layer, nn.Conv2d):
-            layer.__class__ = nn.Conv2d
-    return backbone
+    return tiny_backbone(compiled=True)
 
 
 def region(seed: int) -> Region:
@@ -118,5 +114,18 @@ def test_names_and_digest_stay_and_a_copy_that_learns_is_not_compiled(compiled: 
 
 
 def test_items_of_a_compiled_backbone_have_another_fingerprint(compiled: Backbone) -> None:
-    assert fingerprint(compiled, 2) != fingerprint(replace(compiled, compiled=False), 2)
-    assert compiled.digest == replace(compiled, compiled=False).digest
+    assert fingerprint(compiled, 2) != fingerprint(tiny_backbone(), 2)
+
+
+def test_an_item_is_drawn_with_two_compilations_whatever_its_steps_and_masks(compiled: Backbone) -> None:
+    """Rows are padded, on a CPU too."""
+    tokens = torch.randn(4, WIDTH, generator=torch.Generator().manual_seed(1))
+    adapter = Adapter("scratch", 1, compiled.name, compiled.digest, tokens, weights=low_rank(compiled.unet))
+    image = np.full((80, 96, 3), 128, dtype=np.uint8)
+    generator = Generator(compiled, batch_shape=2)
+    for count, corner in ((3, 8), (1, 30)):
+        mask = np.zeros(image.shape[:2], dtype=np.bool_)
+        mask[corner : corner + 20, corner : corner + 20] = True
+        request = replace(ItemRequest.by_default(image, mask, adapter), steps=4, guidance=2.0)
+        assert len(generator.generate([replace(request, index=i) for i in range(count)])) == count
+    assert graphs() == 2
