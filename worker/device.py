@@ -7,8 +7,10 @@ midst of a job names neither.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import resource
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Literal
@@ -126,6 +128,20 @@ def limit_memory(device: torch.device, most: int) -> None:
     if hard != resource.RLIM_INFINITY:
         most = min(most, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+
+
+def check_compiler(device: torch.device) -> None:
+    """See that torch can compile here: for a card it compiles what starts its kernels, for a CPU the kernels.
+
+    Raises:
+        DeviceError: there is no compiler.
+    """
+    variable, *usual = ("CC", "gcc", "clang") if device.type == "cuda" else ("CXX", "g++", "clang++")
+    if not any(shutil.which(name) for name in (os.environ.get(variable), *usual) if name):
+        raise DeviceError(
+            f"FLAWSMITH_COMPILE needs a compiler, {' or '.join(usual)}, and there is none: install one, or leave "
+            "FLAWSMITH_COMPILE out"
+        )
 
 
 def _fault_of_cuda() -> str | None:

@@ -96,6 +96,8 @@ class Models:
         self._dtype = device.precision(settings.dtype, self.device)
         if settings.device_memory_bytes is not None:
             device.limit_memory(self.device, settings.device_memory_bytes)
+        if settings.compile:
+            device.check_compiler(self.device)
         self._compiled = settings.compile
         self._idle_unload_s = settings.idle_unload_s
         self._idle_since: float | None = None

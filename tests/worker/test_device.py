@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
 
 from worker import device
-from worker.device import DeviceError, Precision, Wanted, chosen, limit_memory, precision, precision_of, runs_on
+from worker.device import (
+    DeviceError,
+    Precision,
+    Wanted,
+    check_compiler,
+    chosen,
+    limit_memory,
+    precision,
+    precision_of,
+    runs_on,
+)
 
 BUILD = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120"]
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
@@ -147,6 +159,19 @@ def test_a_limit_of_memory_is_a_share_of_the_card(monkeypatch: pytest.MonkeyPatc
     assert card.fraction == pytest.approx(1 / 3)
     with pytest.raises(DeviceError, match="the card has 24000000000"):
         limit_memory(CUDA, 25_000_000_000)
+
+
+@pytest.mark.parametrize(("on", "compiler"), [(CPU, "g++"), (CUDA, "gcc")])
+def test_without_a_compiler_nothing_is_to_be_compiled(
+    on: torch.device, compiler: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for variable in ("CC", "CXX"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DeviceError, match=rf"needs a compiler, {re.escape(compiler)} or clang"):
+        check_compiler(on)
+    (tmp_path / compiler).touch(mode=0o755)
+    check_compiler(on)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems hold no process to such a limit")
