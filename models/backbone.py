@@ -72,7 +72,7 @@ class Backbone:
         if self.device.type == "cuda":
             # The layout that convolutions on tensor cores want; what flows through takes it over from the weights.
             for convolving in (self.unet, self.vae):
-                nn.Module.to(convolving, memory_format=torch.channels_last)
+                convolving.to(memory_format=torch.channels_last)
         if self.device.type == "cpu":
             if not self.compiled:  # a compiler has kernels of its own
                 use_onednn(self.unet)
