@@ -43,7 +43,8 @@ def once(folder: Path, defect_type: str) -> tuple[float, float]:
 def _wait_until_ready(client: Flawsmith, process: subprocess.Popen[bytes]) -> None:
     while process.poll() is None:
         try:
-            if client.ready().ready:
+            readiness = client.ready()
+            if readiness.ready and readiness.workers:
                 return
         except FlawsmithError:
             pass

@@ -100,7 +100,8 @@ def _wait_until_ready(stack: Stack) -> None:
     deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         try:
-            if httpx.get(f"{stack.url}/readyz", timeout=5).status_code == 200:
+            answer = httpx.get(f"{stack.url}/readyz", timeout=5)
+            if answer.status_code == 200 and answer.json()["workers"]:
                 return
         except httpx.TransportError:
             pass

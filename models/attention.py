@@ -81,7 +81,8 @@ class Region:
         34 MB a row at half precision, and a generation has a region for every batch of its windows.
         """
         key = ("self", height, width, dtype)
-        if key in self._kept:
+        keeps = self._keeps()
+        if keeps and key in self._kept:
             return self._kept[key]
         # What is 0 or 1 is so at any precision; shares are not.
         precise = torch.float32 if self._is_shared(height, width) else dtype
@@ -92,19 +93,31 @@ class Region:
             c = self.coverage(height, width).to(precise)
             allow *= 1 - c[:, :, None] * (1 - c)[:, None, :]
         bias = allow.log_().to(dtype)[:, None]
-        if height * width <= KEPT_CELLS:
+        if keeps and height * width <= KEPT_CELLS:
             self._kept[key] = bias
         return bias
 
     def cross_bias(self, height: int, width: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """(B, 1, hw, N) additive bias: 0 for C2's tokens, log c_q for valid defect tokens, −∞ for padding."""
         key = ("cross", height, width, dtype)
-        if key not in self._kept:
-            c = self._seen(height, width, self.masked_cross)
-            background = c.new_ones(c.shape[0], c.shape[1], self.background_tokens)
-            defect = c[:, :, None] * self.defect_tokens_valid.to(c)[:, None, :]
-            self._kept[key] = torch.cat([background, defect], dim=2).log().to(dtype)[:, None]
-        return self._kept[key]
+        keeps = self._keeps()
+        if keeps and key in self._kept:
+            return self._kept[key]
+        c = self._seen(height, width, self.masked_cross)
+        background = c.new_ones(c.shape[0], c.shape[1], self.background_tokens)
+        defect = c[:, :, None] * self.defect_tokens_valid.to(c)[:, None, :]
+        bias = torch.cat([background, defect], dim=2).log().to(dtype)[:, None]
+        if keeps:
+            self._kept[key] = bias
+        return bias
+
+    @staticmethod
+    def _keeps() -> bool:
+        """Whether biases are kept from call to call; in a compiled U-Net they are a part of what is compiled.
+
+        There each grid's is made once a call, and what had been kept would make it compile anew.
+        """
+        return not torch.compiler.is_compiling()
 
     def _is_shared(self, height: int, width: int) -> bool:
         """Whether cells of this grid see the share of them that the mask covers, not only whether it does."""

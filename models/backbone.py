@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from models.attention import Region, install_masked_attention
+from models.compilation import compile_unet
 from models.ddim import noise_of_velocity
 from models.folders import (
     WEIGHTS,
@@ -43,6 +45,9 @@ class Backbone:
     """One diffusion model and all that belongs to it.
 
     Calls here follow gradients: generation turns that off around them, training needs it.
+
+    Attributes:
+        compiled: whether the U-Net is compiled, which the first calls of each shape pay for.
     """
 
     unet: Any  # UNet2DConditionModel
@@ -55,6 +60,7 @@ class Backbone:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
     calibration: dict[str, Any] | None = None
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         text = self.text_encoder.config.to_dict()
@@ -63,9 +69,16 @@ class Backbone:
         for module in self.modules():
             _to(module, self.device, self.dtype).eval()
         install_masked_attention(self.unet)
+        if self.device.type == "cuda":
+            # The layout that convolutions on tensor cores want; what flows through takes it over from the weights.
+            for convolving in (self.unet, self.vae):
+                convolving.to(memory_format=torch.channels_last)
         if self.device.type == "cpu":
-            use_onednn(self.unet)
+            if not self.compiled:  # a compiler has kernels of its own
+                use_onednn(self.unet)
             use_onednn(self.vae)
+        if self.compiled:
+            compile_unet(self.unet)
         self.alphas_cumprod: Tensor = self.scheduler.alphas_cumprod.detach().cpu().double()
         self._alpha_bar = self.alphas_cumprod.to(self.device, torch.float32)
         if not self.digest:
@@ -77,6 +90,7 @@ class Backbone:
         path_or_name: str | Path,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
+        compiled: bool = False,
     ) -> Backbone:
         """Load a diffusers folder, a bundled backbone by name, or one from the hub ("owner/name").
 
@@ -102,8 +116,12 @@ class Backbone:
             "text_encoder": CLIPTextModel,
         }
         calibration = folder / "calibration.json"
-        with _quietly():
-            parts = {part: _load_part(folder, name, part, classes[part], variants[part]) for part in WEIGHTS}
+        # To digest gigabytes takes as long as to load them, and both read the same pages of the system's cache.
+        with _quietly(), ThreadPoolExecutor(1) as beside:
+            digest = beside.submit(digest_of_folder, folder, variants)
+            parts = {
+                part: _load_part(folder, name, part, classes[part], variants[part], dtype) for part in WEIGHTS
+            }
             tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
         for module in parts.values():
             module.requires_grad_(False)
@@ -112,10 +130,11 @@ class Backbone:
             tokenizer=tokenizer,
             scheduler=scheduler,
             name=name,
-            digest=digest_of_folder(folder, variants),
+            digest=digest.result(),
             device=torch.device(device),
             dtype=dtype,
             calibration=json.loads(calibration.read_text("utf-8")) if calibration.is_file() else None,
+            compiled=compiled,
         )
 
     def save(self, folder: str | Path, dtype: torch.dtype = torch.float16) -> None:
@@ -254,12 +273,15 @@ def _to(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Modul
     return nn.Module.to(module, device=device, dtype=dtype)
 
 
-def _load_part(folder: Path, name: str, part: str, part_class: Any, variant: str | None) -> Any:
-    options: dict[str, Any] = {"variant": variant, "use_safetensors": True}
-    if part_class is not CLIPTextModel:
-        options["low_cpu_mem_usage"] = False  # which would need the package accelerate
+def _load_part(
+    folder: Path, name: str, part: str, part_class: Any, variant: str | None, dtype: torch.dtype
+) -> Any:
+    """A network with the file's tensors as its weights, mapped and not copied unless they have another dtype.
+
+    Nothing is drawn at random first: for that, diffusers needs the package accelerate.
+    """
     try:
-        return part_class.from_pretrained(folder / part, **options)
+        return part_class.from_pretrained(folder / part, variant=variant, use_safetensors=True, dtype=dtype)
     except (OSError, ValueError, RuntimeError) as error:
         raise BackboneError(f"{name}: its {part} does not load: {error}") from error
 

@@ -48,6 +48,7 @@ def fingerprint(backbone: Backbone, batch_shape: int) -> str:
         "calibration": backbone.calibration,
         "device": device_model(backbone.device),
         "dtype": str(backbone.dtype),
+        "compiled": backbone.compiled,
         "batch_shape": batch_shape,
     }
     return "fp1:" + hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

@@ -77,7 +77,8 @@ class Generator:
         backbone: the diffusion model.
         batch_shape: rows of a model call, at most.
         padded: short calls are padded to it. Without it rows are put together if each has the bits then that it
-            has alone, and go alone if not (decision 0051). None is by device: not on a CPU.
+            has alone, and go alone if not (decision 0051). None is by device: not on a CPU, unless the U-Net is
+            compiled, which is done for each number of rows.
         cache_bytes: budget of the trajectory cache.
         outside: where the latents outside the mask come from, for all types alike; None is by type: inversion
             unless the type begins on a sketch (decision 0020), the latents as they are if it is logical (0034).
@@ -104,7 +105,7 @@ class Generator:
         self.outside = outside
         self.ablation = ablation or Ablation()
         self.grain = grain
-        padded = backbone.device.type != "cpu" if padded is None else padded
+        padded = backbone.compiled or backbone.device.type != "cpu" if padded is None else padded
         self.fingerprint = fingerprint(backbone, batch_shape if padded else 1)
         if outside:
             self.fingerprint += f"+outside={outside}"

@@ -30,12 +30,15 @@ async def healthz() -> Health:
 @router.get(
     "/readyz",
     operation_id="getReadiness",
-    summary="Would a request be worked on?",
+    summary="Would a request be accepted?",
     response_description="It would.",
     responses={503: {"model": Readiness, "description": "Not ready: the body says which part is missing."}},
 )
 async def readyz(response: Response, has: Has) -> Readiness:
-    """Ready: queue and storage answer, a compute worker lives, and a defect type is there to draw."""
+    """Ready: queue and storage answer, and a defect type is there to draw.
+
+    Then jobs are accepted, and kept until a compute worker lives, of which `workers` tells beside.
+    """
     found: dict[str, int | None] = {}
 
     async def ask(name: str, probe: Callable[[], int]) -> None:
@@ -50,7 +53,7 @@ async def readyz(response: Response, has: Has) -> Readiness:
         group.start_soon(ask, "house_workers", has.readings.house_workers)
         group.start_soon(ask, "defect_types", defect_types)
     readiness = Readiness(
-        ready=bool(found["workers"]) and bool(found["defect_types"]),
+        ready=found["workers"] is not None and bool(found["defect_types"]),
         queue="unreachable" if found["workers"] is None else "ok",
         storage="unreachable" if found["defect_types"] is None else "ok",
         workers=found["workers"] or 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -11,6 +12,8 @@ from functools import partial
 
 from transformers.utils.logging import disable_progress_bar
 
+from models.adapters import AdapterError
+from models.folders import BackboneError
 from service.store.connection import UNREACHABLE, connect_redis
 from service.store.jobs import Jobs
 from service.store.opening import open_storage
@@ -22,9 +25,10 @@ from service.telemetry.metrics import Metrics
 from worker import shards
 from worker.company import Company
 from worker.compute import DEQUEUE_S, ComputeWorker
+from worker.device import DeviceError
 from worker.evaluations import BeginTrial, Evaluations
 from worker.memory import device_memory
-from worker.models import Models
+from worker.models import Models, is_out_of_memory
 from worker.settings import WorkerSettings
 from worker.shards import Shards
 from worker.slices import Memory
@@ -42,7 +46,7 @@ Python's own 5 ms are longer than many a call takes."""
 
 
 def main(teach: Teach | None = None, begin: BeginTrial = begin_trial) -> int:
-    """Load the models, then work until asked to stop; the exit status.
+    """Load the models, then work until asked to stop; the exit status, 1 if they cannot be loaded.
 
     Args:
         teach: begins a training, in place of what the models teach.
@@ -57,16 +61,32 @@ def main(teach: Teach | None = None, begin: BeginTrial = begin_trial) -> int:
         # Until the worker hears signals itself. Without a handler the first process of a container hears none.
         signal.signal(number, lambda number, frame: sys.exit(128 + number))
     storage = open_storage(settings)
-    models = Models(settings, storage)
-    models.warm_up()
+    try:
+        models = Models(settings, storage)
+        models.warm_up()
+    except (DeviceError, BackboneError, AdapterError) as error:
+        _log.error("the worker cannot start: %s", error)
+        return 1
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        _log.error("the worker cannot start: there is not memory enough for its backbone: %s", error)
+        return 1
+    gc.freeze()  # what is loaded now stays: to look through it for garbage takes half a second each time
     _publish(models, storage)
     redis = connect_redis(settings, blocking_s=DEQUEUE_S)
     metrics = Metrics(connect_redis(settings))
     metrics.start()
     company = Company(lambda: models.batch_shape)
+    memory = Memory()
+
+    def on_idle() -> None:
+        at_work.when_idle(partial(models.rest, also=memory.clear))
+
     while True:
         try:
-            worker = ComputeWorker(redis, settings, metrics, partial(device_memory, models.device), company)
+            gauges_now = partial(device_memory, models.device)
+            worker = ComputeWorker(redis, settings, metrics, gauges_now, company, on_idle)
         except UNREACHABLE as error:
             _log.warning("the queue does not answer; trying again: %s", error)
             time.sleep(_RETRY_S)
@@ -80,12 +100,13 @@ def main(teach: Teach | None = None, begin: BeginTrial = begin_trial) -> int:
         worker.stop()
 
     jobs = Jobs(redis, storage, settings, on_final=partial(count_final, metrics))
-    slice_s, memory = settings.training_slice_s, Memory()
+    slice_s = settings.training_slice_s
     trainings = Trainings(jobs, storage, models, teach or teaching_with(models), slice_s, memory)
     evaluations = Evaluations(jobs, storage, models, begin, slice_s, memory)
-    shards.install(
-        Shards(jobs, storage, models, worker.stopping, on_device_lost, metrics, trainings, evaluations, company)
+    at_work = Shards(
+        jobs, storage, models, worker.stopping, on_device_lost, metrics, trainings, evaluations, company
     )
+    shards.install(at_work)
     worker.run()
     metrics.close()
     traces.close()

@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from math import ceil
 from types import FrameType, TracebackType
@@ -62,6 +62,7 @@ class ComputeWorker(SimpleWorker):
         metrics: where waits are counted.
         gauges_now: what is told with each heartbeat.
         company: the shards at work; by default as many as fit the smallest batch.
+        on_idle: called after each wait that found no shard while none was at work.
 
     Raises:
         redis.exceptions.ConnectionError: Redis does not answer yet.
@@ -77,11 +78,13 @@ class ComputeWorker(SimpleWorker):
         metrics: Metrics | None = None,
         gauges_now: Callable[[], list[Gauge]] = list,
         company: Company | None = None,
+        on_idle: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._company = company or Company()
         self._metrics = metrics or Metrics(None)
         self._gauges_now = gauges_now
+        self._on_idle = on_idle
         queue = shard_queue(redis)
         queue.grace_s = settings.worker_ttl_s
         queue.job_class = DeliveredShard
@@ -135,9 +138,12 @@ class ComputeWorker(SimpleWorker):
             if idle and self.get_state() != WorkerStatus.IDLE:
                 self.set_state(WorkerStatus.IDLE)
             if idle or self._company.has_room():
-                with suppress(DequeueTimeout):
+                try:
                     self._start(*self._next_shard(DEQUEUE_S if idle else None))
                     continue
+                except DequeueTimeout:
+                    if idle:
+                        self._on_idle()
             self._company.wait(0.0 if idle else _LOOK_S)
 
     def _start(self, job: QueueJob, queue: Queue) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,12 +22,14 @@ from models.adapters import Adapter, Card
 from models.backbone import Backbone
 from models.folders import BUNDLED, BackboneError
 from models.generation import DEFAULT_ROWS, Generator
+from models.inversion import TrajectoryCache
 from models.items import ItemRequest
 from models.references import References
 from models.samples import Exemplar, exemplars_from_bytes
 from service.store import keys
 from service.store.settings import named_backbones
 from service.store.storage import ObjectNotFoundError, Storage
+from worker import device
 from worker.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
@@ -62,6 +65,10 @@ class Kept(Generic[Value]):
         self._values.move_to_end(digest)
         return self._values[digest]
 
+    def clear(self) -> None:
+        """Keep nothing of what was asked for."""
+        self._values.clear()
+
 
 class Models:
     """Backbones with their generators and adapters.
@@ -78,14 +85,22 @@ class Models:
             storage: holds what tenants have taught; without it there are bundled defect types alone.
 
         Raises:
+            DeviceError: the device cannot be used, or not as the settings ask.
             BackboneError: it cannot be loaded.
             AdapterError: one of its defect types cannot be read.
         """
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
-        self.device = torch.device(_device(settings.device))
+        self.device = device.chosen(settings.device)
         self.batch_shape = settings.batch_shape or DEFAULT_ROWS[self.device.type]
-        self._dtype: torch.dtype = getattr(torch, settings.dtype)
+        self._dtype = device.precision(settings.dtype, self.device)
+        if settings.device_memory_bytes is not None:
+            device.limit_memory(self.device, settings.device_memory_bytes)
+        if settings.compile:
+            device.check_compiler(self.device)
+        self._compiled = settings.compile
+        self._idle_unload_s = settings.idle_unload_s
+        self._idle_since: float | None = None
         self._budget = settings.backbone_bytes
         self._storage = storage
         bundled = {folder.name: folder.name for folder in BUNDLED.iterdir() if folder.is_dir()}
@@ -97,6 +112,7 @@ class Models:
         self._adapters: dict[str, dict[tuple[str, int], Adapter]] = {}
         self.default = ""
         self.default = self._load(settings.backbone)
+        self._sources[self.default] = settings.backbone
 
     def backbone(self, name: str | None = None) -> Backbone:
         """A backbone, which is loaded if need be; the default one if none is named.
@@ -116,6 +132,7 @@ class Models:
         Raises:
             BackboneError: there is no such backbone, or it cannot be loaded.
         """
+        self._idle_since = None
         if backbone not in self._generators:
             if backbone not in self._sources:
                 known = ", ".join(sorted(self._sources))
@@ -201,7 +218,7 @@ class Models:
 
     def bundled_types(self) -> list[DefectTypeRecord]:
         """The defect types that came with the default backbone, as the registry keeps them."""
-        backbone = self._generators[self.default].backbone
+        backbone = self.backbone()
         return [
             DefectTypeRecord(
                 format_version=FORMAT_VERSION,
@@ -220,15 +237,40 @@ class Models:
 
     def warm_up(self) -> None:
         """Draw one small item, so that the first job finds everything loaded and compiled."""
+        generator = self.generator(self.default)
         adapter = next(iter(self._adapters[self.default].values()), None)
         if adapter is None:
             return
-        side = self._generators[self.default].backbone.window_px
+        side = generator.backbone.window_px
         mask = np.zeros((side, side), dtype=np.bool_)
         mask[side // 4 : side // 2, side // 4 : side // 2] = True
         request = ItemRequest.by_default(np.full((side, side), 128, dtype=np.uint8), mask, adapter)
         request = replace(request, severity=1.0, steps=_WARM_STEPS)
-        self._generators[self.default].generate([request])
+        generator.generate([request])
+
+    def rest(self, also: Callable[[], None] = lambda: None) -> None:
+        """To be called, by the thread that draws, whenever a wait for work found none.
+
+        After `idle_unload_s` of such waits without work between them it lets go of all weights and caches, and
+        gives the device's memory back. They are loaded again when they are next asked for, and draw the same under
+        the same fingerprint.
+
+        Args:
+            also: lets go of what others hold of them.
+        """
+        now = time.monotonic()
+        if self._idle_since is None:
+            self._idle_since = now
+        due = self._idle_unload_s is not None and now - self._idle_since >= self._idle_unload_s
+        if not due or not self._generators:
+            return
+        _log.info("idle for %.0f s: backbones go until there is work", now - self._idle_since)
+        self._generators.clear()
+        self._adapters.clear()
+        for kept in (self._taught, self._exemplars, self._references):
+            kept.clear()
+        also()
+        self._free()
 
     def shrink(self) -> bool:
         """Make do with less memory: halve the rows of every model call, for as long as this process lives.
@@ -243,6 +285,8 @@ class Models:
             self.batch_shape //= 2
             _log.warning("out of memory: from now on a model call has %d rows", self.batch_shape)
         backbones = [generator.backbone for generator in self._generators.values()]
+        for generator in self._generators.values():
+            generator.cache = TrajectoryCache(0)  # whoever is at work with it holds on to it
         self._generators = OrderedDict(
             (backbone.name, Generator(backbone, batch_shape=self.batch_shape)) for backbone in backbones
         )
@@ -267,7 +311,7 @@ class Models:
 
     def _load(self, name: str) -> str:
         """Load a backbone with the defect types beside it; returns the backbone's own name."""
-        backbone = Backbone.load(name, dtype=self._dtype)
+        backbone = Backbone.load(name, dtype=self._dtype, compiled=self._compiled)
         self._make_room(backbone.nbytes)
         backbone = replace(backbone, device=self.device)
         folder = Path(name) if Path(name).is_dir() else BUNDLED / name
@@ -303,12 +347,6 @@ def defaults_of(card: Card) -> DefectTypeDefaults:
         min_quality=card.min_quality,
         part=card.part,
     )
-
-
-def _device(wanted: str) -> str:
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return wanted
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -14,8 +14,16 @@ class WorkerSettings(StoreSettings):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto`: CUDA where there is a device, else the CPU."""
-    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
-    """Of the model's weights and latents."""
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    """Of the model's weights and latents; `auto`: bfloat16 on a card that has it, float16 on other cards, float32
+    on the CPU."""
+    device_memory_bytes: Annotated[int, Field(ge=1)] | None = None
+    """Memory that this worker may take: of the card, or on the CPU of its own process; all if absent. Beyond it,
+    batches are halved as where there is no more."""
+    compile: bool = False
+    """Whether U-Nets are compiled, which the first items wait for, a minute or more."""
+    idle_unload_s: Annotated[float, Field(gt=0)] | None = None
+    """After so long without work a worker lets go of what it has loaded, until there is some; never if absent."""
     backbone: str = "flawsmith-small-1"
     """Loaded at the start: a bundled backbone by name, a diffusers folder, or a hub name."""
     backbone_bytes: Annotated[int, Field(ge=1)] = 6_000_000_000

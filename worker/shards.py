@@ -120,6 +120,10 @@ class Shards:
         with self._company.member() as member:
             return self._attempt(member, tenant, job_id, shard)
 
+    def when_idle(self, function: Callable[[], None]) -> None:
+        """Call a function that lets go of models, while nothing is drawn or looked up; no shard is at work."""
+        self._engine.change(function)
+
     def _attempt(self, member: Member, tenant: str, job_id: str, shard: int) -> Retry | None:
         state: ShardState | None = None
         began = time.monotonic()

@@ -114,6 +114,10 @@ class Memory:
         """Keep a job until its next slice."""
         self._live[job_id] = live
 
+    def clear(self) -> None:
+        """Keep none; each goes on from its newest checkpoint."""
+        self._live.clear()
+
     def has_room(self, patience_s: float, slice_s: float) -> bool:
         """Whether one more fits in; if need be the one goes that nobody asked for in so long."""
         if len(self._live) < _HELD:

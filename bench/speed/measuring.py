@@ -27,7 +27,8 @@ class Cost:
         stages: seconds by stage; what is left over is nobody's.
         passes: rows that the U-Net was given, padding included.
         calls: of the U-Net.
-        peak_bytes: of the device's allocator; on a CPU of the whole process.
+        peak_bytes: of the device's allocator, but for what lay there before and is not the predictor's; on a CPU
+            of the whole process.
         flops: of the U-Net's rows.
     """
 
@@ -57,17 +58,27 @@ class Meter:
         self.peak = matrix_peak(device, dtype)
 
     @contextmanager
-    def of(self, unet: Any, items: int) -> Iterator[tuple[Cost, Stopwatch]]:
-        """The cost of the block, once it is left; stages of its own are timed by the stopwatch."""
+    def of(self, predictor: Any, items: int) -> Iterator[tuple[Cost, Stopwatch]]:
+        """The cost of the block, once it is left; stages of its own are timed by the stopwatch.
+
+        Args:
+            predictor: has ``predict_noise(z, …)``, whose rows are counted, and weights of ``nbytes``. A hook of
+                the U-Net would be compiled with it.
+        """
         cost = Cost(items)
         watch = Stopwatch(self._synchronize if self._device.type == "cuda" else None)
 
-        def counted(_: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
-            cost.passes += len(arguments[0] if arguments else named["sample"])
-            cost.calls += 1
+        predict = predictor.predict_noise
 
-        hook = unet.register_forward_pre_hook(counted, with_kwargs=True)
+        def counted(z: Any, *others: Any) -> Any:
+            cost.passes += len(z)
+            cost.calls += 1
+            return predict(z, *others)
+
+        predictor.predict_noise = counted
+        foreign = 0
         if self._device.type == "cuda":
+            foreign = torch.cuda.memory_allocated(self._device) - predictor.nbytes
             torch.cuda.reset_peak_memory_stats(self._device)
         else:
             Path("/proc/self/clear_refs").write_text("5")  # VmHWM counts from here
@@ -79,9 +90,9 @@ class Meter:
         finally:
             self._synchronize()
             cost.seconds = time.perf_counter() - began
-            hook.remove()
+            del predictor.predict_noise  # the class has it
         cost.stages = dict(watch.seconds)
-        cost.peak_bytes = self._peak_bytes()
+        cost.peak_bytes = self._peak_bytes() - foreign
 
     def _synchronize(self) -> None:
         if self._device.type == "cuda":

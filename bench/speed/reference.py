@@ -21,6 +21,7 @@ from models.backbone import Backbone
 from models.cuts import cut, cut_mask
 from models.ddim import start
 from models.levels import Levels, colour, saturation
+from models.lora import Weights, worn
 from models.masks import Mask, on_latent_grid
 from models.noise import seeded_noise
 from models.resampling import as_model_input
@@ -37,19 +38,24 @@ class Reference:
         steps: of the grid over all of T.
         severity: share of the grid that is inverted.
         guidance: other than 1 takes a third pass a step, under C2 where the defect is drawn.
+        weights: low-rank weights of the type, worn for good.
         seed_share: ρ, of the seed's noise where the defect is drawn.
-
-    Attributes:
-        unet: its U-Net, for whoever counts passes.
     """
 
     def __init__(
-        self, backbone: Backbone, steps: int, severity: float, guidance: float, seed_share: float = 1.0
+        self,
+        backbone: Backbone,
+        steps: int,
+        severity: float,
+        guidance: float,
+        seed_share: float = 1.0,
+        weights: Weights | None = None,
     ) -> None:
         self._backbone = backbone
-        self.unet: Any = UNet2DConditionModel.from_config(backbone.unet.config)
-        self.unet.load_state_dict(backbone.unet.state_dict())
-        self.unet.to(backbone.device).eval()
+        self._unet: Any = UNet2DConditionModel.from_config(backbone.unet.config)
+        with worn(backbone.unet, weights or {}):
+            self._unet.load_state_dict(backbone.unet.state_dict())
+        self._unet.to(backbone.device).eval()
         self._down: Any = DDIMScheduler.from_config(backbone.scheduler.config, clip_sample=False)
         self._up: Any = DDIMInverseScheduler.from_config(backbone.scheduler.config, clip_sample=False)
         for scheduler in (self._down, self._up):
@@ -57,6 +63,11 @@ class Reference:
         self._depth = max(1, round(severity * steps))
         self._guidance = guidance
         self._seed_share = seed_share
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of its weights, as if it had no others than these on the device."""
+        return self._backbone.nbytes
 
     @torch.inference_mode()
     def item(self, frame: Frame, mask: Mask, adapter: Adapter, seed: int) -> CanonicalImage:
@@ -95,23 +106,23 @@ class Reference:
         defect = torch.cat([background, adapter.tokens.to(background)[None]], dim=1)
         z_0 = z = self._backbone.encode(x)
         for t in self._up.timesteps[: self._depth]:
-            z = self._up.step(self._noise(z, t, background), t, z).prev_sample
+            z = self._up.step(self.predict_noise(z, t, background), t, z).prev_sample
         timesteps = self._down.timesteps[-self._depth :]
         alpha_bar = float(self._down.alphas_cumprod[timesteps[0]])
         noise = seeded_noise(seed, tuple(z.shape[1:]))[None].to(z)
         begun = start(z_0, z, noise, alpha_bar, self._seed_share)
         outside, z = z, torch.where(within > 0, begun, z)
         for t in timesteps:
-            predicted = self._noise(z, t, defect)
+            predicted = self.predict_noise(z, t, defect)
             if self._guidance != 1:
-                under_background = self._noise(z, t, background)
+                under_background = self.predict_noise(z, t, background)
                 predicted = under_background + self._guidance * (predicted - under_background)
             z = self._down.step(predicted, t, z).prev_sample
-            outside = self._down.step(self._noise(outside, t, background), t, outside).prev_sample
+            outside = self._down.step(self.predict_noise(outside, t, background), t, outside).prev_sample
             z = torch.where(within > 0, z, outside)
         return self._backbone.decode(z)
 
-    def _noise(self, z: Tensor, t: Tensor, tokens: Tensor) -> Tensor:
+    def predict_noise(self, z: Tensor, t: Tensor, tokens: Tensor) -> Tensor:
         """What the U-Net predicts, as the schedulers read it."""
-        predicted: Tensor = self.unet(z, t, encoder_hidden_states=tokens).sample
+        predicted: Tensor = self._unet(z, t, encoder_hidden_states=tokens).sample
         return predicted

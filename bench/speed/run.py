@@ -4,6 +4,9 @@ The reference draws every item alone in float32: its own inversion on a grid of 
 back. *Equal steps* is ours on the same grid to the same depth, begun on inverted noise like it; *shipped* is ours
 at the defaults of the type. The *pass bound* is what fewer passes of the U-Net alone could give. Rounds alternate
 between them; ratios are medians over rounds.
+
+``--sd15 full`` takes a backbone of Stable Diffusion 1.5's shape and a type with low-rank weights, both at random,
+and says whether its goals on a GPU are met; ``--sd15 tiny`` rehearses that.
 """
 
 from __future__ import annotations
@@ -11,8 +14,9 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +26,7 @@ from tqdm import tqdm
 
 from bench import shared
 from bench.rendered import adapters_of
+from bench.sd15.folder import FULL, TINY, write_folder
 from bench.speed.measuring import Cost, Meter, flops_of
 from bench.speed.pipeline import Setting, draw
 from bench.speed.reference import Reference
@@ -29,10 +34,16 @@ from bench.speed.workloads import WORKLOADS, Frame, Workload
 from models.adapters import Adapter
 from models.backbone import Backbone
 from models.generation import DEFAULT_ROWS, Generator
+from models.stages import Stopwatch
+from models.teaching.lesson import Lesson
+from models.teaching.weights import attached, low_rank
 from service.images.encoding import encode_mask_png, encode_png
 
 STEPS, SEVERITY = 50, 0.6
 """Of the reference, and of ours at equal steps."""
+GOAL_S, GOAL_RATIO, GOAL_MB = 0.15, 8.0, 8000.0
+"""Of 64 items on 16 frames with the full shape of Stable Diffusion 1.5 on a GPU, at equal steps."""
+_FOLDERS = Path("out/sd15")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -42,47 +53,57 @@ class Contender:
 
     Attributes:
         draws: takes frames and a folder.
-        unet: whose passes count.
+        predictor: whose passes count.
     """
 
     name: str
-    unet: Any
+    predictor: Any
     draws: Callable[[Sequence[Frame], Path, Any], None]
 
 
 class Race:
-    """Workloads drawn by the reference and by ours in turn."""
+    """Workloads drawn by the reference and by ours in turn.
 
-    def __init__(self, arguments: argparse.Namespace, adapter: Adapter) -> None:
+    Args:
+        adapter: of the type; None makes one at random.
+    """
+
+    def __init__(self, arguments: argparse.Namespace, adapter: Adapter | None) -> None:
         device = torch.device(arguments.device)
         plain = Backbone.load(arguments.backbone, device)
-        ours = Backbone.load(arguments.backbone, device, DTYPES[arguments.dtype])
+        ours = Backbone.load(arguments.backbone, device, DTYPES[arguments.dtype], arguments.compile)
         self._meter = Meter(device, DTYPES[arguments.dtype])
         self._pass_flops = flops_of(lambda: _one_pass(plain))
         self._arguments = arguments
-        self._reference = Reference(plain, STEPS, SEVERITY, arguments.guidance)
+        self._plain = plain
         self._ours = ours
-        self._adapter = adapter
+        self._adapter = adapter or random_type(plain, arguments.seed)
 
-    def contenders(self) -> list[Contender]:
-        equal = Setting(STEPS, SEVERITY, self._arguments.guidance)
+    def contenders(self, guidance: float) -> list[Contender]:
+        reference = Reference(self._plain, STEPS, SEVERITY, guidance, weights=self._adapter.weights)
+        equal = Setting(STEPS, SEVERITY, guidance)
         return [
-            Contender("reference", self._reference.unet, self._draw_reference),
-            Contender("equal steps", self._ours.unet, self._drawn_by(equal)),
-            Contender("shipped", self._ours.unet, self._drawn_by(Setting.shipped(self._adapter))),
+            Contender("reference", reference, self._drawn_by_reference(reference)),
+            Contender("equal steps", self._ours, self._drawn_by(equal)),
+            Contender("shipped", self._ours, self._drawn_by(Setting.shipped(self._adapter))),
         ]
 
-    def run(self, workload: Workload) -> dict[str, list[Cost]]:
+    def run(self, workload: Workload, guidance: float) -> dict[str, list[Cost]]:
         """Costs by contender, a round each; the reference is measured on some of the frames, evenly spread."""
         frames = list(workload.drawn(self._ours, self._arguments.seed))
+        contenders = self.contenders(guidance)
+        if self._arguments.compile:
+            for contender in contenders[1:]:
+                with tempfile.TemporaryDirectory() as out:
+                    contender.draws(frames[:1], Path(out), Stopwatch())
         costs: dict[str, list[Cost]] = {}
         for _ in tqdm(range(self._arguments.rounds), desc=workload.title):
-            for contender in self.contenders():
+            for contender in contenders:
                 whose = self._sample(frames) if contender.name == "reference" else frames
                 count = sum(len(frame.masks) for frame in whose)
                 with (
                     tempfile.TemporaryDirectory() as out,
-                    self._meter.of(contender.unet, count) as (cost, watch),
+                    self._meter.of(contender.predictor, count) as (cost, watch),
                 ):
                     contender.draws(whose, Path(out), watch)
                 cost.flops = cost.passes * self._pass_flops
@@ -100,12 +121,15 @@ class Race:
         masks = [(frame, mask) for frame in frames for mask in frame.masks]
         return [Frame(frame.png, (mask,)) for frame, mask in shared.spread(masks, most)]
 
-    def _draw_reference(self, frames: Sequence[Frame], out: Path, _: Any) -> None:
-        for number, frame in enumerate(frames):
-            for mask in frame.masks:
-                image = self._reference.item(frame, mask, self._adapter, number)
-                (out / f"{number}-image.png").write_bytes(encode_png(image, synthetic=True))
-                (out / f"{number}-mask.png").write_bytes(encode_mask_png(mask))
+    def _drawn_by_reference(self, reference: Reference) -> Callable[[Sequence[Frame], Path, Any], None]:
+        def draws(frames: Sequence[Frame], out: Path, _: Any) -> None:
+            for number, frame in enumerate(frames):
+                for mask in frame.masks:
+                    image = reference.item(frame, mask, self._adapter, number)
+                    (out / f"{number}-image.png").write_bytes(encode_png(image, synthetic=True))
+                    (out / f"{number}-mask.png").write_bytes(encode_mask_png(mask))
+
+        return draws
 
     def _drawn_by(self, setting: Setting) -> Callable[[Sequence[Frame], Path, Any], None]:
         batch = self._arguments.batch
@@ -122,6 +146,28 @@ def _one_pass(backbone: Backbone) -> None:
     z = torch.zeros(1, channels, side, side, device=device)
     tokens = torch.zeros(1, backbone.background_tokens, backbone.token_width, device=device)
     backbone.predict_noise(z, torch.zeros(1, dtype=torch.long, device=device), tokens)
+
+
+def random_type(backbone: Backbone, seed: int) -> Adapter:
+    """A type with tokens and low-rank weights where a taught one has them, all at random."""
+    lesson = Lesson("random")
+    random = torch.Generator().manual_seed(seed)
+    learning = low_rank(attached(backbone.unet, lesson.rank, lesson.targets))
+    weights = {name: 0.02 * torch.randn(weight.shape, generator=random) for name, weight in learning.items()}
+    tokens = torch.randn(lesson.tokens, backbone.token_width, generator=random)
+    return Adapter(lesson.name, 1, backbone.name, backbone.digest, tokens, weights=weights)
+
+
+def verdicts(drawn: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """What became of the goals on a GPU, by the rows of a table."""
+    for row in drawn:
+        if row["who"] == "equal steps":
+            met = {
+                f"{row['s an item']:.3f} s an item, goal {GOAL_S}": row["s an item"] <= GOAL_S,
+                f"{row['ratio']:.1f} times the reference, goal {GOAL_RATIO}": row["ratio"] >= GOAL_RATIO,
+                f"{row['peak MB'] / 1e3:.1f} GB, goal {GOAL_MB / 1e3:.0f}": row["peak MB"] <= GOAL_MB,
+            }
+            yield from (f"{what}: {'met' if is_met else 'missed'}" for what, is_met in met.items())
 
 
 def rows(costs: dict[str, list[Cost]], peak: float) -> list[dict[str, Any]]:
@@ -168,26 +214,35 @@ def main() -> None:
     parser = shared.parser("speed", __doc__)
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
     parser.add_argument("--type", default="scratch", help="of the bundled types")
-    parser.add_argument("--guidance", type=float, default=1.0, help="of the reference, and of ours at equal steps")
+    parser.add_argument("--sd15", choices=("full", "tiny"), help="in place of --backbone and --type")
+    parser.add_argument("--guidance", type=float, nargs="+", default=[1.0], help="of reference and equal steps")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of ours; the reference has float32")
+    parser.add_argument("--compile", action="store_true", help="our U-Net, before it is measured")
     parser.add_argument("--batch", type=int, help="rows of a model call of ours; by default those of a worker")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--reference-items", type=int, default=4, help="of each workload that the reference draws")
     arguments = parser.parse_args()
     arguments.batch = arguments.batch or DEFAULT_ROWS[torch.device(arguments.device).type]
-    (adapter,) = adapters_of(arguments.backbone, [arguments.type])
+    adapter: Adapter | None = None
+    if arguments.sd15 is None:
+        (adapter,) = adapters_of(arguments.backbone, [arguments.type])
+    else:
+        arguments.backbone = write_folder(_FOLDERS / arguments.sd15, {"full": FULL, "tiny": TINY}[arguments.sd15])
     race = Race(arguments, adapter)
     print(
         f"{arguments.device}, {torch.get_num_threads()} of {os.cpu_count()} threads, {race.peak / 1e9:.1f} Gflop/s"
     )
     tables = {}
-    for name in arguments.workloads:
-        costs = race.run(WORKLOADS[name])
-        tables[name] = {"costs": rows(costs, race.peak), "stages": stages(costs)}
-        print(f"({name}) {WORKLOADS[name].title}", flush=True)
-        for table in tables[name].values():
+    for name, guidance in product(arguments.workloads, arguments.guidance):
+        costs = race.run(WORKLOADS[name], guidance)
+        title = f"({name}) {WORKLOADS[name].title}, guidance {guidance:g}"
+        tables[title] = {"costs": rows(costs, race.peak), "stages": stages(costs)}
+        print(title, flush=True)
+        for table in tables[title].values():
             shared.show(table)
+        if (arguments.sd15, name, arguments.device) == ("full", "c", "cuda"):
+            print(*verdicts(tables[title]["costs"]), "", sep="\n", flush=True)
     shared.write(arguments.json, arguments, workloads=tables)
 
 

@@ -97,7 +97,7 @@ def _wait_until_ready(stack: Stack, signals: _Signals) -> None:
         stack.tend()
         stack.check_start()
         readiness = stack.readiness()
-        if readiness is not None and readiness.ready:
+        if readiness is not None and readiness.ready and readiness.workers:
             say(f"Ready; defect types: {readiness.defect_types}. Ctrl-C stops.")
             return
         if time.monotonic() > say_at:

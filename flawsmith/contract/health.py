@@ -13,7 +13,7 @@ class Health(Answer):
 
 
 class Readiness(Answer):
-    """Ready means: a request sent now would be worked on."""
+    """Ready means: a request sent now would be accepted; without a live worker it waits for one."""
 
     ready: bool
     queue: Literal["ok", "unreachable"]

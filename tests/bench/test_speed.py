@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from bench.speed.measuring import Meter
 from bench.speed.pipeline import Setting, draw
 from bench.speed.reference import Reference
 from bench.speed.workloads import WORKLOADS, Frame, Workload
+from models import compilation
 from models.adapters import Adapter
 from models.backbone import Backbone
 from models.generation import Generator
@@ -67,7 +69,7 @@ def test_the_reference_draws_in_the_mask_alone_with_three_passes_a_step(
 ) -> None:
     reference = Reference(backbone, STEPS, SEVERITY, guidance=1.0)
     mask = frame.masks[0]
-    with meter.of(reference.unet, items=1) as (cost, _):
+    with meter.of(reference, items=1) as (cost, _):
         drawn = reference.item(frame, mask, adapter, seed=1).pixels
     before = read_canonical(frame.png).pixels
     changed = (drawn != before).any(axis=2)
@@ -95,7 +97,7 @@ def test_one_inversion_serves_all_masks_of_a_window(
     backbone: Backbone, adapter: Adapter, frame: Frame, meter: Meter, tmp_path: Path
 ) -> None:
     ask = Setting(STEPS, SEVERITY, guidance=1.0).asking(adapter)
-    with meter.of(backbone.unet, items=2) as (cost, watch):
+    with meter.of(backbone, items=2) as (cost, watch):
         draw(Generator(backbone), [frame], ask, 1, tmp_path, watch)
     assert cost.passes == DEPTH + 2 * DEPTH
     assert {
@@ -142,3 +144,44 @@ def test_the_command_shows_ratios_beside_what_fewer_passes_could_give(
     said = capsys.readouterr().out
     assert "pass bound" in said
     assert all(who in said for who in ("reference", "equal steps", "shipped"))
+
+
+def test_a_backbone_and_a_type_at_random_rehearse_what_a_gpu_is_measured_with(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(run, "_FOLDERS", tmp_path)
+    monkeypatch.setattr(run, "STEPS", STEPS)
+    monkeypatch.setattr(compilation, "BACKEND", "aot_eager")
+    monkeypatch.setitem(WORKLOADS, "c", replace(WORKLOADS["c"], frames=2, masks=2))
+    options = ("--sd15", "tiny", "--device", "cpu", "--workloads", "c", "--guidance", "1", "3", "--compile")
+    measured = ("--rounds", "1", "--reference-items", "1", "--batch", "2", "--json", str(tmp_path / "speed.json"))
+    monkeypatch.setattr("sys.argv", ["speed", *options, *measured])
+    run.main()
+    tables = json.loads((tmp_path / "speed.json").read_text())["workloads"]
+    assert [title.rpartition(" ")[2] for title in tables] == ["1", "3"]
+    assert (tmp_path / "tiny" / "model_index.json").is_file()
+    passes = {
+        (title.rpartition(" ")[2], row["who"]): row["passes an item"]
+        for title, table in tables.items()
+        for row in table["costs"]
+    }
+    depth = round(run.SEVERITY * STEPS)
+    assert (passes["1", "reference"], passes["3", "reference"]) == (3 * depth, 4 * depth)
+    assert passes["3", "equal steps"] - passes["1", "equal steps"] == depth
+    assert "goal" not in capsys.readouterr().out, "those are a GPU's"
+
+
+def test_a_type_at_random_fits_its_backbone_and_has_weights_where_a_taught_one_has(backbone: Backbone) -> None:
+    adapter = run.random_type(backbone, seed=1)
+    adapter.check(backbone)
+    assert any("conv1" in name for name in adapter.weights)
+    assert all(bool((weight != 0).any()) for weight in adapter.weights.values())
+
+
+def test_goals_are_met_or_missed_each_for_itself() -> None:
+    measured = {"who": "equal steps", "s an item": 0.12, "ratio": 7.5, "peak MB": 7999.0}
+    assert list(run.verdicts([measured | {"who": "reference"}, measured])) == [
+        "0.120 s an item, goal 0.15: met",
+        "7.5 times the reference, goal 8.0: missed",
+        "8.0 GB, goal 8: met",
+    ]

@@ -90,7 +90,7 @@ class Deployment:
         for api in self.apis:
             running.callback(api.end)
         until(lambda: all(api.answers() for api in self.apis), 60)
-        until(lambda: self.apis[0].get("/readyz").status_code == 200, 120)
+        until(lambda: self.apis[0].get("/readyz").json()["workers"] == 1, 120)
 
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.read_text().splitlines()]

@@ -50,7 +50,8 @@ class Up:
                 assert self.process.poll() is None, self.account()
                 assert time.monotonic() < deadline, self.account()
                 try:
-                    if client.ready().ready:
+                    readiness = client.ready()
+                    if readiness.ready and readiness.workers:
                         return
                 except FlawsmithError:
                     pass

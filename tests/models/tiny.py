@@ -25,6 +25,7 @@ def tiny_backbone(
     window_px: int = 64,
     vae: Literal["tiny", "kl"] = "tiny",
     name: str = "tiny",
+    compiled: bool = False,
 ) -> Backbone:
     """f4 windows of `window_px`; attention at L/2 and L/4."""
     with torch.random.fork_rng():
@@ -88,4 +89,5 @@ def tiny_backbone(
         tokenizer=tokenizer,
         scheduler=scheduler,
         name=name,
+        compiled=compiled,
     )

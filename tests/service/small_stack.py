@@ -64,7 +64,7 @@ def small_stack(folder: Path, redis_url: str, settings: dict[str, str] | None = 
 
 def _wait_until_ready(service: ServiceProcess, log: Path) -> None:
     deadline = time.monotonic() + 120
-    while httpx.get(f"{service.address}/readyz", timeout=10).status_code != 200:
+    while not httpx.get(f"{service.address}/readyz", timeout=10).json()["workers"]:
         if time.monotonic() > deadline:
             raise RuntimeError(f"no worker came: {log.read_text(errors='replace')[-2000:]}")
         time.sleep(0.1)

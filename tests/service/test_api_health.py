@@ -40,21 +40,27 @@ def test_the_process_is_alive(api: Api) -> None:
     assert api.client.get("/healthz").json() == {"status": "ok", "version": flawsmith.__version__}
 
 
-def test_without_a_worker_the_service_is_not_ready(api: Api) -> None:
+def test_without_a_worker_the_service_is_ready_to_accept_and_says_that_none_lives(api: Api) -> None:
     answer = api.client.get("/readyz")
 
-    assert answer.status_code == 503
+    assert answer.status_code == 200
     assert answer.json() == {
-        "ready": False,
+        "ready": True,
         "queue": "ok",
         "storage": "ok",
         "workers": 0,
         "house_workers": 0,
         "defect_types": 1,
     }
+    accepted = api.client.post(
+        "/v1/augmentations",
+        files={"image": encoded(part()), "mask": encoded(mask())},
+        data={"defect_type": "scratch"},
+    )
+    assert accepted.status_code == 202
 
 
-def test_with_a_worker_and_a_defect_type_the_service_is_ready(api: Api) -> None:
+def test_live_workers_are_told(api: Api) -> None:
     worker = SimpleWorker([shard_queue(api.redis)], connection=api.redis)
     worker.register_birth()
 
@@ -70,13 +76,14 @@ def test_with_a_worker_and_a_defect_type_the_service_is_ready(api: Api) -> None:
         "defect_types": 1,
     }
     worker.register_death()
-    assert api.client.get("/readyz").status_code == 503
+    assert api.client.get("/readyz").json()["workers"] == 0
 
 
 def test_without_a_defect_type_the_service_is_not_ready(redis_url: str, tmp_path: Path) -> None:
     settings = ServiceSettings(redis_url=redis_url, storage_url=(tmp_path / "empty").as_uri())
     with serving(settings) as address, client_of(address) as client:
-        assert client.get("/readyz").json()["defect_types"] == 0
+        answer = client.get("/readyz")
+        assert (answer.status_code, answer.json()["defect_types"]) == (503, 0)
 
 
 @pytest.mark.parametrize("silent", [True, False], ids=["silent", "closed"])

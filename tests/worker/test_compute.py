@@ -90,6 +90,23 @@ def test_a_shard_that_is_done_leaves_the_queue(
     assert 0 < redis.ttl(f"rq:job:{shard_id}") <= 60
 
 
+def test_each_wait_that_found_no_shard_is_told_and_no_other(
+    client: Redis, settings: WorkerSettings, stub: Stub, shard_id: str, redis: Redis
+) -> None:
+    waits: list[bool] = []
+
+    def on_idle() -> None:
+        waits.append(stub.begun.is_set())
+        if len(waits) == 2:
+            worker.stop()
+
+    worker = ComputeWorker(client, settings, on_idle=on_idle)
+    worker.death_penalty_class = NoTimeLimit
+    worker.run()
+    assert waits == [True, True]
+    assert status(redis, shard_id) is QueueStatus.FINISHED
+
+
 def test_a_shard_that_failed_comes_back_first(
     worker: ComputeWorker, stub: Stub, jobs: Jobs, redis: Redis, shard_id: str
 ) -> None:

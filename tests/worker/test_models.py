@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from flawsmith.contract.ids import BUILTIN_TENANT
 from models.adapters import AdapterError
 from models.backbone import Backbone
 from models.folders import BackboneError
+from models.items import ItemRequest
 from models.samples import Sample, exemplars_of, exemplars_to_bytes
 from service.store import keys
 from service.store.folder import FolderStorage
@@ -177,6 +179,124 @@ def test_a_backbone_larger_than_the_budget_is_loaded_all_the_same(backbone_folde
     models = Models(settings)
     assert models.backbone("other").name == "other"
     assert models.backbone().name == "tiny"
+
+
+class Clock:
+    """Stands for `time.monotonic`."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("worker.models.time.monotonic", clock)
+    return clock
+
+
+def drawn(models: Models) -> tuple[bytes, str]:
+    """An item's pixels, and its fingerprint."""
+    (record,) = models.bundled_types()
+    mask = np.zeros(photo().shape, dtype=np.bool_)
+    mask[20:40, 16:44] = True
+    generator = models.generator(record.backbone)
+    (result,) = generator.generate([ItemRequest.by_default(photo(), mask, models.adapter(record))])
+    return result.image.tobytes(), generator.fingerprint
+
+
+def test_an_idle_worker_lets_go_of_all_weights_and_draws_the_same_with_the_next_work(
+    backbone_folder: Path, clock: Clock
+) -> None:
+    models = Models(WorkerSettings(backbone=str(backbone_folder), device="cpu", idle_unload_s=60))
+    (record,) = models.bundled_types()
+    before = drawn(models)
+    weights = [weakref.ref(part) for part in models.backbone().modules()]
+    let_go: list[float] = []
+    for now in (1000.0, 1059.0):
+        clock.now = now
+        models.rest(also=lambda: let_go.append(clock.now))
+    assert not let_go
+    assert all(part() is not None for part in weights)
+
+    for now in (1060.0, 1061.0, 1500.0):
+        clock.now = now
+        models.rest(also=lambda: let_go.append(clock.now))
+    assert let_go == [1060.0], "once"
+    assert all(part() is None for part in weights)
+
+    assert drawn(models) == before
+    assert models.bundled_types() == [record]
+
+
+def test_work_between_waits_keeps_a_worker_awake(backbone_folder: Path, clock: Clock) -> None:
+    models = Models(WorkerSettings(backbone=str(backbone_folder), device="cpu", idle_unload_s=60))
+    generator = models.generator(models.default)
+    models.rest()
+    clock.now += 59
+    models.generator(models.default)
+    clock.now += 59  # at work
+    models.rest()
+    clock.now += 59
+    models.rest()
+    assert models.generator(models.default) is generator
+
+
+def test_a_worker_does_not_rest_unless_it_is_told_to(backbone_folder: Path, clock: Clock) -> None:
+    models = Models(WorkerSettings(backbone=str(backbone_folder), device="cpu"))
+    generator = models.generator(models.default)
+    for _ in range(3):
+        models.rest(also=lambda: pytest.fail("it was not told to"))
+        clock.now += 1e6
+    assert models.generator(models.default) is generator
+
+
+def test_after_a_rest_memory_that_runs_out_halves_the_batch_and_a_halved_one_stays_so(
+    backbone_folder: Path, clock: Clock
+) -> None:
+    settings = WorkerSettings(backbone=str(backbone_folder), device="cpu", idle_unload_s=60, batch_shape=4)
+
+    def rest(models: Models) -> None:
+        models.rest()
+        clock.now += 60
+        models.rest()
+
+    models = Models(settings)
+    rest(models)
+    assert models.shrink()  # while nothing is loaded
+    rest(models)
+    pixels, fingerprint = drawn(models)
+    rest(models)
+    models.generator(models.default)
+    assert models.shrink()
+    rest(models)
+    assert models.batch_shape == 1
+
+    for shape, expected in ((2, (pixels, fingerprint)), (1, drawn(models))):
+        assert drawn(Models(settings.model_copy(update={"batch_shape": shape}))) == expected
+
+
+def test_a_default_backbone_by_a_relative_path_comes_again_by_its_name(
+    backbone_folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(backbone_folder.parent.parent)
+    relative = str(backbone_folder.relative_to(backbone_folder.parent.parent))
+    models = Models(WorkerSettings(backbone=relative, device="cpu", idle_unload_s=1))
+    models.rest()
+    clock.now += 1
+    models.rest()
+    assert models.generator("tiny").backbone.name == "tiny"
+
+
+def test_what_was_drawn_before_memory_ran_out_is_held_by_nobody(models: Models) -> None:
+    drawn(models)
+    at_work = models.generator(models.default)
+    assert len(at_work.cache) > 0
+    models.shrink()
+    assert len(at_work.cache) == 0
 
 
 def test_a_backbone_without_calibration_is_told(backbone_folder: Path, caplog: pytest.LogCaptureFixture) -> None:

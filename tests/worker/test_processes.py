@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -146,3 +148,39 @@ def test_on_s3_a_worker_asked_to_stop_gives_its_shard_back(
         assert len(state.pending) < 4
     finally:
         house.close()
+
+
+def test_a_worker_that_rested_draws_the_same_as_before(tmp_path: Path, backbone_folder: Path) -> None:
+    (tmp_path / "valkey").mkdir()
+    storage = {"FLAWSMITH_STORAGE_URL": (tmp_path / "storage").as_uri()}
+    with running_valkey(tmp_path / "valkey") as valkey:
+        house = House(tmp_path, valkey, storage, backbone_folder, {"FLAWSMITH_IDLE_UNLOAD_S": "1"})
+        try:
+            house.start_worker()
+            house.await_workers(1)
+            before = house.accept(request(2))
+            check_result(house, before, 2)
+            until(lambda: "backbones go until there is work" in house.log.read_text(), 30)
+            after = house.accept(request(2))
+            check_result(house, after, 2)
+            assert pixels_of(house, after) == pixels_of(house, before)
+            fingerprints = {item.fingerprint for job_id in (before, after) for item in house.job(job_id).items}
+            assert len(fingerprints) == 1
+        finally:
+            house.close()
+
+
+def test_a_worker_whose_device_cannot_be_used_says_so_in_a_line_and_ends(tmp_path: Path) -> None:
+    wrong = {"FLAWSMITH_DEVICE": "cuda", "CUDA_VISIBLE_DEVICES": "", "FLAWSMITH_STORAGE_URL": tmp_path.as_uri()}
+    ran = subprocess.run(
+        [sys.executable, "-m", "worker"],
+        env=os.environ | wrong | {"FLAWSMITH_LOG_FORMAT": "text"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert ran.returncode == 1
+    (line,) = [line for line in ran.stderr.splitlines() if "the worker cannot start" in line]
+    assert "FLAWSMITH_DEVICE=cpu" in line
+    assert "Traceback" not in ran.stderr
