@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from service.images.canonical import Pixels
+from service.images.encoding import encode_picture_png
 from worker.patterns import colour
 
 MAX_WIDTH = 1536
@@ -46,17 +46,16 @@ def preview_png(
     height, width = requested.shape
     side = min(width, (MAX_WIDTH - 2 * _GAP) // 3)
     size = (side, max(1, round(height * side / width)))
+    drawn = shown(result, low, high, size)
     panels = [
         _coloured(shown(source, low, high, size), _outline(reduced(requested, size)), _OUTLINE, 1.0),
-        shown(result, low, high, size),
-        _labelled(shown(result, low, high, size), labels),
+        drawn,
+        _labelled(drawn, labels),
     ]
     sheet = Image.new("RGB", (3 * size[0] + 2 * _GAP, size[1]), "white")
     for place, panel in enumerate(panels):
         sheet.paste(panel, (place * (size[0] + _GAP), 0))
-    file = io.BytesIO()
-    sheet.save(file, "PNG")
-    return file.getvalue()
+    return encode_picture_png(np.asarray(sheet))
 
 
 def shown_range(pixels: Pixels) -> tuple[float, float]:
@@ -69,8 +68,10 @@ def shown_range(pixels: Pixels) -> tuple[float, float]:
 
 def shown(pixels: NDArray[Any], low: float, high: float, size: tuple[int, int]) -> Image.Image:
     """The pixels as an 8-bit RGB picture of ``size``, width and height; ``low`` is black and ``high`` white."""
-    unit = (colour(pixels).astype(np.float32) - low) / (high - low)
-    grey_or_rgb = np.rint(unit.clip(0, 1) * 255).astype(np.uint8)
+    grey_or_rgb = colour(pixels)
+    if pixels.dtype != np.uint8 or (low, high) != (0.0, 255.0):
+        unit = (grey_or_rgb.astype(np.float32) - low) / (high - low)
+        grey_or_rgb = np.rint(unit.clip(0, 1) * 255).astype(np.uint8)
     return Image.fromarray(grey_or_rgb).convert("RGB").resize(size, Image.Resampling.BOX)
 
 
