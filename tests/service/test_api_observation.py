@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
@@ -71,7 +72,7 @@ def access(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixtur
 
 def test_requests_of_one_connection_have_nothing_in_common(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[Mapping[str, str | int]] = []
-    noise = np.random.default_rng(0).integers(0, 256, (600, 600, 3), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (250, 250, 3), np.uint8)
 
     def note(record: logging.LogRecord) -> bool:
         lines.append(dict(context.fields()))
@@ -86,7 +87,7 @@ def test_requests_of_one_connection_have_nothing_in_common(api: Api, monkeypatch
         try:
             with httpx.Client(base_url=api.address) as client:
                 # Of a body that does not come at once the server goes on reading while it is at work on it.
-                client.post("/v1/uploads", files={"file": encoded(noise)}).raise_for_status()
+                client.post("/v1/uploads", files={"file": encoded(Image.fromarray(noise))}).raise_for_status()
                 client.get(f"/v1/jobs/{new_job_id()}")
                 client.get("/v1/jobs")
         finally:
