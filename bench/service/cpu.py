@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,14 +13,26 @@ _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
 def process_seconds(pid: int) -> float:
-    """CPU time that a process has taken so far, with that of children that have ended.
+    """CPU time that a process and all that it started have taken so far.
 
     Raises:
         FileNotFoundError: there is no such process.
     """
     # The name, in brackets, may hold anything.
     fields = Path(f"/proc/{pid}/stat").read_text("utf-8", errors="replace").rpartition(")")[2].split()
-    return sum(int(value) for value in fields[11:15]) * _TICK_S
+    seconds = sum(int(value) for value in fields[11:15]) * _TICK_S  # with that of children that were waited for
+    for child in _children(pid):
+        with suppress(OSError):  # it ended just now
+            seconds += process_seconds(child)
+    return seconds
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found += map(int, task.read_text("ascii").split())
+    return found
 
 
 def machine_seconds() -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from statistics import median
 
 FULL = 0.9
@@ -46,7 +47,7 @@ def reason(cores: int, busy: float, used: Mapping[str, float], most_of_one: Mapp
 
 def stages(marks: Sequence[tuple[str, float]]) -> dict[str, float]:
     """Seconds between neighbouring moments, each named after the later one; the first is where it begins."""
-    return {name: at - before for (_, before), (name, at) in zip(marks, marks[1:], strict=False)}
+    return {name: at - before for (_, before), (name, at) in pairwise(marks)}
 
 
 def medians(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,7 +84,6 @@ def _held(pids: Sequence[int]) -> Iterator[None]:
     finally:
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
-        time.sleep(0)
 
 
 def table(points: Sequence[Point], item_s: float) -> list[dict[str, Any]]:
@@ -108,10 +106,11 @@ def table(points: Sequence[Point], item_s: float) -> list[dict[str, Any]]:
 def broken(points: Sequence[Point], storage: str) -> list[str]:
     """What was promised and is not kept."""
     first, best = points[0].rate, max(point.rate for point in points)
+    shares = [(point, figures.efficiency(point.rate, point.workers, first)) for point in points]
     found = [
-        f"{point.workers} workers on {storage}: {figures.efficiency(point.rate, point.workers, first):.2f} of linear"
-        for point in points
-        if not point.full and figures.efficiency(point.rate, point.workers, first) < GOAL_EFFICIENCY
+        f"{point.workers} workers on {storage}: {share:.2f} of linear"
+        for point, share in shares
+        if not point.full and share < GOAL_EFFICIENCY
     ]
     if storage == "folder" and best < GOAL_RATE:
         found.append(f"{best:.0f} items/s with a folder at most")

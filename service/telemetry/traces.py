@@ -130,7 +130,7 @@ class _Tracer:
     ) -> Iterator[Span]:
         context = self._propagator.extract({"traceparent": parent}) if parent else None
         if context is None and kind != "internal":
-            # What comes from outside begins a trace of its own. The tasks of one connection inherit from each other.
+            # What comes from outside begins a trace; the tasks of one connection inherit from each other.
             context = self._no_context
         with self._tracer.start_as_current_span(
             name, context=context, kind=self._trace.SpanKind[kind.upper()], start_time=began_ns
