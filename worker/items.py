@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -27,6 +27,8 @@ from worker.rejection import rejection
 from worker.subjects import Mask, Subject
 
 _PNG, _JSON = "image/png", "application/json"
+_WRITERS = ThreadPoolExecutor(16, thread_name_prefix="writers")
+"""Of files of items, which are written side by side; S3 is reached by as many connections."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,11 @@ def store_item(
     """
     with traces.span("encode"):
         item, files = _with_files(tenant, job_id, order, results, fingerprint, made)
-    with traces.span("store"), ThreadPoolExecutor(len(files)) as writers:
-        for written in [writers.submit(storage.put, file.key, file.data, file.media_type) for file in files]:
-            written.result()
+    with traces.span("store"):
+        written = [_WRITERS.submit(storage.put, file.key, file.data, file.media_type) for file in files]
+        wait(written)  # nobody goes on while a file of it is being written, whatever happens to another
+        for one in written:
+            one.result()
     return item
 
 

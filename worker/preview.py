@@ -29,6 +29,8 @@ _LABELS = (
     (150, 75, 0),
 )
 """Of the first defect, the second, …"""
+_ANY = 1e-6
+"""Share of a pixel from which on any of it is set: less is rounding."""
 _LABEL_SHARE = 0.55  # how much of a label's colour covers the picture beneath
 
 
@@ -79,7 +81,7 @@ def reduced(mask: NDArray[np.bool_], size: tuple[int, int]) -> Image.Image:
     """The mask at ``size``, width and height; a pixel is set where any of what it covers is, so that thin lines
     stay."""
     share = Image.fromarray(mask.astype(np.float32)).resize(size, Image.Resampling.BOX)
-    return share.point(lambda value: value * 1e6).convert("L").point(lambda value: 255 if value else 0)
+    return Image.fromarray((np.asarray(share) > _ANY) * np.uint8(255))
 
 
 def _outline(mask: Image.Image) -> Image.Image:
@@ -94,6 +96,7 @@ def _labelled(panel: Image.Image, labels: Sequence[NDArray[np.bool_]]) -> Image.
     return panel
 
 
-def _coloured(panel: Image.Image, mask: Image.Image, colour: tuple[int, int, int], share: float) -> Image.Image:
-    opacity = mask.point(lambda value: round(value * share))
-    return Image.composite(Image.new("RGB", panel.size, colour), panel, opacity)
+def _coloured(panel: Image.Image, mask: Image.Image, ink: tuple[int, int, int], share: float) -> Image.Image:
+    """The panel under a colour where the mask, 0 or 255, is set."""
+    opacity = Image.fromarray((np.asarray(mask) > 0) * np.uint8(round(255 * share)))
+    return Image.composite(Image.new("RGB", panel.size, ink), panel, opacity)
