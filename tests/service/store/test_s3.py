@@ -118,7 +118,7 @@ def test_put_if_absent_looks_first_until_a_server_is_known_to_heed_the_condition
         return put_object(**arguments)
 
     def head(**arguments: Any) -> Any:
-        asked.append(arguments["Key"])
+        asked.append(arguments["Key"].removeprefix(storage.prefix))
         return head_object(**arguments)
 
     monkeypatch.setattr(storage.client, "put_object", put)
