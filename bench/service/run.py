@@ -23,6 +23,7 @@ from bench import shared
 from bench.service import clients, cost, scaling, single, whole
 from bench.service.bare import Setup, running_bare
 from bench.stack import Stack, running_stack
+from models.generation import DEFAULT_ROWS
 from tests.service.telemetry.collector import running_collector
 
 Storage = Literal["s3", "folder"]
@@ -143,7 +144,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--device", choices=("cpu", "cuda"), default=device)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch, in both")
-    parser.add_argument("--batch", type=int, default=8 if device == "cuda" else 1, help="rows of a model call")
+    parser.add_argument("--batch", type=int, help="rows of a model call, in both; by default those of a worker")
     parser.add_argument("--side", type=int, default=256, help="of the square photos, in pixels")
     parser.add_argument("--steps", type=int, help="of the model; the type's own if absent")
     parser.add_argument("--rounds", type=int, default=5, help="of whole, clients and cost")
@@ -156,6 +157,7 @@ def main() -> None:
     parser.add_argument("--most-workers", type=int, default=16, help="of scaling")
     parser.add_argument("--seconds", type=float, default=15.0, help="of the models, for each number of workers")
     arguments = parser.parse_args()
+    arguments.batch = arguments.batch or DEFAULT_ROWS[arguments.device]
     print(f"{arguments.device}, {arguments.threads} of {os.cpu_count()} threads; load average {os.getloadavg()}")
     bench = Bench(arguments)
     for part in arguments.parts:
