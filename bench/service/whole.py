@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from bench.service import figures
@@ -62,7 +63,7 @@ def table(rounds: list[Round], items: int) -> list[dict[str, Any]]:
     return [
         {
             "who": name,
-            "items/s": figures.median(rates),
+            "items/s": median(rates),
             "of bare": figures.ratio(rates, bare),
             "unlike": 0 if rates is bare else sum(one.unlike for one in rounds),
         }

@@ -196,7 +196,7 @@ class LoadedProcess:
                 with its:
                     self._process = await asyncio.create_subprocess_exec(
                         *(sys.executable, "-P", "-m", _FORKING),
-                        stdin=its,
+                        stdin=its.fileno(),
                         stdout=asyncio.subprocess.DEVNULL,
                         env=_environment(),
                     )

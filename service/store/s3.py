@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, Inc
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
+import flawsmith
 from service.store.keys import InvalidKeyError, check_key, check_prefix
 from service.store.settings import StoreSettings
 from service.store.storage import (
@@ -250,9 +251,16 @@ def _client(settings: StoreSettings, endpoint_url: str | None) -> S3Client:
             # Other servers do not all know the newer checksums that AWS offers.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
+            user_agent=f"flawsmith/{flawsmith.__version__}",  # boto3 puts its own together for each call
         ),
     )
+    client.meta.events.register_last("before-call.s3", _send_at_once)
     return client
+
+
+def _send_at_once(params: dict[str, Any], **_: object) -> None:
+    """Send a body with its head: to ask first whether the server wants it costs a round trip for each object."""
+    params["headers"].pop("Expect", None)
 
 
 class _PresentError(StorageError):

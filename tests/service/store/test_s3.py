@@ -130,6 +130,21 @@ def test_put_if_absent_looks_first_until_a_server_is_known_to_heed_the_condition
     assert [storage.get(name) for name in names] == [b"first"] * 3
 
 
+def test_a_body_goes_with_its_head(s3_server: S3Server, bucket: str) -> None:
+    storage = open_storage(s3_settings(s3_server, bucket))
+    assert isinstance(storage, S3Storage)
+    sent: list[dict[str, Any]] = []
+
+    def note(request: Any, **_: object) -> None:
+        sent.append(dict(request.headers))
+
+    storage.client.meta.events.register("before-send.s3", note)
+    storage.put("default/a", b"1" * 100_000)
+    assert storage.get("default/a") == b"1" * 100_000
+    assert ["Expect" in headers for headers in sent] == [False, False]
+    assert all(b"flawsmith/" in headers["User-Agent"] for headers in sent)
+
+
 def test_client_is_made_as_the_settings_say(tmp_path: Path) -> None:
     bundle = tmp_path / "ca.pem"
     bundle.touch()
