@@ -133,9 +133,7 @@ def _with_files(
             item.defects.append(defect)
             files.append(_File(keys.item_defect_mask(tenant, job_id, item, defect), label, _PNG))
     if made is not None:
-        item.look = look(result.image, labels, subject.pattern)
-        small = thumbnail(result.image, labels)
-        files.append(_File(keys.made_thumbnail(tenant, item), small.model_dump_json().encode(), _JSON))
+        files.append(_look(tenant, item, subject, result.image, labels))
     return item, files
 
 
@@ -151,9 +149,15 @@ def note_look(
     Raises:
         StorageError: the thumbnail could not be written.
     """
+    file = _look(tenant, item, subject, image, labels)
+    storage.put(file.key, file.data, file.media_type)
+
+
+def _look(tenant: str, item: Item, subject: Subject, image: Pixels, labels: Sequence[Mask]) -> _File:
+    """Say in a record what its item looks like; the thumbnail."""
     item.look = look(image, labels, subject.pattern)
     small = thumbnail(image, labels).model_dump_json().encode()
-    storage.put(keys.made_thumbnail(tenant, item), small, "application/json")
+    return _File(keys.made_thumbnail(tenant, item), small, _JSON)
 
 
 def addressed(item: Item, job_id: str, index: int) -> Item:

@@ -28,7 +28,7 @@ STEPS = 20
 IMAGES = {
     "encode": (items, ("encoded", "encode_mask_png")),
     "preview": (items, ("preview_png",)),
-    "look": (items, ("note_look",)),
+    "look": (items, ("look", "thumbnail")),
     "digest": (items, ("pixels_sha256",)),
     "decode": (subjects, ("read_canonical",)),
 }
