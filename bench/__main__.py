@@ -32,6 +32,7 @@ from bench.logical import run as logical
 from bench.promises import run as promises
 from bench.quality import run as quality
 from bench.sd15 import run as sd15
+from bench.service import run as service
 from bench.speed import run as speed
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
@@ -56,6 +57,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "roundtrip": roundtrip.main,
     "sd15": sd15.main,
     "search": search.main,
+    "service": service.main,
     "severity": severity.main,
     "sheets": sheets.main,
     "speed": speed.main,

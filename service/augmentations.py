@@ -100,7 +100,8 @@ async def create_augmentation(request: Request, tenant: Tenant, quota: Quota, ha
             if attempt.replay is not None:
                 return attempt.replay
             async with has.turn():
-                admitted, wanted = await _admit(has, sent, folder)
+                with traces.span("admit"):
+                    admitted, wanted = await _admit(has, sent, folder)
                 dry_run = sent.parameters.dry_run
                 return await _carry_out(has, tenant, quota, attempt, dry_run, resolved, admitted, wanted)
 

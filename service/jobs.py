@@ -87,12 +87,17 @@ async def get_job(
     """Status, progress and items of a job; with `wait`, as soon as it is final."""
     deadline = time.monotonic() + wanted.wait
     async with has.changes.of(job_id) as ear:
-        while True:
-            job = await run_in_threadpool(find, has, tenant, job_id)
+        job = await run_in_threadpool(find, has, tenant, job_id)
+        while not job.status.is_final:
             left = deadline - time.monotonic()
-            if job.status.is_final or left <= 0 or has.changes.closing.is_set():
-                return job
+            if left <= 0 or has.changes.closing.is_set():
+                break
             await ear.wait(left)
+            # Each item is a change, and to read a job takes as long as it has items.
+            over = deadline <= time.monotonic() or has.changes.closing.is_set()
+            if over or await run_in_threadpool(has.jobs.has_ended, tenant, job_id):
+                job = await run_in_threadpool(find, has, tenant, job_id)
+        return job
 
 
 @router.post(

@@ -41,7 +41,8 @@ class Observation:
         given = headers.get(HEADER, "")
         request_id = given if context.is_request_id(given) else context.new_request_id()
         with (
-            context.bound(request_id=request_id),
+            # The tasks of one connection inherit from each other what is bound.
+            context.bound(**dict.fromkeys(context.FIELDS) | {"request_id": request_id}),
             traces.span("HTTP", kind="server", parent=headers.get("traceparent"), path=scope["path"]) as span,
         ):
             context.bind(trace_id=span.trace_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from starlette.requests import Request
 from service import access
 from service.access import Gate
 from service.changes import Changes
+from service.images.decoders import LoadedProcess
 from service.images.door import Door
 from service.problems import busy
 from service.settings import ServiceSettings
@@ -87,6 +89,7 @@ async def open_resources(settings: ServiceSettings) -> AsyncIterator[Resources]:
         probe_redis = held.enter_context(closing(connect_redis(impatient)))
         metrics = held.enter_context(closing(Metrics(probe_redis)))
         gate = await held.enter_async_context(aclosing(Gate(settings, storage)))
+        loaded = await held.enter_async_context(LoadedProcess()) if sys.platform == "linux" else None
         metrics.start()
         listening = asyncio.create_task(changes.listen(settings))
         yield Resources(
@@ -102,6 +105,7 @@ async def open_resources(settings: ServiceSettings) -> AsyncIterator[Resources]:
                 max_children=settings.decode_processes,
                 timeout_s=settings.decode_timeout_s,
                 folder=settings.spool_dir,
+                loaded=loaded,
             ),
             gate=gate,
             turns=anyio.Semaphore(settings.decode_processes),

@@ -111,6 +111,7 @@ class S3Server:
     endpoint_url: str
     https_url: str | None
     ca_bundle: Path | None
+    pid: int
     key_id: str = S3_KEY_ID
     secret: str = S3_SECRET
 
@@ -183,6 +184,7 @@ def running_s3(folder: Path) -> Iterator[S3Server]:
             endpoint_url=f"http://{HOST}:{http}",
             https_url=f"https://{HOST}:{https}" if tls else None,
             ca_bundle=certificate if tls else None,
+            pid=process.pid,
         )
     finally:
         process.kill()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -18,11 +19,25 @@ from service.images.canonical import CanonicalImage, Pixels, pixels_sha256
 from service.images.encoding import encode_mask_png, encode_png, encode_tiff
 from service.store import keys
 from service.store.storage import Storage
+from service.telemetry import traces
 from worker.looks import look, thumbnail
 from worker.material import Order
 from worker.preview import preview_png
 from worker.rejection import rejection
 from worker.subjects import Mask, Subject
+
+_PNG, _JSON = "image/png", "application/json"
+_WRITERS = ThreadPoolExecutor(16, thread_name_prefix="writers")
+"""Of files of items, which are written side by side; S3 is reached by as many connections."""
+
+
+@dataclass(frozen=True)
+class _File:
+    """What is written of an item beside its record."""
+
+    key: str
+    data: bytes
+    media_type: str
 
 
 def store_item(
@@ -43,15 +58,35 @@ def store_item(
     Raises:
         StorageError: a file could not be written.
     """
+    with traces.span("encode"):
+        item, files = _with_files(tenant, job_id, order, results, fingerprint, made)
+    with traces.span("store"):
+        written = [_WRITERS.submit(storage.put, file.key, file.data, file.media_type) for file in files]
+        wait(written)  # nobody goes on while a file of it is being written, whatever happens to another
+        for one in written:
+            one.result()
+    return item
+
+
+def _with_files(
+    tenant: str,
+    job_id: str,
+    order: Order,
+    results: Sequence[ItemResult],
+    fingerprint: str,
+    made: str | None,
+) -> tuple[Item, list[_File]]:
+    """The record of an item, and its files."""
     material = order.material
     source, augmentation, subject = material.subject.image, material.augmentation, material.subject
     masks = order.masks.of_results(results)
     requests = [replace(one, mask=mask) for one, mask in zip(order.requests, masks.masks, strict=True)]
     result = merged(requests, results) if len(results) > 1 else results[0]
     requested = np.logical_or.reduce(masks.masks)
+    labels = [one.refined_mask for one in results]
     image = encoded(replace(source, pixels=result.image), subject.info, synthetic=True)
     mask = encode_mask_png(result.refined_mask)
-    preview = preview_png(source.pixels, requested, result.image, [one.refined_mask for one in results])
+    preview = preview_png(source.pixels, requested, result.image, labels)
     item = Item(
         index=order.index,
         status=ItemStatus.SUCCEEDED,
@@ -72,12 +107,17 @@ def store_item(
         fingerprint=fingerprint,
         made=made,
     )
+    files = [
+        _File(keys.item_image(tenant, job_id, item, subject.info), image, media_type(subject.info)),
+        _File(keys.item_mask(tenant, job_id, item), mask, _PNG),
+        _File(keys.item_preview(tenant, job_id, item), preview, _PNG),
+    ]
     if masks.drawn:
         request = encode_mask_png(requested)
         item.request_sha256 = hashlib.sha256(request).hexdigest()
         learned = [(number, region) for number, drawn in masks.drawn.items() for region in drawn.regions]
         item.drawn = [DrawnRegion(**asdict(region), defect=number) for number, region in learned] or None
-        storage.put(keys.item_request(tenant, job_id, item), request, "image/png")
+        files.append(_File(keys.item_request(tenant, job_id, item), request, _PNG))
     if len(results) > 1:
         item.defects = []
         for number, (wanted, one) in enumerate(zip(augmentation.defects, results, strict=True)):
@@ -91,13 +131,10 @@ def store_item(
                 scores=_scores(one.scores),
             )
             item.defects.append(defect)
-            storage.put(keys.item_defect_mask(tenant, job_id, item, defect), label, "image/png")
+            files.append(_File(keys.item_defect_mask(tenant, job_id, item, defect), label, _PNG))
     if made is not None:
-        note_look(storage, tenant, item, subject, result.image, [one.refined_mask for one in results])
-    storage.put(keys.item_image(tenant, job_id, item, subject.info), image, media_type(subject.info))
-    storage.put(keys.item_mask(tenant, job_id, item), mask, "image/png")
-    storage.put(keys.item_preview(tenant, job_id, item), preview, "image/png")
-    return item
+        files.append(_look(tenant, item, subject, result.image, labels))
+    return item, files
 
 
 def note_look(
@@ -112,9 +149,15 @@ def note_look(
     Raises:
         StorageError: the thumbnail could not be written.
     """
+    file = _look(tenant, item, subject, image, labels)
+    storage.put(file.key, file.data, file.media_type)
+
+
+def _look(tenant: str, item: Item, subject: Subject, image: Pixels, labels: Sequence[Mask]) -> _File:
+    """Say in a record what its item looks like; the thumbnail."""
     item.look = look(image, labels, subject.pattern)
     small = thumbnail(image, labels).model_dump_json().encode()
-    storage.put(keys.made_thumbnail(tenant, item), small, "application/json")
+    return _File(keys.made_thumbnail(tenant, item), small, _JSON)
 
 
 def addressed(item: Item, job_id: str, index: int) -> Item:

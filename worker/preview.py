@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from service.images.canonical import Pixels
+from service.images.encoding import encode_picture_png
 from worker.patterns import colour
 
 MAX_WIDTH = 1536
@@ -29,6 +29,8 @@ _LABELS = (
     (150, 75, 0),
 )
 """Of the first defect, the second, …"""
+_ANY = 1e-6
+"""Share of a pixel from which on any of it is set: less is rounding."""
 _LABEL_SHARE = 0.55  # how much of a label's colour covers the picture beneath
 
 
@@ -46,17 +48,16 @@ def preview_png(
     height, width = requested.shape
     side = min(width, (MAX_WIDTH - 2 * _GAP) // 3)
     size = (side, max(1, round(height * side / width)))
+    drawn = shown(result, low, high, size)
     panels = [
         _coloured(shown(source, low, high, size), _outline(reduced(requested, size)), _OUTLINE, 1.0),
-        shown(result, low, high, size),
-        _labelled(shown(result, low, high, size), labels),
+        drawn,
+        _labelled(drawn, labels),
     ]
     sheet = Image.new("RGB", (3 * size[0] + 2 * _GAP, size[1]), "white")
     for place, panel in enumerate(panels):
         sheet.paste(panel, (place * (size[0] + _GAP), 0))
-    file = io.BytesIO()
-    sheet.save(file, "PNG")
-    return file.getvalue()
+    return encode_picture_png(np.asarray(sheet))
 
 
 def shown_range(pixels: Pixels) -> tuple[float, float]:
@@ -69,8 +70,10 @@ def shown_range(pixels: Pixels) -> tuple[float, float]:
 
 def shown(pixels: NDArray[Any], low: float, high: float, size: tuple[int, int]) -> Image.Image:
     """The pixels as an 8-bit RGB picture of ``size``, width and height; ``low`` is black and ``high`` white."""
-    unit = (colour(pixels).astype(np.float32) - low) / (high - low)
-    grey_or_rgb = np.rint(unit.clip(0, 1) * 255).astype(np.uint8)
+    grey_or_rgb = colour(pixels)
+    if pixels.dtype != np.uint8 or (low, high) != (0.0, 255.0):
+        unit = (grey_or_rgb.astype(np.float32) - low) / (high - low)
+        grey_or_rgb = np.rint(unit.clip(0, 1) * 255).astype(np.uint8)
     return Image.fromarray(grey_or_rgb).convert("RGB").resize(size, Image.Resampling.BOX)
 
 
@@ -78,7 +81,7 @@ def reduced(mask: NDArray[np.bool_], size: tuple[int, int]) -> Image.Image:
     """The mask at ``size``, width and height; a pixel is set where any of what it covers is, so that thin lines
     stay."""
     share = Image.fromarray(mask.astype(np.float32)).resize(size, Image.Resampling.BOX)
-    return share.point(lambda value: value * 1e6).convert("L").point(lambda value: 255 if value else 0)
+    return Image.fromarray((np.asarray(share) > _ANY) * np.uint8(255))
 
 
 def _outline(mask: Image.Image) -> Image.Image:
@@ -93,6 +96,7 @@ def _labelled(panel: Image.Image, labels: Sequence[NDArray[np.bool_]]) -> Image.
     return panel
 
 
-def _coloured(panel: Image.Image, mask: Image.Image, colour: tuple[int, int, int], share: float) -> Image.Image:
-    opacity = mask.point(lambda value: round(value * share))
-    return Image.composite(Image.new("RGB", panel.size, colour), panel, opacity)
+def _coloured(panel: Image.Image, mask: Image.Image, ink: tuple[int, int, int], share: float) -> Image.Image:
+    """The panel under a colour where the mask, 0 or 255, is set."""
+    opacity = Image.fromarray((np.asarray(mask) > 0) * np.uint8(round(255 * share)))
+    return Image.composite(Image.new("RGB", panel.size, ink), panel, opacity)

@@ -19,6 +19,7 @@ from service.images.canonical import CanonicalImage
 from service.images.decoding import read_canonical
 from service.store import keys
 from service.store.storage import Storage
+from service.telemetry import traces
 from worker.patterns import pattern
 
 Mask = NDArray[np.bool_]
@@ -60,24 +61,25 @@ def subject_of_augmentation(storage: Storage, manifest: AugmentationManifest) ->
     Raises:
         StorageError: a file cannot be read.
     """
-    tenant, job_id, wanted = manifest.tenant, manifest.job_id, manifest.augmentation
-    sent = {}
-    for number, defect in enumerate(wanted.defects):
-        if defect.mask == "sent":
-            several = wanted.several
-            key = keys.job_defect_mask(tenant, job_id, number) if several else keys.job_mask(tenant, job_id)
-            sent[number] = _read_mask(storage, key)
-    # Masks that were sent were cut to region and exclude at once.
-    bounded = not wanted.masked
-    region = keys.job_region(tenant, job_id) if bounded and manifest.region_sha256 is not None else None
-    exclude = keys.job_exclude(tenant, job_id) if bounded and manifest.exclude_sha256 is not None else None
-    return Subject(
-        image=read_canonical(storage.get(keys.job_input(tenant, job_id))),
-        info=manifest.image,
-        sent=sent,
-        region=None if region is None else _read_mask(storage, region),
-        exclude=None if exclude is None else _read_mask(storage, exclude),
-    )
+    with traces.span("material"):
+        tenant, job_id, wanted = manifest.tenant, manifest.job_id, manifest.augmentation
+        sent = {}
+        for number, defect in enumerate(wanted.defects):
+            if defect.mask == "sent":
+                several = wanted.several
+                key = keys.job_defect_mask(tenant, job_id, number) if several else keys.job_mask(tenant, job_id)
+                sent[number] = _read_mask(storage, key)
+        # Masks that were sent were cut to region and exclude at once.
+        bounded = not wanted.masked
+        region = keys.job_region(tenant, job_id) if bounded and manifest.region_sha256 is not None else None
+        exclude = keys.job_exclude(tenant, job_id) if bounded and manifest.exclude_sha256 is not None else None
+        return Subject(
+            image=read_canonical(storage.get(keys.job_input(tenant, job_id))),
+            info=manifest.image,
+            sent=sent,
+            region=None if region is None else _read_mask(storage, region),
+            exclude=None if exclude is None else _read_mask(storage, exclude),
+        )
 
 
 def subject_of_source(storage: Storage, tenant: str, job_id: str, source: DatasetSource) -> Subject:
@@ -93,22 +95,23 @@ def subject_of_source(storage: Storage, tenant: str, job_id: str, source: Datase
     def mask(part: _Part, sha256: str | None) -> Mask | None:
         return None if sha256 is None else _as_mask(read(part))
 
-    sent, region, exclude = (
-        mask("mask", source.mask_sha256),
-        mask("region", source.region_sha256),
-        mask("exclude", source.exclude_sha256),
-    )
-    if sent is not None and region is not None:
-        sent = sent & region
-    if sent is not None and exclude is not None:
-        sent = sent & ~exclude
-    return Subject(
-        image=read_canonical(read("image")),
-        info=source.image,
-        sent={} if sent is None else {0: sent},
-        region=region,
-        exclude=exclude,
-    )
+    with traces.span("material"):
+        sent, region, exclude = (
+            mask("mask", source.mask_sha256),
+            mask("region", source.region_sha256),
+            mask("exclude", source.exclude_sha256),
+        )
+        if sent is not None and region is not None:
+            sent = sent & region
+        if sent is not None and exclude is not None:
+            sent = sent & ~exclude
+        return Subject(
+            image=read_canonical(read("image")),
+            info=source.image,
+            sent={} if sent is None else {0: sent},
+            region=region,
+            exclude=exclude,
+        )
 
 
 def _read_mask(storage: Storage, key: str) -> Mask:

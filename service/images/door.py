@@ -8,30 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
-import sys
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from flawsmith.contract.uploads import ImageInfo
+from service.images.decoders import Decoder, LoadedProcess, start
 from service.images.errors import DecoderLostError, DoorBusyError, DoorError, Field, ImageError
 from service.images.limits import Limits
 
-_ROOT = Path(__file__).resolve().parents[2]
-"""The folder that holds the package ``service``."""
-_PASSED_ON = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TEMP", "LANG")
-"""Environment variables that the decoding process gets; the service's secrets are not among them."""
 DECODING = "service.images.child"
 _RETRY_AFTER_S = 2
 _LOOK_AGAIN_S = 0.1
 """For memory that others give back."""
-_NICENESS = 10
-"""Of the decoding process over the service's own: whoever only asks does not wait for those who send."""
 
 _ANOTHER_WAY = "Save the image again as an ordinary PNG and send that."
 
@@ -91,6 +84,7 @@ class Door:
         max_children: decoding processes at once.
         timeout_s: seconds one admission may decode for, and wait for its turn before.
         folder: where each admission's private folder is made; the system's temporary folder if None.
+        loaded: what decoding processes are forked from; if None each is started anew.
     """
 
     def __init__(
@@ -100,11 +94,13 @@ class Door:
         max_children: int,
         timeout_s: float,
         folder: Path | None = None,
+        loaded: LoadedProcess | None = None,
     ) -> None:
         self.limits = limits
         self.byte_budget = byte_budget
         self.timeout_s = timeout_s
         self._folder = folder
+        self._loaded = loaded
         self._turns = asyncio.Semaphore(max_children)
         self._reserved = 0
 
@@ -253,35 +249,29 @@ class Door:
         await asyncio.to_thread(path.write_text, json.dumps(requests), encoding="utf-8")
         errors = folder / "errors.txt"
         with errors.open("wb") as stderr:
-            child = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", program, str(path)),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=stderr,
-                env=_environment(),
-            )
-        _yield_to_service(child)
+            if self._loaded is not None and program == DECODING:
+                decoder: Decoder = await self._loaded.fork(path, stderr)
+            else:
+                decoder = await start(program, path, stderr)
         try:
             for request in requests:
                 try:
-                    result = await self._result(child, errors, patience_s)
+                    result = await self._result(decoder, errors, patience_s)
                 except ImageError as error:
                     if isinstance(error, DecoderLostError) or not request["go_on"]:
                         raise
                     result = {"refused": error}
                 yield result
         finally:
-            await _end(child)
+            await decoder.end()
 
-    async def _result(self, child: asyncio.subprocess.Process, errors: Path, patience_s: float) -> dict[str, Any]:
+    async def _result(self, decoder: Decoder, errors: Path, patience_s: float) -> dict[str, Any]:
         """What a decoding process says of its next request."""
-        assert child.stdin is not None
-        assert child.stdout is not None
         field: Field | None = None
         reserved = 0
         try:
             async with asyncio.timeout(self.timeout_s) as deadline:
-                while line := await child.stdout.readline():
+                while line := await decoder.said():
                     message = json.loads(line)
                     if "field" in message:
                         field = message["field"]
@@ -290,16 +280,16 @@ class Door:
                         try:
                             reserved = await self._reserve(message["bytes_needed"], field, patience_s)
                         except ImageError:
-                            child.stdin.write(b"no\n")
+                            decoder.tell(b"no\n")
                             raise
                         deadline.reschedule(asyncio.get_running_loop().time() + self.timeout_s)
-                        child.stdin.write(b"go\n")
+                        decoder.tell(b"go\n")
                     elif "error" in message:
                         raise ImageError(message["error"], field)
                     elif "done" in message:
                         done: dict[str, Any] = message["done"]
                         return done
-                status = await child.wait()
+                status = await decoder.status()
         except TimeoutError:
             raise DecoderLostError(
                 f"Decoding took longer than {self.timeout_s:g} s. {_ANOTHER_WAY}", field
@@ -361,31 +351,3 @@ async def _as_file(content: bytes | Path | None, path: Path) -> Path | None:
 def _warnings(info: ImageInfo | None, done: dict[str, Any]) -> list[str]:
     of_image = [f"image: {text}" for text in (info.warnings if info else [])]
     return of_image + [f"mask: {text}" for text in done.get("mask_warnings", [])]
-
-
-def _yield_to_service(child: asyncio.subprocess.Process) -> None:
-    """Let the process run when the service has nothing to do; from outside, so that its start is included."""
-    if sys.platform == "win32":
-        return
-    with suppress(ProcessLookupError):  # it ended already
-        os.setpriority(os.PRIO_PROCESS, child.pid, min(19, os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS))
-
-
-async def _end(child: asyncio.subprocess.Process) -> None:
-    """Kill the process if it still runs, and reap it."""
-    if child.returncode is None:
-        child.kill()
-    if child.stdin is not None:
-        child.stdin.close()
-    await child.wait()
-
-
-def _environment() -> dict[str, str]:
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    # Each thread of the linear algebra library would take address space for buffers that are never used.
-    return environment | {
-        "PYTHONPATH": os.pathsep.join(paths),
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
-    }

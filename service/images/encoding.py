@@ -52,6 +52,11 @@ def encode_classes_png(label: NDArray[np.uint8]) -> bytes:
     return _png(label, b"")
 
 
+def encode_picture_png(pixels: NDArray[np.uint8]) -> bytes:
+    """A picture (H, W, 3) to look at, as 8-bit RGB PNG."""
+    return _png(pixels, b"")
+
+
 def _png(pixels: Pixels, metadata: bytes) -> bytes:
     height, width = pixels.shape[:2]
     header = struct.pack(

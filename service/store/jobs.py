@@ -149,6 +149,12 @@ class Jobs:
         job.eta = _eta_of_slices(job, record.state) if record.state else self._eta(job, pace)
         return job
 
+    def has_ended(self, tenant: str, job_id: str) -> bool:
+        """Whether Redis knows that the job is final, or does not know the job: then `get` does."""
+        with queue_errors():
+            status = cast("bytes | None", self._redis.hget(records.record_key(tenant, job_id), "status"))
+        return status is None or JobStatus(status.decode()).is_final
+
     def events(self, tenant: str, job_id: str, after: str | None = None) -> list[Event]:
         """What happened to a job after an event, oldest first; nothing if Redis has forgotten it."""
         return self._events.after(tenant, job_id, after)

@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, Inc
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
+import flawsmith
 from service.store.keys import InvalidKeyError, check_key, check_prefix
 from service.store.settings import StoreSettings
 from service.store.storage import (
@@ -53,6 +54,8 @@ class S3Storage:
         self.bucket = bucket
         self.prefix = check_prefix(f"{prefix}/" if prefix else "")
         self.client = _client(settings, settings.s3_endpoint_url)
+        self._heeds_conditions: bool | None = None
+        """Whether the server writes nothing over what is there if it is told so; None is not known yet."""
         self.link_ttl_s = settings.s3_presign_ttl_s
         public = settings.s3_public_url
         self.signer = _client(settings, public) if public else None
@@ -63,23 +66,38 @@ class S3Storage:
             self.client.put_object(Bucket=self.bucket, Key=self._name(key), Body=data, ContentType=content_type)
 
     def put_if_absent(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> bool:
-        # Asked first, because some servers ignore the condition without a word.
-        if self.exists(key):
+        # Where that is not known, it is asked first: some servers ignore the condition without a word.
+        if not self._heeds_conditions and self.exists(key):
             return False
         try:
-            with _s3_errors():
-                self.client.put_object(
-                    Bucket=self.bucket,
-                    Key=self._name(key),
-                    Body=data,
-                    ContentType=content_type,
-                    IfNoneMatch="*",
-                )
+            self._put_new(key, data, content_type)
         except _PresentError:
+            self._heeds_conditions = True
             return False
         except _NoConditionsError:
+            self._heeds_conditions = False
             self.put(key, data, content_type)
+            return True
+        if self._heeds_conditions is None:
+            self._heeds_conditions = self._refuses(key, data, content_type)
         return True
+
+    def _put_new(self, key: str, data: bytes, content_type: str) -> None:
+        with _s3_errors():
+            self.client.put_object(
+                Bucket=self.bucket, Key=self._name(key), Body=data, ContentType=content_type, IfNoneMatch="*"
+            )
+
+    def _refuses(self, key: str, data: bytes, content_type: str) -> bool | None:
+        """Whether the server heeds the condition, tried on an object that has just been written; None if it does
+        not say. One that does not writes the same once more."""
+        try:
+            self._put_new(key, data, content_type)
+        except _PresentError:
+            return True
+        except StorageError:
+            return None
+        return False
 
     def get(self, key: str) -> bytes:
         with self.open(key) as stream:
@@ -233,9 +251,16 @@ def _client(settings: StoreSettings, endpoint_url: str | None) -> S3Client:
             # Other servers do not all know the newer checksums that AWS offers.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
+            user_agent=f"flawsmith/{flawsmith.__version__}",  # boto3 puts its own together for each call
         ),
     )
+    client.meta.events.register_last("before-call.s3", _send_at_once)
     return client
+
+
+def _send_at_once(params: dict[str, Any], **_: object) -> None:
+    """Send a body with its head: to ask first whether the server wants it costs a round trip for each object."""
+    params["headers"].pop("Expect", None)
 
 
 class _PresentError(StorageError):

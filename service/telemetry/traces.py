@@ -87,7 +87,8 @@ def span(
     """A span around the block; an exception that leaves the block makes it a failed one.
 
     Args:
-        parent: W3C ``traceparent`` of work in another process; else the span around this one.
+        parent: W3C ``traceparent`` of work in another process; else the span around this one, or none if its kind
+            is not ``internal``.
         began_ns: nanoseconds since the epoch, where the work began before the block.
     """
     if _tracer is None:
@@ -107,12 +108,14 @@ class _Tracer:
 
     def __init__(self, role: str) -> None:
         from opentelemetry import trace
+        from opentelemetry.context import Context
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+        self._no_context = Context()
         named = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": f"flawsmith-{role}"}
         resource = Resource.create({"service.version": flawsmith.__version__, **named})
         self._provider: TracerProvider = TracerProvider(resource=resource, shutdown_on_exit=False)
@@ -126,6 +129,9 @@ class _Tracer:
         self, name: str, kind: Kind, parent: str | None, began_ns: int | None, attributes: dict[str, Attribute]
     ) -> Iterator[Span]:
         context = self._propagator.extract({"traceparent": parent}) if parent else None
+        if context is None and kind != "internal":
+            # What comes from outside begins a trace; the tasks of one connection inherit from each other.
+            context = self._no_context
         with self._tracer.start_as_current_span(
             name, context=context, kind=self._trace.SpanKind[kind.upper()], start_time=began_ns
         ) as found:

@@ -74,7 +74,7 @@ def _wait_for_answer(address: str, process: subprocess.Popen[bytes], log: Path) 
 
 
 class MemoryWatch:
-    """Peak resident memory of a process, and of its children, while the block runs."""
+    """Peak resident memory of a process, and of its children and theirs, while the block runs."""
 
     def __init__(self, pid: int, every_s: float = SAMPLED_EVERY_S) -> None:
         self._pid = pid
@@ -140,13 +140,18 @@ def peak(pid: int) -> int:
 
 
 def _children(pid: int) -> list[int]:
-    """Its children; not one that is the process itself still, between its fork and its own program."""
+    """Its children and theirs; not one that is the process itself still, between its fork and its own program."""
+    itself = _command(pid)
+    found = [child for child in _forked(pid) if _command(child) != itself]
+    return found + [grandchild for child in found for grandchild in _forked(child)]
+
+
+def _forked(pid: int) -> list[int]:
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(OSError):
             found += map(int, task.read_text().split())
-    itself = _command(pid)
-    return [child for child in found if _command(child) != itself]
+    return found
 
 
 def _command(pid: int) -> bytes:

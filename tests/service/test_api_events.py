@@ -16,7 +16,9 @@ from httpx_sse import EventSource, ServerSentEvent
 
 from flawsmith.contract import problems
 from flawsmith.contract.ids import new_job_id
+from flawsmith.contract.jobs import Item, ItemStatus, Job
 from service.store import records
+from service.store.jobs import Jobs
 from tests.service.conftest import Api
 from tests.service.test_api_jobs import accepted, finish
 from tests.service.test_api_refusals import assert_problem
@@ -139,6 +141,38 @@ def test_an_answer_waits_for_the_end_of_the_job(api: Api) -> None:
         time.sleep(0.3)
         assert not waiting.done()
         finish(api, job_id)
+        assert waiting.result(20).json()["status"] == "succeeded"
+
+
+def test_who_waits_has_the_job_read_when_it_begins_and_when_it_ends(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id, reads, get = accepted(api, count=2), list[str](), Jobs.get
+
+    def note(jobs: Jobs, tenant: str, job: str) -> Job | None:
+        reads.append(job)
+        return get(jobs, tenant, job)
+
+    monkeypatch.setattr(Jobs, "get", note)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(api.client.get, f"/v1/jobs/{job_id}", params={"wait": 30})
+        time.sleep(0.3)
+        for index in api.jobs.begin_shard("default", job_id, 0).pending:
+            api.jobs.finish_item("default", job_id, Item(index=index, status=ItemStatus.SUCCEEDED, seed=0))
+            time.sleep(0.1)
+        assert reads == [job_id]
+        finish(api, job_id)
+        assert waiting.result(20).json()["counts"]["succeeded"] == 2
+    assert len(reads) == 2
+
+
+def test_who_waits_hears_of_a_job_that_redis_forgets(api: Api) -> None:
+    job_id = accepted(api)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(api.client.get, f"/v1/jobs/{job_id}", params={"wait": 30})
+        time.sleep(0.3)
+        finish(api, job_id)
+        api.redis.flushall()
         assert waiting.result(20).json()["status"] == "succeeded"
 
 

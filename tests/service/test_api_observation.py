@@ -7,7 +7,9 @@ import time
 from collections.abc import Iterator, Mapping
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
@@ -15,16 +17,18 @@ from rq import SimpleWorker
 
 import flawsmith
 from flawsmith.contract import problems
+from flawsmith.contract.ids import new_job_id
 from service.settings import ServiceSettings
 from service.store import houses, records
 from service.store.queue import shard_queue
 from service.store.registry import Registry
-from service.telemetry import catalog, gauges
+from service.telemetry import catalog, context, gauges, traces
 from service.telemetry.metrics import KEY, Metrics
 from tests.servers import free_ports
 from tests.service.conftest import Api
 from tests.service.pictures import encoded, mask, part
 from tests.service.serving import client_of, serving
+from tests.service.telemetry.collector import running_collector
 from tests.service.test_api_refusals import assert_problem
 
 pytestmark = pytest.mark.parametrize("settings", ["folder"], indirect=True)
@@ -64,6 +68,37 @@ def logged(caplog: pytest.LogCaptureFixture, logger: str, count: int) -> list[lo
 def access(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     with caplog.at_level(logging.DEBUG, "service.observation"):
         yield caplog
+
+
+def test_requests_of_one_connection_have_nothing_in_common(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[Mapping[str, str | int]] = []
+    noise = np.random.default_rng(0).integers(0, 256, (250, 250, 3), np.uint8)
+
+    def note(record: logging.LogRecord) -> bool:
+        lines.append(dict(context.fields()))
+        return True
+
+    with running_collector() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.address)
+        traces.configure("api")
+        log = logging.getLogger("service.observation")
+        monkeypatch.setattr(log, "level", logging.INFO)
+        log.addFilter(note)
+        try:
+            with httpx.Client(base_url=api.address) as client:
+                # Of a body that does not come at once the server goes on reading while it is at work on it.
+                client.post("/v1/uploads", files={"file": encoded(Image.fromarray(noise))}).raise_for_status()
+                client.get(f"/v1/jobs/{new_job_id()}")
+                client.get("/v1/jobs")
+        finally:
+            time.sleep(0.2)  # a line is written after its answer
+            log.removeFilter(note)
+            traces.close()
+
+    assert ["job_id" in line for line in lines] == [False, True, False]
+    assert len({line["request_id"] for line in lines}) == 3
+    assert len({span.trace_id for _, span in collector.spans}) == 3
+    assert all(span.parent_span_id == b"" for _, span in collector.spans)
 
 
 @pytest.mark.parametrize("given", ["a", "line-7.part_3", 64 * "x"])

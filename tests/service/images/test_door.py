@@ -62,7 +62,7 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], No
         path = tmp_path / "child.sh"
         path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
         path.chmod(stat.S_IRWXU)
-        monkeypatch.setattr("service.images.door.sys.executable", str(path))
+        monkeypatch.setattr("service.images.decoders.sys.executable", str(path))
 
     return replace
 

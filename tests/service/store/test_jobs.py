@@ -260,6 +260,18 @@ def test_a_job_from_begin_to_end(jobs: Jobs, redis: Redis, storage: FolderStorag
     assert (result.started_at, result.finished_at) == (job.started_at, job.finished_at)
 
 
+def test_a_job_has_ended_when_it_is_final_or_redis_does_not_know(jobs: Jobs, redis: Redis) -> None:
+    job_id = accepted(jobs)
+    assert not jobs.has_ended(TENANT, job_id)
+    jobs.begin_shard(TENANT, job_id, 0)
+    assert not jobs.has_ended(TENANT, job_id)
+    for shard in range(3):
+        finish(jobs, job_id, shard)
+    assert jobs.has_ended(TENANT, job_id)
+    redis.flushall()
+    assert jobs.has_ended(TENANT, job_id)
+
+
 def test_a_job_keeps_a_bounded_window_in_the_queue(jobs: Jobs, redis: Redis) -> None:
     job_id = accepted(jobs, manifest(count=11, shard_size=1))
     seen = []

@@ -103,6 +103,48 @@ def test_put_if_absent_on_servers_of_all_kinds(
     assert storage.exists("default/a") is (code == "NotImplemented")
 
 
+@pytest.mark.parametrize("heeds", [True, False])
+def test_put_if_absent_looks_first_until_a_server_is_known_to_heed_the_condition(
+    s3_server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch, heeds: bool
+) -> None:
+    storage = open_storage(s3_settings(s3_server, bucket))
+    assert isinstance(storage, S3Storage)
+    put_object, head_object = storage.client.put_object, storage.client.head_object
+    asked: list[str] = []
+
+    def put(**arguments: Any) -> Any:
+        if not heeds:
+            arguments.pop("IfNoneMatch", None)
+        return put_object(**arguments)
+
+    def head(**arguments: Any) -> Any:
+        asked.append(arguments["Key"].removeprefix(storage.prefix))
+        return head_object(**arguments)
+
+    monkeypatch.setattr(storage.client, "put_object", put)
+    monkeypatch.setattr(storage.client, "head_object", head)
+    names = [f"default/{number}" for number in range(3)]
+    assert [storage.put_if_absent(name, b"first") for name in names] == [True] * 3
+    assert asked == (names[:1] if heeds else names)
+    assert [storage.put_if_absent(name, b"second") for name in names] == [False] * 3
+    assert [storage.get(name) for name in names] == [b"first"] * 3
+
+
+def test_a_body_goes_with_its_head(s3_server: S3Server, bucket: str) -> None:
+    storage = open_storage(s3_settings(s3_server, bucket))
+    assert isinstance(storage, S3Storage)
+    sent: list[dict[str, Any]] = []
+
+    def note(request: Any, **_: object) -> None:
+        sent.append(dict(request.headers))
+
+    storage.client.meta.events.register("before-send.s3", note)
+    storage.put("default/a", b"1" * 100_000)
+    assert storage.get("default/a") == b"1" * 100_000
+    assert ["Expect" in headers for headers in sent] == [False, False]
+    assert all(b"flawsmith/" in headers["User-Agent"] for headers in sent)
+
+
 def test_client_is_made_as_the_settings_say(tmp_path: Path) -> None:
     bundle = tmp_path / "ca.pem"
     bundle.touch()
