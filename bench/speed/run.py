@@ -4,6 +4,8 @@ The reference draws every item alone in float32: its own inversion on a grid of 
 back. *Equal steps* is ours on the same grid to the same depth, begun on inverted noise like it; *shipped* is ours
 at the defaults of the type. The *pass bound* is what fewer passes of the U-Net alone could give. Rounds alternate
 between them; ratios are medians over rounds.
+
+``--quality N`` also tells whether what is drawn faster is as good (`bench.speed.quality`).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from tqdm import tqdm
 
 from bench import shared
 from bench.rendered import adapters_of
+from bench.speed import quality
 from bench.speed.measuring import Cost, Meter, flops_of
 from bench.speed.pipeline import Setting, draw
 from bench.speed.reference import Reference
@@ -166,7 +169,7 @@ def _median_ms(seconds: Sequence[float]) -> float:
 
 def main() -> None:
     parser = shared.parser("speed", __doc__)
-    parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
+    parser.add_argument("--workloads", nargs="*", choices=WORKLOADS, default=list(WORKLOADS))
     parser.add_argument("--type", default="scratch", help="of the bundled types")
     parser.add_argument("--guidance", type=float, default=1.0, help="of the reference, and of ours at equal steps")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -174,20 +177,31 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1, help="rows of a model call of ours")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--reference-items", type=int, default=4, help="of each workload that the reference draws")
+    quality.add_arguments(parser)
     arguments = parser.parse_args()
+    tables = _raced(arguments) if arguments.workloads else {}
+    told = {}
+    if arguments.quality:
+        equal = Setting(STEPS, SEVERITY, arguments.guidance)
+        told = quality.compared(arguments, equal, DTYPES[arguments.dtype])
+    shared.write(arguments.json, arguments, workloads=tables, quality=told)
+
+
+def _raced(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Draw the workloads, print what they cost and return it."""
     (adapter,) = adapters_of(arguments.backbone, [arguments.type])
     race = Race(arguments, adapter)
     print(
         f"{arguments.device}, {torch.get_num_threads()} of {os.cpu_count()} threads, {race.peak / 1e9:.1f} Gflop/s"
     )
-    tables = {}
+    tables: dict[str, Any] = {}
     for name in arguments.workloads:
         costs = race.run(WORKLOADS[name])
         tables[name] = {"costs": rows(costs, race.peak), "stages": stages(costs)}
         print(f"({name}) {WORKLOADS[name].title}", flush=True)
         for table in tables[name].values():
             shared.show(table)
-    shared.write(arguments.json, arguments, workloads=tables)
+    return tables
 
 
 if __name__ == "__main__":
