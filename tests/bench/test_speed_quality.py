@@ -165,3 +165,14 @@ def test_the_command_tells_of_quality_alone_and_leaves_a_sheet(
     for who in ("rendered", "reference", "equal steps", "shipped", "2 steps, 0.5, 1.75"):
         assert said.count(f"\n{who} ") >= (2 if who in ("rendered", "reference") else 3)
     assert (tmp_path / "scratch.png").is_file()
+
+
+def test_a_setting_is_drawn_as_if_it_were_the_types_own() -> None:
+    (scratch,) = adapters_of("flawsmith-small-1", ["scratch"])
+    image = read_canonical(next(scenes("scratch", 0)).frame.png)
+    mask = np.ones((128, 128), np.bool_)
+    shipped = Setting.shipped(scratch).asking(scratch)(image, mask, 3)
+    assert (shipped.adapter.card, shipped.begins_on, shipped.seed) == (scratch.card, "sketch", 3)
+    other = Setting(50, 0.6, 1.0).asking(scratch)(image, mask, 3)
+    assert other.severity == other.adapter.card.severity == 0.6
+    assert other.begins_on == "noise"
