@@ -150,7 +150,7 @@ class Contest:
     def drawn(self, reference: Reference, ours: Backbone, equal: Setting) -> dict[str, list[Pixels]]:
         """The items of each, a scene each; those that were drawn before are read."""
         generator = Generator(ours)
-        found = {TRUTH: [scene.truth.image for scene in self._scenes]}
+        found: dict[str, list[Pixels]] = {TRUTH: [scene.truth.image for scene in self._scenes]}
         found[REFERENCE] = self._kept(REFERENCE, equal, _BY_REFERENCE, partial(self._by_reference, reference))
         for name, setting in self._ways.items():
             found[name] = self._kept(name, setting, _BY_OURS, partial(self._by_ours, generator, setting))
