@@ -58,7 +58,7 @@ def test_who_draws_nothing_is_far_from_rendered_defects_however_good_its_seams(
     there = list(islice(scenes("hole", 0), 10))
     rendered, nothing = [one.truth.image for one in there], [one.truth.normal for one in there]
     figures = contest.figures({TRUTH: rendered, REFERENCE: rendered, "nothing": nothing, SHIPPED: rendered})
-    alike, scored, holds = figures["likeness"], figures["scores"], figures["holds"]
+    alike, scored, holds = figures["likeness"], figures["scores"], figures["holds"][REFERENCE]
     assert {one["by"] for one in alike.values()} == {"energy"}
     assert alike["nothing"]["distance"]["its interval"][1] < 0 < alike["nothing"]["distance"]["value"]
     assert holds["nothing"]["distance"] == holds["nothing"]["presence"] == holds["nothing"]["quality"] == "no"
@@ -104,10 +104,11 @@ def test_a_figure_holds_in_the_references_interval_or_beyond_its_better_end_or_w
         "nearer": scores(0.45, 0.3, 0.6),
         "farther": scores(0.39, 0.3, 0.5),
     }
-    assert holding(alike, scored) == {
+    assert holding(alike, scored, REFERENCE) == {
         "nearer": {"distance": "yes"} | dict.fromkeys(SCORES, "as rendered"),
         "farther": {"distance": "no"} | dict.fromkeys(SCORES, "no"),
     }
+    assert holding(alike, scored, "nearer") == {"farther": {"distance": "no"} | dict.fromkeys(SCORES, "yes")}
 
 
 def test_items_are_drawn_once_and_anew_only_by_another_setting(
