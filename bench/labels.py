@@ -24,7 +24,7 @@ from models.calibration import neutral
 from models.drawing import Drawing
 from models.finishing import Decoded, finished
 from models.generation import Generator
-from models.items import ItemRequest
+from models.items import ItemRequest, ItemResult
 from models.levels import Pixels
 from models.masks import Mask
 from models.rendering import DEFECT_TYPES
@@ -57,8 +57,9 @@ def iou(one: Mask, other: Mask) -> float:
 
 
 @torch.inference_mode()
-def refined(generator: Generator, normal: Pixels, image: Pixels, mask: Mask, seed: int = 0) -> Mask:
-    """What of a request is labelled where another image is drawn in it.
+def as_drawn(generator: Generator, normal: Pixels, image: Pixels, mask: Mask, seed: int = 0) -> ItemResult:
+    """What the method makes of another image as if it had drawn that in a request: what of it is labelled, and how
+    visible it is; its image is composed anew.
 
     Args:
         normal, image: (H, W, 3) uint8. mask: (H, W), the request.
@@ -67,7 +68,12 @@ def refined(generator: Generator, normal: Pixels, image: Pixels, mask: Mask, see
     asked = replace(asked, steps=1, severity=1.0)  # what is drawn is replaced
     (parts,) = generator.decoded([asked])
     drawn = [_with(generator.backbone, part.drawing, image) for part in parts]
-    return finished(asked, drawn, generator.calibration, attempt=1).refined_mask
+    return finished(asked, drawn, generator.calibration, attempt=1)
+
+
+def refined(generator: Generator, normal: Pixels, image: Pixels, mask: Mask, seed: int = 0) -> Mask:
+    """What of a request is labelled where another image is drawn in it; as for `as_drawn`."""
+    return as_drawn(generator, normal, image, mask, seed).refined_mask
 
 
 def scenes(type_: str, count: int, seed: int) -> list[tuple[Pair, Mask]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -16,19 +16,24 @@ from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 from tqdm import tqdm
 
-from bench.rendered import Image, Stream, adapters_of, draw_pair
+from bench.rendered import Image, Stream, adapters_of, draw_pair, square_around
 from models.backbone import Backbone
 from models.generation import Generator
 from models.items import ItemRequest
+from models.levels import Pixels
 from models.masks import Mask
 from models.rendering.scene import SURFACES
+from models.teaching.examples import rgb
 from models.training.loosening import dilated
 
 PANEL = 192
 """Pixels a side of a panel, and of the normals."""
 MOST_BYTES = 300_000
+COLUMNS = 8
+"""Of a gallery."""
 
 _GAP, _HEAD = 4, 20
+_TILE = 160  # pixels a side in a gallery
 _TITLES = ("normal", "requested mask", "item", "refined mask")
 
 
@@ -63,6 +68,19 @@ def sheet(rows: list[Image]) -> Pillow.Image:
     for i in range(len(blocks) * len(_TITLES)):
         draw.text((i * (PANEL + _GAP) + 3, 2), _TITLES[i % len(_TITLES)], fill=(40, 40, 40), font=font)
     return image
+
+
+def gallery(rows: Sequence[Sequence[tuple[Pixels, Mask]]]) -> Pillow.Image:
+    """The squares around masks (H, W) in images (H, W) or (H, W, 3), the first `COLUMNS` of each row."""
+
+    def tile(image: Pixels, mask: Mask) -> Image:
+        return np.asarray(Pillow.fromarray(rgb(image)[square_around(mask)]).resize((_TILE, _TILE)), np.uint8)
+
+    blank = np.full((_TILE, _TILE, 3), 255, np.uint8)
+    drawn = [[tile(*one) for one in row[:COLUMNS]] for row in rows]
+    return Pillow.fromarray(
+        np.concatenate([np.concatenate([*row, *[blank] * (COLUMNS - len(row))], axis=1) for row in drawn])
+    )
 
 
 def compressed(image: Pillow.Image) -> bytes:

@@ -32,6 +32,7 @@ from bench.data import read_samples
 from bench.distances import Vectors, energy, kernel_distance
 from bench.intervals import half_sampled
 from bench.rendered import adapters_of, square_around, write_json
+from bench.sheets import COLUMNS, gallery
 from models.adapters import Adapter
 from models.backbone import Backbone
 from models.features import features
@@ -338,20 +339,13 @@ def _sheet(
     path: Path, samples: Sequence[Sample], sites: Sequence[Place], variants: dict[str, list[ItemResult]]
 ) -> None:
     """Rows: real pairs; places; each variant's items."""
-    columns = 8
-
-    def tile(image: Pixels, mask: Mask) -> NDArray[np.uint8]:
-        return np.asarray(Pillow.fromarray(rgb(image)[square_around(mask)]).resize((160, 160)), np.uint8)
-
-    rows = [[tile(s.image, s.mask) for s in shared.spread(samples, columns)]]
-    rows.append([tile(p.image, p.mask) for p in sites[:columns]])
+    rows = [[(one.image, one.mask) for one in shared.spread(samples, COLUMNS)]]
+    rows.append([(place.image, place.mask) for place in sites])
     rows += [
-        [tile(r.image, p.mask) for r, p in zip(results[:columns], sites, strict=False)]
+        [(result.image, place.mask) for result, place in zip(results, sites, strict=True)]
         for results in variants.values()
     ]
-    blank = np.full((160, 160, 3), 255, np.uint8)
-    sheet = [np.concatenate([*row, *[blank] * (columns - len(row))], axis=1) for row in rows]
-    Pillow.fromarray(np.concatenate(sheet)).save(path)
+    gallery(rows).save(path)
 
 
 if __name__ == "__main__":

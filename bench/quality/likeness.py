@@ -72,7 +72,9 @@ def spread(samples: Iterable[Sample]) -> Vectors:
     return np.asarray(np.stack([seen(one.image, one.mask) for one in samples]).std(axis=0) + 1e-6)
 
 
-def likeness(real: Reality, methods: Mapping[str, Seen], count: int) -> dict[str, dict[str, Any]]:
+def likeness(
+    real: Reality, methods: Mapping[str, Seen], count: int, whose: str = OURS
+) -> dict[str, dict[str, Any]]:
     """By method, the distance of its pairs to the real ones and their diversity, with intervals.
 
     "distance" is by the measure that "by" names: KID, or the energy distance where there are fewer than `ENOUGH`
@@ -81,12 +83,13 @@ def likeness(real: Reality, methods: Mapping[str, Seen], count: int) -> dict[str
 
     Args:
         count: places, whose numbers the pairs of all methods share.
+        whose: method that is ours.
     """
     groups = sorted(set(real.groups))
     rows_of = [np.flatnonzero(np.array(real.groups) == group) for group in groups]
     measured = {name: _Measured.of(one, real, count) for name, one in methods.items()}
 
-    ours = list(measured).index(OURS) if OURS in measured else None
+    ours = list(measured).index(whose) if whose in measured else None
 
     def figures(places: Rows, drawn: Rows) -> Vectors:
         """(2 · 2 · methods,): distance and diversity of each, then ours less each."""
@@ -102,7 +105,7 @@ def likeness(real: Reality, methods: Mapping[str, Seen], count: int) -> dict[str
         rows[name] = {"pairs": len(methods[name].numbers), "real": len(real.vectors), "by": one.by}
         for place, figure in enumerate(FIGURES, start=2 * i):
             told: dict[str, Any] = {"value": float(values[place]), "interval": intervals[place]}
-            alike = ours is not None and (figure == "diversity" or measured[OURS].by == one.by)
+            alike = ours is not None and (figure == "diversity" or measured[whose].by == one.by)
             if alike and i != ours:
                 other = place + 2 * len(measured)
                 told |= {"ours less": float(values[other]), "its interval": intervals[other]}

@@ -23,7 +23,7 @@ Asking = Callable[[CanonicalImage, Mask, int], ItemRequest]
 
 @dataclass(frozen=True)
 class Setting:
-    """How items are drawn.
+    """How items are drawn: as by a type that has this for its defaults.
 
     Attributes:
         steps, severity, guidance: as of a request.
@@ -43,10 +43,12 @@ class Setting:
 
     def asking(self, adapter: Adapter) -> Asking:
         """Requests of one type."""
-        plain = replace(adapter, card=replace(adapter.card, sketch="")) if self.noise else adapter
+        # Another severity than the type's own would make what was drawn stronger, which the reference does not.
+        card = replace(adapter.card, severity=self.severity, sketch="" if self.noise else adapter.card.sketch)
+        like_default = replace(adapter, card=card)
 
         def ask(image: CanonicalImage, mask: Mask, number: int) -> ItemRequest:
-            default = ItemRequest.by_default(image.pixels, mask, plain, seed=number)
+            default = ItemRequest.by_default(image.pixels, mask, like_default, seed=number)
             return replace(
                 default,
                 steps=self.steps,

@@ -7,6 +7,8 @@ between them; ratios are medians over rounds.
 
 ``--sd15 full`` takes a backbone of Stable Diffusion 1.5's shape and a type with low-rank weights, both at random,
 and says whether its goals on a GPU are met; ``--sd15 tiny`` rehearses that.
+
+``--quality N`` also tells whether what is drawn faster is as good (`bench.speed.quality`).
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from tqdm import tqdm
 from bench import shared
 from bench.rendered import adapters_of
 from bench.sd15.folder import FULL, TINY, write_folder
+from bench.speed import quality
 from bench.speed.measuring import Cost, Meter, flops_of
 from bench.speed.pipeline import Setting, draw
 from bench.speed.reference import Reference
@@ -212,7 +215,7 @@ def _median_ms(seconds: Sequence[float]) -> float:
 
 def main() -> None:
     parser = shared.parser("speed", __doc__)
-    parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
+    parser.add_argument("--workloads", nargs="*", choices=WORKLOADS, default=list(WORKLOADS))
     parser.add_argument("--type", default="scratch", help="of the bundled types")
     parser.add_argument("--sd15", choices=("full", "tiny"), help="in place of --backbone and --type")
     parser.add_argument("--guidance", type=float, nargs="+", default=[1.0], help="of reference and equal steps")
@@ -222,18 +225,29 @@ def main() -> None:
     parser.add_argument("--batch", type=int, help="rows of a model call of ours; by default those of a worker")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--reference-items", type=int, default=4, help="of each workload that the reference draws")
+    quality.add_arguments(parser)
     arguments = parser.parse_args()
     arguments.batch = arguments.batch or DEFAULT_ROWS[torch.device(arguments.device).type]
+    if arguments.sd15 is not None:
+        arguments.backbone = write_folder(_FOLDERS / arguments.sd15, {"full": FULL, "tiny": TINY}[arguments.sd15])
+    tables = _raced(arguments) if arguments.workloads else {}
+    told = {}
+    if arguments.quality:
+        equal = Setting(STEPS, SEVERITY, arguments.guidance[0])
+        told = quality.compared(arguments, equal, DTYPES[arguments.dtype])
+    shared.write(arguments.json, arguments, workloads=tables, quality=told)
+
+
+def _raced(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Draw the workloads, print what they cost and return it."""
     adapter: Adapter | None = None
     if arguments.sd15 is None:
         (adapter,) = adapters_of(arguments.backbone, [arguments.type])
-    else:
-        arguments.backbone = write_folder(_FOLDERS / arguments.sd15, {"full": FULL, "tiny": TINY}[arguments.sd15])
     race = Race(arguments, adapter)
     print(
         f"{arguments.device}, {torch.get_num_threads()} of {os.cpu_count()} threads, {race.peak / 1e9:.1f} Gflop/s"
     )
-    tables = {}
+    tables: dict[str, Any] = {}
     for name, guidance in product(arguments.workloads, arguments.guidance):
         costs = race.run(WORKLOADS[name], guidance)
         title = f"({name}) {WORKLOADS[name].title}, guidance {guidance:g}"
@@ -243,7 +257,7 @@ def main() -> None:
             shared.show(table)
         if (arguments.sd15, name, arguments.device) == ("full", "c", "cuda"):
             print(*verdicts(tables[title]["costs"]), "", sep="\n", flush=True)
-    shared.write(arguments.json, arguments, workloads=tables)
+    return tables
 
 
 if __name__ == "__main__":

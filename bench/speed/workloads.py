@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 
 import cv2
 import numpy as np
 
+from bench.rendered import Pair, draw_pair
 from models.backbone import Backbone
 from models.levels import Pixels
 from models.masks import Mask
 from models.rendering import render
+from models.training.loosening import loosened
 from models.windows import Window, plan
 
-_STREAM = 9020
+_STREAM, _SCENES = 9020, 9021
 _GREY_FRAME = (3648, 5472)
 """20 megapixels, as a 1-inch sensor of an inspection camera has."""
 
@@ -30,6 +33,12 @@ class Frame:
 
     png: bytes
     masks: tuple[Mask, ...]
+
+    @classmethod
+    def of(cls, pixels: Pixels, *masks: Mask) -> Frame:
+        """Encode a photo (H, W) or (H, W, 3)."""
+        stored = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+        return cls(bytes(cv2.imencode(".png", stored, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1]), masks)
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,7 @@ class Workload:
         for number in range(self.frames):
             rng = np.random.default_rng([_STREAM, seed, number])
             pixels = _photo(rng, self.shape or (backbone.window_px, backbone.window_px), self.grey)
-            yield Frame(_png(pixels), tuple(self._masks(rng, pixels.shape[:2], backbone)))
+            yield Frame.of(pixels, *self._masks(rng, pixels.shape[:2], backbone))
 
     def _masks(self, rng: np.random.Generator, shape: tuple[int, ...], backbone: Backbone) -> Iterator[Mask]:
         window: Window | None = None
@@ -87,6 +96,32 @@ class Workload:
         return mask > 0
 
 
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A rendered part with a place for a defect, and the defect that was rendered there.
+
+    Attributes:
+        truth: the pair.
+        mask: (H, W) bool, the request: the true mask, or a looser one.
+    """
+
+    truth: Pair
+    mask: Mask
+
+    @property
+    def frame(self) -> Frame:
+        """The part without the defect, as it is sent."""
+        return Frame.of(self.truth.normal, self.mask)
+
+
+def scenes(type_: str, seed: int) -> Iterator[Scene]:
+    """Scenes of a type without end, none of which any training has seen; equal seeds give equal ones."""
+    for index in count():
+        pair = draw_pair(_SCENES, index, type_, seed)
+        if pair.mask.any():
+            yield Scene(pair, loosened(pair.mask, np.random.default_rng([_SCENES, index, seed])))
+
+
 WORKLOADS = {
     "a": Workload("one item", 1, 1),
     "b": Workload("8 masks in one window", 1, 8),
@@ -106,8 +141,3 @@ def _photo(rng: np.random.Generator, shape: tuple[int, int], grey: bool) -> Pixe
         drawn = cv2.resize(drawn, shape[::-1], interpolation=cv2.INTER_CUBIC)
         drawn = (drawn + rng.normal(0, 2, drawn.shape)).clip(0, 255).round().astype(np.uint8)
     return np.asarray(drawn, np.uint8)
-
-
-def _png(pixels: Pixels) -> bytes:
-    stored = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    return bytes(cv2.imencode(".png", stored, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1])
