@@ -76,6 +76,7 @@ _BY_REFERENCE = (
             "folders",
             "kernels",
             "levels",
+            "lora",
             "masks",
             "noise",
             "resampling",
@@ -239,9 +240,9 @@ def compared(arguments: argparse.Namespace, equal: Setting, dtype: torch.dtype) 
     device = torch.device(arguments.device)
     adapters = adapters_of(arguments.backbone, arguments.quality_types)
     plain, ours = (Backbone.load(arguments.backbone, device, one) for one in (torch.float32, dtype))
-    reference = Reference(plain, equal.steps, equal.severity, equal.guidance)
     found = {}
     for adapter in adapters:
+        reference = Reference(plain, equal.steps, equal.severity, equal.guidance, weights=adapter.weights)
         contest = Contest(arguments, plain, adapter, ways(adapter, equal, arguments.tries))
         items = contest.drawn(reference, ours, equal)
         found[adapter.name] = contest.figures(items)

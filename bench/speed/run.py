@@ -227,6 +227,8 @@ def main() -> None:
     parser.add_argument("--reference-items", type=int, default=4, help="of each workload that the reference draws")
     quality.add_arguments(parser)
     arguments = parser.parse_args()
+    if arguments.quality and arguments.sd15:
+        parser.error("--quality judges what is drawn, and weights at random draw nothing to judge")
     arguments.batch = arguments.batch or DEFAULT_ROWS[torch.device(arguments.device).type]
     if arguments.sd15 is not None:
         arguments.backbone = write_folder(_FOLDERS / arguments.sd15, {"full": FULL, "tiny": TINY}[arguments.sd15])
