@@ -101,7 +101,6 @@ def test_each_wait_that_found_no_shard_is_told_and_no_other(
             worker.stop()
 
     worker = ComputeWorker(client, settings, on_idle=on_idle)
-    worker.death_penalty_class = NoTimeLimit
     worker.run()
     assert waits == [True, True]
     assert status(redis, shard_id) is QueueStatus.FINISHED
