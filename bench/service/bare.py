@@ -25,6 +25,7 @@ from models.masks import Mask
 from models.stages import Stopwatch
 from service.images.canonical import CanonicalImage, pixels_sha256
 from service.images.decoding import read_canonical
+from worker.device import precision
 
 _spawn = multiprocessing.get_context("spawn")
 
@@ -99,7 +100,8 @@ def running_bare(setup: Setup) -> Iterator[Bare]:
 def _serve(setup: Setup, orders: Connection) -> None:
     try:
         torch.set_num_threads(setup.threads)
-        backbone = Backbone.load(setup.backbone, torch.device(setup.device))
+        device = torch.device(setup.device)
+        backbone = Backbone.load(setup.backbone, device, precision("auto", device))  # as a worker chooses it
         generator = Generator(backbone, batch_shape=setup.batch)
         _draw(setup, generator, Wish.made(backbone.window_px, seed=0, steps=4))
         orders.send("ready")
