@@ -82,8 +82,8 @@ def draw_pair(
     if another:
         ours = _Seeds(ours.surface, ours.camera, ours.defect + another)
     scene = render(cast(np.random.Generator, ours), side, type_, surface)
-    normal = _bytes(scene.normal)
-    image = np.where(scene.mask[..., None], _bytes(scene.image), normal)
+    normal = eight_bits(scene.normal)
+    image = np.where(scene.mask[..., None], eight_bits(scene.image), normal)
     return Pair(image, normal, scene.mask, type_, surface)
 
 
@@ -188,5 +188,6 @@ def square_around(mask: Mask, context: float = 1.6, least: int = 48) -> tuple[sl
     return slice(corner[0], corner[0] + side), slice(corner[1], corner[1] + side)
 
 
-def _bytes(image: NDArray[np.float32]) -> Image:
+def eight_bits(image: NDArray[np.float32]) -> Image:
+    """A picture in [0, 1] as a file has it."""
     return np.round(image.clip(0, 1) * 255).astype(np.uint8)

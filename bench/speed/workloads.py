@@ -9,7 +9,7 @@ from itertools import count
 import cv2
 import numpy as np
 
-from bench.rendered import Pair, draw_pair
+from bench.rendered import Pair, draw_pair, eight_bits
 from models.backbone import Backbone
 from models.levels import Pixels
 from models.masks import Mask
@@ -134,10 +134,10 @@ WORKLOADS = {
 def _photo(rng: np.random.Generator, shape: tuple[int, int], grey: bool) -> Pixels:
     """A rendered part; large ones are enlarged, with a sensor's noise."""
     shrink = max(1, round(max(shape) / 1500))
-    drawn = np.asarray(render(rng, (shape[0] // shrink, shape[1] // shrink)).normal)
+    drawn = np.asarray(eight_bits(render(rng, (shape[0] // shrink, shape[1] // shrink)).normal))
     if grey:
         drawn = cv2.cvtColor(drawn, cv2.COLOR_RGB2GRAY)
     if shrink > 1:
         drawn = cv2.resize(drawn, shape[::-1], interpolation=cv2.INTER_CUBIC)
         drawn = (drawn + rng.normal(0, 2, drawn.shape)).clip(0, 255).round().astype(np.uint8)
-    return np.asarray(drawn, np.uint8)
+    return drawn

@@ -61,7 +61,10 @@ def test_masks_that_belong_together_share_a_window_and_others_lie_anywhere(backb
 
 def test_large_grey_frames_are_grey_and_of_their_size(backbone: Backbone) -> None:
     (frame,) = replace(WORKLOADS["d"], frames=1, masks=1, shape=(1600, 2400)).drawn(backbone, seed=0)
-    assert read_canonical(frame.png).pixels.shape == (1600, 2400)
+    pixels = read_canonical(frame.png).pixels
+    assert pixels.shape == (1600, 2400)
+    assert 10 < pixels.mean() < 245
+    assert pixels.std() > 5, "a part, and not only a sensor's noise"
 
 
 def test_the_reference_draws_in_the_mask_alone_with_three_passes_a_step(
