@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
-from flawsmith.contract.datasets import DatasetSource, PlannedItem
+from flawsmith.contract.datasets import PlannedItem
 from flawsmith.contract.jobs import Item, ItemStatus
 from flawsmith.contract.manifests import DatasetManifest
 from models.items import ItemResult
@@ -23,48 +21,18 @@ from worker.drawing import Ready
 from worker.items import addressed, encoded, media_type, note_look, store_item
 from worker.made import MadeItems
 from worker.material import Material, Order, Types
-from worker.subjects import Mask, Subject, subject_of_source
+from worker.subjects import Mask, Subject, Subjects
 from worker.views import Views
-
-_SOURCES = 2
-"""Normal images in memory between shards: two shards of a data set may be at work."""
-
-
-class Sources:
-    """Normal images of data sets; the last ones are kept in memory, for a shard's successor begins with one."""
-
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
-        self._subjects: OrderedDict[tuple[str, int], Subject] = OrderedDict()
-        self._keeping = threading.Lock()
-
-    def get(self, tenant: str, job_id: str, source: DatasetSource) -> Subject:
-        """What a row is drawn on; any thread may ask.
-
-        Raises:
-            StorageError: a file cannot be read.
-        """
-        key = (job_id, source.number)
-        with self._keeping:
-            subject = self._subjects.get(key)
-        if subject is None:
-            subject = subject_of_source(self._storage, tenant, job_id, source)
-        with self._keeping:
-            self._subjects[key] = subject
-            self._subjects.move_to_end(key)
-            while len(self._subjects) > _SOURCES:
-                self._subjects.popitem(last=False)
-        return subject
 
 
 class ItemsOfDataset:
     """The items of a data set: each has a row of its own."""
 
-    def __init__(self, manifest: DatasetManifest, storage: Storage, types: Types, sources: Sources) -> None:
+    def __init__(self, manifest: DatasetManifest, storage: Storage, types: Types, subjects: Subjects) -> None:
         self._manifest = manifest
         self._storage = storage
         self._types = types
-        self._sources = sources
+        self._subjects = subjects
         self._made = MadeItems(storage, manifest.tenant)
         self._views = Views(storage, manifest.tenant, self._made, types)
         self._plans = Plans(storage)
@@ -139,7 +107,7 @@ class ItemsOfDataset:
 
     def _subject(self, row: PlannedItem) -> Subject:
         """What a row is drawn on."""
-        return self._sources.get(self._manifest.tenant, self._manifest.job_id, row.source)
+        return self._subjects.of_source(self._manifest.tenant, self._manifest.job_id, row.source)
 
     def _of_job(self, record: Item, index: int) -> Item:
         """An item that was made, in its place in this job."""

@@ -22,7 +22,7 @@ from worker.engine import Engine
 from worker.items import addressed, store_item
 from worker.material import Material, Order, Types
 from worker.steps import Steps
-from worker.subjects import subject_of_augmentation
+from worker.subjects import Subjects
 
 _BATCHES = 2
 """Of a shard in memory: one that is stored, and one that is drawn meanwhile."""
@@ -69,10 +69,11 @@ class Items(Protocol):
 class ItemsOfAugmentation:
     """The items of an augmentation: all have the material in common."""
 
-    def __init__(self, manifest: AugmentationManifest, storage: Storage, types: Types) -> None:
+    def __init__(self, manifest: AugmentationManifest, storage: Storage, types: Types, subjects: Subjects) -> None:
         self._manifest = manifest
         self._storage = storage
         self._types = types
+        self._subjects = subjects
         self._material: Material | None = None
 
     def arranged(self, indices: Iterable[int]) -> list[int]:
@@ -83,7 +84,7 @@ class ItemsOfAugmentation:
 
     def begin(self, index: int) -> Order:
         if self._material is None:
-            subject = subject_of_augmentation(self._storage, self._manifest)
+            subject = self._subjects.of_augmentation(self._manifest)
             self._material = Material(subject, self._manifest.augmentation, self._types)
         return self._material.order(index, of_noise=index)
 

@@ -39,7 +39,7 @@ from service.telemetry.jobs import count_item
 from service.telemetry.metrics import Metrics
 from worker.batches import reason
 from worker.company import Company, Member
-from worker.datasets import ItemsOfDataset, Sources
+from worker.datasets import ItemsOfDataset
 from worker.drawing import Drawing, Items, ItemsOfAugmentation
 from worker.engine import Engine
 from worker.evaluations import Evaluations
@@ -47,6 +47,7 @@ from worker.material import Types
 from worker.models import Models, is_out_of_memory
 from worker.slices import Turn, failed
 from worker.steps import JobCanceledError, Steps, StoppingError
+from worker.subjects import Subjects
 from worker.trainings import Trainings
 
 _log = logging.getLogger(__name__)
@@ -100,7 +101,7 @@ class Shards:
         self._metrics = metrics or Metrics(None)
         self._engine = Engine(models, self._metrics, device_lost)
         self._company = company or Company(lambda: models.batch_shape)
-        self._sources = Sources(storage)
+        self._subjects = Subjects(storage)
         self._trainings = trainings
         self._evaluations = evaluations
         self._outages = 0
@@ -349,9 +350,9 @@ class Shards:
         manifest = self._jobs.manifest(shard.tenant, shard.job_id)
         types = Types(self._registry, self._models, self._engine.look_up)
         if isinstance(manifest, DatasetManifest):
-            return ItemsOfDataset(manifest, self._storage, types, self._sources)
+            return ItemsOfDataset(manifest, self._storage, types, self._subjects)
         assert isinstance(manifest, AugmentationManifest)
-        return ItemsOfAugmentation(manifest, self._storage, types)
+        return ItemsOfAugmentation(manifest, self._storage, types, self._subjects)
 
     def _finish_item(self, shard: _Shard, item: Item, *, reused: bool = False) -> None:
         if not self._jobs.finish_item(shard.tenant, shard.job_id, item, reused=reused):

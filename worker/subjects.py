@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeAlias
@@ -24,6 +26,8 @@ from worker.patterns import pattern
 
 Mask = NDArray[np.bool_]
 _Part: TypeAlias = Literal["image", "mask", "region", "exclude"]
+_KEPT = 2
+"""Subjects in memory between shards: two shards of a job may be at work."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +59,39 @@ class Subject:
         return pattern(self.image.pixels)
 
 
-def subject_of_augmentation(storage: Storage, manifest: AugmentationManifest) -> Subject:
-    """The image of an augmentation, which all its items are drawn on.
+class Subjects:
+    """What jobs are drawn on; the last ones are kept in memory, for a shard's successor begins with one.
 
-    Raises:
-        StorageError: a file cannot be read.
+    Any thread may ask. Every method raises StorageError if a file cannot be read.
     """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._kept: OrderedDict[tuple[str, int], Subject] = OrderedDict()
+        self._keeping = threading.Lock()
+
+    def of_augmentation(self, manifest: AugmentationManifest) -> Subject:
+        """The image of an augmentation, which all its items are drawn on."""
+        return self._get((manifest.job_id, 0), lambda: _of_augmentation(self._storage, manifest))
+
+    def of_source(self, tenant: str, job_id: str, source: DatasetSource) -> Subject:
+        """A normal image of a data set. A mask that was sent is that of the first defect, within the bounds."""
+        return self._get((job_id, source.number), lambda: _of_source(self._storage, tenant, job_id, source))
+
+    def _get(self, key: tuple[str, int], read: Callable[[], Subject]) -> Subject:
+        with self._keeping:
+            subject = self._kept.get(key)
+        if subject is None:
+            subject = read()
+        with self._keeping:
+            self._kept[key] = subject
+            self._kept.move_to_end(key)
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return subject
+
+
+def _of_augmentation(storage: Storage, manifest: AugmentationManifest) -> Subject:
     with traces.span("material"):
         tenant, job_id, wanted = manifest.tenant, manifest.job_id, manifest.augmentation
         sent = {}
@@ -82,13 +113,7 @@ def subject_of_augmentation(storage: Storage, manifest: AugmentationManifest) ->
         )
 
 
-def subject_of_source(storage: Storage, tenant: str, job_id: str, source: DatasetSource) -> Subject:
-    """A normal image of a data set. Its mask, if one was sent, is that of the first defect, within the bounds.
-
-    Raises:
-        StorageError: a file cannot be read.
-    """
-
+def _of_source(storage: Storage, tenant: str, job_id: str, source: DatasetSource) -> Subject:
     def read(part: _Part) -> bytes:
         return storage.get(keys.job_file(tenant, job_id, source_file(source.number, part)))
 

@@ -236,6 +236,24 @@ def test_a_shard_that_fails_again_and_again_is_given_up(bench: Bench, storage: F
     assert "PNG" in items[0].error.detail
 
 
+def test_a_jobs_photo_is_read_once_for_shards_that_follow_each_other(
+    bench: Bench, storage: FolderStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    get = storage.get
+
+    def counted(key: str) -> bytes:
+        read.append(key)
+        return get(key)
+
+    monkeypatch.setattr(storage, "get", counted)
+    first, other = bench.accept(request(4)), bench.accept(request(2))
+    for job_id, shard in ((first, 0), (other, 0), (first, 1)):
+        bench.run(job_id, shard)
+    assert bench.outcomes(first) == [ItemStatus.SUCCEEDED] * 4
+    assert [read.count(keys.job_input(TENANT, job_id)) for job_id in (first, other)] == [1, 1]
+
+
 def test_items_in_storage_are_not_drawn_again(bench: Bench, storage: FolderStorage) -> None:
     """The worker before died between writing an item and counting it."""
     job_id = bench.accept(request(2))
