@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -11,14 +12,25 @@ from models.adapters import MAX_DEFECT_TOKENS
 from models.attention import Region
 from models.backbone import Backbone
 
+_told: WeakKeyDictionary[torch.nn.Module, dict[tuple[int, int], bool]] = WeakKeyDictionary()
+"""What U-Nets said, by the most rows and the threads."""
 
-@torch.inference_mode()
+
 def rows_alike(backbone: Backbone, most: int) -> bool:
     """Whether ε_θ of a row is the same to the last bit in calls of 1 to ``most`` rows.
 
     Kernels are chosen by shape, type and number of threads, not by what is in a tensor, so noise tells it; it is
-    asked with a region and without one, as denoising and inversion ask.
+    asked with a region and without one, as denoising and inversion ask. A U-Net is asked once.
     """
+    told = _told.setdefault(backbone.unet, {})
+    asked = (most, torch.get_num_threads())
+    if asked not in told:
+        told[asked] = _asked(backbone, most)
+    return told[asked]
+
+
+@torch.inference_mode()
+def _asked(backbone: Backbone, most: int) -> bool:
     generator = torch.Generator().manual_seed(0)
 
     def noise(*shape: int) -> Tensor:

@@ -18,6 +18,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from bench.speed.reference import Reference
 from bench.speed.workloads import WORKLOADS, Frame, Workload
 from models.adapters import Adapter
 from models.backbone import Backbone
+from models.company import rows_alike
 from models.generation import DEFAULT_ROWS, Generator
 from models.stages import Stopwatch
 from models.teaching.lesson import Lesson
@@ -76,11 +78,14 @@ class Race:
         plain = Backbone.load(arguments.backbone, device)
         ours = Backbone.load(arguments.backbone, device, DTYPES[arguments.dtype], arguments.compile)
         self._meter = Meter(device, DTYPES[arguments.dtype])
-        self._pass_flops = flops_of(lambda: _one_pass(plain))
+        # Of plain layers: what oneDNN is asked directly is not counted.
+        self._pass_flops = flops_of(partial(_one_pass, plain, Reference(plain, STEPS, SEVERITY, 1.0)))
         self._arguments = arguments
         self._plain = plain
         self._ours = ours
         self._adapter = adapter or random_type(plain, arguments.seed)
+        if device.type == "cpu" and arguments.batch > 1:
+            rows_alike(ours, arguments.batch)  # a worker asks once, too
 
     def contenders(self, guidance: float) -> list[Contender]:
         reference = Reference(self._plain, STEPS, SEVERITY, guidance, weights=self._adapter.weights)
@@ -144,11 +149,11 @@ class Race:
         return draws
 
 
-def _one_pass(backbone: Backbone) -> None:
+def _one_pass(backbone: Backbone, predictor: Reference) -> None:
     side, channels, device = backbone.latent_size, backbone.latent_channels, backbone.device
     z = torch.zeros(1, channels, side, side, device=device)
     tokens = torch.zeros(1, backbone.background_tokens, backbone.token_width, device=device)
-    backbone.predict_noise(z, torch.zeros(1, dtype=torch.long, device=device), tokens)
+    predictor.predict_noise(z, torch.zeros(1, dtype=torch.long, device=device), tokens)
 
 
 def random_type(backbone: Backbone, seed: int) -> Adapter:

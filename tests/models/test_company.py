@@ -33,6 +33,14 @@ def test_a_network_whose_rows_feel_each_other_is_told(monkeypatch: pytest.Monkey
     def with_a_crowd(z: Tensor, *rest: Tensor) -> Tensor:
         return predict(z, *rest) + 1e-7 * (len(z) > 2)
 
-    monkeypatch.setattr(backbone, "predict_noise", with_a_crowd)
-    assert not rows_alike(backbone, 3)
+    crowded = tiny_backbone()
+    monkeypatch.setattr(crowded, "predict_noise", with_a_crowd)
+    assert not rows_alike(crowded, 3)
+    assert rows_alike(crowded, 2)
+
+
+def test_a_unet_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = tiny_backbone()
+    assert rows_alike(backbone, 2)
+    monkeypatch.setattr(backbone, "predict_noise", lambda *_: pytest.fail("it has been asked"))
     assert rows_alike(backbone, 2)
