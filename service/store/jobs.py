@@ -228,12 +228,14 @@ class Jobs:
     def delete(self, tenant: str, job_id: str) -> bool:
         """Remove a job and all that it made, but for what data sets share; False if there is none.
 
+        Of a job whose deletion broke off it removes what is left.
+
         Raises:
             JobNotFinalError: it has not ended.
         """
         job = self.get(tenant, job_id)
         if job is None:
-            return False
+            return self._stored.erase_rest(tenant, job_id)
         if not job.status.is_final:
             raise JobNotFinalError(f"job {job_id} is {job.status}; cancel it before deleting it")
         try:

@@ -63,6 +63,16 @@ class StoredJobs:
         self._storage.delete(keys.job_request(tenant, job_id))
         self._storage.delete_prefix(keys.job_prefix(tenant, job_id))
 
+    def erase_rest(self, tenant: str, job_id: str) -> bool:
+        """End a deletion that broke off behind the request; whether there was one.
+
+        The result tells what is left of a job from one that is being accepted, whose request is not there yet.
+        """
+        is_left = not self.exists(tenant, job_id) and self._storage.exists(keys.job_result(tenant, job_id))
+        if is_left:
+            self.erase(tenant, job_id)
+        return is_left
+
     def exists(self, tenant: str, job_id: str) -> bool:
         """Whether there is such a job."""
         return self._storage.exists(keys.job_request(tenant, job_id))

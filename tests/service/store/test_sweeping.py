@@ -129,6 +129,20 @@ def test_an_interrupted_deletion_leaves_a_whole_job_or_none(
         job = jobs.get(TENANT, job_id)
         assert (job is not None and job.status is JobStatus.CANCELED) is is_left
         assert list(redis.scan_iter(f"*{job_id}*")) == []
+    assert jobs.delete(TENANT, job_id), "asked again it takes what is left"
+    assert list(storage.list(keys.job_prefix(TENANT, job_id))) == []
+    assert not jobs.delete(TENANT, job_id)
+
+
+def test_what_is_stored_of_a_job_that_is_being_accepted_is_not_left_of_another(
+    jobs: Jobs, storage: Storage
+) -> None:
+    job_id = accepted(jobs)
+    storage.delete(keys.job_request(TENANT, job_id))
+    before = set(storage.list(keys.job_prefix(TENANT, job_id)))
+    storage.put(keys.job_input(TENANT, job_id), b"its input is here before its request")
+    assert not jobs.delete(TENANT, job_id)
+    assert set(storage.list(keys.job_prefix(TENANT, job_id))) == before | {keys.job_input(TENANT, job_id)}
 
 
 def _fail(key: str) -> None:
