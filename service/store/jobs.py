@@ -235,7 +235,7 @@ class Jobs:
         """
         job = self.get(tenant, job_id)
         if job is None:
-            return self._stored.erase_rest(tenant, job_id)
+            return keys.is_job_id(job_id) and self._stored.erase_rest(tenant, job_id)
         if not job.status.is_final:
             raise JobNotFinalError(f"job {job_id} is {job.status}; cancel it before deleting it")
         try:
