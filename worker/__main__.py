@@ -23,9 +23,11 @@ from service.telemetry import logs, traces
 from service.telemetry.jobs import count_final
 from service.telemetry.metrics import Metrics
 from worker import shards
+from worker.allocator import keep_freed
 from worker.company import Company
 from worker.compute import DEQUEUE_S, ComputeWorker
 from worker.device import DeviceError
+from worker.engine import engine_thread
 from worker.evaluations import BeginTrial, Evaluations
 from worker.memory import device_memory
 from worker.models import Models, is_out_of_memory
@@ -56,14 +58,15 @@ def main(teach: Teach | None = None, begin: BeginTrial = begin_trial) -> int:
     logs.configure("worker", settings)
     traces.configure("worker")
     sys.setswitchinterval(_SWITCH_S)
+    keep_freed()
     disable_progress_bar()  # type: ignore[no-untyped-call]
     for number in (signal.SIGTERM, signal.SIGINT):
         # Until the worker hears signals itself. Without a handler the first process of a container hears none.
-        signal.signal(number, lambda number, frame: sys.exit(128 + number))
+        signal.signal(number, lambda number, frame: os._exit(128 + number))
     storage = open_storage(settings)
+    thread = engine_thread()
     try:
-        models = Models(settings, storage)
-        models.warm_up()
+        models = thread.submit(_ready_models, settings, storage).result()
     except (DeviceError, BackboneError, AdapterError) as error:
         _log.error("the worker cannot start: %s", error)
         return 1
@@ -104,7 +107,7 @@ def main(teach: Teach | None = None, begin: BeginTrial = begin_trial) -> int:
     trainings = Trainings(jobs, storage, models, teach or teaching_with(models), slice_s, memory)
     evaluations = Evaluations(jobs, storage, models, begin, slice_s, memory)
     at_work = Shards(
-        jobs, storage, models, worker.stopping, on_device_lost, metrics, trainings, evaluations, company
+        jobs, storage, models, worker.stopping, on_device_lost, metrics, trainings, evaluations, company, thread
     )
     shards.install(at_work)
     worker.run()
@@ -113,6 +116,12 @@ def main(teach: Teach | None = None, begin: BeginTrial = begin_trial) -> int:
     if device_lost:
         _log.error("the device failed; a new process is needed")
     return 1 if device_lost else 0
+
+
+def _ready_models(settings: WorkerSettings, storage: Storage) -> Models:
+    models = Models(settings, storage)
+    models.warm_up()
+    return models
 
 
 def _publish(models: Models, storage: Storage) -> None:

@@ -20,6 +20,16 @@ from worker.steps import Steps
 Value = TypeVar("Value")
 
 
+def engine_thread() -> ThreadPoolExecutor:
+    """The thread that calls models, from their loading on: no other one should compute with torch.
+
+    OpenMP keeps a team for each thread that ever did. With those of two it counts more threads than cores, puts
+    them to sleep between any two operations, and a drawing takes nearly twice as long.
+    """
+    # Kernels that do not ask torch how many threads to use ask their own thread, which knows after this.
+    return ThreadPoolExecutor(1, "engine", initializer=torch.get_num_threads)
+
+
 class Engine:
     """Draws what shards ask for, in the order in which they ask; any thread may ask.
 
@@ -27,14 +37,20 @@ class Engine:
 
     Args:
         device_lost: called when the device is of no more use to this process.
+        thread: the `engine_thread` in which the models were loaded; None makes one.
     """
 
-    def __init__(self, models: Models, metrics: Metrics, device_lost: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        models: Models,
+        metrics: Metrics,
+        device_lost: Callable[[], None],
+        thread: ThreadPoolExecutor | None = None,
+    ) -> None:
         self._models = models
         self._batches = Batches(models, metrics)
         self._device_lost = device_lost
-        # Kernels that do not ask torch how many threads to use ask their own thread, which knows after this.
-        self._thread = ThreadPoolExecutor(1, "engine", initializer=torch.get_num_threads)
+        self._thread = thread or engine_thread()
         self._asking = threading.Lock()
         self._waiting: list[Wanted] = []
         self._looking = threading.RLock()

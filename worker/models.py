@@ -30,6 +30,7 @@ from service.store import keys
 from service.store.settings import named_backbones
 from service.store.storage import ObjectNotFoundError, Storage
 from worker import device
+from worker.allocator import give_back
 from worker.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
@@ -306,6 +307,7 @@ class Models:
     def _free(self) -> None:
         """Give back what nobody uses any more."""
         gc.collect()
+        give_back()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -79,6 +80,7 @@ class Shards:
         trainings: works on slices of trainings; without it they fail.
         evaluations: works on slices of evaluations; without it they fail.
         company: the shards at work in this process.
+        thread: in which the models were loaded, and are called.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Shards:
         trainings: Trainings | None = None,
         evaluations: Evaluations | None = None,
         company: Company | None = None,
+        thread: ThreadPoolExecutor | None = None,
     ) -> None:
         self._jobs = jobs
         self._storage = storage
@@ -99,7 +102,7 @@ class Shards:
         self._models = models
         self._stopping = stopping
         self._metrics = metrics or Metrics(None)
-        self._engine = Engine(models, self._metrics, device_lost)
+        self._engine = Engine(models, self._metrics, device_lost, thread)
         self._company = company or Company(lambda: models.batch_shape)
         self._subjects = Subjects(storage)
         self._trainings = trainings
