@@ -10,7 +10,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +30,7 @@ from service.store.settings import named_backbones
 from service.store.storage import ObjectNotFoundError, Storage
 from worker import device
 from worker.allocator import give_back
+from worker.kept import Kept
 from worker.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
@@ -39,36 +39,12 @@ _WARM_STEPS = 4
 _KEPT_ADAPTERS = 32
 _KEPT_EXEMPLARS = 32
 
-Value = TypeVar("Value")
-
 _NO_MEMORY = ("out of memory", "_STATUS_ALLOC_FAILED", "can't allocate memory")
 """How CUDA, its libraries and torch's allocator of the CPU say so where the error has no class of its own."""
 
 
 class ModelMissingError(Exception):
     """A job needs a defect type or a backbone that this worker does not have."""
-
-
-class Kept(Generic[Value]):
-    """The last ``size`` values that were asked for, by digest."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._values: OrderedDict[str, Value] = OrderedDict()
-
-    def get(self, digest: str, read: Callable[[], Value]) -> Value:
-        """The value, read if it is not kept."""
-        if digest not in self._values:
-            value = read()
-            while len(self._values) >= self._size:
-                self._values.popitem(last=False)
-            self._values[digest] = value
-        self._values.move_to_end(digest)
-        return self._values[digest]
-
-    def clear(self) -> None:
-        """Keep nothing of what was asked for."""
-        self._values.clear()
 
 
 class Models:
@@ -106,9 +82,9 @@ class Models:
         self._storage = storage
         bundled = {folder.name: folder.name for folder in BUNDLED.iterdir() if folder.is_dir()}
         self._sources = bundled | named_backbones((*settings.backbones, settings.backbone))
-        self._taught: Kept[Adapter] = Kept(_KEPT_ADAPTERS)
-        self._exemplars: Kept[list[Exemplar]] = Kept(_KEPT_EXEMPLARS)
-        self._references: Kept[References] = Kept(_KEPT_EXEMPLARS)
+        self._taught: Kept[str, Adapter] = Kept(_KEPT_ADAPTERS)
+        self._exemplars: Kept[str, list[Exemplar]] = Kept(_KEPT_EXEMPLARS)
+        self._references: Kept[str, References] = Kept(_KEPT_EXEMPLARS)
         self._generators: OrderedDict[str, Generator] = OrderedDict()
         self._adapters: dict[str, dict[tuple[str, int], Adapter]] = {}
         self.default = ""

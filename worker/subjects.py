@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeAlias
@@ -22,6 +20,7 @@ from service.images.decoding import read_canonical
 from service.store import keys
 from service.store.storage import Storage
 from service.telemetry import traces
+from worker.kept import Kept
 from worker.patterns import pattern
 
 Mask = NDArray[np.bool_]
@@ -67,28 +66,15 @@ class Subjects:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._kept: OrderedDict[tuple[str, int], Subject] = OrderedDict()
-        self._keeping = threading.Lock()
+        self._kept: Kept[tuple[str, int], Subject] = Kept(_KEPT)
 
     def of_augmentation(self, manifest: AugmentationManifest) -> Subject:
         """The image of an augmentation, which all its items are drawn on."""
-        return self._get((manifest.job_id, 0), lambda: _of_augmentation(self._storage, manifest))
+        return self._kept.get((manifest.job_id, 0), lambda: _of_augmentation(self._storage, manifest))
 
     def of_source(self, tenant: str, job_id: str, source: DatasetSource) -> Subject:
         """A normal image of a data set. A mask that was sent is that of the first defect, within the bounds."""
-        return self._get((job_id, source.number), lambda: _of_source(self._storage, tenant, job_id, source))
-
-    def _get(self, key: tuple[str, int], read: Callable[[], Subject]) -> Subject:
-        with self._keeping:
-            subject = self._kept.get(key)
-        if subject is None:
-            subject = read()
-        with self._keeping:
-            self._kept[key] = subject
-            self._kept.move_to_end(key)
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        return subject
+        return self._kept.get((job_id, source.number), lambda: _of_source(self._storage, tenant, job_id, source))
 
 
 def _of_augmentation(storage: Storage, manifest: AugmentationManifest) -> Subject:

@@ -1,0 +1,49 @@
+"""What was read last is read once."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from worker.kept import Kept
+
+
+def test_the_last_ones_asked_for_are_kept_and_others_read_again() -> None:
+    read: list[str] = []
+
+    def value(key: str) -> str:
+        read.append(key)
+        return key.upper()
+
+    kept: Kept[str, str] = Kept(2)
+    for key in ("a", "b", "a", "c", "a", "b"):
+        assert kept.get(key, lambda key=key: value(key)) == key.upper()
+    assert read == ["a", "b", "c", "b"]
+    kept.clear()
+    kept.get("a", lambda: value("a"))
+    assert read[-1] == "a"
+
+
+def test_what_cannot_be_read_is_not_kept() -> None:
+    kept: Kept[str, int] = Kept(2)
+    with pytest.raises(ZeroDivisionError):
+        kept.get("a", lambda: 1 // 0)
+    assert kept.get("a", lambda: 1) == 1
+
+
+def test_nobody_waits_for_what_another_thread_reads() -> None:
+    kept: Kept[str, int] = Kept(2)
+    reading, done = threading.Event(), threading.Event()
+
+    def slow() -> int:
+        reading.set()
+        assert done.wait(10)
+        return 1
+
+    thread = threading.Thread(target=kept.get, args=("slow", slow))
+    thread.start()
+    assert reading.wait(10)
+    assert kept.get("quick", lambda: 2) == 2
+    done.set()
+    thread.join()
