@@ -154,16 +154,17 @@ class Generator:
             if request.mask.shape != request.image.shape[:2]:
                 raise ValueError(f"the mask is {request.mask.shape}, the image {request.image.shape[:2]}")
         self._plan(requests)
+        plots = [self._plans[_planned_by(request)][1] for request in requests]
         pieces = [
             self._piece(request, plot, attempt)
-            for request, attempt in zip(requests, attempts, strict=True)
-            for plot in self._plans[_planned_by(request)][1]
+            for request, attempt, own in zip(requests, attempts, plots, strict=True)
+            for plot in own
         ]
         try:
             trajectories = iter(self._trajectories(pieces))
             begun = self._encoded(window for piece in pieces for window in piece.start.windows)
             drawings = iter([self._drawing(piece, trajectories, begun) for piece in pieces])
-            grouped = [list(islice(drawings, len(self._plans[_planned_by(request)][1]))) for request in requests]
+            grouped = [list(islice(drawings, len(own))) for own in plots]
             self._draw([drawing for group in grouped for drawing in group])
         finally:
             self.cache.trim()
