@@ -7,12 +7,11 @@ import pytest
 import torch
 
 from bench.inversion import Measures, Scene, table
-from models.adapters import Adapter
 from models.drawing import Outside
 from models.generation import Generator
 from models.items import ItemRequest, ItemResult
 from models.noise import noise_key, seeded_noise
-from tests.models.tiny import tiny_backbone
+from tests.models.tiny import tiny_adapter, tiny_backbone
 
 BEFORE = "f022f825aff9364a5f039805f36b5290e8f2d5865896e3b434068d0ddb85ed84"
 """Image and refined mask of `item` as drawn before there was a choice, by `BEFORE_ON`."""
@@ -22,8 +21,7 @@ BEFORE_ON = ("2.13.0+cpu", "AVX2")
 @pytest.fixture(scope="module")
 def item() -> ItemRequest:
     backbone = tiny_backbone()
-    tokens = torch.randn(4, backbone.token_width, generator=torch.Generator().manual_seed(1))
-    adapter = Adapter("scratch", 1, backbone.name, backbone.digest, tokens)
+    adapter = tiny_adapter(backbone)
     image = np.random.default_rng(5).integers(60, 200, (100, 120, 3), dtype=np.uint8)
     mask = np.zeros((100, 120), dtype=np.bool_)
     mask[30:50, 40:70] = True

@@ -22,7 +22,7 @@ from models.generation import Generator
 from models.stages import Stopwatch, stage
 from models.windows import plan
 from service.images.decoding import read_canonical
-from tests.models.tiny import tiny_backbone
+from tests.models.tiny import tiny_adapter, tiny_backbone
 
 STEPS, SEVERITY = 10, 0.4
 DEPTH = 4
@@ -35,8 +35,7 @@ def backbone() -> Backbone:
 
 @pytest.fixture(scope="module")
 def adapter(backbone: Backbone) -> Adapter:
-    tokens = torch.randn(4, backbone.token_width, generator=torch.Generator().manual_seed(1))
-    return Adapter("scratch", 1, backbone.name, backbone.digest, tokens)
+    return tiny_adapter(backbone)
 
 
 @pytest.fixture(scope="module")

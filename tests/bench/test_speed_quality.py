@@ -21,7 +21,7 @@ from bench.speed.workloads import scenes
 from models.adapters import Adapter
 from models.backbone import Backbone
 from service.images.decoding import read_canonical
-from tests.models.tiny import tiny_backbone
+from tests.models.tiny import tiny_adapter, tiny_backbone
 
 FEW = Setting(steps=4, severity=0.5, guidance=1.0)
 
@@ -33,8 +33,7 @@ def backbone() -> Backbone:
 
 @pytest.fixture(scope="module")
 def adapter(backbone: Backbone) -> Adapter:
-    tokens = torch.randn(4, backbone.token_width, generator=torch.Generator().manual_seed(1))
-    return Adapter("scratch", 1, backbone.name, backbone.digest, tokens)
+    return tiny_adapter(backbone)
 
 
 def arguments(out: Path, count: int) -> argparse.Namespace:

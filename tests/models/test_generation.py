@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
@@ -23,7 +22,7 @@ from models.placement import DrawnMask
 from models.resampling import model_windows
 from models.samples import Exemplar
 from models.training.recipe import Ablation
-from tests.models.tiny import tiny_backbone
+from tests.models.tiny import tiny_adapter, tiny_backbone
 
 SHAPE = (150, 220)
 
@@ -31,8 +30,7 @@ SHAPE = (150, 220)
 @pytest.fixture(scope="module")
 def adapter() -> Adapter:
     backbone = tiny_backbone()
-    tokens = torch.randn(4, backbone.token_width, generator=torch.Generator().manual_seed(1))
-    return Adapter("scratch", 1, backbone.name, backbone.digest, tokens)
+    return tiny_adapter(backbone)
 
 
 def alone() -> Generator:

@@ -17,7 +17,7 @@ from models.levels import Pixels
 from models.measures import RegionMeasures
 from models.merging import merged
 from models.scores import Scores
-from tests.models.tiny import tiny_backbone
+from tests.models.tiny import tiny_adapter, tiny_backbone
 
 SHAPE = (60, 90)
 BOXES = ((5, 5, 20, 30), (5, 30, 20, 80), (40, 10, 55, 60))
@@ -139,8 +139,7 @@ def test_masks_that_share_a_pixel_are_refused() -> None:
 
 def test_each_of_several_defects_is_drawn_as_if_the_others_were_not_there() -> None:
     backbone = tiny_backbone()
-    tokens = torch.randn(4, backbone.token_width, generator=torch.Generator().manual_seed(1))
-    adapter = Adapter("scratch", 1, backbone.name, backbone.digest, tokens)
+    adapter = tiny_adapter(backbone)
     asked = requests(photo(3, np.uint8), adapter)
     together = Generator(backbone).generate(asked)
     for request, result in zip(asked, together, strict=True):
@@ -151,8 +150,7 @@ def test_each_of_several_defects_is_drawn_as_if_the_others_were_not_there() -> N
 
 def test_two_defects_on_one_place_share_no_noise() -> None:
     backbone = tiny_backbone()
-    tokens = torch.randn(4, backbone.token_width, generator=torch.Generator().manual_seed(1))
-    first = requests(photo(3, np.uint8), Adapter("scratch", 1, backbone.name, backbone.digest, tokens))[0]
+    first = requests(photo(3, np.uint8), tiny_adapter(backbone))[0]
     one, other, again = Generator(backbone).generate([first, replace(first, defect=1), first])
     assert not np.array_equal(one.image, other.image)
     assert np.array_equal(one.image, again.image)

@@ -8,6 +8,7 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from models.adapters import Adapter
 from models.backbone import Backbone
 
 TOKENS = 8
@@ -91,3 +92,9 @@ def tiny_backbone(
         name=name,
         compiled=compiled,
     )
+
+
+def tiny_adapter(backbone: Backbone) -> Adapter:
+    """A type of four tokens at random."""
+    tokens = torch.randn(4, backbone.token_width, generator=torch.Generator().manual_seed(1))
+    return Adapter("scratch", 1, backbone.name, backbone.digest, tokens)
