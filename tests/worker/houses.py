@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from service.store.connection import connect_redis
 from service.store.jobs import Jobs
 from service.store.opening import open_storage
 from service.store.settings import StoreSettings
-from tests.servers import Valkey
+from tests.servers import Valkey, running_valkey
 from tests.worker.tiny_worker import TENANT, accept, finished, photo, running_module, running_worker, until
 
 SLOW_STEPS = 60
@@ -119,6 +120,24 @@ class House:
     def close(self) -> None:
         self._running.close()
         self.redis.close()
+
+
+@contextmanager
+def running_house(
+    folder: Path, backbone: Path, workers: int, settings: dict[str, str] | None = None
+) -> Iterator[House]:
+    """A house with storage in a folder while the block runs."""
+    (folder / "valkey").mkdir()
+    storage = {"FLAWSMITH_STORAGE_URL": (folder / "storage").as_uri()}
+    with running_valkey(folder / "valkey") as valkey:
+        house = House(folder, valkey, storage, backbone, settings)
+        try:
+            for _ in range(workers):
+                house.start_worker()
+            house.await_workers(workers)
+            yield house
+        finally:
+            house.close()
 
 
 def check_result(house: House, job_id: str, count: int) -> None:

@@ -20,8 +20,8 @@ from service.images.canonical import CanonicalImage
 from service.images.encoding import encode_mask_png, encode_png
 from service.store import keys
 from service.telemetry.metrics import totals
-from tests.servers import Valkey, running_valkey
-from tests.worker.houses import PROMPTLY_S, SLOW_STEPS, House, pixels_of
+from tests.servers import Valkey
+from tests.worker.houses import PROMPTLY_S, SLOW_STEPS, House, pixels_of, running_house
 from tests.worker.tiny_worker import (
     TENANT,
     TYPE,
@@ -57,14 +57,8 @@ def two_types(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def lasting_house(tmp_path_factory: pytest.TempPathFactory, two_types: Path) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("house")
-    (folder / "valkey").mkdir()
-    storage = {"FLAWSMITH_STORAGE_URL": (folder / "storage").as_uri()}
-    with running_valkey(folder / "valkey") as valkey:
-        house = House(folder, valkey, storage, two_types, {"FLAWSMITH_BATCH_SHAPE": str(ROWS)})
-        try:
-            yield house
-        finally:
-            house.close()
+    with running_house(folder, two_types, 0, {"FLAWSMITH_BATCH_SHAPE": str(ROWS)}) as house:
+        yield house
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from service.store.mending import Mender
 from service.store.queue import QUEUE_NAME
 from service.store.settings import StoreSettings
 from tests.faulty import Fault, running_faulty
-from tests.servers import HOST, S3Server, Valkey, free_ports, running_valkey
-from tests.worker.houses import PROMPTLY_S, SLOW_STEPS, House, check_result
+from tests.servers import HOST, S3Server, Valkey, free_ports
+from tests.worker.houses import PROMPTLY_S, SLOW_STEPS, House, check_result, running_house
 from tests.worker.tiny_worker import TENANT, TYPE, finished, request, running_module, until
 
 pytestmark = pytest.mark.slow
@@ -35,14 +35,8 @@ AGAIN_S = 90.0
 def lasting_house(tmp_path_factory: pytest.TempPathFactory, backbone_folder: Path) -> Iterator[House]:
     """Storage in a folder; a worker takes long to start, so the workers stay from test to test."""
     folder = tmp_path_factory.mktemp("house")
-    (folder / "valkey").mkdir()
-    storage = {"FLAWSMITH_STORAGE_URL": (folder / "storage").as_uri()}
-    with running_valkey(folder / "valkey") as valkey:
-        house = House(folder, valkey, storage, backbone_folder)
-        try:
-            yield house
-        finally:
-            house.close()
+    with running_house(folder, backbone_folder, 0) as house:
+        yield house
 
 
 @pytest.fixture

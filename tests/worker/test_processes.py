@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,27 +15,11 @@ import pytest
 from flawsmith.contract.jobs import ItemStatus, JobStatus
 from service.store import keys
 from service.store.registry import Registry
-from tests.servers import S3Server, Valkey, running_valkey
-from tests.worker.houses import PROMPTLY_S, SLOW_STEPS, House, check_result, pixels_of
+from tests.servers import S3Server, Valkey
+from tests.worker.houses import PROMPTLY_S, SLOW_STEPS, House, check_result, pixels_of, running_house
 from tests.worker.tiny_worker import TENANT, TYPE, finished, request, until
 
 pytestmark = pytest.mark.slow
-
-
-@contextmanager
-def running_house(folder: Path, backbone: Path, workers: int) -> Iterator[House]:
-    """A house with storage in a folder."""
-    (folder / "valkey").mkdir()
-    storage = {"FLAWSMITH_STORAGE_URL": (folder / "storage").as_uri()}
-    with running_valkey(folder / "valkey") as valkey:
-        house = House(folder, valkey, storage, backbone)
-        try:
-            for _ in range(workers):
-                house.start_worker()
-            house.await_workers(workers)
-            yield house
-        finally:
-            house.close()
 
 
 @pytest.fixture(scope="module")
@@ -151,23 +134,15 @@ def test_on_s3_a_worker_asked_to_stop_gives_its_shard_back(
 
 
 def test_a_worker_that_rested_draws_the_same_as_before(tmp_path: Path, backbone_folder: Path) -> None:
-    (tmp_path / "valkey").mkdir()
-    storage = {"FLAWSMITH_STORAGE_URL": (tmp_path / "storage").as_uri()}
-    with running_valkey(tmp_path / "valkey") as valkey:
-        house = House(tmp_path, valkey, storage, backbone_folder, {"FLAWSMITH_IDLE_UNLOAD_S": "1"})
-        try:
-            house.start_worker()
-            house.await_workers(1)
-            before = house.accept(request(2))
-            check_result(house, before, 2)
-            until(lambda: "backbones go until there is work" in house.log.read_text(), 30)
-            after = house.accept(request(2))
-            check_result(house, after, 2)
-            assert pixels_of(house, after) == pixels_of(house, before)
-            fingerprints = {item.fingerprint for job_id in (before, after) for item in house.job(job_id).items}
-            assert len(fingerprints) == 1
-        finally:
-            house.close()
+    with running_house(tmp_path, backbone_folder, 1, {"FLAWSMITH_IDLE_UNLOAD_S": "1"}) as house:
+        before = house.accept(request(2))
+        check_result(house, before, 2)
+        until(lambda: "backbones go until there is work" in house.log.read_text(), 30)
+        after = house.accept(request(2))
+        check_result(house, after, 2)
+        assert pixels_of(house, after) == pixels_of(house, before)
+        fingerprints = {item.fingerprint for job_id in (before, after) for item in house.job(job_id).items}
+        assert len(fingerprints) == 1
 
 
 def test_a_worker_whose_device_cannot_be_used_says_so_in_a_line_and_ends(tmp_path: Path) -> None:
