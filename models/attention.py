@@ -7,13 +7,18 @@ cells; attention weights are multiplied by
     self:   allow(q, k) = 1 − (1 − c_q) c_k
     cross:  allow(q, background token) = 1,   allow(q, defect token) = c_q
 
-which for c in {0, 1} is exactly the rule above. The multiplication is done as a bias log(allow).
+which for c in {0, 1} is exactly the rule above. The multiplication is a bias log(allow) of the scores.
+
+Where c is 0 or 1 that bias has rank one, −∞ (1 − c_q) c_k, so it rides along as one more dimension of queries and
+keys: attention then needs no matrix of biases, which at 64×64 cells weighs more than all else in the U-Net, and
+takes the fastest kernel that a device has.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import isqrt
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,8 +29,27 @@ Coarse = Literal["maxpool", "coverage"]
 #: Levels with fewer cells a side than this are coarse: a max-pooled mask there is nearly all ones.
 COARSE_BELOW = 16
 
-#: Biases of self-attention are kept up to this many cells, 32×32.
-KEPT_CELLS = 32 * 32
+#: In place of −∞, before the scores are scaled by 1/√d: half precision holds it, and its exponential is 0.
+FORBIDDEN = -(2.0**15)
+
+#: On a CPU biases of up to so many cells, 32×32, are faster than what rides along. Both give the same bits.
+BIASED_CELLS = 32 * 32
+
+#: Dimensions that ride along are filled up to so many, as the kernels of a GPU want them.
+RIDING = 8
+
+Kept = TypeVar("Kept")
+
+
+class Riders(NamedTuple):
+    """What rides along with every head, so that the product of both is the bias of a score, before it is scaled.
+
+    Attributes:
+        queries: (B, hw, RIDING). keys: (B, hw or N, RIDING).
+    """
+
+    queries: Tensor
+    keys: Tensor
 
 
 class Region:
@@ -63,7 +87,7 @@ class Region:
         self.masked_self = masked_self
         self.masked_cross = masked_cross
         self.background_keys = background_keys
-        self._kept: dict[tuple[str, int, int, torch.dtype], Tensor] = {}
+        self._kept: dict[tuple[str, int, int, torch.dtype], Any] = {}
 
     def coverage(self, height: int, width: int) -> Tensor:
         """c: (B, height·width) float32, the share of each cell that the mask covers (max-pooled when fine)."""
@@ -74,50 +98,68 @@ class Region:
             pooled = functional.adaptive_max_pool2d(mask, (height, width))
         return pooled.flatten(1)
 
-    def self_bias(self, height: int, width: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """(B, 1, hw, hw) additive bias log(1 − (1 − c_q) c_k) for queries and keys on an h×w grid.
+    def riders(self, height: int, width: int, dtype: torch.dtype, *, cross: bool) -> Riders | None:
+        """What rides along in place of a bias on an h×w grid; None where a bias does, as where c is a share.
 
-        One for all heads. That of a grid finer than `KEPT_CELLS` is made anew each time: at 64×64 cells it takes
-        34 MB a row at half precision, and a generation has a region for every batch of its windows.
+        Args:
+            cross: of attention to the tokens, else to the grid itself.
         """
-        key = ("self", height, width, dtype)
-        keeps = self._keeps()
-        if keeps and key in self._kept:
-            return self._kept[key]
-        # What is 0 or 1 is so at any precision; shares are not.
-        precise = torch.float32 if self._is_shared(height, width) else dtype
-        c = self._seen(height, width, self.masked_self).to(precise)
-        allow = (1 - c)[:, :, None] * c[:, None, :]
-        allow.neg_().add_(1)
-        if not self.background_keys:
-            c = self.coverage(height, width).to(precise)
-            allow *= 1 - c[:, :, None] * (1 - c)[:, None, :]
-        bias = allow.log_().to(dtype)[:, None]
-        if keeps and height * width <= KEPT_CELLS:
-            self._kept[key] = bias
-        return bias
+        small = self.mask.device.type == "cpu" and height * width <= BIASED_CELLS
+        if small or self._is_shared(height, width):
+            return None
+        make = self._cross_riders if cross else self._self_riders
+        key = ("cross riders" if cross else "self riders", height, width, dtype)
+        return self._once(key, lambda: make(height, width).to(dtype))
+
+    def self_bias(self, height: int, width: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """(B, 1, hw, hw) additive bias log(1 − (1 − c_q) c_k) for queries and keys on an h×w grid."""
+        return self._once(("self bias", height, width, dtype), lambda: self._self_bias(height, width).to(dtype))
 
     def cross_bias(self, height: int, width: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """(B, 1, hw, N) additive bias: 0 for C2's tokens, log c_q for valid defect tokens, −∞ for padding."""
-        key = ("cross", height, width, dtype)
-        keeps = self._keeps()
-        if keeps and key in self._kept:
-            return self._kept[key]
+        return self._once(("cross bias", height, width, dtype), lambda: self._cross_bias(height, width).to(dtype))
+
+    def _self_bias(self, height: int, width: int) -> Tensor:
+        c = self._seen(height, width, self.masked_self)
+        allow = 1 - (1 - c)[:, :, None] * c[:, None, :]
+        if not self.background_keys:
+            c = self.coverage(height, width)
+            allow = allow * (1 - c[:, :, None] * (1 - c)[:, None, :])
+        return allow.log()[:, None]
+
+    def _cross_bias(self, height: int, width: int) -> Tensor:
         c = self._seen(height, width, self.masked_cross)
         background = c.new_ones(c.shape[0], c.shape[1], self.background_tokens)
         defect = c[:, :, None] * self.defect_tokens_valid.to(c)[:, None, :]
-        bias = torch.cat([background, defect], dim=2).log().to(dtype)[:, None]
-        if keeps:
-            self._kept[key] = bias
-        return bias
+        return torch.cat([background, defect], dim=2).log()[:, None]
 
-    @staticmethod
-    def _keeps() -> bool:
-        """Whether biases are kept from call to call; in a compiled U-Net they are a part of what is compiled.
+    def _self_riders(self, height: int, width: int) -> _Ride:
+        """FORBIDDEN (1 − c_q) c_k, and without background keys FORBIDDEN c_q (1 − c_k), too."""
+        c = self.coverage(height, width)
+        seen = self._seen(height, width, self.masked_self)
+        blind = torch.zeros_like(c) if self.background_keys else c
+        return _Ride([1 - seen, blind], [seen, 1 - c])
 
-        There each grid's is made once a call, and what had been kept would make it compile anew.
+    def _cross_riders(self, height: int, width: int) -> _Ride:
+        """FORBIDDEN (1 − c_q) of the defect's tokens, and FORBIDDEN of padding."""
+        c = self._seen(height, width, self.masked_cross)
+        valid = self.defect_tokens_valid.to(c)
+        background = valid.new_zeros(len(valid), self.background_tokens)
+        tokens, padding = (torch.cat([background, those], dim=1) for those in (valid, 1 - valid))
+        return _Ride([1 - c, torch.ones_like(c)], [tokens, padding])
+
+    def _once(self, key: tuple[str, int, int, torch.dtype], make: Callable[[], Kept]) -> Kept:
+        """What is made for the first call of a grid and kept for the others.
+
+        In a compiled U-Net it is a part of what is compiled: there each grid's is made once a call anyway, and
+        what had been kept would make it compile anew.
         """
-        return not torch.compiler.is_compiling()
+        if torch.compiler.is_compiling():
+            return make()
+        if key not in self._kept:
+            self._kept[key] = make()
+        kept: Kept = self._kept[key]
+        return kept
 
     def _is_shared(self, height: int, width: int) -> bool:
         """Whether cells of this grid see the share of them that the mask covers, not only whether it does."""
@@ -127,6 +169,24 @@ class Region:
         """c, or 1 everywhere where attention is not to be masked: each cell then counts as inside."""
         c = self.coverage(height, width)
         return c if masked else torch.ones_like(c)
+
+
+class _Ride:
+    """Riders whose product is FORBIDDEN Σ_i q_i k_i.
+
+    Args:
+        queries: (B, hw) each, 0 or 1. keys: (B, hw or N) each, 0 or 1.
+    """
+
+    def __init__(self, queries: list[Tensor], keys: list[Tensor]) -> None:
+        self._queries = torch.stack(queries, dim=-1)
+        self._keys = FORBIDDEN * torch.stack(keys, dim=-1)
+
+    def to(self, dtype: torch.dtype) -> Riders:
+        queries, keys = (
+            functional.pad(those, (0, RIDING - those.shape[-1])).to(dtype) for those in (self._queries, self._keys)
+        )
+        return Riders(queries, keys)
 
 
 class MaskedAttnProcessor:
@@ -162,29 +222,43 @@ class MaskedAttnProcessor:
             context = attn.norm_encoder_hidden_states(context)
 
         def heads(x: Tensor) -> Tensor:
-            return x.view(*x.shape[:2], attn.heads, -1).transpose(1, 2)
+            return x.view(*x.shape[:2], attn.heads, -1)
 
         query, key, value = heads(attn.to_q(hidden_states)), heads(attn.to_k(context)), heads(attn.to_v(context))
         if attn.norm_q is not None:
             query = attn.norm_q(query)
         if attn.norm_k is not None:
             key = attn.norm_k(key)
+        attended = _attended(query, key, value, region, cross)
 
-        bias = None
-        if region is not None:
-            side = isqrt(query.shape[2])
-            bias = (
-                region.cross_bias(side, side, query.dtype) if cross else region.self_bias(side, side, query.dtype)
-            )
-        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-
-        out: Tensor = attn.to_out[0](attended.transpose(1, 2).flatten(2))
+        out: Tensor = attn.to_out[0](attended.flatten(2))
         out = attn.to_out[1](out)
         if grid is not None:
             out = out.transpose(1, 2).reshape(*out.shape[::2], *grid)
         if attn.residual_connection:
             out = out + residual
-        return out / float(attn.rescale_output_factor)
+        return out if attn.rescale_output_factor == 1 else out / float(attn.rescale_output_factor)
+
+
+def _attended(query: Tensor, key: Tensor, value: Tensor, region: Region | None, cross: bool) -> Tensor:
+    """Scaled dot-product attention of (B, hw, heads, d) under a region, (B, hw, heads, d)."""
+    width, bias = query.shape[-1], None
+    if region is not None:
+        side, dtype = isqrt(query.shape[1]), query.dtype
+        riders = region.riders(side, side, dtype, cross=cross)
+        if riders is not None:
+            query, key = (_with(x, those) for x, those in zip((query, key), riders, strict=True))
+            value = functional.pad(value, (0, RIDING))  # kernels want all three of one width
+        else:
+            bias = region.cross_bias(side, side, dtype) if cross else region.self_bias(side, side, dtype)
+    query, key, value = (x.transpose(1, 2) for x in (query, key, value))
+    attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=width**-0.5)
+    return attended.transpose(1, 2)[..., :width]
+
+
+def _with(x: Tensor, riders: Tensor) -> Tensor:
+    """(B, n, heads, d) with the same riders (B, n, RIDING) in every head."""
+    return torch.cat([x, riders[:, :, None].expand(*x.shape[:3], RIDING)], dim=-1)
 
 
 def install_masked_attention(unet: Any) -> None:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 
-from models.attention import MaskedAttnProcessor, Region
+from models.attention import FORBIDDEN, MaskedAttnProcessor, Region
 from tests.models.tiny import TOKENS, WIDTH, tiny_backbone
 
 L = 32
@@ -158,13 +158,8 @@ def test_biases_are_made_once_for_each_level() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("background_keys", [True, False])
-def test_biases_of_fine_grids_are_the_same_and_take_no_memory_that_stays(
-    dtype: torch.dtype, background_keys: bool
-) -> None:
-    mask = torch.zeros(1, 1, 64, 64)
-    mask[:, :, 10:20, 30:50] = 1
-    valid = torch.ones(1, DEFECT, dtype=torch.bool)
-    where = Region(mask, TOKENS, valid, background_keys=background_keys)
+def test_biases_of_fine_grids_are_exact_at_any_precision(dtype: torch.dtype, background_keys: bool) -> None:
+    where = fine_region(background_keys=background_keys)
     inside = where.coverage(64, 64)[0] > 0
     allowed = ~(~inside[:, None] & inside[None, :])
     if not background_keys:
@@ -173,7 +168,45 @@ def test_biases_of_fine_grids_are_the_same_and_take_no_memory_that_stays(
     assert bias.shape == (1, 1, 4096, 4096)
     assert bias.dtype == dtype
     assert torch.equal(bias[0, 0], torch.where(allowed, 0.0, -torch.inf).to(dtype))
-    assert where.self_bias(64, 64, dtype) is not bias
+
+
+def fine_region(**ablated: bool) -> Region:
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[:, :, 10:20, 30:50] = 1
+    return Region(mask, TOKENS, torch.tensor([[True, True, False]]), **ablated)
+
+
+@pytest.mark.parametrize("cross", [False, True])
+@pytest.mark.parametrize(
+    "ablated", [{}, {"background_keys": False}, {"masked_self": False}, {"masked_cross": False}]
+)
+def test_what_rides_along_on_fine_grids_gives_the_bits_that_a_bias_gives(
+    monkeypatch: pytest.MonkeyPatch, cross: bool, ablated: dict[str, bool]
+) -> None:
+    layer, hidden = attention(cross), torch.randn(1, 64 * 64, 8)
+    tokens = torch.randn(1, TOKENS + DEFECT, WIDTH) if cross else None
+    assert fine_region(**ablated).riders(64, 64, torch.float32, cross=cross) is not None
+    riding = layer(hidden, encoder_hidden_states=tokens, region=fine_region(**ablated))
+    monkeypatch.setattr("models.attention.BIASED_CELLS", 64 * 64)
+    biased = layer(hidden, encoder_hidden_states=tokens, region=fine_region(**ablated))
+    torch.testing.assert_close(riding, biased, rtol=0, atol=1e-6)
+    if not ablated:
+        assert not torch.allclose(riding, layer(hidden, encoder_hidden_states=tokens), atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    "ablated", [{}, {"background_keys": False}, {"masked_self": False}, {"masked_cross": False}]
+)
+def test_riders_forbid_what_a_bias_forbids_and_nothing_else(dtype: torch.dtype, ablated: dict[str, bool]) -> None:
+    where = fine_region(**ablated)
+    for cross, bias in ((False, where.self_bias(64, 64, dtype)), (True, where.cross_bias(64, 64, dtype))):
+        riders = where.riders(64, 64, dtype, cross=cross)
+        assert riders is not None
+        score = (riders.queries @ riders.keys.mT)[:, None]
+        assert torch.equal(score == 0, bias == 0)
+        assert (score[bias != 0] <= FORBIDDEN).all()
+        assert (torch.exp(score[bias != 0].float() / 1280**0.5) == 0).all(), "in the widest head, too"
 
 
 def test_wrong_shapes_are_refused() -> None:
