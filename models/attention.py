@@ -89,6 +89,17 @@ class Region:
         self.background_keys = background_keys
         self._kept: dict[tuple[str, int, int, torch.dtype], Any] = {}
 
+    @property
+    def rules(self) -> tuple[int, Coarse, bool, bool, bool]:
+        """All but its tensors."""
+        seen = (self.masked_self, self.masked_cross, self.background_keys)
+        return (self.background_tokens, self.coarse, *seen)
+
+    def like(self, mask: Tensor, defect_tokens_valid: Tensor) -> Region:
+        """Another one by the same rules."""
+        tokens, coarse, *seen = self.rules
+        return Region(mask, tokens, defect_tokens_valid, coarse, *seen)
+
     def coverage(self, height: int, width: int) -> Tensor:
         """c: (B, height·width) float32, the share of each cell that the mask covers (max-pooled when fine)."""
         mask = self.mask.float()

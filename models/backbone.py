@@ -37,7 +37,9 @@ from models.folders import (
     variant_of,
     write_json,
 )
-from models.kernels import use_onednn
+from models.graphs import CudaRecorder, Graphs
+from models.kernels.channels_last import use_channels_last
+from models.kernels.onednn import use_onednn
 
 
 @dataclass
@@ -70,9 +72,8 @@ class Backbone:
             _to(module, self.device, self.dtype).eval()
         install_masked_attention(self.unet)
         if self.device.type == "cuda":
-            # The layout that convolutions on tensor cores want; what flows through takes it over from the weights.
-            for convolving in (self.unet, self.vae):
-                convolving.to(memory_format=torch.channels_last)
+            use_channels_last(self.unet, fused=not self.compiled)
+            use_channels_last(self.vae, fused=True)
         if self.device.type == "cpu":
             if not self.compiled:  # a compiler has kernels of its own
                 use_onednn(self.unet)
@@ -81,6 +82,8 @@ class Backbone:
             compile_unet(self.unet)
         self.alphas_cumprod: Tensor = self.scheduler.alphas_cumprod.detach().cpu().double()
         self._alpha_bar = self.alphas_cumprod.to(self.device, torch.float32)
+        self._graphs: Graphs | None = None
+        self._recorded: Any = None
         if not self.digest:
             self.digest = self._digest_of_memory()
 
@@ -239,8 +242,20 @@ class Backbone:
     def predict_noise(self, z: Tensor, t: Tensor, tokens: Tensor, region: Region | None = None) -> Tensor:
         """ε_θ(z_t, t, C): z (B, C, L, L), t (B,) long, tokens (B, N, D) → (B, C, L, L).
 
-        Of a U-Net that predicts v it is the noise that v means.
+        Of a U-Net that predicts v it is the noise that v means. On a GPU, where nothing is to be learned, it is
+        recorded by its first call with inputs of these shapes, and replayed by all others.
         """
+        if self.device.type != "cuda" or not torch.is_inference_mode_enabled():
+            return self._predicted(z, t, tokens, region)
+        if self._graphs is None or self._recorded is not self.unet:
+            self._graphs, self._recorded = Graphs(self._predicted, CudaRecorder()), self.unet
+        return self._graphs(z, t, tokens, region)
+
+    def forget_graphs(self) -> None:
+        """Let go of what was recorded, and of the memory that it works in."""
+        self._graphs = None
+
+    def _predicted(self, z: Tensor, t: Tensor, tokens: Tensor, region: Region | None) -> Tensor:
         predicted: Tensor = self.unet(
             z,
             t,

@@ -14,6 +14,28 @@ OnStep = Callable[[int, int], None]
 Row = tuple[Tensor, ...]
 
 
+class Progress:
+    """Rows that U-Net calls have done, of those that are expected.
+
+    Args:
+        on_step: gets to know after each call.
+    """
+
+    def __init__(self, on_step: OnStep | None = None) -> None:
+        self._on_step = on_step
+        self._done = self._total = 0
+
+    def expect(self, rows: int) -> None:
+        """Announce rows that will be done."""
+        self._total += rows
+
+    def did(self, rows: int) -> None:
+        """A call has done so many."""
+        self._done += rows
+        if self._on_step is not None:
+            self._on_step(self._done, self._total)
+
+
 class Batcher:
     """Calls a model on at most ``shape`` rows at a time.
 
@@ -23,6 +45,9 @@ class Batcher:
     Args:
         alike: whether a row's result has the same bits alone and beside others. It is asked once, before rows are
             first put together; if they are not alike, each goes alone.
+
+    Attributes:
+        progress: what calls report to.
     """
 
     def __init__(self, shape: int, alike: Callable[[], bool] | None = None) -> None:
@@ -31,42 +56,35 @@ class Batcher:
         self.shape = shape
         self._padded = alike is None
         self._alike = alike
-        self.begin(None)
+        self.progress = Progress()
 
-    def begin(self, on_step: OnStep | None) -> None:
-        """Start counting anew."""
-        self._on_step = on_step
-        self._done = self._total = 0
-
-    def expect(self, rows: int) -> None:
-        """Announce rows that will be counted."""
-        self._total += rows
-
-    def __call__(self, model: Callable[..., Tensor], rows: Sequence[Row]) -> list[Tensor]:
+    def __call__(
+        self, model: Callable[..., Tensor], rows: Sequence[Row], shape: int | None = None
+    ) -> list[Tensor]:
         """Each row's result, in order, reported as progress.
 
         Args:
             model: takes the stacked columns of the rows, gives one tensor with as many rows.
             rows: tuples of tensors, equal in shape column by column.
+            shape: of these calls, always the same for the same model; it can be no more than its own.
         """
         if self._alike is not None and min(len(rows), self.shape) > 1:
             self.shape = self.shape if self._alike() else 1
             self._alike = None
         results: list[Tensor] = []
-        for chunk in _chunks(rows, self.shape):
-            results += self._called(model, chunk)
-            self._done += len(chunk)
-            if self._on_step is not None:
-                self._on_step(self._done, self._total)
+        shape = self.shape if shape is None else min(shape, self.shape)
+        for chunk in _chunks(rows, shape):
+            results += self._called(model, chunk, shape)
+            self.progress.did(len(chunk))
         return results
 
     def stream(self, model: Callable[..., Tensor], rows: Iterable[Row]) -> Iterator[Tensor]:
         """Each row's result, in order, as it is asked for; nothing is reported."""
         for chunk in _chunks(rows, self.shape):
-            yield from self._called(model, chunk)
+            yield from self._called(model, chunk, self.shape)
 
-    def _called(self, model: Callable[..., Tensor], chunk: list[Row]) -> list[Tensor]:
-        lacking = self.shape - len(chunk) if self._padded else 0
+    def _called(self, model: Callable[..., Tensor], chunk: list[Row], shape: int) -> list[Tensor]:
+        lacking = shape - len(chunk) if self._padded else 0
         out = model(*(torch.stack(column) for column in zip(*chunk, *[chunk[-1]] * lacking, strict=True)))
         return [out[i].clone() for i in range(len(chunk))]
 

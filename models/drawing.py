@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -124,6 +125,18 @@ class Drawing:
         if self.request.begins_on == "exemplar":  # its default is how deep the start is, which may be very little
             severity = min(severity, _EXAGGERATED**2 * default)
         self.reinject(strengthened(self.plane[0], self.z, severity, default), 0)
+
+    def on_cpu(self) -> Drawing:
+        """What is looked at once it is drawn, in the CPU's memory: to look at it waits for no device then."""
+        if self.z.device.type == "cpu":
+            return self
+        seen = copy.copy(self)
+        seen.z, seen.plane = self.z.cpu(), [self.plane[0].cpu()]
+        seen.trajectories = [
+            replace(trajectory, latents=[], reconstruction=trajectory.reconstruction.cpu())
+            for trajectory in self.trajectories
+        ]
+        return seen
 
     def latent_change(self, place: Place) -> NDArray[np.float32]:
         """Norm of ẑ_0 − z_0 over channels at the photo's resolution, (rows, columns); 0 beyond the plot."""

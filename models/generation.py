@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +22,7 @@ from models.adapters import MAX_DEFECT_TOKENS, Adapter
 from models.attempts import Attempts
 from models.attention import Region
 from models.backbone import Backbone
-from models.batching import Batcher, OnStep
+from models.batching import Batcher, OnStep, Progress
 from models.canvas import Canvas
 from models.company import rows_alike
 from models.ddim import Grid, guided, moved
@@ -41,6 +43,9 @@ from models.windows import Plot, plan
 
 DEFAULT_ROWS = {"cpu": 4, "cuda": 8}
 """Rows of a model call, by kind of device, where nobody says otherwise."""
+_INVERTED, _CODED = 2, 4
+"""Rows of a padded call that inverts: a batch of items has fewer windows than items. And of one that codes pixels:
+more of them are hardly faster and take gigabytes."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,12 @@ class _Piece:
     start: Start
 
 
+_Plans = dict[tuple[int, bool], tuple[Mask, tuple[Plot, ...]]]
+"""By `_planned_by`, with the mask."""
+
+
 class Generator:
-    """Draws items on one backbone. Not thread-safe: one generator per device and thread.
+    """Draws items on one backbone. Threads must take turns (`turn`).
 
     Args:
         backbone: the diffusion model.
@@ -84,6 +93,8 @@ class Generator:
             unless the type begins on a sketch (decision 0020), the latents as they are if it is logical (0034).
         ablation: which attention a type was taught without, so that it is drawn without it, too: for benchmarks.
         grain: False to leave the photo's grain, and a real defect's, out of what is drawn: for benchmarks.
+        turn: held while models are called, and not while items are prepared and finished; with a lock, threads
+            take turns, so that a device need not wait for the CPU.
 
     Attributes:
         fingerprint: the execution fingerprint of everything drawn here.
@@ -98,6 +109,7 @@ class Generator:
         ablation: Ablation | None = None,
         grain: bool = True,
         padded: bool | None = None,
+        turn: AbstractContextManager[Any] | None = None,
     ) -> None:
         self.backbone = backbone
         self.cache = TrajectoryCache(cache_bytes)
@@ -114,8 +126,11 @@ class Generator:
         if not grain:
             self.fingerprint += "+grain=False"
         self._unet = Batcher(batch_shape, None if padded else partial(rows_alike, backbone, batch_shape))
-        self._vae = Batcher(batch_shape if padded else 1)  # which gains nothing from company on a CPU
-        self._plans: dict[tuple[int, bool], tuple[Mask, tuple[Plot, ...]]] = {}
+        self._inverted = _INVERTED if padded else batch_shape
+        self._vae = Batcher(min(batch_shape, _CODED) if padded else 1)  # it gains nothing from company on a CPU
+        self._turn = nullcontext() if turn is None else turn
+        self._plans: _Plans = {}
+        self._grids: dict[int, Grid] = {}
 
     @torch.inference_mode()
     def generate(self, requests: Sequence[ItemRequest], on_step: OnStep | None = None) -> list[ItemResult]:
@@ -132,11 +147,11 @@ class Generator:
             AdapterError: a defect type belongs to another backbone.
             ValueError: an empty mask, or one of another size than its image.
         """
-        self._unet.begin(on_step)
+        progress = Progress(on_step)
         attempts = [Attempts(request) for request in requests]
         while waiting := [one for one in attempts if one.waiting]:
-            drawn = self._drawn([one.asked for one in waiting], [one.noise for one in waiting])
-            for one, parts in zip(waiting, self._decoded(drawn), strict=True):
+            drawn = self._drawn([one.asked for one in waiting], [one.noise for one in waiting], progress)
+            for one, parts in zip(waiting, drawn, strict=True):
                 with stage("refine"):
                     one.take(finished(one.asked, parts, self.calibration, one.noise, self.grain))
         return [one.best for one in attempts]
@@ -144,42 +159,46 @@ class Generator:
     @torch.inference_mode()
     def decoded(self, requests: Sequence[ItemRequest]) -> list[list[Decoded]]:
         """What was drawn for each request before it is composed, plot by plot: the material of a calibration."""
-        self._unet.begin(None)
-        return list(self._decoded(self._drawn(requests, [1] * len(requests))))
+        return self._drawn(requests, [1] * len(requests), Progress())
 
-    def _drawn(self, requests: Sequence[ItemRequest], attempts: Sequence[int]) -> list[list[Drawing]]:
+    def _drawn(
+        self, requests: Sequence[ItemRequest], attempts: Sequence[int], progress: Progress
+    ) -> list[list[Decoded]]:
         """Steps 1 to 4 of the method, all requests together, each with the noise of an attempt."""
         for request in requests:
             request.adapter.check(self.backbone)
             if request.mask.shape != request.image.shape[:2]:
                 raise ValueError(f"the mask is {request.mask.shape}, the image {request.image.shape[:2]}")
-        self._plan(requests)
-        plots = [self._plans[_planned_by(request)][1] for request in requests]
+        plots = self._planned(requests)
         pieces = [
             self._piece(request, plot, attempt)
             for request, attempt, own in zip(requests, attempts, plots, strict=True)
             for plot in own
         ]
-        try:
-            trajectories = iter(self._trajectories(pieces))
-            begun = self._encoded(window for piece in pieces for window in piece.start.windows)
-            drawings = iter([self._drawing(piece, trajectories, begun) for piece in pieces])
-            grouped = [list(islice(drawings, len(own))) for own in plots]
-            self._draw([drawing for group in grouped for drawing in group])
-        finally:
-            self.cache.trim()
-        return grouped
+        with self._turn:
+            self._unet.progress = progress
+            try:
+                trajectories = iter(self._trajectories(pieces))
+                begun = self._encoded(window for piece in pieces for window in piece.start.windows)
+                drawings = iter([self._drawing(piece, trajectories, begun) for piece in pieces])
+                grouped = [list(islice(drawings, len(own))) for own in plots]
+                self._draw([drawing for group in grouped for drawing in group])
+                return list(self._decoded(grouped))
+            finally:
+                self.cache.trim()
 
-    def _plan(self, requests: Sequence[ItemRequest]) -> None:
-        """Plan each mask once; the plans of the call before serve a redraw, and a job's next item."""
-        known, self._plans = self._plans, {}
+    def _planned(self, requests: Sequence[ItemRequest]) -> list[tuple[Plot, ...]]:
+        """The plots of each request; the plans of the call before serve a redraw, and a job's next item."""
+        known: _Plans = {}
         for request in requests:
             key, mask = _planned_by(request), request.mask
             planned = known.get(key) or self._plans.get(key)
             if planned is None or planned[0] is not mask:
                 size, latent_size = self.backbone.window_px, self.backbone.latent_size
                 planned = (mask, plan(mask, size, latent_size, whole=request.adapter.card.logical))
-            self._plans[key] = planned
+            known[key] = planned
+        self._plans = known
+        return [known[_planned_by(request)][1] for request in requests]
 
     def _piece(self, request: ItemRequest, plot: Plot, attempt: int) -> _Piece:
         backbone = self.backbone
@@ -203,7 +222,7 @@ class Generator:
             request=request,
             plot=piece.plot,
             canvas=canvas,
-            grid=Grid.over(backbone.alphas_cumprod, request.steps),
+            grid=self._grid(request.steps),
             levels=piece.levels,
             trajectories=own,
             mask=torch.from_numpy(cells)[None].to(backbone.device, backbone.dtype),
@@ -214,6 +233,13 @@ class Generator:
             outside=self.outside or _outside(request),
             attempt=piece.attempt,
         )
+
+    def _grid(self, steps: int) -> Grid:
+        """Its timesteps lie on the device: to bring one there would wait for all that it has to do."""
+        if steps not in self._grids:
+            grid = Grid.over(self.backbone.alphas_cumprod, steps)
+            self._grids[steps] = replace(grid, timesteps=grid.timesteps.to(self.backbone.device))
+        return self._grids[steps]
 
     def _trajectories(self, pieces: Sequence[_Piece]) -> list[Trajectory]:
         """The trajectories of all windows, cached by all that shapes one: pixels, C2 and grid."""
@@ -237,8 +263,8 @@ class Generator:
     def _draw(self, drawings: list[Drawing]) -> None:
         """Invert, start and denoise all drawings together."""
         due = _due([drawing for drawing in drawings if drawing.outside == "inversion"])
-        self._unet.expect(sum((depth - group[0].depth) * len(group) for depth, _, group in due))
-        self._unet.expect(sum(d.depth * len(d.canvas.corners) * len(d.passes) for d in drawings))
+        self._unet.progress.expect(sum((depth - group[0].depth) * len(group) for depth, _, group in due))
+        self._unet.progress.expect(sum(d.depth * len(d.canvas.corners) * len(d.passes) for d in drawings))
         with stage("invert"):
             for depth, grid, group in due:
                 deepen(group, depth, grid, self._background_noise)
@@ -281,9 +307,8 @@ class Generator:
         drawing.reinject(moved(drawing.z, noise, high, low), level - 1)
 
     def _background_noise(self, latents: list[Tensor], t: Tensor, prompts: list[Tensor]) -> list[Tensor]:
-        t = t.to(self.backbone.device)
         rows = [(z, t, prompt) for z, prompt in zip(latents, prompts, strict=True)]
-        return self._unet(self.backbone.predict_noise, rows)
+        return self._unet(self.backbone.predict_noise, rows, self._inverted)
 
     def _masked_noise(
         self, drawings: list[Drawing], slots: list[_Slot], level: int, regions: dict[tuple[_Slot, ...], Region]
@@ -307,7 +332,7 @@ class Generator:
         rows = []
         for number, slot in enumerate(slots):
             drawing = drawings[slot.drawing]
-            t = drawing.grid.timesteps[level].to(self.backbone.device)
+            t = drawing.grid.timesteps[level]
             z, mask = (drawing.canvas.crops(plane)[slot.window] for plane in (drawing.z, drawing.mask))
             valid = drawing.tokens_valid & slot.defect
             rows.append((z, t, drawing.tokens, mask, valid, torch.tensor(number)))
@@ -321,8 +346,8 @@ class Generator:
         for group in groups:
             parts = []
             for drawing in group:
-                drawn, begun = ([*islice(pictures, count)] for count in next(counts))
-                parts.append(Decoded(drawing, drawn, begun))
+                drawn, begun = ([picture.cpu() for picture in islice(pictures, count)] for count in next(counts))
+                parts.append(Decoded(drawing.on_cpu(), drawn, begun))
             yield parts
 
     def _encoded(self, windows: Iterable[Tensor]) -> Iterator[Tensor]:

@@ -43,19 +43,31 @@ def modules_of(weights: Weights) -> list[str]:
 
 @contextmanager
 def worn(unet: Any, weights: Weights) -> Iterator[None]:
-    """W + ΔW while the block runs; afterwards the very tensors that were there."""
+    """W + ΔW while the block runs; afterwards the very values that were there.
+
+    On a GPU they are put where W lies, for what was recorded of the U-Net (`models.graphs`) reads them there. On a
+    CPU W may be a file that is mapped, and stays as it is.
+    """
     bare: list[tuple[Any, Tensor]] = []
     try:
         for name in modules_of(weights):
             module = _checked(unet, name, weights)
             own = module.weight.data
             change = _product(weights[name + _B].to(own.device), weights[name + _A].to(own.device))
-            bare.append((module, own))
-            module.weight.data = (own.float() + change.view(own.shape)).to(own.dtype)
+            dressed = (own.float() + change.view(own.shape)).to(own.dtype)
+            if own.is_cuda:
+                bare.append((module, own.clone()))
+                own.copy_(dressed)
+            else:
+                bare.append((module, own))
+                module.weight.data = dressed
         yield
     finally:
         for module, own in bare:
-            module.weight.data = own
+            if own.is_cuda:
+                module.weight.data.copy_(own)
+            else:
+                module.weight.data = own
 
 
 def _product(b: Tensor, a: Tensor) -> Tensor:

@@ -80,7 +80,7 @@ def main(teach: Teach | None = None, begin: BeginTrial = begin_trial) -> int:
     redis = connect_redis(settings, blocking_s=DEQUEUE_S)
     metrics = Metrics(connect_redis(settings))
     metrics.start()
-    company = Company(lambda: models.batch_shape)
+    company = Company(lambda: models.batch_shape, models.lanes)
     memory = Memory()
 
     def on_idle() -> None:

@@ -112,6 +112,11 @@ class Batches:
                 batch.append(one)
         return batch
 
+    def is_full(self, waiting: Sequence[Wanted]) -> bool:
+        """Whether the first batch of what waits has no room for more."""
+        batch = self.first(waiting)
+        return len(batch) < len(waiting) or _rows([one.order for one in batch]) >= self._models.batch_shape
+
     def _fits(self, batch: Sequence[Order], order: Order) -> bool:
         ours, its = batch[0].material, order.material
         alike = (ours.backbone, ours.augmentation.method) == (its.backbone, its.augmentation.method)

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_BATCHES = 2
-"""Shards at work at most, in batches of single rows: one that is drawn, and the next one."""
 _STORING = 2
-"""Shards beyond that, for what was drawn is still being stored."""
+"""Shards at work at most beyond those that are drawn and those of a next batch, all of single rows: of others what
+was drawn is still being stored."""
 _PIXELS = 100_000_000
 """Of the images of all shards at work, beyond which no further one is taken: a large image has no company."""
 
@@ -68,10 +67,12 @@ class Company:
 
     Args:
         batch_shape: tells the rows of a model call.
+        lanes: batches that are drawn at a time.
     """
 
-    def __init__(self, batch_shape: Callable[[], int] = lambda: 1) -> None:
+    def __init__(self, batch_shape: Callable[[], int] = lambda: 1, lanes: int = 1) -> None:
         self._batch_shape = batch_shape
+        self._lanes = lanes
         self._changed = threading.Condition()
         self._members: list[Member] = []
 
@@ -89,9 +90,9 @@ class Company:
             self._changed.notify_all()
 
     @property
-    def batch_shape(self) -> int:
-        """Rows of a model call."""
-        return self._batch_shape()
+    def rows(self) -> int:
+        """Rows of model calls that are drawn at a time."""
+        return self._lanes * self._batch_shape()
 
     @property
     def empty(self) -> bool:
@@ -106,10 +107,8 @@ class Company:
                 return False
             if sum(one.pixels for one in self._members) > _PIXELS:
                 return False
-            return (
-                len(asked) < _BATCHES * self.batch_shape + _STORING
-                and sum(rows or 0 for rows in asked) < self.batch_shape
-            )
+            batch = self._batch_shape()
+            return len(asked) < self.rows + batch + _STORING and sum(rows or 0 for rows in asked) < batch
 
     def wait(self, seconds: float) -> None:
         """Wait for something to change."""

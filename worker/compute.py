@@ -204,7 +204,7 @@ class ComputeWorker(SimpleWorker):
 
     def serialize(self) -> dict[Any, Any]:
         """What the worker says of itself, and how many rows it draws at a time."""
-        return {**super().serialize(), ROWS_FIELD: self._company.batch_shape}
+        return {**super().serialize(), ROWS_FIELD: self._company.rows}
 
     def get_heartbeat_ttl(self, job: QueueJob, working_time: float = 0.0) -> int:
         """How long a shard stays this worker's after a heartbeat."""

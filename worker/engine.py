@@ -1,4 +1,4 @@
-"""The one thread of a worker that calls models: it draws batches for whichever shards are at work."""
+"""The threads of a worker that call models, one at a time: they draw batches for whichever shards are at work."""
 
 from __future__ import annotations
 
@@ -21,13 +21,17 @@ Value = TypeVar("Value")
 
 
 def engine_thread() -> ThreadPoolExecutor:
-    """The thread that calls models, from their loading on: no other one should compute with torch.
+    """The thread that calls models, from their loading on: on a CPU no other one should compute with torch.
 
     OpenMP keeps a team for each thread that ever did. With those of two it counts more threads than cores, puts
     them to sleep between any two operations, and a drawing takes nearly twice as long.
     """
+    return _threads(1)
+
+
+def _threads(count: int) -> ThreadPoolExecutor:
     # Kernels that do not ask torch how many threads to use ask their own thread, which knows after this.
-    return ThreadPoolExecutor(1, "engine", initializer=torch.get_num_threads)
+    return ThreadPoolExecutor(count, "engine", initializer=torch.get_num_threads)
 
 
 class Engine:
@@ -37,7 +41,8 @@ class Engine:
 
     Args:
         device_lost: called when the device is of no more use to this process.
-        thread: the `engine_thread` in which the models were loaded; None makes one.
+        thread: the `engine_thread` in which the models were loaded; None makes one. Beside a GPU several draw, by
+            turns (`Models.turn`).
     """
 
     def __init__(
@@ -50,8 +55,8 @@ class Engine:
         self._models = models
         self._batches = Batches(models, metrics)
         self._device_lost = device_lost
-        self._thread = thread or engine_thread()
-        self._asking = threading.Lock()
+        self._threads = (thread or engine_thread()) if models.lanes == 1 else _threads(models.lanes)
+        self._turn = models.turn
         self._waiting: list[Wanted] = []
         self._looking = threading.RLock()
 
@@ -63,19 +68,25 @@ class Engine:
         """Ask for items of a shard; the outcome of each. An exception says nothing of it, and ends the shard."""
         around = copy_context()
         wanted = [Wanted(order, member, steps, around) for order in orders]
-        with self._asking:
+        with self._turn.changed:
             self._waiting += wanted
+            self._turn.changed.notify_all()
         for _ in wanted:  # there are no more batches than orders; what finds none left is over at once
-            self._thread.submit(self._draw_next)
+            self._threads.submit(self._draw_next)
         return [one.outcome for one in wanted]
 
     def call(self, function: Callable[[], Value]) -> Value:
-        """What a function gives that calls models, once all that was asked for before is drawn.
+        """What a function gives that calls models, once all that was asked for before is drawn or being drawn.
 
         Raises:
             Exception: as the function does.
         """
-        return self._thread.submit(copy_context().run, self._watched, function).result()
+
+        def in_turn() -> Value:
+            with self._turn:
+                return function()
+
+        return self._threads.submit(copy_context().run, self._watched, in_turn).result()
 
     def look_up(self, backbone: str, function: Callable[[], Value]) -> Value:
         """What a function gives that asks `Models` for what was learned on a backbone.
@@ -99,8 +110,9 @@ class Engine:
         return self.call(lambda: self._changing(function))
 
     def _draw_next(self) -> None:
-        """Draw a batch of what waits."""
-        with self._asking:
+        """Draw a batch of what waits: a full one may be prepared while another is drawn, a lesser one may fill."""
+        with self._turn.changed:
+            self._turn.changed.wait_for(self._is_due)
             if not self._waiting:
                 return
             batch = self._batches.first(self._waiting)
@@ -114,6 +126,9 @@ class Engine:
         except BaseException as error:
             for one in batch:
                 one.fail(error)
+
+    def _is_due(self) -> bool:
+        return not self._waiting or self._turn.is_free or self._batches.is_full(self._waiting)
 
     def _draw(self, batch: Sequence[Wanted]) -> None:
         backbone = batch[0].order.material.backbone
@@ -130,5 +145,5 @@ class Engine:
             raise
 
     def _changing(self, function: Callable[[], Value]) -> Value:
-        with self._looking:
+        with self._turn, self._looking:
             return function()

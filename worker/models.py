@@ -32,12 +32,14 @@ from worker import device
 from worker.allocator import give_back
 from worker.kept import Kept
 from worker.settings import WorkerSettings
+from worker.turn import Turn
 
 _log = logging.getLogger(__name__)
 
 _WARM_STEPS = 4
 _KEPT_ADAPTERS = 32
 _KEPT_EXEMPLARS = 32
+_LANES = {"cpu": 1, "cuda": 2}
 
 _NO_MEMORY = ("out of memory", "_STATUS_ALLOC_FAILED", "can't allocate memory")
 """How CUDA, its libraries and torch's allocator of the CPU say so where the error has no class of its own."""
@@ -53,6 +55,9 @@ class Models:
     Attributes:
         default: name of the backbone that was loaded at the start.
         batch_shape: rows of every model call; it falls when memory runs out.
+        lanes: threads that may ask for models. Beside a GPU one prepares and finishes items while the other one's
+            are drawn; on a CPU they would only disturb each other.
+        turn: held by the thread that calls models, loads them or lets go of them.
     """
 
     def __init__(self, settings: WorkerSettings, storage: Storage | None = None) -> None:
@@ -70,6 +75,8 @@ class Models:
             torch.set_num_threads(settings.threads)
         self.device = device.chosen(settings.device)
         self.batch_shape = settings.batch_shape or DEFAULT_ROWS[self.device.type]
+        self.lanes = _LANES[self.device.type]
+        self.turn = Turn()
         self._dtype = device.precision(settings.dtype, self.device)
         if settings.device_memory_bytes is not None:
             device.limit_memory(self.device, settings.device_memory_bytes)
@@ -257,18 +264,22 @@ class Models:
         Returns:
             False if a call has one row already; the caches are emptied all the same.
         """
-        halved = self.batch_shape > 1
-        if halved:
-            self.batch_shape //= 2
-            _log.warning("out of memory: from now on a model call has %d rows", self.batch_shape)
-        backbones = [generator.backbone for generator in self._generators.values()]
-        for generator in self._generators.values():
-            generator.cache = TrajectoryCache(0)  # whoever is at work with it holds on to it
-        self._generators = OrderedDict(
-            (backbone.name, Generator(backbone, batch_shape=self.batch_shape)) for backbone in backbones
-        )
-        self._free()
-        return halved
+        with self.turn:
+            halved = self.batch_shape > 1
+            if halved:
+                self.batch_shape //= 2
+                _log.warning("out of memory: from now on a model call has %d rows", self.batch_shape)
+            for generator in self._generators.values():
+                generator.cache = TrajectoryCache(0)  # whoever is at work with it holds on to it
+                generator.backbone.forget_graphs()
+            self._generators = OrderedDict(
+                (name, self._generator_on(generator.backbone)) for name, generator in self._generators.items()
+            )
+            self._free()
+            return halved
+
+    def _generator_on(self, backbone: Backbone) -> Generator:
+        return Generator(backbone, batch_shape=self.batch_shape, turn=self.turn)
 
     def _make_room(self, size: int) -> None:
         """Let go of backbones until ``size`` more bytes fit into the budget, or the default one alone is left."""
@@ -297,7 +308,7 @@ class Models:
         for adapter in adapters:
             adapter.check(backbone)
         self._adapters[backbone.name] = {(adapter.name, adapter.version): adapter for adapter in adapters}
-        self._generators[backbone.name] = Generator(backbone, batch_shape=self.batch_shape)
+        self._generators[backbone.name] = self._generator_on(backbone)
         _log.info("backbone %s on %s with %d defect types", backbone.name, self.device, len(adapters))
         if backbone.calibration is None:
             _log.warning(

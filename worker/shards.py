@@ -103,7 +103,7 @@ class Shards:
         self._stopping = stopping
         self._metrics = metrics or Metrics(None)
         self._engine = Engine(models, self._metrics, device_lost, thread)
-        self._company = company or Company(lambda: models.batch_shape)
+        self._company = company or Company(lambda: models.batch_shape, models.lanes)
         self._subjects = Subjects(storage)
         self._trainings = trainings
         self._evaluations = evaluations

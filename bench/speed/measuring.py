@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.kernels import use_onednn
+from models.kernels.onednn import use_onednn
 from models.stages import Stopwatch
 
 _PEAK_SIDE = {"cpu": 1024, "cuda": 8192}

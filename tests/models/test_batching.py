@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.batching import Batcher, Row
+from models.batching import Batcher, Progress, Row
 
 
 class Doubling:
@@ -32,6 +32,14 @@ def test_short_calls_are_padded() -> None:
     model = Doubling()
     assert values(Batcher(3)(model, rows(4))) == [0, 2, 4, 6]
     assert model.calls == [3, 3]
+
+
+def test_calls_of_one_model_may_be_of_another_shape() -> None:
+    model = Doubling()
+    batcher = Batcher(3)
+    assert values(batcher(model, rows(3), 2)) == [0, 2, 4]
+    assert values(batcher(model, rows(3), 8)) == [0, 2, 4]
+    assert model.calls == [2, 2, 3]
 
 
 def test_rows_that_are_alike_in_company_go_together_unpadded() -> None:
@@ -65,8 +73,8 @@ def test_it_is_asked_once_and_not_before_two_rows_meet() -> None:
 def test_progress_counts_rows_and_no_padding() -> None:
     seen: list[tuple[int, int]] = []
     batcher = Batcher(3)
-    batcher.begin(lambda done, total: seen.append((done, total)))
-    batcher.expect(4)
+    batcher.progress = Progress(lambda done, total: seen.append((done, total)))
+    batcher.progress.expect(4)
     batcher(Doubling(), rows(4))
     assert seen == [(3, 4), (4, 4)]
 

@@ -22,6 +22,7 @@ from models.refinement import Calibration
 from models.samples import Exemplar
 from models.scores import Scores
 from worker.models import Models
+from worker.turn import Turn
 
 STEPS = 4
 
@@ -37,6 +38,7 @@ class FakeModels:
         shrunk: how often less memory was asked for.
         masks: of every adapter's card.
         real_defects: what every type keeps of its samples.
+        lanes, turn: as those of `Models`; a batch takes its turn for the steps.
     """
 
     batch_shape: int = 2
@@ -47,6 +49,8 @@ class FakeModels:
     masks: dict[str, Any] = field(default_factory=dict)
     real_defects: list[Exemplar] = field(default_factory=list)
     calibration: Calibration = field(default_factory=Calibration)
+    lanes: int = 1
+    turn: Turn = field(default_factory=Turn)
 
     @property
     def fingerprint(self) -> str:
@@ -84,9 +88,10 @@ class FakeModels:
         indices = [request.index for request in requests]
         self.batches.append(indices)
         self.before(indices)
-        for step in range(STEPS):
-            self.on_step()
-            on_step(step + 1, STEPS)
+        with self.turn:
+            for step in range(STEPS):
+                self.on_step()
+                on_step(step + 1, STEPS)
         return [drawn(request) for request in requests]
 
 

@@ -643,6 +643,68 @@ def test_a_member_is_alone_only_while_all_others_wait_or_have_ended() -> None:
     assert company.has_room()
 
 
+@pytest.fixture
+def lanes(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> Crew:
+    """A worker with two lanes, as beside a GPU."""
+    crew.models.lanes = 2
+    crew.company = Company(lambda: crew.models.batch_shape, 2)
+    crew.worker._company = crew.company
+    crew.shards = Shards(
+        crew.jobs,
+        crew.storage,
+        crew.models.as_models(),
+        crew.worker.stopping,
+        crew._lose_device,
+        company=crew.company,
+    )
+    monkeypatch.setattr(shards_module, "_installed", crew.shards)
+    return crew
+
+
+def test_a_full_batch_is_prepared_while_another_is_drawn_and_finished_while_the_next_one_is(lanes: Crew) -> None:
+    gate, inside, most = Gate(), 0, 0
+
+    def step() -> None:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        gate()
+        inside -= 1
+
+    lanes.models.on_step = step
+    with lanes.at_work():
+        jobs = [lanes.accept(ROWS, shard_size=ROWS)]
+        assert gate.reached.wait(10)
+        jobs += [lanes.accept(ROWS, shard_size=ROWS) for _ in range(2)]
+        until(lambda: len(lanes.models.batches) == 2, 20)
+        lanes.await_waiting(ROWS)
+        gate.open()
+        for job_id in jobs:
+            assert lanes.outcomes(job_id) == [OK] * ROWS
+    assert most == 1, "models are called by one thread at a time"
+
+
+def test_what_does_not_fill_a_batch_is_joined_by_others_until_the_device_is_free(lanes: Crew) -> None:
+    gate = Gate()
+    lanes.models.on_step = gate
+    with lanes.at_work():
+        jobs = [lanes.accept()]
+        assert gate.reached.wait(10)
+        jobs += [lanes.accept() for _ in range(ROWS - 1)]
+        lanes.await_waiting(ROWS - 1)
+        time.sleep(0.2)
+        assert lanes.models.batches == [[0]]
+        gate.open()
+        for job_id in jobs:
+            assert lanes.outcomes(job_id) == [OK]
+    assert lanes.models.batches == [[0], [0] * (ROWS - 1)]
+
+
+def test_a_worker_of_several_lanes_asks_for_shards_to_fill_them_all(lanes: Crew) -> None:
+    lanes.worker._appear()
+    assert shards_at_once(shard_queue(lanes.redis), 1) == [2 * ROWS]
+
+
 def test_there_is_an_end_to_the_company() -> None:
     company = Company(lambda: 2)
     members = []

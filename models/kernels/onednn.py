@@ -1,4 +1,4 @@
-"""Kernels of a CPU, where torch's own choice is slow."""
+"""Layers of a CPU that oneDNN does, where torch's own choice is slow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kernels of a CPU: what torch gives, the same for a row in any company, and learned as ever."""
+"""Layers of a CPU: what torch gives, the same for a row in any company, and learned as ever."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.kernels import VECTORS, OneDnnConv2d, OneDnnLinear, SingleGroupNorm, use_onednn
+from models.kernels.onednn import VECTORS, OneDnnConv2d, OneDnnLinear, SingleGroupNorm, use_onednn
 from tests.models.tiny import tiny_backbone
 
 

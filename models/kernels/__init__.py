@@ -1,0 +1,1 @@
+"""Kernels of a device, where torch's own choice is slow."""

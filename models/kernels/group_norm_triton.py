@@ -1,0 +1,121 @@
+"""Group norm of pictures whose channels come last, for Triton: three short kernels.
+
+x is (B, N, C): N cells of a picture, C channels. Those of a group are few, and cells lie far apart in memory, so
+that it is read badly group by group; sums are taken channel by channel.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+ROWS, COLUMNS = 32, 128
+"""Cells and channels that a program holds at a time."""
+_CELLS, _PARTS = 256, 64
+"""Cells that a program adds up at least; programs that share a picture's cells at most."""
+
+
+def group_norm(x: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """(x − mean) / √(var + eps) · weight + bias over each group of channels, added up in float32.
+
+    Args:
+        x: (B, C, H, W) of any floating type, channels last in memory. weight, bias: (C,).
+    """
+    batch, channels, height, width = x.shape
+    cells, each = height * width, channels // groups
+    parts = min(_PARTS, triton.cdiv(cells, _CELLS))
+    per_part = triton.cdiv(triton.cdiv(cells, parts), ROWS) * ROWS
+    columns = triton.cdiv(channels, COLUMNS)
+    sums = x.new_empty(batch, parts, 2, channels, dtype=torch.float32)
+    affine = x.new_empty(batch, 2, channels, dtype=torch.float32)
+    y = torch.empty_like(x)
+    _sums[(batch, parts, columns)](x, sums, cells, channels, per_part, ROWS, COLUMNS)
+    _affine[(batch, groups)](
+        sums,
+        weight,
+        bias,
+        affine,
+        cells * each,
+        channels,
+        parts,
+        each,
+        eps,
+        triton.next_power_of_2(parts),
+        triton.next_power_of_2(each),
+    )
+    _applied[(batch, triton.cdiv(cells, 2 * ROWS), columns)](x, affine, y, cells, channels, 2 * ROWS, COLUMNS)
+    return y
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _sums(
+    x: Any, sums: Any, cells: Any, channels: Any, per_part: Any, ROWS: tl.constexpr, COLUMNS: tl.constexpr
+) -> None:
+    """Σ x and Σ x² of some cells, channel by channel."""
+    row, part, parts = tl.program_id(0), tl.program_id(1), tl.num_programs(1)
+    column = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)
+    first = part * per_part
+    last = tl.minimum(first + per_part, cells)
+    x += row.to(tl.int64) * cells * channels
+    total = tl.zeros([COLUMNS], tl.float32)
+    squares = tl.zeros([COLUMNS], tl.float32)
+    for begin in range(first, last, ROWS):
+        cell = begin + tl.arange(0, ROWS)
+        inside = (cell < last)[:, None] & (column < channels)[None, :]
+        values = tl.load(x + cell[:, None] * channels + column[None, :], mask=inside, other=0.0).to(tl.float32)
+        total += tl.sum(values, axis=0)
+        squares += tl.sum(values * values, axis=0)
+    at = sums + (row * parts + part) * 2 * channels + column
+    tl.store(at, total, mask=column < channels)
+    tl.store(at + channels, squares, mask=column < channels)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _affine(
+    sums: Any,
+    weight: Any,
+    bias: Any,
+    affine: Any,
+    count: Any,
+    channels: Any,
+    parts: Any,
+    each: Any,
+    eps: Any,
+    PARTS: tl.constexpr,
+    EACH: tl.constexpr,
+) -> None:
+    """What each channel of a group is multiplied by, and what is added."""
+    row, group = tl.program_id(0), tl.program_id(1)
+    part, channel = tl.arange(0, PARTS), tl.arange(0, EACH)
+    inside = (part < parts)[:, None] & (channel < each)[None, :]
+    at = sums + (row * parts + part)[:, None] * 2 * channels + group * each + channel[None, :]
+    mean = tl.sum(tl.load(at, mask=inside, other=0.0)) / count
+    square = tl.sum(tl.load(at + channels, mask=inside, other=0.0)) / count
+    variance = tl.maximum(square - mean * mean, 0.0)
+    own = group * each + channel
+    scale = tl.load(weight + own, mask=channel < each, other=0.0).to(tl.float32) / tl.sqrt(variance + eps)
+    shift = tl.load(bias + own, mask=channel < each, other=0.0).to(tl.float32) - mean * scale
+    to = affine + row * 2 * channels + own
+    tl.store(to, scale, mask=channel < each)
+    tl.store(to + channels, shift, mask=channel < each)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _applied(
+    x: Any, affine: Any, y: Any, cells: Any, channels: Any, ROWS: tl.constexpr, COLUMNS: tl.constexpr
+) -> None:
+    """y = scale x + shift, channel by channel."""
+    row = tl.program_id(0)
+    cell = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    column = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)
+    inside = (cell < cells)[:, None] & (column < channels)[None, :]
+    at = row.to(tl.int64) * cells * channels + cell[:, None] * channels + column[None, :]
+    own = affine + row * 2 * channels + column
+    scale = tl.load(own, mask=column < channels, other=0.0)
+    shift = tl.load(own + channels, mask=column < channels, other=0.0)
+    values = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
+    tl.store(y + at, values * scale[None, :] + shift[None, :], mask=inside)
