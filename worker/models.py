@@ -39,7 +39,8 @@ _log = logging.getLogger(__name__)
 _WARM_STEPS = 4
 _KEPT_ADAPTERS = 32
 _KEPT_EXEMPLARS = 32
-_LANES = {"cpu": 1, "cuda": 2}
+LANES = {"cpu": 1, "cuda": 2}
+"""Threads that may ask for models, by kind of device."""
 
 _NO_MEMORY = ("out of memory", "_STATUS_ALLOC_FAILED", "can't allocate memory")
 """How CUDA, its libraries and torch's allocator of the CPU say so where the error has no class of its own."""
@@ -75,7 +76,7 @@ class Models:
             torch.set_num_threads(settings.threads)
         self.device = device.chosen(settings.device)
         self.batch_shape = settings.batch_shape or DEFAULT_ROWS[self.device.type]
-        self.lanes = _LANES[self.device.type]
+        self.lanes = LANES[self.device.type]
         self.turn = Turn()
         self._dtype = device.precision(settings.dtype, self.device)
         if settings.device_memory_bytes is not None:

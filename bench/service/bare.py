@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import Lock
 
 import torch
 
@@ -26,6 +27,7 @@ from models.stages import Stopwatch
 from service.images.canonical import CanonicalImage, pixels_sha256
 from service.images.decoding import read_canonical
 from worker.device import precision
+from worker.models import LANES
 
 _spawn = multiprocessing.get_context("spawn")
 
@@ -102,7 +104,7 @@ def _serve(setup: Setup, orders: Connection) -> None:
         torch.set_num_threads(setup.threads)
         device = torch.device(setup.device)
         backbone = Backbone.load(setup.backbone, device, precision("auto", device))  # as a worker chooses it
-        generator = Generator(backbone, batch_shape=setup.batch)
+        generator = Generator(backbone, batch_shape=setup.batch, turn=Lock())
         _draw(setup, generator, Wish.made(backbone.window_px, seed=0, steps=4))
         orders.send("ready")
         while True:
@@ -118,11 +120,15 @@ def _draw(setup: Setup, generator: Generator, wish: Wish) -> Drawn:
     frame = Frame(wish.image, (mask,) * wish.count)
     ask = asking(wish, _adapter(setup.backbone, wish.defect_type))
     watch = Stopwatch(torch.cuda.synchronize if setup.device == "cuda" else None)
+    lanes = min(wish.count, LANES[setup.device])
     with tempfile.TemporaryDirectory() as name:
         out = Path(name)
         began = time.perf_counter()
-        with watch.running():
-            draw(generator, [frame], ask, setup.batch, out, watch)
+        if lanes == 1:
+            with watch.running():
+                draw(generator, [frame], ask, setup.batch, out, watch)
+        else:  # where batches overlap, stages do, too
+            draw(generator, [frame], ask, setup.batch, out, lanes=lanes)
         seconds = time.perf_counter() - began
         files = [(out / f"{number}-image.png").read_bytes() for number in range(wish.count)]
     return Drawn(seconds, dict(watch.seconds), [pixels_sha256(read_canonical(data).pixels) for data in files])

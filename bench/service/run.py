@@ -47,7 +47,7 @@ class Bench:
         with self._stack() as stack, running_bare(self._setup()) as bare:
             rounds = whole.measure(stack, bare, has.items, has.rounds, has.side, has.steps)
         rows = whole.table(rounds, has.items)
-        self._tell(f"whole: {has.items} items of one job, S3", "whole", rows, whole.broken(rows))
+        self._tell(f"whole: {has.items} items of one job, {self._storage}", "whole", rows, whole.broken(rows))
 
     def single(self) -> None:
         has = self._has
@@ -56,7 +56,7 @@ class Bench:
             with self._stack(settings) as stack, running_bare(self._setup()) as bare:
                 found = single.measure(stack, collector, bare, has.requests, has.side, has.steps)
         rows = single.added(found)
-        self._tell("single: one request on an idle worker, S3", "single", rows, single.broken(rows))
+        self._tell(f"single: one request on an idle worker, {self._storage}", "single", rows, single.broken(rows))
         self._tell("… by stage, medians", "stages", single.table(found), [])
 
     def clients(self) -> None:
@@ -65,7 +65,7 @@ class Bench:
             rounds = clients.measure(stack, has.clients, has.rounds, has.side, has.steps)
         rows = clients.table(rounds, has.clients)
         broken = clients.broken(rows, self._device)
-        self._tell(f"clients: {has.clients} of one item each, S3", "clients", rows, broken)
+        self._tell(f"clients: {has.clients} of one item each, {self._storage}", "clients", rows, broken)
 
     def cost(self) -> None:
         has = self._has
@@ -90,6 +90,12 @@ class Bench:
             self._tell(title, f"scaling, {storage}", rows, scaling.broken(points, storage))
 
     @property
+    def _storage(self) -> Storage:
+        """Of the parts that draw: S3 unless it is left out."""
+        last: Storage = self._has.storage[-1]
+        return last
+
+    @property
     def _device(self) -> str:
         return str(self._has.device)
 
@@ -99,7 +105,7 @@ class Bench:
 
     @contextmanager
     def _stack(self, settings: dict[str, str] | None = None) -> Iterator[Stack]:
-        """A deployment on S3 with one worker of the same device, threads and batches as the bare pipeline."""
+        """A deployment with one worker of the same device, threads and batches as the bare pipeline."""
         has = self._has
         worker = {
             "FLAWSMITH_BACKBONE": has.backbone,
@@ -107,7 +113,10 @@ class Bench:
             "FLAWSMITH_THREADS": str(has.threads),
             "FLAWSMITH_BATCH_SHAPE": str(has.batch),
         }
-        with _folder() as folder, running_stack(folder, worker | (settings or {}), house=True) as stack:
+        with (
+            _folder() as folder,
+            running_stack(folder, worker | (settings or {}), storage=self._storage, house=True) as stack,
+        ):
             yield stack
 
     @contextmanager
@@ -151,7 +160,13 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=64, help="of a job, of whole and cost")
     parser.add_argument("--requests", type=int, default=30, help="of single")
     parser.add_argument("--clients", type=int, default=10)
-    parser.add_argument("--storage", nargs="+", choices=("s3", "folder"), default=["folder", "s3"])
+    parser.add_argument(
+        "--storage",
+        nargs="+",
+        choices=("s3", "folder"),
+        default=["folder", "s3"],
+        help="of cost and scaling each; of the others the last one",
+    )
     parser.add_argument("--item-ms", type=float, default=50.0, help="that a simulated item takes")
     parser.add_argument("--simulated-batch", type=int, default=4, help="items that simulated models draw together")
     parser.add_argument("--most-workers", type=int, default=16, help="of scaling")

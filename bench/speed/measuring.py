@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,8 +30,8 @@ class Cost:
         stages: seconds by stage; what is left over is nobody's.
         passes: rows that the U-Net was given, padding included.
         calls: of the U-Net.
-        peak_bytes: of the device's allocator, but for what lay there before and is not the predictor's; on a CPU
-            of the whole process.
+        peak_bytes: of what the device's allocator holds, recorded graphs and gaps included, but for what lay there
+            before and is not the predictor's; on a CPU of the whole process.
         flops: of the U-Net's rows.
     """
 
@@ -60,12 +61,13 @@ class Meter:
         self.peak = matrix_peak(device, dtype)
 
     @contextmanager
-    def of(self, predictor: Any, items: int) -> Iterator[tuple[Cost, Stopwatch]]:
+    def of(self, predictor: Any, items: int, *, by_stage: bool) -> Iterator[tuple[Cost, Stopwatch | None]]:
         """The cost of the block, once it is left; stages of its own are timed by the stopwatch.
 
         Args:
             predictor: has ``predict_noise(z, …)``, whose rows are counted, and weights of ``nbytes``. A hook of
                 the U-Net would be compiled with it.
+            by_stage: run the stopwatch, for which a GPU must have ended each stage before the next one begins.
         """
         cost = Cost(items)
         watch = Stopwatch(self._synchronize if self._device.type == "cuda" else None)
@@ -80,6 +82,8 @@ class Meter:
         predictor.predict_noise = counted
         foreign = 0
         if self._device.type == "cuda":
+            gc.collect()
+            torch.cuda.empty_cache()
             foreign = torch.cuda.memory_allocated(self._device) - predictor.nbytes
             torch.cuda.reset_peak_memory_stats(self._device)
         else:
@@ -87,8 +91,11 @@ class Meter:
         self._synchronize()
         began = time.perf_counter()
         try:
-            with watch.running():
-                yield cost, watch
+            if by_stage:
+                with watch.running():
+                    yield cost, watch
+            else:
+                yield cost, None
         finally:
             self._synchronize()
             cost.seconds = time.perf_counter() - began
@@ -102,7 +109,7 @@ class Meter:
 
     def _peak_bytes(self) -> int:
         if self._device.type == "cuda":
-            return int(torch.cuda.max_memory_allocated(self._device))
+            return int(torch.cuda.max_memory_reserved(self._device))
         status = Path("/proc/self/status").read_text("ascii")
         return int(status.split("VmHWM:")[1].split()[0]) * 1024
 

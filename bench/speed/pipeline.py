@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -19,6 +22,13 @@ from service.images.encoding import encode_mask_png, encode_png
 
 Asking = Callable[[CanonicalImage, Mask, int], ItemRequest]
 """The request of an item, by its place among all."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Order:
+    number: int
+    image: CanonicalImage
+    request: ItemRequest
 
 
 @dataclass(frozen=True)
@@ -61,36 +71,62 @@ class Setting:
 
 
 def draw(
-    generator: Generator, frames: Sequence[Frame], ask: Asking, at_once: int, out: Path, watch: Stopwatch
+    generator: Generator,
+    frames: Sequence[Frame],
+    ask: Asking,
+    at_once: int,
+    out: Path,
+    watch: Stopwatch | None = None,
+    lanes: int = 1,
 ) -> None:
     """Draw every mask of every frame and write image and label.
 
     Args:
         at_once: items of a batch.
+        watch: times stages; of one lane alone.
+        lanes: threads that draw batches by turns (`worker.engine`); the generator must know of turns.
     """
     orders = _orders(frames, ask, watch)
-    number = 0
-    while batch := list(islice(orders, at_once)):
-        results = generator.generate([request for _, request in batch])
-        for (image, _), result in zip(batch, results, strict=True):
-            with watch.timing("encode PNG"):
-                files = (
-                    encode_png(replace(image, pixels=result.image), synthetic=True),
-                    encode_mask_png(result.refined_mask),
-                )
-            with watch.timing("write"):
-                for kind, data in zip(("image", "mask"), files, strict=True):
-                    (out / f"{number}-{kind}.png").write_bytes(data)
-            number += 1
+    taking = threading.Lock()
+
+    def lane() -> None:
+        while True:
+            with taking:
+                batch = list(islice(orders, at_once))
+            if not batch:
+                return
+            _drawn(generator, batch, out, watch)
+
+    if lanes == 1:
+        lane()
+        return
+    with ThreadPoolExecutor(lanes) as threads:
+        for done in [threads.submit(lane) for _ in range(lanes)]:
+            done.result()
 
 
-def _orders(
-    frames: Sequence[Frame], ask: Asking, watch: Stopwatch
-) -> Iterator[tuple[CanonicalImage, ItemRequest]]:
+def _drawn(generator: Generator, batch: Sequence[_Order], out: Path, watch: Stopwatch | None) -> None:
+    results = generator.generate([order.request for order in batch])
+    for order, result in zip(batch, results, strict=True):
+        with _timing(watch, "encode PNG"):
+            files = (
+                encode_png(replace(order.image, pixels=result.image), synthetic=True),
+                encode_mask_png(result.refined_mask),
+            )
+        with _timing(watch, "write"):
+            for kind, data in zip(("image", "mask"), files, strict=True):
+                (out / f"{order.number}-{kind}.png").write_bytes(data)
+
+
+def _orders(frames: Sequence[Frame], ask: Asking, watch: Stopwatch | None) -> Iterator[_Order]:
     number = 0
     for frame in frames:
-        with watch.timing("decode PNG"):
+        with _timing(watch, "decode PNG"):
             image = read_canonical(frame.png)
         for mask in frame.masks:
-            yield image, ask(image, mask, number)
+            yield _Order(number, image, ask(image, mask, number))
             number += 1
+
+
+def _timing(watch: Stopwatch | None, stage: str) -> AbstractContextManager[None]:
+    return nullcontext() if watch is None else watch.timing(stage)

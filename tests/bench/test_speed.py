@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_the_reference_draws_in_the_mask_alone_with_three_passes_a_step(
 ) -> None:
     reference = Reference(backbone, STEPS, SEVERITY, guidance=1.0)
     mask = frame.masks[0]
-    with meter.of(reference, items=1) as (cost, _):
+    with meter.of(reference, items=1, by_stage=False) as (cost, _):
         drawn = reference.item(frame, mask, adapter, seed=1).pixels
     before = read_canonical(frame.png).pixels
     changed = (drawn != before).any(axis=2)
@@ -99,7 +100,7 @@ def test_one_inversion_serves_all_masks_of_a_window(
     backbone: Backbone, adapter: Adapter, frame: Frame, meter: Meter, tmp_path: Path
 ) -> None:
     ask = Setting(STEPS, SEVERITY, guidance=1.0).asking(adapter)
-    with meter.of(backbone, items=2) as (cost, watch):
+    with meter.of(backbone, items=2, by_stage=True) as (cost, watch):
         draw(Generator(backbone), [frame], ask, 1, tmp_path, watch)
     assert cost.passes == DEPTH + 2 * DEPTH
     assert {
@@ -118,6 +119,20 @@ def test_one_inversion_serves_all_masks_of_a_window(
     assert {file.name for file in tmp_path.iterdir()} == {
         f"{i}-{part}.png" for i in (0, 1) for part in ("image", "mask")
     }
+
+
+def test_lanes_write_what_one_lane_writes(
+    backbone: Backbone, adapter: Adapter, frame: Frame, tmp_path: Path
+) -> None:
+    ask = Setting(STEPS, SEVERITY, guidance=1.0).asking(adapter)
+    written = []
+    for lanes in (1, 3):
+        out = tmp_path / str(lanes)
+        out.mkdir()
+        draw(Generator(backbone, turn=Lock()), [frame] * 3, ask, 1, out, lanes=lanes)
+        written.append({file.name: file.read_bytes() for file in out.iterdir()})
+    assert len(written[0]) == 2 * 6
+    assert written[0] == written[1]
 
 
 def test_seconds_of_a_stage_leave_out_those_within_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,98 @@
+"""What only a GPU can tell: graphs, layouts and weights that are worn in place change nothing that is drawn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from models.adapters import Adapter
+from models.attention import Region
+from models.backbone import Backbone
+from models.generation import Generator
+from models.items import ItemRequest
+from models.lora import worn
+from tests.models.tiny import TOKENS, WIDTH, tiny_backbone
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+DEFECT_TOKENS = 4
+ROWS = 3
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return replace(tiny_backbone(window_px=128), device=torch.device("cuda"))
+
+
+def inputs(seed: int, masked: bool) -> tuple[Tensor, Tensor, Tensor, Region | None]:
+    generator = torch.Generator().manual_seed(seed)
+    z = torch.randn(ROWS, 4, 32, 32, generator=generator).cuda()
+    tokens = torch.randn(ROWS, TOKENS + DEFECT_TOKENS * masked, WIDTH, generator=generator).cuda()
+    region = None
+    if masked:
+        mask = (torch.rand(ROWS, 1, 32, 32, generator=generator) > 0.7).float().cuda()
+        region = Region(mask, TOKENS, (torch.rand(ROWS, DEFECT_TOKENS, generator=generator) > 0.5).cuda())
+    return z, torch.full((ROWS,), 100 * seed).cuda(), tokens, region
+
+
+def low_rank(backbone: Backbone) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    weights = {}
+    for name, module in backbone.unet.named_modules():
+        if name.endswith("to_q"):
+            rows, columns = module.weight.shape
+            weights[f"{name}.lora_A.weight"] = torch.randn(2, columns, generator=generator)
+            weights[f"{name}.lora_B.weight"] = torch.randn(rows, 2, generator=generator)
+    return weights
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@torch.inference_mode()
+def test_a_replayed_call_predicts_what_an_eager_one_does(backbone: Backbone, masked: bool) -> None:
+    for seed in (1, 2, 3):
+        given = inputs(seed, masked)
+        assert torch.equal(backbone.predict_noise(*given), backbone._predicted(*given))
+
+
+@torch.inference_mode()
+def test_it_predicts_what_a_cpu_does(backbone: Backbone) -> None:
+    on_cpu = tiny_backbone(window_px=128)
+    z, t, tokens, region = inputs(1, masked=True)
+    assert region is not None
+    there = Region(region.mask.cpu(), TOKENS, region.defect_tokens_valid.cpu())
+    expected = on_cpu.predict_noise(z.cpu(), t.cpu(), tokens.cpu(), there)
+    ours = backbone.predict_noise(z, t, tokens, region).cpu()
+    torch.testing.assert_close(ours, expected, atol=2e-2, rtol=0)  # convolutions round to TF32
+
+
+@torch.inference_mode()
+def test_weights_are_worn_by_what_was_recorded_before_and_taken_off_again(backbone: Backbone) -> None:
+    given = inputs(1, masked=True)
+    bare = backbone.predict_noise(*given)
+    with worn(backbone.unet, low_rank(backbone)):
+        ours, eager = backbone.predict_noise(*given), backbone._predicted(*given)
+    assert torch.equal(ours, eager)
+    assert not torch.allclose(ours, bare, atol=1e-3)
+    assert torch.equal(backbone.predict_noise(*given), bare)
+
+
+def test_an_item_has_the_pixels_alone_that_it_has_beside_others(backbone: Backbone) -> None:
+    tokens = torch.randn(DEFECT_TOKENS, WIDTH, generator=torch.Generator().manual_seed(1))
+    adapter = Adapter("scratch", 1, backbone.name, backbone.digest, tokens, weights=low_rank(backbone))
+    image = np.random.default_rng(0).integers(0, 255, (160, 200, 3)).astype(np.uint8)
+    requests = []
+    for index in range(5):
+        mask = np.zeros(image.shape[:2], dtype=np.bool_)
+        mask[20 + 9 * index : 60 + 9 * index, 30:70] = True
+        asked = ItemRequest.by_default(image, mask, adapter)
+        requests.append(replace(asked, index=index, steps=5, guidance=1.0 + index % 2))
+    together = Generator(backbone, batch_shape=4).generate(requests)
+    for request, result in zip(requests, together, strict=True):
+        (alone,) = Generator(backbone, batch_shape=4).generate([request])
+        np.testing.assert_array_equal(alone.image, result.image)
+        np.testing.assert_array_equal(alone.refined_mask, result.refined_mask)
+        assert (alone.image != image).any()
