@@ -7,6 +7,7 @@ item's pixels do not depend on its neighbours, its slot, a cache hit or a retry.
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -32,7 +33,7 @@ from models.finishing import Decoded, finished
 from models.inversion import Trajectory, TrajectoryCache, deepen
 from models.items import ItemRequest, ItemResult
 from models.levels import Levels, colour
-from models.lora import worn
+from models.lora import Weights, worn
 from models.masks import Mask
 from models.refinement import Calibration
 from models.resampling import model_windows
@@ -46,6 +47,8 @@ DEFAULT_ROWS = {"cpu": 4, "cuda": 8}
 _INVERTED, _CODED = 2, 4
 """Rows of a padded call that inverts: a batch of items has fewer windows than items. And of one that codes pixels:
 more of them are hardly faster and take gigabytes."""
+_KEPT_WEIGHTS = 8
+"""Adapters whose weights stay on the device."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,7 @@ class Generator:
         self._turn = nullcontext() if turn is None else turn
         self._plans: _Plans = {}
         self._grids: dict[int, Grid] = {}
+        self._there: OrderedDict[int, tuple[Adapter, Weights]] = OrderedDict()
 
     @torch.inference_mode()
     def generate(self, requests: Sequence[ItemRequest], on_step: OnStep | None = None) -> list[ItemResult]:
@@ -272,10 +276,21 @@ class Generator:
             for drawing in drawings:
                 drawing.begin()
             for adapter, ours in _by_weights(drawings):
-                with worn(self.backbone.unet, adapter.weights):
+                with worn(self.backbone.unet, self._weights(adapter)):
                     self._denoise(ours)
             for drawing in drawings:
                 drawing.strengthen()
+
+    def _weights(self, adapter: Adapter) -> Weights:
+        """Its low-rank weights on the device, where those of the last few adapters stay."""
+        device = self.backbone.device
+        if id(adapter) not in self._there:
+            there = {name: weight.to(device) for name, weight in adapter.weights.items()}
+            self._there[id(adapter)] = adapter, there
+            if len(self._there) > _KEPT_WEIGHTS:
+                self._there.popitem(last=False)
+        self._there.move_to_end(id(adapter))
+        return self._there[id(adapter)][1]
 
     def _denoise(self, drawings: list[Drawing]) -> None:
         """All the steps of drawings whose U-Net wears the same weights."""

@@ -32,6 +32,6 @@ def use_channels_last(network: nn.Module, *, fused: bool) -> None:
     """
     if fused and find_spec("triton") is not None:
         for layer in network.modules():
-            if type(layer) is nn.GroupNorm and layer.affine:
+            if isinstance(layer, nn.GroupNorm) and layer.affine:
                 layer.__class__ = ChannelsLastGroupNorm
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -6,8 +6,6 @@ that it is read badly group by group; sums are taken channel by channel.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
@@ -51,10 +49,8 @@ def group_norm(x: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float)
     return y
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def _sums(
-    x: Any, sums: Any, cells: Any, channels: Any, per_part: Any, ROWS: tl.constexpr, COLUMNS: tl.constexpr
-) -> None:
+@triton.jit
+def _sums(x, sums, cells, channels, per_part, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """Σ x and Σ x² of some cells, channel by channel."""
     row, part, parts = tl.program_id(0), tl.program_id(1), tl.num_programs(1)
     column = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)
@@ -74,20 +70,20 @@ def _sums(
     tl.store(at + channels, squares, mask=column < channels)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 def _affine(
-    sums: Any,
-    weight: Any,
-    bias: Any,
-    affine: Any,
-    count: Any,
-    channels: Any,
-    parts: Any,
-    each: Any,
-    eps: Any,
+    sums,
+    weight,
+    bias,
+    affine,
+    count,
+    channels,
+    parts,
+    each,
+    eps,
     PARTS: tl.constexpr,
     EACH: tl.constexpr,
-) -> None:
+):
     """What each channel of a group is multiplied by, and what is added."""
     row, group = tl.program_id(0), tl.program_id(1)
     part, channel = tl.arange(0, PARTS), tl.arange(0, EACH)
@@ -104,10 +100,8 @@ def _affine(
     tl.store(to + channels, shift, mask=channel < each)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def _applied(
-    x: Any, affine: Any, y: Any, cells: Any, channels: Any, ROWS: tl.constexpr, COLUMNS: tl.constexpr
-) -> None:
+@triton.jit
+def _applied(x, affine, y, cells, channels, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """y = scale x + shift, channel by channel."""
     row = tl.program_id(0)
     cell = tl.program_id(1) * ROWS + tl.arange(0, ROWS)

@@ -14,6 +14,7 @@ from models.attention import Region
 from models.backbone import Backbone
 from models.generation import Generator
 from models.items import ItemRequest
+from models.kernels.channels_last import ChannelsLastGroupNorm
 from models.lora import worn
 from tests.models.tiny import TOKENS, WIDTH, tiny_backbone
 
@@ -48,6 +49,12 @@ def low_rank(backbone: Backbone) -> dict[str, Tensor]:
             weights[f"{name}.lora_A.weight"] = torch.randn(2, columns, generator=generator)
             weights[f"{name}.lora_B.weight"] = torch.randn(rows, 2, generator=generator)
     return weights
+
+
+def test_all_its_norms_leave_channels_last(backbone: Backbone) -> None:
+    norms = [layer for layer in backbone.unet.modules() if isinstance(layer, torch.nn.GroupNorm)]
+    assert norms
+    assert all(type(norm) is ChannelsLastGroupNorm for norm in norms)
 
 
 @pytest.mark.parametrize("masked", [False, True])
