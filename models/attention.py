@@ -23,6 +23,9 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.attention import SDPBackend
+
+from models.kernels.channels_last import is_fused
 
 Coarse = Literal["maxpool", "coverage"]
 
@@ -259,7 +262,8 @@ def _attended(query: Tensor, key: Tensor, value: Tensor, region: Region | None, 
         riders = region.riders(side, side, dtype, cross=cross)
         if riders is not None:
             query, key = (_with(x, those) for x, those in zip((query, key), riders, strict=True))
-            value = functional.pad(value, (0, RIDING))  # kernels want all three of one width
+            if not _takes_two_widths(query, key, value):
+                value = functional.pad(value, (0, RIDING))
         else:
             bias = region.cross_bias(side, side, dtype) if cross else region.self_bias(side, side, dtype)
     query, key, value = (x.transpose(1, 2) for x in (query, key, value))
@@ -269,9 +273,21 @@ def _attended(query: Tensor, key: Tensor, value: Tensor, region: Region | None, 
 
 def _with(x: Tensor, riders: Tensor) -> Tensor:
     """(B, n, heads, d) with the same riders (B, n, RIDING) in every head."""
+    if is_fused(x):
+        from models.kernels.fused.riding import ridden
+
+        return ridden(x.contiguous(), riders.contiguous())
     return torch.cat([x, riders[:, :, None].expand(*x.shape[:3], RIDING)], dim=-1)
 
 
 def install_masked_attention(unet: Any) -> None:
     """Let every attention layer of a diffusers U-Net read `region` from `cross_attention_kwargs`."""
     unet.set_attn_processor(MaskedAttnProcessor())
+
+
+def _takes_two_widths(query: Tensor, key: Tensor, value: Tensor) -> bool:
+    """Whether the kernel that torch takes for these (B, n, heads, ·) lets values be narrower than keys."""
+    if not query.is_cuda or torch.compiler.is_compiling() or torch.is_grad_enabled():
+        return False
+    chosen = torch._fused_sdp_choice(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
+    return SDPBackend(chosen) == SDPBackend.CUDNN_ATTENTION

@@ -23,7 +23,7 @@ def code_digest() -> str:
     """Digest of the modules that draw items, rendering's among them, which sketches; training does not."""
     here = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in sorted([*here.glob("*.py"), *here.glob("kernels/*.py"), *here.glob("rendering/**/*.py")]):
+    for path in sorted([*here.glob("*.py"), *here.glob("kernels/**/*.py"), *here.glob("rendering/**/*.py")]):
         digest.update(path.relative_to(here).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 

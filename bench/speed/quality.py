@@ -86,7 +86,13 @@ _BY_REFERENCE = (
     *_PLACES,
 )
 """The code that draws the reference's items: it takes long, so other changes draw none anew."""
-_BY_OURS = ("bench/speed/pipeline.py", "models/*.py", "models/kernels/*.py", "models/training/recipe.py", *_PLACES)
+_BY_OURS = (
+    "bench/speed/pipeline.py",
+    "models/*.py",
+    "models/kernels/**/*.py",
+    "models/training/recipe.py",
+    *_PLACES,
+)
 
 Holds = Literal["yes", "as rendered", "no"]
 """Within the bar's interval or better; or at least within that of the rendered defects or better; or not."""
