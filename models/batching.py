@@ -74,19 +74,20 @@ class Batcher:
         results: list[Tensor] = []
         shape = self.shape if shape is None else min(shape, self.shape)
         for chunk in _chunks(rows, shape):
-            results += self._called(model, chunk, shape)
+            results += self._called(model, chunk, shape).unbind()
             self.progress.did(len(chunk))
         return results
 
     def stream(self, model: Callable[..., Tensor], rows: Iterable[Row]) -> Iterator[Tensor]:
         """Each row's result, in order, as it is asked for; nothing is reported."""
         for chunk in _chunks(rows, self.shape):
-            yield from self._called(model, chunk, self.shape)
+            # Each by itself: one that is kept for long must not keep the others.
+            yield from (row.clone() for row in self._called(model, chunk, self.shape))
 
-    def _called(self, model: Callable[..., Tensor], chunk: list[Row], shape: int) -> list[Tensor]:
+    def _called(self, model: Callable[..., Tensor], chunk: list[Row], shape: int) -> Tensor:
         lacking = shape - len(chunk) if self._padded else 0
-        out = model(*(torch.stack(column) for column in zip(*chunk, *[chunk[-1]] * lacking, strict=True)))
-        return [out[i].clone() for i in range(len(chunk))]
+        out: Tensor = model(*(torch.stack(column) for column in zip(*chunk, *[chunk[-1]] * lacking, strict=True)))
+        return out[: len(chunk)]
 
 
 def _chunks(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:

@@ -21,19 +21,19 @@ from torch.nn import functional
 
 from models.adapters import MAX_DEFECT_TOKENS, Adapter
 from models.attempts import Attempts
-from models.attention import Region
 from models.backbone import Backbone
 from models.batching import Batcher, OnStep, Progress
 from models.canvas import Canvas
 from models.company import rows_alike
-from models.ddim import Grid, guided, moved
+from models.ddim import Grid
+from models.denoising import Denoiser
 from models.drawing import Drawing, Outside
 from models.fingerprint import fingerprint
 from models.finishing import Decoded, finished
-from models.inversion import Trajectory, TrajectoryCache, deepen
+from models.inversion import Trajectory, TrajectoryCache
 from models.items import ItemRequest, ItemResult
 from models.levels import Levels, colour
-from models.lora import Weights, worn
+from models.lora import Dress, worn
 from models.masks import Mask
 from models.refinement import Calibration
 from models.resampling import model_windows
@@ -47,17 +47,10 @@ DEFAULT_ROWS = {"cpu": 4, "cuda": 8}
 _INVERTED, _CODED = 2, 4
 """Rows of a padded call that inverts: a batch of items has fewer windows than items. And of one that codes pixels:
 more of them are hardly faster and take gigabytes."""
-_KEPT_WEIGHTS = 8
-"""Adapters whose weights stay on the device."""
-
-
-@dataclass(frozen=True)
-class _Slot:
-    """One window of a drawing under one prompt (C1 or C2): a row of a U-Net batch."""
-
-    drawing: int
-    window: int
-    defect: bool
+_PROMPTS = 64
+"""Parts whose prompt is kept."""
+_DRESSES = 2
+"""Types whose weights lie ready on a GPU, a fifth of a U-Net each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,12 +122,14 @@ class Generator:
         if not grain:
             self.fingerprint += "+grain=False"
         self._unet = Batcher(batch_shape, None if padded else partial(rows_alike, backbone, batch_shape))
-        self._inverted = _INVERTED if padded else batch_shape
+        inverted = _INVERTED if padded else batch_shape
+        self._denoiser = Denoiser(backbone, self._unet, inverted, self.ablation, self._wearing)
         self._vae = Batcher(min(batch_shape, _CODED) if padded else 1)  # it gains nothing from company on a CPU
         self._turn = nullcontext() if turn is None else turn
         self._plans: _Plans = {}
         self._grids: dict[int, Grid] = {}
-        self._there: OrderedDict[int, tuple[Adapter, Weights]] = OrderedDict()
+        self._prompts: dict[str, Tensor] = {}
+        self._dresses: OrderedDict[int, tuple[Adapter, Dress]] = OrderedDict()
 
     @torch.inference_mode()
     def generate(self, requests: Sequence[ItemRequest], on_step: OnStep | None = None) -> list[ItemResult]:
@@ -186,7 +181,7 @@ class Generator:
                 begun = self._encoded(window for piece in pieces for window in piece.start.windows)
                 drawings = iter([self._drawing(piece, trajectories, begun) for piece in pieces])
                 grouped = [list(islice(drawings, len(own))) for own in plots]
-                self._draw([drawing for group in grouped for drawing in group])
+                self._denoiser.draw([drawing for group in grouped for drawing in group])
                 return list(self._decoded(grouped))
             finally:
                 self.cache.trim()
@@ -245,6 +240,14 @@ class Generator:
             self._grids[steps] = replace(grid, timesteps=grid.timesteps.to(self.backbone.device))
         return self._grids[steps]
 
+    def _prompt(self, part: str) -> Tensor:
+        """C2 of a part, (n, D)."""
+        if part not in self._prompts:
+            if len(self._prompts) >= _PROMPTS:
+                self._prompts.clear()
+            self._prompts[part] = self.backbone.embed([part])[0]
+        return self._prompts[part]
+
     def _trajectories(self, pieces: Sequence[_Piece]) -> list[Trajectory]:
         """The trajectories of all windows, cached by all that shapes one: pixels, C2 and grid."""
         found: list[tuple[str, Trajectory | None]] = []
@@ -257,101 +260,24 @@ class Generator:
                 if found[-1][1] is None:
                     unknown[key] = (x, piece.request.part)
         latents = list(self._encoded(x for x, _ in unknown.values()))
-        prompts = {part: self.backbone.embed([part])[0] for part in {part for _, part in unknown.values()}}
+        prompts = {part: self._prompt(part) for part in {part for _, part in unknown.values()}}
         begun: dict[str, Trajectory] = {}
         for (key, (_, part)), z_0, seen in zip(unknown.items(), latents, self._of_latents(latents), strict=True):
             begun[key] = Trajectory([z_0], seen, prompts[part])
             self.cache.put(key, begun[key])
         return [begun[key] if trajectory is None else trajectory for key, trajectory in found]
 
-    def _draw(self, drawings: list[Drawing]) -> None:
-        """Invert, start and denoise all drawings together."""
-        due = _due([drawing for drawing in drawings if drawing.outside == "inversion"])
-        self._unet.progress.expect(sum((depth - group[0].depth) * len(group) for depth, _, group in due))
-        self._unet.progress.expect(sum(d.depth * len(d.canvas.corners) * len(d.passes) for d in drawings))
-        with stage("invert"):
-            for depth, grid, group in due:
-                deepen(group, depth, grid, self._background_noise)
-        with stage("denoise"):
-            for drawing in drawings:
-                drawing.begin()
-            for adapter, ours in _by_weights(drawings):
-                with worn(self.backbone.unet, self._weights(adapter)):
-                    self._denoise(ours)
-            for drawing in drawings:
-                drawing.strengthen()
-
-    def _weights(self, adapter: Adapter) -> Weights:
-        """Its low-rank weights on the device, where those of the last few adapters stay."""
-        device = self.backbone.device
-        if id(adapter) not in self._there:
-            there = {name: weight.to(device) for name, weight in adapter.weights.items()}
-            self._there[id(adapter)] = adapter, there
-            if len(self._there) > _KEPT_WEIGHTS:
-                self._there.popitem(last=False)
-        self._there.move_to_end(id(adapter))
-        return self._there[id(adapter)][1]
-
-    def _denoise(self, drawings: list[Drawing]) -> None:
-        """All the steps of drawings whose U-Net wears the same weights."""
-        slots = [
-            _Slot(i, window, defect)
-            for i, drawing in enumerate(drawings)
-            for window in range(len(drawing.canvas.corners))
-            for defect in drawing.passes
-        ]
-        regions: dict[tuple[_Slot, ...], Region] = {}
-        for level in range(max((drawing.depth for drawing in drawings), default=0), 0, -1):
-            active = [slot for slot in slots if drawings[slot.drawing].depth >= level]
-            noises = dict(zip(active, self._masked_noise(drawings, active, level, regions), strict=True))
-            for i in sorted({slot.drawing for slot in active}):
-                self._step(drawings[i], i, noises, level)
-
-    def _step(self, drawing: Drawing, i: int, noises: dict[_Slot, Tensor], level: int) -> None:
-        """One DDIM step of the inside; the stored trajectory goes back outside (design §2, step 4)."""
-        windows = range(len(drawing.canvas.corners))
-        by_prompt = {
-            defect: drawing.canvas.merged([noises[_Slot(i, window, defect)] for window in windows])
-            for defect in drawing.passes
-        }
-        if len(by_prompt) == 2:
-            noise = guided(by_prompt[False], by_prompt[True], drawing.request.guidance)
-        else:
-            (noise,) = by_prompt.values()
-        high, low = float(drawing.grid.alpha_bar[level]), float(drawing.grid.alpha_bar[level - 1])
-        drawing.reinject(moved(drawing.z, noise, high, low), level - 1)
-
-    def _background_noise(self, latents: list[Tensor], t: Tensor, prompts: list[Tensor]) -> list[Tensor]:
-        rows = [(z, t, prompt) for z, prompt in zip(latents, prompts, strict=True)]
-        return self._unet(self.backbone.predict_noise, rows, self._inverted)
-
-    def _masked_noise(
-        self, drawings: list[Drawing], slots: list[_Slot], level: int, regions: dict[tuple[_Slot, ...], Region]
-    ) -> list[Tensor]:
-        """ε_θ of each slot under masked attention; regions are kept from level to level."""
-
-        def predict(*columns: Tensor) -> Tensor:
-            z, t, tokens, mask, valid, number = columns
-            chunk = tuple(slots[int(j)] for j in number)
-            if chunk not in regions:
-                regions[chunk] = Region(
-                    mask,
-                    self.backbone.background_tokens,
-                    valid,
-                    masked_self=self.ablation.masked_self,
-                    masked_cross=self.ablation.masked_cross,
-                    background_keys=self.ablation.background_keys,
-                )
-            return self.backbone.predict_noise(z, t, tokens, regions[chunk])
-
-        rows = []
-        for number, slot in enumerate(slots):
-            drawing = drawings[slot.drawing]
-            t = drawing.grid.timesteps[level]
-            z, mask = (drawing.canvas.crops(plane)[slot.window] for plane in (drawing.z, drawing.mask))
-            valid = drawing.tokens_valid & slot.defect
-            rows.append((z, t, drawing.tokens, mask, valid, torch.tensor(number)))
-        return self._unet(predict, rows)
+    def _wearing(self, adapter: Adapter) -> AbstractContextManager[None]:
+        """The U-Net wears what a type has learned; on a GPU that of the last few types lies ready."""
+        unet = self.backbone.unet
+        if not adapter.weights or self.backbone.device.type != "cuda":
+            return worn(unet, adapter.weights)
+        if id(adapter) not in self._dresses:
+            while len(self._dresses) >= _DRESSES:
+                self._dresses.popitem(last=False)
+            self._dresses[id(adapter)] = adapter, Dress(unet, adapter.weights)
+        self._dresses.move_to_end(id(adapter))
+        return self._dresses[id(adapter)][1].worn()
 
     def _decoded(self, groups: Sequence[Sequence[Drawing]]) -> Iterator[list[Decoded]]:
         """Each group's drawings with their pictures; those that they began on come after their own."""
@@ -401,28 +327,3 @@ def _outside(request: ItemRequest) -> Outside:
 def _planned_by(request: ItemRequest) -> tuple[int, bool]:
     """What windows depend on: the mask, and whether the type looks at the whole image."""
     return id(request.mask), request.adapter.card.logical
-
-
-def _by_weights(drawings: list[Drawing]) -> list[tuple[Adapter, list[Drawing]]]:
-    """Drawings in groups that wear the same weights: those of one adapter, and all that wear none."""
-    groups: dict[int, tuple[Adapter, list[Drawing]]] = {}
-    for drawing in drawings:
-        adapter = drawing.request.adapter
-        groups.setdefault(id(adapter) if adapter.weights else 0, (adapter, []))[1].append(drawing)
-    return list(groups.values())
-
-
-def _due(drawings: list[Drawing]) -> list[tuple[int, Grid, list[Trajectory]]]:
-    """Trajectories to deepen, in groups that share depth, target and grid."""
-    targets: dict[int, tuple[int, Grid, Trajectory]] = {}
-    for drawing in drawings:
-        for trajectory in drawing.trajectories:
-            known = targets.get(id(trajectory))
-            if known is None or known[0] < drawing.depth:
-                targets[id(trajectory)] = (drawing.depth, drawing.grid, trajectory)
-    groups: dict[tuple[int, int, int], tuple[int, Grid, list[Trajectory]]] = {}
-    for depth, grid, trajectory in targets.values():
-        if trajectory.depth < depth:
-            key = (grid.steps, trajectory.depth, depth)
-            groups.setdefault(key, (depth, grid, []))[2].append(trajectory)
-    return list(groups.values())

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from models.ddim import Grid, moved
@@ -46,8 +47,10 @@ def deepen(trajectories: list[Trajectory], depth: int, grid: Grid, predict: Nois
         latents = [trajectory.latents[-1] for trajectory in trajectories]
         noises = predict(latents, grid.timesteps[level], [trajectory.prompt for trajectory in trajectories])
         low, high = float(grid.alpha_bar[level - 1]), float(grid.alpha_bar[level])
-        for trajectory, z, noise in zip(trajectories, latents, noises, strict=True):
-            trajectory.latents.append(moved(z, noise, low, high))
+        for trajectory, z in zip(
+            trajectories, moved(torch.stack(latents), torch.stack(noises), low, high), strict=True
+        ):
+            trajectory.latents.append(z)
 
 
 @dataclass

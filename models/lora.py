@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor
 
 Weights = Mapping[str, Tensor]
@@ -48,26 +49,56 @@ def worn(unet: Any, weights: Weights) -> Iterator[None]:
     On a GPU they are put where W lies, for what was recorded of the U-Net (`models.graphs`) reads them there. On a
     CPU W may be a file that is mapped, and stays as it is.
     """
-    bare: list[tuple[Any, Tensor]] = []
+    if next(unet.parameters()).is_cuda:
+        with Dress(unet, weights).worn():
+            yield
+        return
+    changed = [(module, module.weight.data, value) for module, value in _changed(unet, weights)]
     try:
-        for name in modules_of(weights):
-            module = _checked(unet, name, weights)
-            own = module.weight.data
-            change = _product(weights[name + _B].to(own.device), weights[name + _A].to(own.device))
-            dressed = (own.float() + change.view(own.shape)).to(own.dtype)
-            if own.is_cuda:
-                bare.append((module, own.clone()))
-                own.copy_(dressed)
-            else:
-                bare.append((module, own))
-                module.weight.data = dressed
+        for module, _, value in changed:
+            module.weight.data = value
         yield
     finally:
-        for module, own in bare:
-            if own.is_cuda:
-                module.weight.data.copy_(own)
-            else:
-                module.weight.data = own
+        for module, own, _ in changed:
+            module.weight.data = own
+
+
+class Dress:
+    """W + ΔW of a U-Net on a GPU, ready to be put where W lies and taken off again.
+
+    Memory is that of the changed weights, twice.
+    """
+
+    def __init__(self, unet: Any, weights: Weights) -> None:
+        changed = list(_changed(unet, weights))
+        self._there = [module.weight.data for module, _ in changed]
+        self._own = [there.clone() for there in self._there]
+        self._worn = [value for _, value in changed]
+
+    @contextmanager
+    def worn(self) -> Iterator[None]:
+        """As `worn`."""
+        if not self._there:
+            yield
+            return
+        try:
+            torch._foreach_copy_(self._there, self._worn)
+            yield
+        finally:
+            torch._foreach_copy_(self._there, self._own)
+
+
+def _changed(unet: Any, weights: Weights) -> Iterator[tuple[Any, Tensor]]:
+    """Modules with W + ΔW.
+
+    Raises:
+        LoraError: weights do not fit.
+    """
+    for name in modules_of(weights):
+        module = _checked(unet, name, weights)
+        own = module.weight.data
+        change = _product(weights[name + _B].to(own.device), weights[name + _A].to(own.device))
+        yield module, (own.float() + change.view(own.shape)).to(own.dtype)
 
 
 def _product(b: Tensor, a: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from worker.allocator import keep_freed
 from worker.company import Company
 from worker.compute import DEQUEUE_S, ComputeWorker
 from worker.device import DeviceError
-from worker.engine import engine_thread
+from worker.engine import SWITCH_S, engine_thread
 from worker.evaluations import BeginTrial, Evaluations
 from worker.memory import device_memory
 from worker.models import Models, is_out_of_memory
@@ -41,10 +41,6 @@ from worker.trial import begin_trial
 _log = logging.getLogger("worker")
 
 _RETRY_S = 2.0
-_SWITCH_S = 0.0005
-"""How long the thread that calls models waits after a call while another has the interpreter.
-
-Python's own 5 ms are longer than many a call takes."""
 
 
 def main(teach: Teach | None = None, begin: BeginTrial = begin_trial) -> int:
@@ -57,7 +53,7 @@ def main(teach: Teach | None = None, begin: BeginTrial = begin_trial) -> int:
     settings = WorkerSettings()
     logs.configure("worker", settings)
     traces.configure("worker")
-    sys.setswitchinterval(_SWITCH_S)
+    sys.setswitchinterval(SWITCH_S)
     keep_freed()
     disable_progress_bar()  # type: ignore[no-untyped-call]
     for number in (signal.SIGTERM, signal.SIGINT):

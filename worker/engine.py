@@ -19,6 +19,11 @@ from worker.steps import Steps
 
 Value = TypeVar("Value")
 
+SWITCH_S = 0.0005
+"""How long a thread that calls models waits after a call while another has the interpreter.
+
+Python's own 5 ms are longer than many a call takes."""
+
 
 def engine_thread() -> ThreadPoolExecutor:
     """The thread that calls models, from their loading on: on a CPU no other one should compute with torch.

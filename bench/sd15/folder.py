@@ -45,16 +45,20 @@ TINY = Shape(16, (8, 16, 16, 16), (8, 8, 8, 8), 1, 2, 4, 16, 1, 2, 256)
 """The same in small, windows of 128 pixels, for tests."""
 
 
-def write_folder(folder: Path, shape: Shape, variant: str | None = "fp16", seed: int = 0) -> Path:
+def write_folder(
+    folder: Path, shape: Shape, variant: str | None = "fp16", seed: int = 0, device: str = "cpu"
+) -> Path:
     """Write the folder unless it is there.
 
     Args:
         variant: of the weights' files; "fp16" is half of the size.
+        device: that draws the weights.
     """
     if not folder.is_dir():
         partial = folder.with_name(f".{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        pipeline = _pipeline(shape, seed)
+        with torch.device(device):
+            pipeline = _pipeline(shape, seed)
         for module in (pipeline.unet, pipeline.vae, pipeline.text_encoder) if variant == "fp16" else ():
             nn.Module.to(module, torch.float16)
         pipeline.save_pretrained(partial, safe_serialization=True, variant=variant)

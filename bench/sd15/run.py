@@ -116,7 +116,7 @@ def main() -> None:
 
     arguments.out.mkdir(parents=True, exist_ok=True)
     shape, name = (TINY, "tiny") if arguments.tiny else (FULL, "full")
-    folder = write_folder(arguments.out / name, shape, seed=arguments.seed)
+    folder = write_folder(arguments.out / name, shape, seed=arguments.seed, device=arguments.device)
     device = torch.device(arguments.device)
     gauge = Gauge(device)
     backbone = gauge.measure("loading", lambda: Backbone.load(folder, device, getattr(torch, arguments.dtype)))

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -43,6 +44,7 @@ from models.generation import DEFAULT_ROWS, Generator
 from models.teaching.lesson import Lesson
 from models.teaching.weights import attached, low_rank
 from service.images.encoding import encode_mask_png, encode_png
+from worker.engine import SWITCH_S
 from worker.models import LANES
 
 STEPS, SEVERITY = 50, 0.6
@@ -121,7 +123,7 @@ class Race:
         if self._on_gpu or self._arguments.compile:
             for contender in contenders:
                 with tempfile.TemporaryDirectory() as out:
-                    contender.draws(frames[:1], Path(out), None)
+                    contender.draws(self._sample(frames)[:1], Path(out), None)
         raced = Raced()
         for _ in tqdm(range(self._arguments.rounds), desc=workload.title):
             for contender in contenders:
@@ -262,11 +264,13 @@ def main() -> None:
     parser.add_argument("--reference-items", type=int, default=4, help="of each workload that the reference draws")
     quality.add_arguments(parser)
     arguments = parser.parse_args()
+    sys.setswitchinterval(SWITCH_S)
     if arguments.quality and arguments.sd15:
         parser.error("--quality judges what is drawn, and weights at random draw nothing to judge")
     arguments.batch = arguments.batch or DEFAULT_ROWS[torch.device(arguments.device).type]
     if arguments.sd15 is not None:
-        arguments.backbone = write_folder(_FOLDERS / arguments.sd15, {"full": FULL, "tiny": TINY}[arguments.sd15])
+        shape = {"full": FULL, "tiny": TINY}[arguments.sd15]
+        arguments.backbone = write_folder(_FOLDERS / arguments.sd15, shape, device=arguments.device)
     tables = _raced(arguments) if arguments.workloads else {}
     told = {}
     if arguments.quality:
