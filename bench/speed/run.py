@@ -75,7 +75,7 @@ class Raced:
 
     Attributes:
         costs: a round each.
-        staged: those that were measured by stage; on a GPU a further round, in which nothing overlaps.
+        staged: those that were measured by stage; on a GPU of a quarter of the frames, drawn once more by one lane.
     """
 
     costs: dict[str, list[Cost]] = field(default_factory=dict)
@@ -133,8 +133,9 @@ class Race:
                 raced.costs.setdefault(contender.name, []).append(cost)
         raced.staged = raced.costs
         if self._on_gpu:
+            some = frames[: max(1, len(frames) // 4)]
             raced.staged = {
-                contender.name: [self._cost(contender, frames, by_stage=True)] for contender in contenders[1:]
+                contender.name: [self._cost(contender, some, by_stage=True)] for contender in contenders[1:]
             }
         return raced
 
