@@ -75,7 +75,7 @@ class Raced:
 
     Attributes:
         costs: a round each.
-        staged: those that were measured by stage; on a GPU of a quarter of the frames, drawn once more by one lane.
+        staged: those that were measured by stage; on a GPU of a quarter of the frames, drawn again by one lane.
     """
 
     costs: dict[str, list[Cost]] = field(default_factory=dict)
