@@ -20,7 +20,7 @@ _JOBS = 4
 """At work in turns. The request of a data set may be large."""
 _TYPES = 64
 _LISTED = 256
-"""Items of a job, beyond which a listing costs more than to ask for those of a shard."""
+"""Items of a job, beyond which a listing costs more than to ask for those of a shard; of one it saves nothing."""
 
 
 class Known:
@@ -50,13 +50,13 @@ class Known:
         return self._requests.get((tenant, job_id), lambda: self._jobs.manifest(tenant, job_id))
 
     def begun(self, manifest: RequestManifest) -> frozenset[int] | None:
-        """Items of a job of which storage had anything just now; None where there are too many to list.
+        """Items of a job of which storage had anything just now; None where that is not listed.
 
         In a shard that Redis knows to be begun for the first time no other item has an outcome, unless Redis has
         forgotten within these seconds that it was begun: then an item is drawn twice, and the first outcome holds.
         """
         tenant, job_id = manifest.tenant, manifest.job_id
-        if manifest.count > _LISTED:
+        if not 1 < manifest.count <= _LISTED:
             return None
         return self._begun.get((tenant, job_id), lambda: self._jobs.begun_items(tenant, job_id))
 
