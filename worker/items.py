@@ -61,8 +61,12 @@ def store_item(
     with traces.span("encode"):
         item, files = _with_files(tenant, job_id, order, results, fingerprint, made)
     with traces.span("store"):
-        written = [_WRITERS.submit(storage.put, file.key, file.data, file.media_type) for file in files]
-        wait(written)  # nobody goes on while a file of it is being written, whatever happens to another
+        first, *others = files  # one by this thread, for to hand it over and wait costs CPU
+        written = [_WRITERS.submit(storage.put, file.key, file.data, file.media_type) for file in others]
+        try:
+            storage.put(first.key, first.data, first.media_type)
+        finally:
+            wait(written)  # nobody goes on while a file of it is being written, whatever happens to another
         for one in written:
             one.result()
     return item

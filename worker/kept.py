@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
@@ -12,28 +14,43 @@ Value = TypeVar("Value")
 
 
 class Kept(Generic[Key, Value]):
-    """The last ``size`` values that were asked for; any thread may ask."""
+    """The last ``size`` values that were asked for; any thread may ask.
 
-    def __init__(self, size: int) -> None:
+    Args:
+        for_s: seconds after which a value is read again; by default it never is.
+    """
+
+    def __init__(self, size: int, for_s: float = math.inf) -> None:
         self._size = size
-        self._values: OrderedDict[Key, Value] = OrderedDict()
+        self._for_s = for_s
+        self._values: OrderedDict[Key, tuple[float, Value]] = OrderedDict()
         self._keeping = threading.Lock()
 
     def get(self, key: Key, read: Callable[[], Value]) -> Value:
         """The value, read if it is not kept; others need not wait for that."""
         with self._keeping:
-            if key in self._values:
+            if self._is_kept(key):
                 self._values.move_to_end(key)
-                return self._values[key]
+                return self._values[key][1]
+        began = time.monotonic()
         value = read()
         with self._keeping:
-            self._values[key] = value
+            self._values[key] = (began, value)
             self._values.move_to_end(key)
             while len(self._values) > self._size:
                 self._values.popitem(last=False)
         return value
 
+    def has(self, key: Key) -> bool:
+        """Whether a value is kept."""
+        with self._keeping:
+            return self._is_kept(key)
+
     def clear(self) -> None:
         """Keep nothing of what was asked for."""
         with self._keeping:
             self._values.clear()
+
+    def _is_kept(self, key: Key) -> bool:
+        found = self._values.get(key)
+        return found is not None and time.monotonic() - found[0] < self._for_s

@@ -14,9 +14,9 @@ from models.items import ItemRequest
 from models.placement import MaskDistribution
 from models.references import References
 from models.samples import Exemplar
-from service.store.registry import Registry
+from worker.known import Known
 from worker.masks import ItemMasks, RequestedMasks
-from worker.models import ModelMissingError, Models
+from worker.models import Models
 from worker.subjects import Subject
 
 
@@ -60,8 +60,8 @@ LookUp = Callable[[str, Callable[[], "Learned"]], "Learned"]
 class Types:
     """Versions of defect types with what they have learned, each looked up once."""
 
-    def __init__(self, registry: Registry, models: Models, look_up: LookUp) -> None:
-        self._registry = registry
+    def __init__(self, known: Known, models: Models, look_up: LookUp) -> None:
+        self._records = known
         self._models = models
         self._look_up = look_up
         self._known: dict[tuple[str, str, int], Learned] = {}
@@ -76,7 +76,7 @@ class Types:
         """
         key = (defect.defect_type_tenant, defect.defect_type, defect.defect_type_version)
         if key not in self._known:
-            record = self._record(defect)
+            record = self._records.defect_type(defect)
             self._known[key] = self._look_up(record.backbone, partial(self._learned, record))
         return self._known[key]
 
@@ -85,12 +85,6 @@ class Types:
         return Learned(
             record.backbone, models.adapter(record), models.exemplars(record), models.references(record)
         )
-
-    def _record(self, defect: ResolvedDefect) -> DefectTypeRecord:
-        record = self._registry.get(defect.defect_type_tenant, defect.defect_type, defect.defect_type_version)
-        if record is None:
-            raise ModelMissingError(f"defect type {defect.reference} is not in the registry any more")
-        return record
 
 
 class Material:

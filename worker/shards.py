@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,7 +32,6 @@ from flawsmith.contract.manifests import (
 from service.store.connection import QueueUnavailableError
 from service.store.jobs import Jobs
 from service.store.queue import RETRY, RETRY_LAST
-from service.store.registry import Registry
 from service.store.shards import ShardState
 from service.store.storage import Storage, StorageUnavailableError
 from service.telemetry import catalog, context, traces
@@ -44,6 +43,7 @@ from worker.datasets import ItemsOfDataset
 from worker.drawing import Drawing, Items, ItemsOfAugmentation
 from worker.engine import Engine
 from worker.evaluations import Evaluations
+from worker.known import Known
 from worker.material import Types
 from worker.models import Models, is_out_of_memory
 from worker.slices import Turn, failed
@@ -98,7 +98,7 @@ class Shards:
     ) -> None:
         self._jobs = jobs
         self._storage = storage
-        self._registry = Registry(storage)
+        self._known = Known(jobs, storage)
         self._models = models
         self._stopping = stopping
         self._metrics = metrics or Metrics(None)
@@ -176,14 +176,17 @@ class Shards:
         Raises:
             StoppingError: the worker is to stop.
         """
-        state = self._jobs.begin_shard(tenant, job_id, shard)
+        state = self._begun(tenant, job_id, shard)
         if not _is_to_be_alone(state) or member.be_alone():
             return state
         self._spare(tenant, job_id, shard)
         while not member.be_alone(_LOOK_S):
             if self._stopping():
                 raise StoppingError
-        return self._jobs.begin_shard(tenant, job_id, shard)
+        return self._begun(tenant, job_id, shard)
+
+    def _begun(self, tenant: str, job_id: str, shard: int) -> ShardState:
+        return self._jobs.begin_shard(tenant, job_id, shard, known=self._known.has(tenant, job_id))
 
     def _run(self, shard: _Shard) -> Retry | None:
         if isinstance(shard.state.manifest, AugmentationManifest):
@@ -325,10 +328,18 @@ class Shards:
         self._finish_item(shard, Item(index=index, status=ItemStatus.FAILED, seed=seed, error=error))
 
     def _left(self, shard: _Shard, indices: Iterable[int]) -> list[int]:
-        """Items without an outcome in storage; the others are counted."""
+        """Items without an outcome in storage; the others are counted.
+
+        Of a shard that was begun before each is asked for: that worker may just have written it.
+        """
         left = []
+        begun: Container[int] | None = None
+        if shard.state.attempt == 1 and shard.state.manifest is not None:
+            begun = self._known.begun(shard.state.manifest)
         for index in indices:
-            item = self._jobs.finished_item(shard.tenant, shard.job_id, index)
+            item = None
+            if begun is None or index in begun:
+                item = self._jobs.finished_item(shard.tenant, shard.job_id, index)
             if item is None:
                 left.append(index)
             else:
@@ -350,8 +361,8 @@ class Shards:
         )
 
     def _items(self, shard: _Shard) -> Items:
-        manifest = self._jobs.manifest(shard.tenant, shard.job_id)
-        types = Types(self._registry, self._models, self._engine.look_up)
+        manifest = self._known.request(shard.tenant, shard.job_id)
+        types = Types(self._known, self._models, self._engine.look_up)
         if isinstance(manifest, DatasetManifest):
             return ItemsOfDataset(manifest, self._storage, types, self._subjects)
         assert isinstance(manifest, AugmentationManifest)

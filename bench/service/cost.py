@@ -28,11 +28,13 @@ class Cost:
         parts: by process, the workers with everything that they do.
         pixels: of the workers, what was done to pixels, by kind; ``model`` stands for the models.
         rate: items a second.
+        calls: of S3 by the workers, an item, with those that a job makes at its beginning and its end.
     """
 
     parts: dict[str, float]
     pixels: dict[str, float]
     rate: float
+    calls: float = 0.0
 
     @property
     def bookkeeping(self) -> float:
@@ -64,6 +66,7 @@ def measure(stack: Stack, items: int, rounds: int, side: int, item_s: float, bat
         figures.each(parts, items),
         figures.each(crew.seconds, crew.items),
         items / median(usage.wall_s for usage in usages),
+        crew.calls / crew.items,
     )
 
 

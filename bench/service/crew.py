@@ -1,4 +1,4 @@
-"""Simulated workers, and what they say of their CPU time at their end."""
+"""Simulated workers, and what they say of their CPU time and their calls of S3 at their end."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ class Crew:
     Attributes:
         seconds: CPU that went into what is no bookkeeping, by kind, over all of them.
         items: that they drew.
+        calls: of S3 that they made.
     """
 
     stack: Stack
     pids: list[int]
     seconds: dict[str, float] = field(default_factory=dict)
     items: int = 0
+    calls: int = 0
 
     @property
     def parts(self) -> dict[str, list[int]]:
@@ -68,5 +70,6 @@ def simulated(stack: Stack, workers: int, item_s: float, batch: int) -> Iterator
     for path in told.iterdir():
         one = json.loads(path.read_text("utf-8"))
         crew.items += one["items"]
+        crew.calls += one["calls"]
         for kind, seconds in one["seconds"].items():
             crew.seconds[kind] = crew.seconds.get(kind, 0.0) + seconds

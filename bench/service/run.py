@@ -75,7 +75,10 @@ class Bench:
                     stack, has.items, has.rounds, has.side, has.item_ms / 1000, has.simulated_batch
                 )
             rows = cost.table(found)
-            title = f"cost: jobs of {has.items} items, {storage}, {found.rate:.1f} items/s"
+            title = (
+                f"cost: jobs of {has.items} items, {storage}, {found.rate:.1f} items/s, "
+                f"{found.calls:.2f} calls of S3 by the workers an item"
+            )
             self._tell(title, f"cost, {storage}", rows, cost.broken(rows))
 
     def scaling(self) -> None:

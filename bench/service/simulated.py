@@ -1,7 +1,7 @@
 """``python -m bench.service.simulated``: a real compute worker whose models sleep as long as a device would take.
 
 ``SIMULATED_ITEM_S`` is how long an item takes, ``SIMULATED_FOLDER`` where it says at its end, in
-``{WORKER_NUMBER}.json``, how much CPU went into what is no bookkeeping.
+``{WORKER_NUMBER}.json``, how much CPU went into what is no bookkeeping, and how often it called S3.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ from typing import Any
 from models.batching import OnStep
 from models.generation import Generator
 from models.items import ItemRequest, ItemResult
+from service.store.s3 import S3Storage
+from service.store.settings import StoreSettings
+from service.store.storage import Storage
 from tests.worker.fake_models import drawn
+from worker import __main__ as start
 from worker import items, subjects
-from worker.__main__ import main
 
 STEPS = 20
 """Of every batch, as by default."""
@@ -41,9 +44,11 @@ class Account:
 
     Attributes:
         items: that were drawn, warming up left out.
+        calls: of S3, all of them.
     """
 
     items: int = 0
+    calls: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -51,6 +56,22 @@ class Account:
         with self._lock:
             self.seconds[kind] = self.seconds.get(kind, 0.0) + seconds
             self.items += items
+
+    def call(self, **_: object) -> None:
+        """S3 is called."""
+        with self._lock:
+            self.calls += 1
+
+    def counted(self, opening: Callable[[StoreSettings], Storage]) -> Callable[[StoreSettings], Storage]:
+        """What opens a storage, whose calls are counted if it is on S3."""
+
+        def opened(settings: StoreSettings) -> Storage:
+            storage = opening(settings)
+            if isinstance(storage, S3Storage):
+                storage.client.meta.events.register("before-send.s3", self.call)
+            return storage
+
+        return opened
 
     def timed(self, kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function, whose CPU time is counted."""
@@ -65,7 +86,8 @@ class Account:
         return counted
 
     def write(self, path: Path) -> None:
-        path.write_text(json.dumps({"items": self.items, "seconds": self.seconds}), encoding="utf-8")
+        told = {"items": self.items, "calls": self.calls, "seconds": self.seconds}
+        path.write_text(json.dumps(told), encoding="utf-8")
 
 
 class Device:
@@ -100,7 +122,8 @@ def simulate() -> int:
     for kind, (module, names) in IMAGES.items():
         for name in names:
             setattr(module, name, account.timed(kind, getattr(module, name)))
-    status = main()
+    start.open_storage = account.counted(start.open_storage)  # type: ignore[assignment, attr-defined]
+    status = start.main()
     account.write(Path(os.environ["SIMULATED_FOLDER"]) / f"{os.environ['WORKER_NUMBER']}.json")
     return status
 

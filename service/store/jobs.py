@@ -283,9 +283,13 @@ class Jobs:
         """
         return self._stored.manifest(tenant, job_id)
 
-    def begin_shard(self, tenant: str, job_id: str, shard: int) -> ShardState:
-        """Mark the job running, count the attempt, and say what there is to do."""
-        if not self.exists(tenant, job_id):
+    def begin_shard(self, tenant: str, job_id: str, shard: int, *, known: bool = False) -> ShardState:
+        """Mark the job running, count the attempt, and say what there is to do.
+
+        Args:
+            known: storage had the job just now, and is not asked.
+        """
+        if not known and not self.exists(tenant, job_id):
             # Its acceptance failed after Redis had taken it, or it was deleted: it does not exist.
             self.forget(tenant, job_id)
             return ShardState(attempt=0, pending=(), final=True)
@@ -354,6 +358,10 @@ class Jobs:
     def finished_item(self, tenant: str, job_id: str, index: int) -> Item | None:
         """The outcome of an item, if storage has it."""
         return self._stored.item(tenant, job_id, index)
+
+    def begun_items(self, tenant: str, job_id: str) -> frozenset[int]:
+        """Items of which storage has anything: files, perhaps an outcome. What has none may be among them."""
+        return self._stored.begun(tenant, job_id)
 
     def finish_item(self, tenant: str, job_id: str, item: Item, *, reused: bool = False) -> bool:
         """Write an item's outcome to storage, then count it; False if it had one, or the job has ended.

@@ -167,6 +167,10 @@ class StoredJobs:
         while batch := list(islice(found, _READ_AT_ONCE)):
             yield batch
 
+    def begun(self, tenant: str, job_id: str) -> frozenset[int]:
+        """Indices of the items of which anything is there."""
+        return frozenset(int(name) for name in self._storage.folders(keys.items_prefix(tenant, job_id)))
+
     def items(self, tenant: str, job_id: str, indices: list[int]) -> list[Item]:
         """Outcomes of those items that have one."""
         if not indices:

@@ -25,6 +25,9 @@ from bench.stack import running_stack
 from flawsmith.client import Flawsmith
 from service.images.canonical import pixels_sha256
 from service.images.decoding import read_canonical
+from service.store.opening import open_storage
+from tests.servers import S3Server
+from tests.service.store.conftest import s3_settings
 
 BUSY = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: pass\n"
 
@@ -177,6 +180,14 @@ def test_a_bare_pipeline_that_cannot_draw_says_so() -> None:
         pass
 
 
+def test_calls_of_s3_are_counted(s3_server: S3Server, bucket: str) -> None:
+    account = Account()
+    storage = account.counted(open_storage)(s3_settings(s3_server, bucket))
+    storage.put("default/a", b"data")
+    assert storage.get("default/a") == b"data"
+    assert account.calls == 2
+
+
 def test_simulated_workers_are_real_but_for_their_models(tmp_path: Path) -> None:
     item_s, count = 0.05, 8
     with (
@@ -195,6 +206,6 @@ def test_simulated_workers_are_real_but_for_their_models(tmp_path: Path) -> None
     image, mask = (read_canonical(data).pixels for data in (wish.image, wish.mask))
     np.testing.assert_array_equal(item, np.where((mask > 0)[..., None], 255 - image, image))
     assert pixels_sha256(item) == job.items[0].pixels_sha256
-    assert crew.items == count
+    assert (crew.items, crew.calls) == (count, 0)
     assert {"encode", "preview", "digest", "decode", "model"} <= crew.seconds.keys()
     assert all(0 < seconds < 2 for seconds in crew.seconds.values())

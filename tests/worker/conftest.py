@@ -15,6 +15,7 @@ from service.store.connection import connect_redis
 from service.store.folder import FolderStorage
 from service.store.jobs import Jobs
 from service.store.registry import Registry
+from service.store.storage import Storage
 from tests.worker.tiny_worker import TYPE, save_backbone
 from worker.settings import WorkerSettings
 
@@ -44,6 +45,12 @@ def settings(redis_url: str, tmp_path: Path) -> WorkerSettings:
 def storage(tmp_path: Path) -> FolderStorage:
     """A storage that knows the defect type of `tests.worker.tiny_worker`."""
     storage = FolderStorage(tmp_path / "storage")
+    publish_type(storage)
+    return storage
+
+
+def publish_type(storage: Storage) -> None:
+    """Make the defect type of `tests.worker.tiny_worker` known."""
     Registry(storage).publish(
         DefectTypeRecord(
             format_version=FORMAT_VERSION,
@@ -59,7 +66,6 @@ def storage(tmp_path: Path) -> FolderStorage:
             ),
         )
     )
-    return storage
 
 
 @pytest.fixture

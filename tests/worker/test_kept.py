@@ -47,3 +47,17 @@ def test_nobody_waits_for_what_another_thread_reads() -> None:
     assert kept.get("quick", lambda: 2) == 2
     done.set()
     thread.join()
+
+
+def test_what_is_kept_for_a_time_is_read_again_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("worker.kept.time.monotonic", lambda: now)
+    kept: Kept[str, int] = Kept(2, for_s=5)
+    assert not kept.has("a")
+    assert kept.get("a", lambda: 1) == 1
+    now = 104.9
+    assert kept.has("a")
+    assert kept.get("a", lambda: 2) == 1
+    now = 105.0
+    assert not kept.has("a")
+    assert kept.get("a", lambda: 2) == 2

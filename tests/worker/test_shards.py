@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from redis import Redis
 from rq.job import Retry
 from rq.timeouts import JobTimeoutException
 
@@ -19,17 +20,24 @@ from service.store import keys
 from service.store.connection import QueueUnavailableError
 from service.store.folder import FolderStorage
 from service.store.jobs import Jobs
-from service.store.storage import StorageUnavailableError
+from service.store.opening import open_storage
+from service.store.s3 import S3Storage
+from service.store.storage import Storage, StorageUnavailableError
+from tests.servers import S3Server
+from tests.service.store.conftest import s3_settings
+from tests.worker.conftest import publish_type
 from tests.worker.fake_models import FakeModels
 from tests.worker.tiny_worker import TENANT, accept, photo, request
+from worker import known
 from worker import shards as shards_module
+from worker.settings import WorkerSettings
 from worker.shards import Shards, ShardTakenError
 
 
 class Bench:
     """A worker's shards with switches."""
 
-    def __init__(self, jobs: Jobs, storage: FolderStorage) -> None:
+    def __init__(self, jobs: Jobs, storage: Storage) -> None:
         self.jobs = jobs
         self.models = FakeModels()
         self.stopping = False
@@ -264,6 +272,64 @@ def test_items_in_storage_are_not_drawn_again(bench: Bench, storage: FolderStora
     assert [item.fingerprint for item in bench.job(job_id).items] == ["before", "fake2"]
 
 
+def test_what_another_worker_has_stored_since_is_not_drawn_again(bench: Bench, storage: FolderStorage) -> None:
+    """The other died with the shard after this worker had listed what there is of the job."""
+    job_id = bench.accept(request(4))
+    bench.run(job_id)
+    bench.jobs.begin_shard(TENANT, job_id, 1)
+    item = Item(index=2, status=ItemStatus.SUCCEEDED, seed=7, fingerprint="before")
+    storage.put(keys.item_record(TENANT, job_id, 2), item.model_dump_json().encode())
+    bench.run(job_id, 1)
+    assert bench.models.batches == [[0, 1], [3]]
+    assert [item.fingerprint for item in bench.job(job_id).items] == ["fake2", "fake2", "before", "fake2"]
+
+
+def test_an_item_that_redis_forgot_was_begun_is_drawn_twice_and_kept_once(
+    bench: Bench, storage: FolderStorage
+) -> None:
+    job_id = bench.accept(request(4))
+    bench.run(job_id)
+    item = Item(index=2, status=ItemStatus.SUCCEEDED, seed=7, fingerprint="before")
+    storage.put(keys.item_record(TENANT, job_id, 2), item.model_dump_json().encode())
+    bench.run(job_id, 1)
+    assert [item.fingerprint for item in bench.job(job_id).items] == ["fake2", "fake2", "before", "fake2"]
+    names = [key.partition("/items/2/")[2] for key in storage.list(keys.item_prefix(TENANT, job_id, 2))]
+    assert names == ["item.json"]
+
+
+def test_items_of_a_job_too_large_to_list_are_asked_for(
+    bench: Bench, storage: FolderStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known, "_LISTED", 1)
+    job_id = bench.accept(request(2))
+    item = Item(index=0, status=ItemStatus.SUCCEEDED, seed=7, fingerprint="before")
+    storage.put(keys.item_record(TENANT, job_id, 0), item.model_dump_json().encode())
+    bench.run(job_id)
+    assert bench.models.batches == [[1]]
+
+
+def test_an_item_on_s3_takes_a_call_for_each_of_its_files(
+    client: Redis, settings: WorkerSettings, s3_server: S3Server, bucket: str
+) -> None:
+    """What shards must know beside is read by the first of them."""
+    storage = open_storage(s3_settings(s3_server, bucket))
+    assert isinstance(storage, S3Storage)
+    publish_type(storage)
+    bench = Bench(Jobs(client, storage, settings), storage)
+    asked: list[str] = []
+
+    def note(event_name: str, **_: object) -> None:
+        asked.append(event_name.rpartition(".")[2])
+
+    job_id = bench.accept(request(6))
+    bench.run(job_id)
+    storage.client.meta.events.register("before-send.s3", note)
+    bench.run(job_id, 1)
+    assert asked == ["PutObject"] * 2 * 4
+    bench.run(job_id, 2)
+    assert bench.job(job_id).counts.succeeded == 6
+
+
 def test_a_worker_thought_dead_stores_nothing(bench: Bench, storage: FolderStorage) -> None:
     job_id = bench.accept(request(2))
     bench.models.before = lambda batch: _another_begins(bench.jobs, job_id)
@@ -304,6 +370,40 @@ def test_a_defect_type_that_is_gone(bench: Bench, storage: FolderStorage) -> Non
     storage.delete_prefix("builtin/")
     with pytest.raises(Exception, match="not in the registry"):
         bench.run(job_id)
+
+
+@pytest.fixture
+def forgetful(monkeypatch: pytest.MonkeyPatch, jobs: Jobs, storage: FolderStorage) -> Bench:
+    """A worker for which some seconds pass between any two questions."""
+    monkeypatch.setattr(known, "_FRESH_S", 0.0)
+    return Bench(jobs, storage)
+
+
+def test_a_defect_type_that_goes_between_two_shards(forgetful: Bench, storage: FolderStorage) -> None:
+    job_id = forgetful.accept(request(4))
+    forgetful.run(job_id)
+    storage.delete_prefix("builtin/")
+    with pytest.raises(Exception, match="not in the registry"):
+        forgetful.run(job_id, 1)
+
+
+def test_a_job_that_goes_between_two_shards(forgetful: Bench, storage: FolderStorage, jobs: Jobs) -> None:
+    """Its acceptance failed after Redis had taken it."""
+    job_id = forgetful.accept(request(4))
+    forgetful.run(job_id)
+    jobs.erase(TENANT, job_id)
+    assert forgetful.run(job_id, 1) is None
+    assert forgetful.models.batches == [[0, 1]]
+    assert jobs.get(TENANT, job_id) is None
+
+
+def test_a_job_that_has_just_gone_leaves_nothing(bench: Bench, storage: FolderStorage) -> None:
+    """The worker has read what was asked for, and does not ask whether it is there still."""
+    job_id = bench.accept(request(4))
+    bench.run(job_id)
+    bench.jobs.erase(TENANT, job_id)
+    bench.run(job_id, 1)
+    assert list(storage.list(keys.job_prefix(TENANT, job_id))) == []
 
 
 def test_nothing_runs_where_no_worker_is() -> None:
