@@ -7,8 +7,8 @@ goes the old way.
 
 from __future__ import annotations
 
+import logging
 from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -16,6 +16,8 @@ from diffusers.models.activations import GEGLU
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import Tensor, nn
+
+_log = logging.getLogger(__name__)
 
 
 class ChannelsLastGroupNorm(nn.GroupNorm):
@@ -104,12 +106,24 @@ def use_channels_last(network: nn.Module, *, fused: bool) -> None:
 def is_fused(x: Tensor) -> bool:
     """Whether a layer's input goes through kernels of Triton: on a GPU, where nothing is to be learned."""
     compiles = torch.compiler.is_compiling()
-    return x.is_cuda and not compiles and not torch.is_grad_enabled() and _has_triton()
+    return x.is_cuda and not compiles and not torch.is_grad_enabled() and _can_fuse()
 
 
 @cache
-def _has_triton() -> bool:
-    return find_spec("triton") is not None
+def _can_fuse() -> bool:
+    """Whether a kernel of Triton runs here: it must be there, and a C compiler for what starts them."""
+    try:
+        from models.kernels.fused.gating import gated
+
+        gated(torch.zeros(1, 2, device="cuda"))
+    except Exception as error:  # whatever it is, there is another way
+        _log.warning(
+            "layers go the slower way, for kernels of Triton do not run here; is a C compiler missing? %s: %s",
+            type(error).__name__,
+            error,
+        )
+        return False
+    return True
 
 
 def _normed(norm: Any, x: Tensor, shift: Tensor | None = None, silu: bool = False) -> Tensor:

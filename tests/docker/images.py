@@ -1,7 +1,7 @@
 """The Dockerfile's stages, and a stage made without a container engine: its files and its environment in folders.
 
 What stands in the file is done as it stands there: COPY takes from the repository or from another stage, RUN runs.
-Only the RUN of `base`, which makes the system's user, is left out.
+Only what changes the system is left out: the RUN that makes the user, and the one that installs a compiler.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "docker" / "Dockerfile"
 TARGETS = ("api", "worker", "worker-cpu")
-SYSTEM = "base"
-"""The stage whose RUN makes the user."""
+SYSTEM = ("base", "base-with-compiler")
+"""Stages whose RUN changes the system."""
 
 
 @dataclass
@@ -103,7 +103,7 @@ class Image:
         for instruction, text in stage.steps:
             if instruction == "COPY":
                 self._copy(*next(copies))
-            elif instruction == "RUN" and name != SYSTEM:
+            elif instruction == "RUN" and name not in SYSTEM:
                 self._run(text)
             elif instruction == "ENV":
                 self._set(text)

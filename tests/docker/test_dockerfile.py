@@ -41,9 +41,16 @@ def test_an_image_runs_as_a_user_without_rights_and_hears_signals(target: str) -
 @pytest.mark.parametrize("target", TARGETS)
 def test_an_image_holds_an_environment_and_the_code_and_none_of_what_made_them(target: str) -> None:
     stage = STAGES[target]
-    assert stage.parent == "base"
+    assert stage.parent == ("base-with-compiler" if target == "worker" else "base")
     assert stage.last("RUN") is None
     assert [(sources, place) for _, sources, place in stage.copied()] == [(["/venv"], "/venv"), (["/app"], "/app")]
+
+
+def test_a_compiler_is_where_kernels_are_compiled_and_nowhere_else() -> None:
+    compiler = STAGES["base-with-compiler"]
+    assert compiler.parent == "base"
+    assert "gcc=" in (compiler.last("RUN") or "")
+    assert [name for name, stage in STAGES.items() if stage.parent == "base-with-compiler"] == ["worker"]
 
 
 def test_the_application_is_copied_and_not_installed() -> None:
