@@ -3,9 +3,9 @@
 Each type is taught from its `teach` pairs and normals, then drawn on `extra` normals that no training has seen, in
 masks of its own distribution. Judged is what lies within the refined mask, by fixed features of ImageNet: is it
 named as its type by a classifier that knows real `teach` pairs alone; and how far is it from real `extra` pairs,
-against the bundled type that comes nearest, a teaching without the disentanglement term, and copies pasted in.
-Distances are energy distances, with intervals over items and real pairs alike. Drawings mostly begin on a real
-defect, which hides what was learned; so with and without the term are compared begun on noise alone, too.
+against the bundled type that comes nearest, a teaching without the disentanglement term, one of attention alone,
+and copies pasted in. Distances are energy distances, with intervals over items and real pairs alike. Drawings
+mostly begin on a real defect, which hides what was learned; so teachings are compared begun on noise alone, too.
 """
 
 from __future__ import annotations
@@ -61,8 +61,19 @@ _NORMALS = 40  # that a teaching gets
 _FOR_NEAREST = 6  # places by which the nearest bundled type is found
 
 TAUGHT = "taught"
-VARIANTS = (TAUGHT, "without the term", "on noise", "on noise without", "bundled", "pasted")
-BESIDE = dict.fromkeys(VARIANTS[1:], TAUGHT) | {"on noise without": "on noise"}
+VARIANTS = (
+    TAUGHT,
+    "without the term",
+    "attention",
+    "on noise",
+    "on noise without",
+    "on noise attention",
+    "bundled",
+    "pasted",
+)
+BESIDE = dict.fromkeys(VARIANTS[1:], TAUGHT) | dict.fromkeys(
+    ("on noise without", "on noise attention"), "on noise"
+)
 """With what a variant is compared, item by item."""
 ON_NOISE = Settings(severity=1.0, guidance=1.0, seed_share=1.0, exemplars=0.0)
 SCORES = ("presence", "seam", "grain", "coverage", "realism", "novelty")
@@ -117,13 +128,15 @@ def teach(backbone: Backbone, lesson: Lesson, samples: Sequence[Sample], normals
     return Made(taught.adapter, exemplars, references, teaching, taught.card, minutes)
 
 
-def entangled(
+def by_another(
     backbone: Backbone, lesson: Lesson, made: Made, samples: Sequence[Sample], normals: Sequence[Sample]
 ) -> Made:
-    """The type taught without the disentanglement term, to be drawn with the settings that were found with it."""
-    plain = teach(backbone, replace(lesson, disentangled=False, places=1, items=1), samples, normals)
+    """The type taught by another lesson, to be drawn with the settings that were found for the first."""
+    other = teach(backbone, replace(lesson, places=1, items=1), samples, normals)
     found = Settings(**{field.name: made.card["settings"][field.name] for field in fields(Settings)})
-    return replace(plain, adapter=found.of(plain.adapter))
+    size = len(other.adapter.to_bytes()) / 1e6
+    print(f"  by another lesson: {other.minutes:.1f} min, {size:.2f} MB")
+    return replace(other, adapter=found.of(other.adapter))
 
 
 def drawn(generator: Generator, sites: Sequence[Place], request: Asking) -> list[ItemResult]:
@@ -244,14 +257,22 @@ def compared(
 
     @cache
     def plain() -> Made:
-        return entangled(backbone, lesson, made, samples, normals)
+        """Without the disentanglement term."""
+        return by_another(backbone, replace(lesson, disentangled=False), made, samples, normals)
+
+    @cache
+    def narrow() -> Made:
+        """With low-rank weights in attention alone."""
+        return by_another(backbone, replace(lesson, targets="attention"), made, samples, normals)
 
     asked, calibration = by_default(made), Calibration.of(backbone.calibration)
     ways: dict[str, Callable[[], list[ItemResult]]] = {
         TAUGHT: lambda: drawn(generator, sites, asked),
         "without the term": lambda: drawn(generator, sites, by_default(plain())),
+        "attention": lambda: drawn(generator, sites, by_default(narrow())),
         "on noise": lambda: drawn(generator, sites, by_default(on_noise(made))),
         "on noise without": lambda: drawn(generator, sites, by_default(on_noise(plain()))),
+        "on noise attention": lambda: drawn(generator, sites, by_default(on_noise(narrow()))),
         "bundled": lambda: nearest_bundled(generator, sites, judge, type_),
         "pasted": lambda: [paste(asked(place, i), made.exemplars, calibration) for i, place in enumerate(sites)],
     }
@@ -263,7 +284,7 @@ def compared(
     }
     for variant, row in figures.items():
         print(
-            f"  {variant:<17} named {row['named']:.2f} ({row['of real']:.2f} of real)  "
+            f"  {variant:<18} named {row['named']:.2f} ({row['of real']:.2f} of real)  "
             + "".join(f"{kind} {_told(one)}  " for kind, one in row["distances"].items())
             + " ".join(f"{key} {value:.2f}" for key, value in row["medians"].items())
             + f"  least novelty {row['least novelty']:.2f}",

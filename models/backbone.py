@@ -243,9 +243,9 @@ class Backbone:
         """ε_θ(z_t, t, C): z (B, C, L, L), t (B,) long, tokens (B, N, D) → (B, C, L, L).
 
         Of a U-Net that predicts v it is the noise that v means. On a GPU, where nothing is to be learned, it is
-        recorded by its first call with inputs of these shapes, and replayed by all others.
+        recorded by its first call with inputs of these shapes, and replayed by all others, unless it is compiled.
         """
-        if self.device.type != "cuda" or not torch.is_inference_mode_enabled():
+        if self.device.type != "cuda" or self.compiled or not torch.is_inference_mode_enabled():
             return self._predicted(z, t, tokens, region)
         if self._graphs is None or self._recorded is not self.unet:
             self._graphs, self._recorded = Graphs(self._predicted, CudaRecorder()), self.unet
