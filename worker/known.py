@@ -34,7 +34,7 @@ class Known:
         self._registry = Registry(storage)
         self._requests: Kept[tuple[str, str], RequestManifest] = Kept(_JOBS, _FRESH_S)
         self._begun: Kept[tuple[str, str], frozenset[int]] = Kept(_JOBS, _FRESH_S)
-        self._types: Kept[tuple[str, str, int], DefectTypeRecord] = Kept(_TYPES, _FRESH_S)
+        self._types: Kept[tuple[str, ...], DefectTypeRecord] = Kept(_TYPES, _FRESH_S)
 
     def has(self, tenant: str, job_id: str) -> bool:
         """Whether there was such a job just now; it is not asked whether there is."""
@@ -60,8 +60,8 @@ class Known:
             return None
         return self._begun.get((tenant, job_id), lambda: self._jobs.begun_items(tenant, job_id))
 
-    def defect_type(self, defect: ResolvedDefect) -> DefectTypeRecord:
-        """The version of a type that a defect is of.
+    def defect_type(self, manifest: RequestManifest, defect: ResolvedDefect) -> DefectTypeRecord:
+        """The version of a type that a defect of a job is of; each job asks anew, for versions can be replaced.
 
         Raises:
             ModelMissingError: it is not there any more.
@@ -74,4 +74,6 @@ class Known:
                 raise ModelMissingError(f"defect type {defect.reference} is not in the registry any more")
             return record
 
-        return self._types.get((tenant, name, version), read)
+        return self._types.get(
+            (manifest.tenant, manifest.job_id, defect.defect_type_tenant, defect.reference), read
+        )

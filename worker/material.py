@@ -14,7 +14,6 @@ from models.items import ItemRequest
 from models.placement import MaskDistribution
 from models.references import References
 from models.samples import Exemplar
-from worker.known import Known
 from worker.masks import ItemMasks, RequestedMasks
 from worker.models import Models
 from worker.subjects import Subject
@@ -58,10 +57,16 @@ LookUp = Callable[[str, Callable[[], "Learned"]], "Learned"]
 
 
 class Types:
-    """Versions of defect types with what they have learned, each looked up once."""
+    """Versions of defect types with what they have learned, each looked up once.
 
-    def __init__(self, known: Known, models: Models, look_up: LookUp) -> None:
-        self._records = known
+    Args:
+        record: of the type of a defect.
+    """
+
+    def __init__(
+        self, record: Callable[[ResolvedDefect], DefectTypeRecord], models: Models, look_up: LookUp
+    ) -> None:
+        self._record = record
         self._models = models
         self._look_up = look_up
         self._known: dict[tuple[str, str, int], Learned] = {}
@@ -76,7 +81,7 @@ class Types:
         """
         key = (defect.defect_type_tenant, defect.defect_type, defect.defect_type_version)
         if key not in self._known:
-            record = self._records.defect_type(defect)
+            record = self._record(defect)
             self._known[key] = self._look_up(record.backbone, partial(self._learned, record))
         return self._known[key]
 

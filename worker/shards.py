@@ -14,6 +14,7 @@ from collections.abc import Callable, Container, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from redis.exceptions import ResponseError
 from rq.job import Retry
@@ -362,7 +363,7 @@ class Shards:
 
     def _items(self, shard: _Shard) -> Items:
         manifest = self._known.request(shard.tenant, shard.job_id)
-        types = Types(self._known, self._models, self._engine.look_up)
+        types = Types(partial(self._known.defect_type, manifest), self._models, self._engine.look_up)
         if isinstance(manifest, DatasetManifest):
             return ItemsOfDataset(manifest, self._storage, types, self._subjects)
         assert isinstance(manifest, AugmentationManifest)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from bench.inversion import Measures, Scene, table
+from models.batching import Progress
 from models.drawing import Outside
 from models.generation import Generator
 from models.items import ItemRequest, ItemResult
@@ -52,15 +53,16 @@ def test_by_default_only_what_begins_on_the_normal_image_is_inverted(
         request = replace(item, adapter=adapter, control=control)
         by_type = drawn(Generator(tiny_backbone()), request)
         assert np.array_equal(by_type.image, drawn(Generator(tiny_backbone(), outside=outside), request).image)
-    (group,) = Generator(tiny_backbone())._drawn([request], [1])
-    assert {drawing.outside for drawing in group} == {outside}
+    (parts,) = Generator(tiny_backbone()).decoded([request])
+    assert {part.drawing.outside for part in parts} == {outside}
 
 
 def test_the_noised_outside_is_the_closed_form_with_one_noise_an_item(item: ItemRequest) -> None:
     generator = Generator(tiny_backbone(), outside="noise")
     planes = []
     for request, attempt in ((item, 1), (item, 2), (replace(item, seed=8), 1)):
-        for drawing in generator._drawn([request], [attempt])[0]:
+        for part in generator._drawn([request], [attempt], Progress())[0]:
+            drawing = part.drawing
             z_0 = drawing.plane[0]
             key = noise_key(request.seed, request.index, drawing.plot.name + "/outside", attempt)
             eps = seeded_noise(key, tuple(z_0.shape))
