@@ -36,7 +36,7 @@ from bench.sheets import COLUMNS, gallery
 from models.adapters import Adapter
 from models.backbone import Backbone
 from models.features import features
-from models.generation import Generator
+from models.generation import DEFAULT_ROWS, Generator
 from models.items import ItemRequest, ItemResult
 from models.levels import Pixels
 from models.masks import Mask
@@ -58,6 +58,7 @@ SETS: dict[str, tuple[str, tuple[str, ...]]] = {
 _TAUGHT = {"bsdata_ballscrew": ("pitting",)}
 _SEEN = 128  # pixels a side of what is judged
 _NORMALS = 40  # that a teaching gets
+_AT_ONCE = DEFAULT_ROWS["cpu"]  # items; each has the pixels that it has alone
 _FOR_NEAREST = 6  # places by which the nearest bundled type is found
 
 TAUGHT = "taught"
@@ -141,10 +142,10 @@ def by_another(
 
 def drawn(generator: Generator, sites: Sequence[Place], request: Asking) -> list[ItemResult]:
     """One item a place, each of a seed of its own."""
+    requests = [request(place, number) for number, place in enumerate(sites)]
     results = []
-    for number, place in enumerate(tqdm(sites, desc="items", leave=False)):
-        (result,) = generator.generate([request(place, number)])
-        results.append(result)
+    for begin in tqdm(range(0, len(requests), _AT_ONCE), desc="items", leave=False):
+        results += generator.generate(requests[begin : begin + _AT_ONCE])
     return results
 
 
@@ -343,7 +344,7 @@ def main() -> None:
     shared.add_lesson(parser)
     parser.add_argument("--out", type=Path, help="folder for sheets and adapters")
     arguments = parser.parse_args()
-    generator = Generator(Backbone.load(arguments.backbone))
+    generator = Generator(Backbone.load(arguments.backbone), _AT_ONCE)
     table: dict[str, Any] = {}
     for name in arguments.sets:
         part, types = SETS[name]
