@@ -34,12 +34,12 @@ from tqdm import tqdm
 
 from bench import shared
 from bench.roundtrip import psnr
-from models.attention import Region
 from models.backbone import Backbone
 from models.ddim import Grid, moved, start
 from models.losses import area_mean, diffused_background, lemma_residual
 from models.masks import Mask, on_latent_grid
 from models.noise import seeded_noise
+from models.region import Region
 from models.rendering import DEFECT_TYPES
 from models.training.diffusion import DiffusionStage, new_backbone
 from models.training.pool import Pool

@@ -29,11 +29,11 @@ from bench.data import SPLITS, data_root
 from bench.rendered import adapters_of
 from bench.roundtrip import psnr
 from models.adapters import Adapter
-from models.attention import Region
 from models.backbone import Backbone
 from models.losses import background_term, defect_term, diffused, diffused_background
 from models.masks import on_latent_grid
 from models.noise import seeded_noise
+from models.region import Region
 from models.rendering import DEFECT_TYPES
 from models.training.loop import Budget
 from models.training.photos import read_teach

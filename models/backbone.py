@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
-from models.attention import Region, install_masked_attention
+from models.attention import install_masked_attention
 from models.compilation import compile_unet
 from models.ddim import noise_of_velocity
 from models.folders import (
@@ -40,6 +40,7 @@ from models.folders import (
 from models.graphs import CudaRecorder, Graphs
 from models.kernels.channels_last import use_channels_last
 from models.kernels.onednn import use_onednn
+from models.region import Region
 
 
 @dataclass

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from models.adapters import MAX_DEFECT_TOKENS
-from models.attention import Region
 from models.backbone import Backbone
+from models.region import Region
 
 _told: WeakKeyDictionary[torch.nn.Module, dict[tuple[int, int], bool]] = WeakKeyDictionary()
 """What U-Nets said, by the most rows and the threads."""

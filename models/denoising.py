@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from models.adapters import Adapter
-from models.attention import Region
 from models.backbone import Backbone
 from models.batching import Batcher
 from models.ddim import Grid, guided, moved
 from models.drawing import Drawing
 from models.inversion import Trajectory, deepen
+from models.region import Region
 from models.stages import stage
 from models.training.recipe import Ablation
 

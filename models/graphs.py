@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.attention import Region
+from models.region import Region
 
 Predict = Callable[[Tensor, Tensor, Tensor, Region | None], Tensor]
 """As `Backbone.predict_noise`."""

@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.attention import Region
 from models.backbone import Backbone
 from models.ddim import Grid, guided, laid, moved, start
 from models.masks import on_latent_grid
 from models.noise import seeded_noise
+from models.region import Region
 from models.rendering import DEFECT_TYPES
 from models.training.pool import Pool
 from models.training.vae import to_bytes

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.attention import Region
 from models.backbone import Backbone
 from models.ddim import EXEMPLAR_REACH, WHOLE_AT, carried, laid
 from models.losses import background_term, defect_term, diffused, diffused_background, velocity_weight
+from models.region import Region
 from models.training.pool import Pool
 from models.training.precision import autocast
 from models.training.recipe import Ablation

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from bench import lemma
-from models.attention import Region
 from models.ddim import Grid
+from models.region import Region
 from models.training.diffusion import DiffusionStage, new_backbone
 from models.training.pool import Pool
 from models.training.recipe import TINY, Ablation

@@ -2,7 +2,8 @@ import pytest
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 
-from models.attention import FORBIDDEN, MaskedAttnProcessor, Region
+from models.attention import MaskedAttnProcessor
+from models.region import FORBIDDEN, Region
 from tests.models.tiny import TOKENS, WIDTH, tiny_backbone
 
 L = 32
@@ -187,7 +188,7 @@ def test_what_rides_along_on_fine_grids_gives_the_bits_that_a_bias_gives(
     tokens = torch.randn(1, TOKENS + DEFECT, WIDTH) if cross else None
     assert fine_region(**ablated).riders(64, 64, torch.float32, cross=cross) is not None
     riding = layer(hidden, encoder_hidden_states=tokens, region=fine_region(**ablated))
-    monkeypatch.setattr("models.attention.BIASED_CELLS", 64 * 64)
+    monkeypatch.setattr("models.region.BIASED_CELLS", 64 * 64)
     biased = layer(hidden, encoder_hidden_states=tokens, region=fine_region(**ablated))
     torch.testing.assert_close(riding, biased, rtol=0, atol=1e-6)
     if not ablated:

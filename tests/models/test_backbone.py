@@ -9,9 +9,9 @@ import torch
 from diffusers import DDIMScheduler
 
 from models.adapters import Adapter
-from models.attention import Region
 from models.backbone import Backbone
 from models.folders import BackboneError
+from models.region import Region
 from tests.models.tiny import TOKENS, WIDTH, tiny_backbone
 
 

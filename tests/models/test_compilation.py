@@ -15,12 +15,12 @@ from torch._dynamo.utils import counters
 
 from models import compilation
 from models.adapters import Adapter
-from models.attention import Region
 from models.backbone import Backbone
 from models.fingerprint import fingerprint
 from models.generation import Generator
 from models.items import ItemRequest
 from models.lora import worn
+from models.region import Region
 from tests.models.tiny import TOKENS, WIDTH, tiny_backbone
 
 ROWS, DEFECT_TOKENS = 2, 4

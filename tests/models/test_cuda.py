@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from models.adapters import Adapter
-from models.attention import Region
 from models.backbone import Backbone
 from models.generation import Generator
 from models.items import ItemRequest
 from models.kernels.channels_last import ChannelsLastGroupNorm
 from models.lora import worn
+from models.region import Region
 from tests.models.tiny import TOKENS, WIDTH, tiny_backbone
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

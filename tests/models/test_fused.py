@@ -13,13 +13,13 @@ if not torch.cuda.is_available():
 pytest.importorskip("triton", reason="needs Triton, which comes with torch for CUDA")
 
 from models import attention
-from models.attention import Region
 from models.backbone import Backbone
 from models.kernels import channels_last
 from models.kernels.channels_last import ChannelsLastResnetBlock, use_channels_last
 from models.kernels.fused.gating import gated
 from models.kernels.fused.group_norm import group_norm
 from models.kernels.fused.riding import ridden
+from models.region import Region
 from tests.models.tiny import TOKENS, WIDTH, tiny_backbone
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

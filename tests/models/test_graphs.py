@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.attention import Region
 from models.graphs import Graphs, Replay
+from models.region import Region
 from tests.models.tiny import TOKENS, WIDTH, tiny_backbone
 
 DEFECT_TOKENS = 4

@@ -1,4 +1,4 @@
-"""Heads of attention with what rides along (`models.attention`)."""
+"""Heads of attention with what rides along (`models.region`)."""
 
 from __future__ import annotations
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from models.adapters import LOGICAL, Adapter, AdapterError, Card
-from models.attention import Region
 from models.backbone import Backbone
 from models.generation import Generator
 from models.items import ItemRequest
+from models.region import Region
 from models.samples import Sample
 from models.teaching.examples import arrangements, normal_examples
 from models.teaching.lesson import Lesson, Taught
