@@ -257,23 +257,17 @@ def compared(
     print(f"  real extra pairs: named {of_real:.2f}; energy distance of real teach pairs {own:.3f}")
 
     @cache
-    def plain() -> Made:
-        """Without the disentanglement term."""
-        return by_another(backbone, replace(lesson, disentangled=False), made, samples, normals)
-
-    @cache
-    def narrow() -> Made:
-        """With low-rank weights in attention alone."""
-        return by_another(backbone, replace(lesson, targets="attention"), made, samples, normals)
+    def other(**changed: Any) -> Made:
+        return by_another(backbone, replace(lesson, **changed), made, samples, normals)
 
     asked, calibration = by_default(made), Calibration.of(backbone.calibration)
     ways: dict[str, Callable[[], list[ItemResult]]] = {
         TAUGHT: lambda: drawn(generator, sites, asked),
-        "without the term": lambda: drawn(generator, sites, by_default(plain())),
-        "attention": lambda: drawn(generator, sites, by_default(narrow())),
+        "without the term": lambda: drawn(generator, sites, by_default(other(disentangled=False))),
+        "attention": lambda: drawn(generator, sites, by_default(other(targets="attention"))),
         "on noise": lambda: drawn(generator, sites, by_default(on_noise(made))),
-        "on noise without": lambda: drawn(generator, sites, by_default(on_noise(plain()))),
-        "on noise attention": lambda: drawn(generator, sites, by_default(on_noise(narrow()))),
+        "on noise without": lambda: drawn(generator, sites, by_default(on_noise(other(disentangled=False)))),
+        "on noise attention": lambda: drawn(generator, sites, by_default(on_noise(other(targets="attention")))),
         "bundled": lambda: nearest_bundled(generator, sites, judge, type_),
         "pasted": lambda: [paste(asked(place, i), made.exemplars, calibration) for i, place in enumerate(sites)],
     }

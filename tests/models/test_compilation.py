@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +20,7 @@ from models.generation import Generator
 from models.items import ItemRequest
 from models.lora import worn
 from models.region import Region
-from tests.models.tiny import TOKENS, WIDTH, tiny_backbone
+from tests.models.tiny import TOKENS, WIDTH, tiny_backbone, tiny_low_rank
 
 ROWS, DEFECT_TOKENS = 2, 4
 TOLERANCE = 1e-5
@@ -57,20 +56,6 @@ def predicted(backbone: Backbone, seed: int, t: int = 500, region: Region | None
     return backbone.predict_noise(z, torch.full((ROWS,), t), tokens, region)
 
 
-def low_rank(unet: Any) -> dict[str, Tensor]:
-    """Weights that change attention and convolutions."""
-    generator = torch.Generator().manual_seed(3)
-    weights = {}
-    for name, module in unet.named_modules():
-        if name.endswith(("to_q", "conv1")):
-            shape = module.weight.shape
-            weights[f"{name}.lora_A.weight"] = 0.1 * torch.randn(2, *shape[1:], generator=generator)
-            weights[f"{name}.lora_B.weight"] = 0.1 * torch.randn(
-                shape[0], 2, *(1,) * (len(shape) - 2), generator=generator
-            )
-    return weights
-
-
 def graphs() -> int:
     return int(counters["stats"]["unique_graphs"])
 
@@ -93,7 +78,7 @@ def test_it_predicts_as_before_and_compiles_once_with_a_region_and_once_without(
 def test_weights_that_a_type_wears_are_worn_by_what_was_compiled_before(compiled: Backbone) -> None:
     plain = tiny_backbone()
     bare = predicted(compiled, 1, region=region(1))
-    weights = low_rank(compiled.unet)
+    weights = tiny_low_rank(compiled.unet)
     with worn(plain.unet, weights):
         expected = predicted(plain, 1, region=region(1))
     with worn(compiled.unet, weights):
@@ -120,7 +105,7 @@ def test_items_of_a_compiled_backbone_have_another_fingerprint(compiled: Backbon
 def test_an_item_is_drawn_with_two_compilations_whatever_its_steps_and_masks(compiled: Backbone) -> None:
     """Rows are padded, on a CPU too."""
     tokens = torch.randn(4, WIDTH, generator=torch.Generator().manual_seed(1))
-    adapter = Adapter("scratch", 1, compiled.name, compiled.digest, tokens, weights=low_rank(compiled.unet))
+    adapter = Adapter("scratch", 1, compiled.name, compiled.digest, tokens, weights=tiny_low_rank(compiled.unet))
     image = np.full((80, 96, 3), 128, dtype=np.uint8)
     generator = Generator(compiled, batch_shape=2)
     for count, corner in ((3, 8), (1, 30)):

@@ -9,14 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.adapters import Adapter
 from models.backbone import Backbone
 from models.generation import Generator
 from models.items import ItemRequest
 from models.kernels.channels_last import ChannelsLastGroupNorm
 from models.lora import worn
 from models.region import Region
-from tests.models.tiny import TOKENS, WIDTH, tiny_backbone
+from tests.models.tiny import TOKENS, WIDTH, tiny_adapter, tiny_backbone, tiny_low_rank
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -38,17 +37,6 @@ def inputs(seed: int, masked: bool) -> tuple[Tensor, Tensor, Tensor, Region | No
         mask = (torch.rand(ROWS, 1, 32, 32, generator=generator) > 0.7).float().cuda()
         region = Region(mask, TOKENS, (torch.rand(ROWS, DEFECT_TOKENS, generator=generator) > 0.5).cuda())
     return z, torch.full((ROWS,), 100 * seed).cuda(), tokens, region
-
-
-def low_rank(backbone: Backbone) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(3)
-    weights = {}
-    for name, module in backbone.unet.named_modules():
-        if name.endswith("to_q"):
-            rows, columns = module.weight.shape
-            weights[f"{name}.lora_A.weight"] = torch.randn(2, columns, generator=generator)
-            weights[f"{name}.lora_B.weight"] = torch.randn(rows, 2, generator=generator)
-    return weights
 
 
 def test_all_its_norms_leave_channels_last(backbone: Backbone) -> None:
@@ -80,7 +68,7 @@ def test_it_predicts_what_a_cpu_does(backbone: Backbone) -> None:
 def test_weights_are_worn_by_what_was_recorded_before_and_taken_off_again(backbone: Backbone) -> None:
     given = inputs(1, masked=True)
     bare = backbone.predict_noise(*given)
-    with worn(backbone.unet, low_rank(backbone)):
+    with worn(backbone.unet, tiny_low_rank(backbone.unet)):
         ours, eager = backbone.predict_noise(*given), backbone._predicted(*given)
     assert torch.equal(ours, eager)
     assert not torch.allclose(ours, bare, atol=1e-3)
@@ -88,8 +76,7 @@ def test_weights_are_worn_by_what_was_recorded_before_and_taken_off_again(backbo
 
 
 def test_an_item_has_the_pixels_alone_that_it_has_beside_others(backbone: Backbone) -> None:
-    tokens = torch.randn(DEFECT_TOKENS, WIDTH, generator=torch.Generator().manual_seed(1))
-    adapter = Adapter("scratch", 1, backbone.name, backbone.digest, tokens, weights=low_rank(backbone))
+    adapter = replace(tiny_adapter(backbone), weights=tiny_low_rank(backbone.unet))
     image = np.random.default_rng(0).integers(0, 255, (160, 200, 3)).astype(np.uint8)
     requests = []
     for index in range(5):

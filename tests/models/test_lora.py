@@ -10,19 +10,7 @@ import torch
 from torch import Tensor
 
 from models.lora import Dress, LoraError, worn
-from tests.models.tiny import TOKENS, WIDTH, tiny_backbone
-
-
-def low_rank(unet: Any) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(3)
-    weights = {}
-    for name, module in unet.named_modules():
-        if name.endswith(("to_q", "conv1")):
-            shape = module.weight.shape
-            weights[f"{name}.lora_A.weight"] = 0.1 * torch.randn(2, *shape[1:], generator=generator)
-            last = (1,) * (len(shape) - 2)
-            weights[f"{name}.lora_B.weight"] = 0.1 * torch.randn(shape[0], 2, *last, generator=generator)
-    return weights
+from tests.models.tiny import TOKENS, WIDTH, tiny_backbone, tiny_low_rank
 
 
 @torch.inference_mode()
@@ -35,7 +23,10 @@ def predicted(unet: Any) -> Tensor:
 
 def test_a_dress_lies_ready_and_is_worn_where_the_weights_lie() -> None:
     unet = tiny_backbone().unet
-    weights, before = low_rank(unet), {name: value.clone() for name, value in unet.state_dict().items()}
+    weights, before = (
+        tiny_low_rank(unet),
+        {name: value.clone() for name, value in unet.state_dict().items()},
+    )
     lies = {name: value.data_ptr() for name, value in unet.state_dict().items()}
     bare = predicted(unet)
     with worn(unet, weights):
@@ -55,7 +46,7 @@ def test_weights_are_taken_off_when_something_goes_wrong(in_place: bool) -> None
     unet = tiny_backbone().unet
     bare = predicted(unet)
     wearing: AbstractContextManager[None] = (
-        Dress(unet, low_rank(unet)).worn() if in_place else worn(unet, low_rank(unet))
+        Dress(unet, tiny_low_rank(unet)).worn() if in_place else worn(unet, tiny_low_rank(unet))
     )
     with pytest.raises(KeyError), wearing:
         raise KeyError
@@ -71,7 +62,7 @@ def test_no_weights_change_nothing() -> None:
 
 def test_weights_that_fit_no_module_are_refused_before_any_is_worn() -> None:
     unet = tiny_backbone().unet
-    bare, weights = predicted(unet), low_rank(unet)
+    bare, weights = predicted(unet), tiny_low_rank(unet)
     weights["nowhere.lora_A.weight"] = weights["nowhere.lora_B.weight"] = torch.zeros(2, 2)
     with pytest.raises(LoraError, match="nowhere"), worn(unet, weights):
         pass

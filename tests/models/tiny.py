@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
+from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from models.adapters import Adapter
@@ -98,3 +99,17 @@ def tiny_adapter(backbone: Backbone) -> Adapter:
     """A type of four tokens at random."""
     tokens = torch.randn(4, backbone.token_width, generator=torch.Generator().manual_seed(1))
     return Adapter("scratch", 1, backbone.name, backbone.digest, tokens)
+
+
+def tiny_low_rank(unet: Any) -> dict[str, Tensor]:
+    """Low-rank weights that change a U-Net's attention and convolutions."""
+    generator = torch.Generator().manual_seed(3)
+    weights = {}
+    for name, module in unet.named_modules():
+        if name.endswith(("to_q", "conv1")):
+            shape = module.weight.shape
+            weights[f"{name}.lora_A.weight"] = 0.1 * torch.randn(2, *shape[1:], generator=generator)
+            weights[f"{name}.lora_B.weight"] = 0.1 * torch.randn(
+                shape[0], 2, *(1,) * (len(shape) - 2), generator=generator
+            )
+    return weights
