@@ -50,6 +50,19 @@ class Riders(NamedTuple):
     queries: Tensor
     keys: Tensor
 
+    @classmethod
+    def of(cls, queries: list[Tensor], keys: list[Tensor], dtype: torch.dtype) -> Riders:
+        """Those whose product is FORBIDDEN Σ_i q_i k_i.
+
+        Args:
+            queries: (B, hw) each, 0 or 1. keys: (B, hw or N) each, 0 or 1.
+        """
+
+        def filled_up(those: Tensor) -> Tensor:
+            return functional.pad(those, (0, RIDING - those.shape[-1])).to(dtype)
+
+        return cls(filled_up(torch.stack(queries, dim=-1)), filled_up(FORBIDDEN * torch.stack(keys, dim=-1)))
+
 
 class Region:
     """Where the defect may be, and which tokens speak of it, for one batch.
@@ -119,7 +132,7 @@ class Region:
             return None
         make = self._cross_riders if cross else self._self_riders
         key = ("cross riders" if cross else "self riders", height, width, dtype)
-        return self._once(key, lambda: make(height, width).to(dtype))
+        return self._once(key, lambda: Riders.of(*make(height, width), dtype))
 
     def self_bias(self, height: int, width: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """(B, 1, hw, hw) additive bias log(1 − (1 − c_q) c_k) for queries and keys on an h×w grid."""
@@ -143,20 +156,20 @@ class Region:
         defect = c[:, :, None] * self.defect_tokens_valid.to(c)[:, None, :]
         return torch.cat([background, defect], dim=2).log()[:, None]
 
-    def _self_riders(self, height: int, width: int) -> _Ride:
+    def _self_riders(self, height: int, width: int) -> tuple[list[Tensor], list[Tensor]]:
         """FORBIDDEN (1 − c_q) c_k, and without background keys FORBIDDEN c_q (1 − c_k), too."""
         c = self.coverage(height, width)
         seen = self._seen(height, width, self.masked_self)
         blind = torch.zeros_like(c) if self.background_keys else c
-        return _Ride([1 - seen, blind], [seen, 1 - c])
+        return [1 - seen, blind], [seen, 1 - c]
 
-    def _cross_riders(self, height: int, width: int) -> _Ride:
+    def _cross_riders(self, height: int, width: int) -> tuple[list[Tensor], list[Tensor]]:
         """FORBIDDEN (1 − c_q) of the defect's tokens, and FORBIDDEN of padding."""
         c = self._seen(height, width, self.masked_cross)
         valid = self.defect_tokens_valid.to(c)
         background = valid.new_zeros(len(valid), self.background_tokens)
         tokens, padding = (torch.cat([background, those], dim=1) for those in (valid, 1 - valid))
-        return _Ride([1 - c, torch.ones_like(c)], [tokens, padding])
+        return [1 - c, torch.ones_like(c)], [tokens, padding]
 
     def _once(self, key: tuple[str, int, int, torch.dtype], make: Callable[[], Kept]) -> Kept:
         """What is made for the first call of a grid and kept for the others.
@@ -179,21 +192,3 @@ class Region:
         """c, or 1 everywhere where attention is not to be masked: each cell then counts as inside."""
         c = self.coverage(height, width)
         return c if masked else torch.ones_like(c)
-
-
-class _Ride:
-    """Riders whose product is FORBIDDEN Σ_i q_i k_i.
-
-    Args:
-        queries: (B, hw) each, 0 or 1. keys: (B, hw or N) each, 0 or 1.
-    """
-
-    def __init__(self, queries: list[Tensor], keys: list[Tensor]) -> None:
-        self._queries = torch.stack(queries, dim=-1)
-        self._keys = FORBIDDEN * torch.stack(keys, dim=-1)
-
-    def to(self, dtype: torch.dtype) -> Riders:
-        queries, keys = (
-            functional.pad(those, (0, RIDING - those.shape[-1])).to(dtype) for those in (self._queries, self._keys)
-        )
-        return Riders(queries, keys)
