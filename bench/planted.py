@@ -22,11 +22,10 @@ from bench.data import read_samples
 from bench.quality.sources import GOOD, SETS
 from bench.rendered import Stream, adapters_of, draw_pair
 from models.backbone import Backbone
-from models.evaluation.asking import real_pairs
 from models.evaluation.contest import Contest, Control, Held, Material, part_of
 from models.evaluation.requests import loose_places
 from models.evaluation.schooling import Schooling
-from models.evaluation.segmenter import Pair
+from models.evaluation.segmenter import Pair, real_pairs
 from models.evaluation.verdict import Kind
 from models.items import ItemRequest
 from models.levels import Pixels

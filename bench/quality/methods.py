@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -47,18 +47,21 @@ class Studio:
     on_unit: OnUnit
 
 
+Numbered = tuple[int, Place]
+
+
 @dataclass(frozen=True)
 class Ready:
     """A method that can make pairs of a type.
 
     Attributes:
-        draw: makes the pair of a place, whose number seeds it.
+        draw: makes the pairs of numbered places; its number seeds a pair, and its neighbours change nothing.
         decoded_error: of a numbered place, how far what a model decodes there is from the normal image outside the
             request (`backgrounds.decoded_error`), in the first attempt; of methods that decode something.
         teaching: what it cost to learn the type, of methods that learn.
     """
 
-    draw: Callable[[int, Place], Pair]
+    draw: Callable[[Sequence[Numbered]], list[Pair]]
     decoded_error: Callable[[int, Place], float] | None = None
     teaching: Cost | None = None
 
@@ -70,9 +73,9 @@ Method = Callable[[Studio, Kit], Ready]
 def textured(_: Studio, kit: Kit) -> Ready:
     """Textures within Perlin noise."""
 
-    def draw(number: int, place: Place) -> Pair:
-        image, mask = perlin(place.image, np.random.default_rng([kit.seed, 6, number]))
-        return Pair(image, mask, kit.type)
+    def draw(places: Sequence[Numbered]) -> list[Pair]:
+        made = [perlin(place.image, np.random.default_rng([kit.seed, 6, number])) for number, place in places]
+        return [Pair(image, mask, kit.type) for image, mask in made]
 
     return Ready(draw)
 
@@ -83,10 +86,10 @@ def pasted(studio: Studio, kit: Kit) -> Ready:
     calibration = Calibration.of(studio.backbone.calibration)
     exemplars = kit.exemplars
 
-    def draw(number: int, place: Place) -> Pair:
-        request = ItemRequest.by_default(place.image, place.mask, adapter, number)
-        result = paste(request, exemplars, calibration)
-        return Pair(result.image, result.refined_mask, kit.type)
+    def draw(places: Sequence[Numbered]) -> list[Pair]:
+        requests = [ItemRequest.by_default(place.image, place.mask, adapter, number) for number, place in places]
+        made = [paste(request, exemplars, calibration) for request in requests]
+        return [Pair(result.image, result.refined_mask, kit.type) for result in made]
 
     return Ready(draw)
 
@@ -129,10 +132,13 @@ class Taught:
                 return replace(asked, control=True)
             return replace(asked, min_quality=adapter.card.min_quality) if self.rejecting else asked
 
-        def draw(number: int, place: Place) -> Pair:
-            (result,) = generator.generate([request(number, place)])
-            label = result.refined_mask if self.refined and not self.control else place.mask
-            return Pair(result.image, label, kit.type)
+        def draw(places: Sequence[Numbered]) -> list[Pair]:
+            made = generator.generate([request(number, place) for number, place in places])
+            refined = self.refined and not self.control
+            return [
+                Pair(result.image, result.refined_mask if refined else place.mask, kit.type)
+                for result, (_, place) in zip(made, places, strict=True)
+            ]
 
         def error(number: int, place: Place) -> float:
             asked = request(number, place)

@@ -34,8 +34,15 @@ MAKING = (
     "bench/quality/sources.py",
 )
 """The code that makes pairs."""
-JUDGING = (*MAKING, "models/evaluation/*.py", "bench/quality/*.py")
-"""The code that makes and judges them: judging otherwise makes no pair anew."""
+LEARNING = (
+    *MAKING,
+    "models/evaluation/schooling.py",
+    "models/evaluation/segmenter.py",
+    "bench/quality/table.py",
+)
+"""The code that teaches detectors by them: to ask detectors otherwise trains none anew."""
+JUDGING = (*LEARNING, "models/evaluation/*.py", "bench/quality/*.py")
+"""The code that asks and judges."""
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from bench.quality.likeness import Reality, Seen, likeness, spread
 from bench.quality.methods import CONTROLS, METHODS, OURS, Method, Studio
 from bench.quality.sources import GOOD, Source
 from bench.quality.stages import (
+    LEARNING,
     MAKING,
     Stage,
     keep_arrays,
@@ -38,10 +39,10 @@ from bench.quality.stages import (
     numbered,
 )
 from models.backbone import Backbone
-from models.evaluation.asking import alarms, real_pairs, scored
+from models.evaluation.asking import alarms, scored
 from models.evaluation.outcomes import Outcomes
 from models.evaluation.schooling import Schooling, trained
-from models.evaluation.segmenter import Pair, Segmenter
+from models.evaluation.segmenter import Pair, Segmenter, real_pairs
 from models.evaluation.trace import trace
 from models.levels import Pixels
 from models.samples import Sample
@@ -49,6 +50,7 @@ from models.teaching.trials import Place
 
 TEACH, ALL_REAL = "teach", "all real"
 BESIDE = TEACH + " + "
+_AT_ONCE = 4  # items that are drawn together
 _TEACHING = "teaching"  # of which the cost is kept beside pairs
 _DECODED, _BACKGROUNDS = "decoded", 8  # items of a type and method of which the background is kept as decoded
 _WINDOWS, _NORMAL_WINDOWS = 6, 12  # of a type and of normal images, on which flatness is looked at
@@ -104,7 +106,7 @@ class Table:
 
     def detector_stage(self, arm: Arm, seed: int) -> Stage:
         """Of a detector that learned from an arm's pairs."""
-        return Stage(self.arguments.out, f"detector-{self._word(arm, seed)}", self._shaped(arm, seed))
+        return Stage(self.arguments.out, f"detector-{self._word(arm, seed)}", self._shaped(arm, seed), LEARNING)
 
     def outcomes_stage(self, arm: Arm, seed: int) -> Stage:
         """Of what a detector says."""
@@ -176,14 +178,16 @@ class Table:
             ready = method(studio, kit)
             if ready.teaching is not None:
                 keep_cost(stage, _TEACHING, ready.teaching)
-            for number in missing:
-                pair, cost = metered(partial(ready.draw, number, found[number]))
-                keep_cost(stage, numbered(number), cost)
-                if ready.decoded_error is not None and number < _BACKGROUNDS:  # after it: it fills caches
-                    error = ready.decoded_error(number, found[number])
-                    keep_note(stage, f"{numbered(number)}.{_DECODED}", {"error": error})
-                keep_pair(stage, number, pair)
-                bar.update()
+            for first in range(0, len(missing), _AT_ONCE):
+                numbers = missing[first : first + _AT_ONCE]
+                pairs, cost = metered(partial(ready.draw, [(number, found[number]) for number in numbers]))
+                for number, pair in zip(numbers, pairs, strict=True):
+                    keep_cost(stage, numbered(number), replace(cost, seconds=cost.seconds / len(numbers)))
+                    if ready.decoded_error is not None and number < _BACKGROUNDS:  # after it: it fills caches
+                        error = ready.decoded_error(number, found[number])
+                        keep_note(stage, f"{numbered(number)}.{_DECODED}", {"error": error})
+                    keep_pair(stage, number, pair)
+                bar.update(len(numbers))
 
     def judge(self) -> dict[str, list[Outcomes]]:
         """By arm, the outcomes of its detectors."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -14,11 +12,6 @@ from models.levels import Pixels
 from models.samples import Sample
 
 _SPOT = 5  # pixels a side over which the strongest sign of a defect is averaged: one pixel alone is noise
-
-
-def real_pairs(samples: Sequence[Sample], type_: str) -> list[Pair]:
-    """Real photos to learn from; `type_` is "" for normal ones."""
-    return [Pair(sample.image, sample.mask, type_) for sample in samples]
 
 
 def scored(segmenter: Segmenter, sample: Sample, type_: str | None) -> Scored:

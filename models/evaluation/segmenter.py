@@ -18,6 +18,7 @@ from torch.nn import functional
 from models.features import STRIDES, features
 from models.levels import Pixels, colour
 from models.masks import Mask
+from models.samples import Sample
 
 _LEVELS = 4  # of the features' maps: up to stride 16
 _WIDTHS = (16, 24, 40, 112)
@@ -37,6 +38,11 @@ class Pair:
     image: Pixels
     mask: Mask
     type: str
+
+
+def real_pairs(samples: Sequence[Sample], type_: str) -> list[Pair]:
+    """Real photos to learn from; `type_` is "" for normal ones."""
+    return [Pair(sample.image, sample.mask, type_) for sample in samples]
 
 
 class Segmenter(nn.Module):

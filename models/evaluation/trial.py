@@ -15,11 +15,10 @@ from torch import Tensor
 
 from models.adapters import Adapter
 from models.backbone import Backbone
-from models.evaluation.asking import real_pairs
 from models.evaluation.contest import Contest, ContestError, Control, Held, Judged, Material, part_of
 from models.evaluation.requests import loose_places
 from models.evaluation.schooling import Schooling
-from models.evaluation.segmenter import Pair
+from models.evaluation.segmenter import Pair, real_pairs
 from models.generation import Generator
 from models.items import ItemRequest
 from models.levels import Pixels
