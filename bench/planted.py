@@ -64,7 +64,7 @@ def main() -> None:
     parser = shared.parser("planted", __doc__)
     parser.add_argument("--cases", nargs="+", choices=[case.name for case in CASES])
     parser.add_argument("--detectors", type=int, default=2, help="of each kind")
-    parser.add_argument("--steps", type=int, default=150, help="of each detector's training")
+    parser.add_argument("--steps", type=int, default=300, help="of each detector's training")
     arguments = parser.parse_args()
     rows = []
     for case in CASES:

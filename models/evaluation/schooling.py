@@ -95,7 +95,7 @@ class Training:
         segmenter = self._segmenter.train()
         device = segmenter.head.weight.device
         rows = [
-            _crop(kind[int(self._rng.integers(len(kind)))], self.schooling.crop, segmenter.types, self._rng)
+            crop(kind[int(self._rng.integers(len(kind)))], self.schooling.crop, segmenter.types, self._rng)
             for kind, count in self._kinds
             for _ in range(count)
         ]
@@ -145,8 +145,20 @@ def trained(
     return training.segmenter
 
 
-def _crop(pair: Pair, side: int, types: Sequence[str], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """A square of an image around some pixel of its defect, turned, mirrored, brighter or darker."""
+def crop(pair: Pair, side: int, types: Sequence[str], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """A square of an image around some pixel of its defect, turned, mirrored, brighter or darker.
+
+    Where it would reach beyond the image it lies flush with the border, so that borders are seen often: a detector
+    that sees them beside defects alone takes them for some.
+
+    Args:
+        side: pixels; a smaller image is filled up at its right and below.
+        types: that the detector tells apart.
+
+    Returns:
+        (1 or 3, side, side) in [0, 1], and what it shows: (side, side) int64, 0 or one more than the number of the
+        type.
+    """
     image, mask = pair.image, pair.mask
     height, width = mask.shape
     within = np.argwhere(mask)
@@ -155,7 +167,7 @@ def _crop(pair: Pair, side: int, types: Sequence[str], rng: np.random.Generator)
     else:
         at = np.array([rng.integers(height), rng.integers(width)])
     corner = [
-        int(rng.integers(max(0, min(p - side + 1, n - side)), max(0, min(p, n - side)) + 1))
+        int(np.clip(p - rng.integers(side), 0, max(0, n - side)))
         for p, n in zip(at.tolist(), (height, width), strict=True)
     ]
     rows, columns = (slice(c, c + side) for c in corner)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.evaluation.schooling import Schooling, Training, trained
+from models.evaluation.schooling import Schooling, Training, crop, trained
 from models.evaluation.segmenter import Pair, Segmenter
 from tests.models.evaluation.discs import pair
 
@@ -37,6 +37,14 @@ def test_it_finds_and_names_what_it_has_learned(segmenter: Segmenter) -> None:
         assert defect[one.mask].mean() > 0.6
         assert defect[~one.mask].mean() < 0.1
         assert segmenter.types[int(found[1:, one.mask].mean(axis=1).argmax())] == type_
+
+
+def test_good_photos_show_their_borders_often() -> None:
+    image = np.zeros((300, 300), np.uint8)
+    image[0] = 255
+    good, rng = Pair(image, np.zeros_like(image, np.bool_), ""), np.random.default_rng(0)
+    squares = [crop(good, 100, (), rng)[0] for _ in range(200)]
+    assert np.mean([bool(square.max() > 0.5) for square in squares]) > 0.1
 
 
 def test_the_same_schooling_makes_the_same_segmenter() -> None:
