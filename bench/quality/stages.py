@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,12 +12,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from safetensors.torch import load_file, save_file
 
 from bench.quality.costs import Cost
 from bench.shared import read_mask, read_photo
 from models.evaluation.outcomes import Outcomes
-from models.evaluation.segmenter import Pair, Segmenter
+from models.evaluation.segmenter import Pair
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,11 +37,15 @@ LEARNING = (
     *MAKING,
     "models/evaluation/schooling.py",
     "models/evaluation/segmenter.py",
-    "bench/quality/table.py",
+    "bench/quality/detectors.py",
 )
-"""The code that teaches detectors by them: to ask detectors otherwise trains none anew."""
-JUDGING = (*LEARNING, "models/evaluation/*.py", "bench/quality/*.py")
-"""The code that asks and judges."""
+"""The code that teaches detectors by them: to ask them otherwise trains none anew."""
+ASKING = (*LEARNING, "models/evaluation/asking.py", "models/evaluation/outcomes.py")
+"""The code that asks detectors about images."""
+FLATTENING = (*LEARNING, "bench/quality/flatness.py")
+"""The code that looks at the loss around them."""
+DESCRIBING = (*MAKING, "bench/quality/likeness.py", "bench/taught.py")
+"""The code that describes pairs by features."""
 
 
 @cache
@@ -60,13 +63,13 @@ class Stage:
 
     Attributes:
         shaped_by: all that decides the result beside the code.
-        code: patterns of the files that do.
+        code: patterns of the files that do: what is done later, by other code, makes nothing of this anew.
     """
 
     root: Path
     name: str
     shaped_by: Mapping[str, Any]
-    code: tuple[str, ...] = JUDGING
+    code: tuple[str, ...]
 
     @property
     def folder(self) -> Path:
@@ -124,24 +127,6 @@ def kept_cost(stage: Stage, what: str) -> Cost | None:
     """What a piece of work cost, if it was written."""
     found = kept_note(stage, f"{what}.cost")
     return None if found is None else Cost(found["seconds"], int(found["peak_bytes"]))
-
-
-def keep_detector(stage: Stage, segmenter: Segmenter) -> None:
-    """Write what a detector learned."""
-    stage.folder.mkdir(parents=True, exist_ok=True)
-    partial = stage.folder / "partial"
-    save_file(segmenter.state_dict(), partial)
-    partial.rename(stage.folder / "detector.safetensors")
-
-
-def kept_detector(stage: Stage, types: Sequence[str], width: int) -> Segmenter | None:
-    """A detector that was written, if it was."""
-    file = stage.folder / "detector.safetensors"
-    if not file.exists():
-        return None
-    segmenter = Segmenter(types, width).eval()
-    segmenter.load_state_dict(load_file(file))
-    return segmenter
 
 
 def keep_arrays(stage: Stage, name: str, arrays: Mapping[str, Any]) -> None:

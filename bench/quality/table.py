@@ -14,24 +14,26 @@ from tqdm import tqdm
 from bench import shared
 from bench.quality.backgrounds import backgrounds, delivered_error
 from bench.quality.costs import Cost, costs, metered
+from bench.quality.detectors import Lessons, detector
 from bench.quality.flatness import Windows, flatness, rises
 from bench.quality.kit import Kit, kits
 from bench.quality.likeness import Reality, Seen, likeness, spread
 from bench.quality.methods import CONTROLS, METHODS, OURS, Method, Studio
 from bench.quality.sources import GOOD, Source
 from bench.quality.stages import (
+    ASKING,
+    DESCRIBING,
+    FLATTENING,
     LEARNING,
     MAKING,
     Stage,
     keep_arrays,
     keep_cost,
-    keep_detector,
     keep_note,
     keep_outcomes,
     keep_pair,
     kept_arrays,
     kept_cost,
-    kept_detector,
     kept_note,
     kept_outcomes,
     kept_pairs,
@@ -41,7 +43,7 @@ from bench.quality.stages import (
 from models.backbone import Backbone
 from models.evaluation.asking import alarms, scored
 from models.evaluation.outcomes import Outcomes
-from models.evaluation.schooling import Schooling, trained
+from models.evaluation.schooling import Schooling
 from models.evaluation.segmenter import Pair, Segmenter, real_pairs
 from models.evaluation.trace import trace
 from models.levels import Pixels
@@ -111,7 +113,9 @@ class Table:
     def outcomes_stage(self, arm: Arm, seed: int) -> Stage:
         """Of what a detector says."""
         on = self.arguments.on
-        return Stage(self.arguments.out, f"{on}-{self._word(arm, seed)}", self._shaped(arm, seed) | {"on": on})
+        return Stage(
+            self.arguments.out, f"{on}-{self._word(arm, seed)}", self._shaped(arm, seed) | {"on": on}, ASKING
+        )
 
     def _shaped(self, arm: Arm, seed: int) -> dict[str, Any]:
         arguments = self.arguments
@@ -264,7 +268,8 @@ class Table:
 
     def _seen(self, method: str, kit: Kit) -> Seen:
         pairs = self.pairs_stage(method, kit)
-        stage = Stage(pairs.root, f"seen-{pairs.name}", {**pairs.shaped_by, "count": self.arguments.count})
+        shaped = {**pairs.shaped_by, "count": self.arguments.count}
+        stage = Stage(pairs.root, f"seen-{pairs.name}", shaped, DESCRIBING)
         known = kept_arrays(stage, "seen")
         if known is None:
             known = vars(Seen.of(kept_pairs(pairs, kit.type, self.arguments.count)))
@@ -282,7 +287,8 @@ class Table:
 
     def _flatness(self, arm: Arm, seed: int) -> dict[str, Any]:
         on = self.arguments.on
-        stage = Stage(self.arguments.out, f"flat-{self._word(arm, seed)}", self._shaped(arm, seed) | {"on": on})
+        shaped = self._shaped(arm, seed) | {"on": on}
+        stage = Stage(self.arguments.out, f"flat-{self._word(arm, seed)}", shaped, FLATTENING)
         known = kept_arrays(stage, "flatness")
         if known is None:
             detector = self._detector(arm, seed)
@@ -301,25 +307,16 @@ class Table:
         return Windows.of(found)
 
     def _detector(self, arm: Arm, seed: int) -> Segmenter:
-        schooling = Schooling(steps=self.arguments.steps, seed=seed)
-        types = [kit.type for kit in self.kits]
-        stage = self.detector_stage(arm, seed)
-        known = kept_detector(stage, types, schooling.width)
-        if known is not None:
-            return known
-        real = [pair for split in arm.real for pair in self._of_types(split)]
-        made = list(self._made(arm.method)) if arm.method else []
-        normal = real_pairs(self.source.samples(GOOD, "teach"), "")
-        with tqdm(total=schooling.steps, desc=stage.name) as bar:
-            detector = trained(
-                [*(made or real), *normal],
-                schooling,
-                types,
-                beside=real if made else [],
-                on_step=lambda step: bar.update(step - bar.n) and None,
-            )
-        keep_detector(stage, detector)
-        return detector
+        return detector(
+            self.detector_stage(arm, seed),
+            Schooling(steps=self.arguments.steps, seed=seed),
+            [kit.type for kit in self.kits],
+            lambda: Lessons(
+                made=list(self._made(arm.method)) if arm.method else [],
+                real=[pair for split in arm.real for pair in self._of_types(split)],
+                normal=real_pairs(self.source.samples(GOOD, "teach"), ""),
+            ),
+        )
 
     def _outcomes(self, arm: Arm, seed: int) -> Outcomes:
         stage = self.outcomes_stage(arm, seed)

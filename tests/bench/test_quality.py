@@ -24,7 +24,10 @@ from bench.quality.perlin import perlin
 from bench.quality.run import sources
 from bench.quality.sources import GOOD, BuiltIn, Folder, Source
 from bench.quality.stages import (
-    JUDGING,
+    ASKING,
+    DESCRIBING,
+    FLATTENING,
+    LEARNING,
     MAKING,
     ROOT,
     Stage,
@@ -125,7 +128,7 @@ def test_a_better_method_is_ahead_and_an_equal_one_is_not() -> None:
 
 
 def test_outcomes_and_pairs_are_kept_as_they_are(tmp_path: Path) -> None:
-    one, other = (Stage(tmp_path, "stage", {"seed": seed}) for seed in (1, 2))
+    one, other = (Stage(tmp_path, "stage", {"seed": seed}, MAKING) for seed in (1, 2))
     assert one.folder != other.folder
     assert kept_outcomes(one) is None
     keep_outcomes(one, outcomes(1.0, 1))
@@ -337,18 +340,23 @@ def test_a_type_is_taught_once_for_all_that_only_draw_otherwise(tmp_path: Path) 
     assert ready.decoded_error(0, place) > 0
     assert ready.teaching is not None
     assert ready.teaching.seconds > 0
-    pair, labelled_as_asked = (one.draw(0, place) for one in (ready, again))
+    (pair,), (labelled_as_asked,) = (one.draw([(0, place)]) for one in (ready, again))
     assert np.array_equal(labelled_as_asked.image, pair.image)
     assert np.array_equal(labelled_as_asked.mask, place.mask)
     assert (pair.mask <= labelled_as_asked.mask).all()
 
 
-def test_judging_otherwise_makes_no_pair_anew() -> None:
-    making, judging = (
+def test_what_is_done_later_by_other_code_makes_nothing_anew() -> None:
+    making, learning, asking, flattening, describing = (
         {path.relative_to(ROOT).as_posix() for pattern in code for path in ROOT.glob(pattern)}
-        for code in (MAKING, JUDGING)
+        for code in (MAKING, LEARNING, ASKING, FLATTENING, DESCRIBING)
     )
-    assert all(list(ROOT.glob(pattern)) for pattern in JUDGING), "a pattern names nothing"
-    assert making < judging
-    assert judging - making >= {"models/evaluation/verdict.py", "models/evaluation/schooling.py"}
+    for code in (ASKING, FLATTENING, DESCRIBING):
+        assert all(list(ROOT.glob(pattern)) for pattern in code), "a pattern names nothing"
+    assert making < learning < asking
+    assert learning < flattening
+    assert making < describing
+    assert learning - making >= {"models/evaluation/schooling.py"}
+    assert asking - learning >= {"models/evaluation/asking.py"}
+    assert not asking & {"models/evaluation/verdict.py", "bench/quality/table.py", "bench/quality/figures.py"}
     assert {"models/paste.py", "models/teaching/trials.py", "models/rendering/camera.py"} <= making
