@@ -18,6 +18,7 @@ GONE_ABOVE = 0.40
 
 _NEAR = 2.0  # model pixels within which a drawing is held against what it began on
 _FAINT = 0.01  # deviation, as a share of the range, of a pattern that says little
+_FOLLOWS = (0.2, 0.6)  # correlation from which a drawing begins to follow a pattern, and from which it does
 _STRONGEST = 1.5  # times as strong as the real one, at most, is what detail becomes
 _NOISE = 4.4  # medians of its absolute values that normal noise keeps within, but for 3 in 1000
 
@@ -30,16 +31,15 @@ def kept_texture(change: Field, scale: float) -> Field:
         scale: pixels per model pixel; the change is judged without detail finer than the model's.
     """
     size = ndimage.gaussian_filter(np.abs(change).max(axis=2), sigma=scale)
-    ramp = np.clip((size - KEPT_BELOW) / (GONE_ABOVE - KEPT_BELOW), 0, 1)
-    kappa: Field = (1 - ramp * ramp * (3 - 2 * ramp)).astype(np.float32)[:, :, None]
-    return kappa
+    return 1 - _ramp(size, KEPT_BELOW, GONE_ABOVE)[:, :, None]
 
 
 def detail_strength(change: Field, begun: Field, scale: float) -> Field:
     """a (H, W, 1) in [0, 1.5]: how strong the detail of a drawing is against that of what it began on.
 
-    The slope of a guided filter (He, Sun and Tang, Guided Image Filtering, TPAMI 2013): near a pixel the drawing
-    is ``a · begun + b``, so that what the VAE holds of neither is a times as strong in it, however much lighter or
+    Where the drawing follows the same pattern it is all there: few steps of denoising blur a pattern, and make no
+    other one of it. Where it is drawn stronger, detail is, too, by the slope of a guided filter (He, Sun and Tang,
+    Guided Image Filtering, TPAMI 2013): near a pixel the drawing is ``a · begun + b``, however much lighter or
     darker (b) it was drawn. 0 where the drawing follows another pattern, or where nothing was laid.
 
     Args:
@@ -53,9 +53,13 @@ def detail_strength(change: Field, begun: Field, scale: float) -> Field:
 
     drawn, laid = change.mean(axis=2), begun.mean(axis=2)
     mean_drawn, mean_laid = near(drawn), near(laid)
-    slope = (near(drawn * laid) - mean_drawn * mean_laid) / (near(laid * laid) - mean_laid**2 + _FAINT**2)
-    strength: Field = near(slope).clip(0, _STRONGEST)[:, :, None]
-    return strength
+    both = near(drawn * laid) - mean_drawn * mean_laid
+    of_drawn, of_laid = (
+        near(values * values) - mean**2 + _FAINT**2 for values, mean in ((drawn, mean_drawn), (laid, mean_laid))
+    )
+    follows = near(np.asarray(both / np.sqrt(of_drawn * of_laid), np.float32))
+    strength: Field = np.maximum(near(both / of_laid), _ramp(follows, *_FOLLOWS))
+    return strength.clip(0, _STRONGEST)[:, :, None]
 
 
 def surrounding_grain(x: Field, masked: Mask, key: int, noise_alone: bool = False) -> Field:
@@ -86,6 +90,12 @@ def surrounding_grain(x: Field, masked: Mask, key: int, noise_alone: bool = Fals
     grain = fine.copy()
     grain[masked] = fine[mirror_rows, mirror_columns]
     return grain
+
+
+def _ramp(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
+    """From 0 at low to 1 at high, without a kink."""
+    share = np.clip((values - low) / (high - low), 0, 1)
+    return np.asarray(share * share * (3 - 2 * share), np.float32)
 
 
 def composed(x: Field, change: Field, reconstruction: Field, alpha: Field, kappa: Field, grain: Field) -> Field:

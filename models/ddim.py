@@ -16,6 +16,7 @@ EXEMPLAR_REACH = 0.6
 """Level, as a share of T, where a drawing of severity 1 begins on an exemplar: above, too little of it is left."""
 WHOLE_AT = 0.3
 """Severity at which an exemplar is laid over the normal image as it is."""
+_SLOPES = (0.4, 2.5)  # of a drawing against what it began on, that are made up for
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +128,23 @@ def strengthened(z_0: Tensor, drawn: Tensor, severity: float, default: float) ->
         severity, default: in (0, 1].
     """
     return drawn if severity == default else z_0 + math.sqrt(severity / default) * (drawn - z_0)
+
+
+def kept_strength(z_0: Tensor, drawn: Tensor, begun: Tensor, m: Tensor) -> Tensor:
+    """What was drawn, as strong as what it began on: z_0 + (ẑ_0 − z_0) / a, where ẑ_0 − z_0 ≈ a (z_b − z_0) in m.
+
+    A few steps of denoising fade large defects, and guidance makes all of a type alike dark; of the real ones' own
+    contrasts a detector learns more. `a` is the slope of least squares, within [0.4, 2.5]; a drawing that goes
+    against what it began on stays as it is.
+
+    Args:
+        z_0, drawn, begun: (C, h, w) latents of the photo, of the drawing, and of the photo with the real defect.
+        m: (1, h, w) 0/1, the cells that are drawn.
+    """
+    laid, change = (m * (begun - z_0)).float(), (m * (drawn - z_0)).float()
+    slope = (laid * change).sum() / laid.square().sum().clamp(min=1e-9)
+    divisor = torch.where(slope > 0, slope.clamp(*_SLOPES), torch.ones_like(slope))
+    return (z_0 + (drawn - z_0) / divisor).to(drawn.dtype)
 
 
 def carried(noise: Tensor, z_0: Tensor, normal: Tensor, m: Tensor, alpha_bar: float | Tensor) -> Tensor:

@@ -14,10 +14,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.canvas import Canvas
-from models.ddim import Grid, diffused, laid, start, strengthened
+from models.ddim import Grid, diffused, kept_strength, laid, start, strengthened
 from models.inversion import Trajectory
 from models.items import ItemRequest
 from models.levels import Levels
+from models.masks import Mask
 from models.noise import seeded_noise
 from models.resampling import resized, taper
 from models.windows import Place, Plot
@@ -42,6 +43,7 @@ class Drawing:
         exemplar: (C, h, w), what it begins on; None is the normal image.
         graft: (height, width, channels) in unit range, the photo under the plot with the real defect that it
             begins on; None if it begins on anything else.
+        lies: (height, width) under the plot, where that real defect lies; None likewise.
         outside: where the plane comes from.
         attempt: whose noise it has; the first is 1.
         z: (C, h, w), the latent plane as far as it is denoised.
@@ -59,6 +61,7 @@ class Drawing:
     tokens_valid: Tensor
     exemplar: Tensor | None
     graft: NDArray[np.float32] | None
+    lies: Mask | None
     outside: Outside
     attempt: int
     z: Tensor = field(init=False)
@@ -122,9 +125,13 @@ class Drawing:
     def strengthen(self) -> None:
         """Make what was drawn as strong as the severity asks for."""
         severity, default = self.request.severity, self.request.adapter.card.severity
-        if self.request.begins_on == "exemplar":  # its default is how deep the start is, which may be very little
-            severity = min(severity, _EXAGGERATED**2 * default)
-        self.reinject(strengthened(self.plane[0], self.z, severity, default), 0)
+        drawn = self.z
+        if self.request.begins_on == "exemplar" and self.exemplar is not None:
+            drawn = kept_strength(self.plane[0], drawn, self.exemplar, self.mask)
+            severity = min(
+                severity, _EXAGGERATED**2 * default
+            )  # its default may be very little: how deep it starts
+        self.reinject(strengthened(self.plane[0], drawn, severity, default), 0)
 
     def on_cpu(self) -> Drawing:
         """What is looked at once it is drawn, in the CPU's memory: to look at it waits for no device then."""
@@ -156,6 +163,12 @@ class Drawing:
             y0 - plot.y : y1 - plot.y, x0 - plot.x : x1 - plot.x
         ]
         return found
+
+    def lies_at(self, place: Place) -> Mask:
+        """Where in a place (rows, columns) the real defect lies that it began on; anywhere if on anything else."""
+        if self.lies is None:
+            return np.ones([axis.stop - axis.start for axis in place], np.bool_)
+        return self.at(place, self.lies.astype(np.float32), np.zeros((), np.float32)) > 0
 
     def blended(self, parts: Sequence[Tensor], place: Place, channels: int) -> NDArray[np.float32]:
         """The windows' (3, P, P) pictures, blended at the photo's resolution, where the place is.

@@ -130,7 +130,7 @@ def _plotted(
     x = drawing.levels.to_unit(colour(request.image)[place])
     change = change_of(part, place, x)
     map_ = change_map(change, calibration)
-    own_refined = refined_mask(map_, own, scale)
+    own_refined = refined_mask(map_, own & drawing.lies_at(place), scale)
     alpha = inner_edge(own, edge) * outer_edge(own_refined, edge)
     kappa, logical = composition.kept_texture(change.pixels, scale), request.adapter.card.logical
     if logical:  # what was there is another thing, not its skin

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from models.filling import cloned
-from models.levels import in_channels
+from models.blending import blended
 from models.masks import Mask
 from models.samples import Exemplar
 from models.sizes import chances, sizes_of
@@ -51,7 +50,7 @@ def grafted(
         some = rng.choice(len(exemplars), size=min(_TRIES, len(exemplars)), replace=False, p=likely)
         fitting = [warped(exemplars[int(j)], site, rng) for j in some]
         best = max(fitting, key=_worth)
-        drawn[best.place] = _put(drawn[best.place], best)
+        drawn[best.place] = _put(drawn[best.place], best, site, int(rng.integers(2**62)))
         lies[site] = False
         lies[best.place] |= site[best.place] & best.defect
     return drawn, lies
@@ -62,7 +61,7 @@ def _worth(fit: Warped) -> float:
     return fit.kept * math.sqrt(min(fit.scale, 1 / fit.scale))
 
 
-def _put(frame: Field, fit: Warped) -> Field:
+def _put(frame: Field, fit: Warped, site: Mask, key: int) -> Field:
     """The whole defect, also where it leaves its site: composing cuts a drawing to the request."""
     near = ndimage.binary_dilation(fit.defect, iterations=_EDGE) & fit.seen
-    return cloned(frame, in_channels(fit.image, frame.shape[2]), np.asarray(near))
+    return np.where(near[:, :, None], blended(frame, fit, site[fit.place], key), frame)

@@ -16,28 +16,23 @@ from scipy import ndimage
 
 from models import scores
 from models.attempts import Attempts
-from models.composition import Field, surrounding_grain
+from models.blending import blended
+from models.composition import Field
 from models.finishing import GRAIN_REACH, Outcome, judged
 from models.items import ItemRequest, ItemResult
-from models.levels import Levels, colour, in_channels, saturation
+from models.levels import Levels, colour, saturation
 from models.masks import Mask, around, inner_edge, outer_edge
-from models.membrane import membrane
 from models.refinement import Calibration, pixel_map
 from models.samples import Exemplar
 from models.sizes import Sizes, chances, sizes_of
-from models.warping import Warped, warped
+from models.warping import warped
 from models.windows import Place
 
 MAX_SITES = 64
 """Regions that get a defect each, the largest first."""
 SOFT_EDGE_PX = 2
 
-_HALO = 5  # pixels around a defect that are blended with it, for its mask may be tight
-_SMOOTH = 1.5  # deviation of the blur that parts grain from what lies beneath
-_STRONGER, _WEAKER = 2.0, 0.2  # bounds of what a defect's contrast is changed by
 _SEEN = 1.0  # of the threshold, that some pixel of a labelled region must reach
-_GRAINS = 50  # pixels from which grain is told
-_EDGE_GRAINS = (2.0, 5.0)  # grains between which fine detail becomes an edge, which is no grain
 
 
 def paste(request: ItemRequest, exemplars: Sequence[Exemplar], calibration: Calibration) -> ItemResult:
@@ -117,7 +112,7 @@ def _pasted(
         ours = _within(place, patch.place)
         own = site[patch.place]
         x = levels.to_unit(colour(request.image)[ours])
-        full = _blended(x, patch, request.mask[ours], key)
+        full = blended(x, patch, request.mask[ours], key)
         map_ = pixel_map(_alpha(own, patch.mask) * (full - x), x, 1.0, calibration)
         label = _visible(patch.mask, map_)
         alpha = _alpha(own, label)
@@ -146,59 +141,3 @@ def _visible(label: Mask, change: NDArray[np.float32]) -> Mask:
     labels, count = ndimage.label(label, structure=np.ones((3, 3), dtype=np.int8))
     peaks = np.asarray(ndimage.maximum(change, labels, np.arange(1, count + 1)))
     return np.asarray(np.concatenate([[False], peaks >= _SEEN])[labels])
-
-
-def _blended(x: Field, patch: Warped, requested: Mask, key: int) -> Field:
-    """The whole patch in the photo, as if the site did not end: else its contrast bled out where the site cuts it.
-
-    What the exemplar deviates from its own membrane is laid on the photo's, darkening in proportion to the light
-    that is there and brightening to the room above it.
-
-    Args:
-        x: (h, w, channels) in unit range, the photo there.
-        requested: (h, w), where its grain may not be taken from.
-        key: noise key of the grain.
-    """
-    source = in_channels(patch.image, x.shape[2])
-    region = np.asarray(ndimage.binary_dilation(patch.defect, iterations=_HALO))
-    ground, grain = _grounds(x, region), _fine(x)
-    under = _grounds(source, region)
-    fine = _fine(source)
-    around = ~requested & ~region
-    theirs = _strength(grain, around if around.sum() >= _GRAINS else ~region)
-    ours = _strength(fine, patch.seen & ~region)
-    added: Field | float = 0.0
-    if theirs is not None and ours is not None:
-        if ours > theirs:
-            source = source - fine + _weakened(fine, ours, theirs / ours)
-        else:
-            share = np.sqrt(1 - (ours / max(theirs, 1e-6)) ** 2)
-            added = np.float32(share) * surrounding_grain(x, region, key)
-    deviation = source - under
-    darker = np.clip(ground / np.maximum(under, 1e-3), _WEAKER, _STRONGER)
-    lighter = np.clip((1 - ground) / np.maximum(1 - under, 1e-3), _WEAKER, _STRONGER)
-    full: Field = ground + np.where(deviation < 0, darker, lighter) * deviation + added
-    return full.astype(np.float32)
-
-
-def _grounds(picture: Field, region: Mask) -> Field:
-    """What lies beneath the grain, with the membrane in the region."""
-    return membrane(picture - _fine(picture), region)
-
-
-def _fine(picture: Field) -> Field:
-    return np.asarray(picture - ndimage.gaussian_filter(picture, sigma=(_SMOOTH, _SMOOTH, 0)), np.float32)
-
-
-def _strength(fine: Field, where: Mask) -> float | None:
-    """Robust deviation of grain; None where too little of it is seen."""
-    if where.sum() < _GRAINS:
-        return None
-    return float(1.4826 * np.median(np.abs(fine[where])))
-
-
-def _weakened(fine: Field, grain: float, share: float) -> Field:
-    """Fine detail with its grain brought down to a share, and its edges as they are."""
-    low, high = _EDGE_GRAINS
-    ramp = np.clip((np.abs(fine).max(axis=2, keepdims=True) / max(grain, 1e-6) - low) / (high - low), 0, 1)
-    return np.asarray(fine * (share + (1 - share) * ramp), np.float32)

@@ -11,6 +11,7 @@ from models.ddim import (
     carried,
     diffused,
     guided,
+    kept_strength,
     laid,
     moved,
     noise_of_velocity,
@@ -102,6 +103,20 @@ def test_a_perfect_denoiser_meets_the_carried_noise_at_every_level_below_its_sta
     torch.testing.assert_close(z, diffused(defect, noise, begun))
     torch.testing.assert_close(moved(z, noise, begun, below), diffused(defect, noise, below))
     torch.testing.assert_close(carried(eps, defect, normal, 0 * m, begun), eps)
+
+
+@pytest.mark.parametrize(("slope", "left"), [(0.6, 1), (1.0, 1), (2.0, 1), (0.2, 0.5), (5.0, 2)])
+def test_a_drawing_is_as_strong_as_what_it_began_on_unless_far_from_it(slope: float, left: float) -> None:
+    z_0, defect, other = torch.randn(3, 4, 8, 8, dtype=torch.float64)
+    m = torch.zeros(1, 8, 8, dtype=torch.float64)
+    m[:, 2:6, 2:6] = 1
+    begun = z_0 + m * defect
+    drawn = kept_strength(z_0, z_0 + slope * m * defect, begun, m)
+    torch.testing.assert_close(drawn, z_0 + left * m * defect, rtol=1e-5, atol=1e-5)
+    against = z_0 - m * defect
+    assert torch.equal(kept_strength(z_0, against, begun, m), against)
+    elsewhere = kept_strength(z_0, z_0 + 2 * m * defect + (1 - m) * other, begun, m)
+    torch.testing.assert_close(elsewhere * m, begun * m, rtol=1e-5, atol=1e-5)
 
 
 def test_what_is_drawn_grows_with_the_severity_and_stays_as_it_is_at_the_default() -> None:

@@ -147,8 +147,12 @@ def test_on_a_real_defect_no_more_is_drawn_than_that_defects_shape(item: Callabl
         on_noise, adapter=replace(on_noise.adapter, card=Card(exemplars=1.0)), exemplars=[exemplar]
     )
     generator = Generator(tiny_backbone())
-    whole, shaped = (drawings[0].drawing.mask.sum() for drawings in generator.decoded([on_noise, on_defect]))
-    assert 0 < shaped < 0.5 * whole
+    ((one,), (other,)) = generator.decoded([on_noise, on_defect])
+    assert 0 < other.drawing.mask.sum() < 0.5 * one.drawing.mask.sum()
+    whole, shaped = (result.refined_mask for result in generator.generate([on_noise, on_defect]))
+    lies = other.drawing.lies_at((slice(0, SHAPE[0]), slice(0, SHAPE[1])))
+    assert not (shaped & ~lies).any()
+    assert (whole & ~lies).any()
 
 
 @pytest.mark.parametrize("channels", [None, 2, 3, 4])
