@@ -46,16 +46,18 @@ class Settings:
 
 
 FIRST = (
-    Settings(0.15, 1.5, 0.6, 1.0),
-    Settings(0.3, 1.5, 0.6, 1.0),
-    Settings(0.5, 1.5, 0.6, 1.0),
+    Settings(0.15, 1.0, 0.6, 1.0),
+    Settings(0.3, 1.0, 0.6, 1.0),
+    Settings(0.5, 1.0, 0.6, 1.0),
     Settings(0.7, 1.0, 1.0, 0.0),
     Settings(1.0, 1.0, 1.0, 0.0),
 )
 """Tried first: each start, at some depths. On noise guidance makes flat patches of what few pairs have taught."""
 GUIDANCES = (1.0, 1.5, 2.0)
+"""Tried then where no real defects are at hand, the others alone: guided, these become alike, which the worth of
+single items likes and detectors do not."""
 SEED_SHARES = (0.3, 0.9)
-"""Tried then, each with the rest as it is best so far; of the guidances the others alone."""
+"""Tried last, with the rest as it is best so far."""
 
 
 ARRANGED = tuple(Settings(1.0, guidance, 1.0, 0.0) for guidance in (1.0, 1.5, 2.0))
@@ -72,7 +74,7 @@ def settings_to_try(
     if len(tried) < len(first):
         return first[len(tried)]
     best = best_of(tried[: len(first)])
-    guided = [replace(best, guidance=g) for g in GUIDANCES if g != best.guidance]
+    guided = [] if has_exemplars else [replace(best, guidance=g) for g in GUIDANCES if g != best.guidance]
     if (done := len(tried) - len(first)) < len(guided):
         return guided[done]
     best = best_of(tried[: len(first) + len(guided)])
@@ -86,7 +88,7 @@ def trials(has_exemplars: bool, logical: bool = False) -> int:
     """How many settings a search tries."""
     if logical:
         return len(ARRANGED)
-    return len(_first(has_exemplars)) + len(GUIDANCES) - 1 + len(SEED_SHARES)
+    return len(_first(has_exemplars)) + (0 if has_exemplars else len(GUIDANCES) - 1) + len(SEED_SHARES)
 
 
 def _first(has_exemplars: bool) -> list[Settings]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,6 +47,15 @@ def test_no_settings_are_tried_twice(worths: list[list[float]]) -> None:
         assert settings not in [one for one, _ in tried]
         tried.append((settings, float(np.mean(worths[len(tried)]))))
     assert len(tried) == trials(True)
+
+
+@pytest.mark.parametrize("has_exemplars", [True, False])
+def test_guidance_is_searched_only_where_no_real_defects_are_at_hand(has_exemplars: bool) -> None:
+    tried: list[tuple[Settings, float]] = []
+    while (settings := settings_to_try(tried, has_exemplars)) is not None:
+        tried.append((settings, 0.5))
+    assert len(tried) == trials(has_exemplars)
+    assert len({one.guidance for one, _ in tried}) == (1 if has_exemplars else 3)
 
 
 def test_an_item_on_which_nothing_is_seen_is_worth_less_than_a_poor_one() -> None:
