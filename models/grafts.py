@@ -50,7 +50,7 @@ def grafted(
         some = rng.choice(len(exemplars), size=min(_TRIES, len(exemplars)), replace=False, p=likely)
         fitting = [warped(exemplars[int(j)], site, rng) for j in some]
         best = max(fitting, key=_worth)
-        drawn[best.place] = _put(drawn[best.place], best, site, int(rng.integers(2**62)))
+        drawn[best.place] = _put(drawn[best.place], best, requested[best.place], int(rng.integers(2**62)))
         lies[site] = False
         lies[best.place] |= site[best.place] & best.defect
     return drawn, lies
@@ -61,7 +61,7 @@ def _worth(fit: Warped) -> float:
     return fit.kept * math.sqrt(min(fit.scale, 1 / fit.scale))
 
 
-def _put(frame: Field, fit: Warped, site: Mask, key: int) -> Field:
+def _put(frame: Field, fit: Warped, requested: Mask, key: int) -> Field:
     """The whole defect, also where it leaves its site: composing cuts a drawing to the request."""
     near = ndimage.binary_dilation(fit.defect, iterations=_EDGE) & fit.seen
-    return np.where(near[:, :, None], blended(frame, fit, site[fit.place], key), frame)
+    return np.where(near[:, :, None], blended(frame, fit, requested, key), frame)
