@@ -15,7 +15,8 @@ from models.warping import Warped
 Field = NDArray[np.float32]
 """(h, w, channels) in unit range."""
 
-_HALO = 5  # pixels around a defect that are blended with it, for its mask may be tight
+HALO = 5
+"""Pixels around a defect that are blended with it, for its label may be tight."""
 _SMOOTH = 1.5  # deviation of the blur that parts grain from what lies beneath
 _STRONGER, _WEAKER = 2.0, 0.2  # bounds of what a defect's contrast is changed by
 _GRAINS = 50  # pixels from which grain is told
@@ -34,10 +35,10 @@ def blended(x: Field, patch: Warped, requested: Mask, key: int) -> Field:
         key: noise key of the grain.
 
     Returns:
-        (h, w, channels): of use where the defect is, and a few pixels around it.
+        (h, w, channels): of use within `HALO` of the defect; there it passes into the photo.
     """
     source = in_channels(patch.image, x.shape[2])
-    region = np.asarray(ndimage.binary_dilation(patch.defect, iterations=_HALO))
+    region = np.asarray(ndimage.binary_dilation(patch.defect, iterations=HALO))
     ground, grain = _grounds(x, region), _fine(x)
     under = _grounds(source, region)
     fine = _fine(source)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from models.blending import blended
+from models.blending import HALO, blended
 from models.masks import Mask
 from models.samples import Exemplar
 from models.sizes import chances, sizes_of
@@ -24,7 +24,6 @@ Field = NDArray[np.float32]
 
 _TRIES = 3  # exemplars of likely sizes, of which the one that fits a region best is taken
 _REGIONS = 16  # that get a graft each, the largest first
-_EDGE = 2  # pixels by which defects reach beyond their labels
 
 
 def grafted(
@@ -63,5 +62,5 @@ def _worth(fit: Warped) -> float:
 
 def _put(frame: Field, fit: Warped, requested: Mask, key: int) -> Field:
     """The whole defect, also where it leaves its site: composing cuts a drawing to the request."""
-    near = ndimage.binary_dilation(fit.defect, iterations=_EDGE) & fit.seen
+    near = ndimage.binary_dilation(fit.defect, iterations=HALO) & fit.seen
     return np.where(near[:, :, None], blended(frame, fit, requested, key), frame)
