@@ -1,4 +1,4 @@
-"""Real defects blended into a photo, for pastes and grafts: contrast goes by its light, grain by its own."""
+"""Real defects blended into a photo, for pastes and grafts: in proportion to its light, and with its grain."""
 
 from __future__ import annotations
 

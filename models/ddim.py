@@ -140,6 +140,9 @@ def kept_strength(z_0: Tensor, drawn: Tensor, begun: Tensor, m: Tensor) -> Tenso
     Args:
         z_0, drawn, begun: (C, h, w) latents of the photo, of the drawing, and of the photo with the real defect.
         m: (1, h, w) 0/1, the cells that are drawn.
+
+    Returns:
+        (C, h, w), of the drawing's type.
     """
     laid, change = (m * (begun - z_0)).float(), (m * (drawn - z_0)).float()
     slope = (laid * change).sum() / laid.square().sum().clamp(min=1e-9)

@@ -128,9 +128,8 @@ class Drawing:
         drawn = self.z
         if self.request.begins_on == "exemplar" and self.exemplar is not None:
             drawn = kept_strength(self.plane[0], drawn, self.exemplar, self.mask)
-            severity = min(
-                severity, _EXAGGERATED**2 * default
-            )  # its default may be very little: how deep it starts
+            # Its default is how deep the start is, which may be very little.
+            severity = min(severity, _EXAGGERATED**2 * default)
         self.reinject(strengthened(self.plane[0], drawn, severity, default), 0)
 
     def on_cpu(self) -> Drawing:

@@ -48,6 +48,7 @@ class Studio:
 
 
 Numbered = tuple[int, Place]
+"""A place, and the number that seeds what is drawn there."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Ready:
     """A method that can make pairs of a type.
 
     Attributes:
-        draw: makes the pairs of numbered places; its number seeds a pair, and its neighbours change nothing.
+        draw: makes the pairs of places; a pair's neighbours change nothing in it.
         decoded_error: of a numbered place, how far what a model decodes there is from the normal image outside the
             request (`backgrounds.decoded_error`), in the first attempt; of methods that decode something.
         teaching: what it cost to learn the type, of methods that learn.
