@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
-from models.composition import surrounding_grain
+from models.composition import Field, surrounding_grain
 from models.levels import in_channels
 from models.masks import Mask
 from models.membrane import membrane
 from models.warping import Warped
-
-Field = NDArray[np.float32]
-"""(h, w, channels) in unit range."""
 
 HALO = 5
 """Pixels around a defect that are blended with it, for its label may be tight."""

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from models.masks import Mask
+from models.ramps import smoothstep
 
 Field = NDArray[np.float32]
 """(H, W, channels) in unit range."""
@@ -31,7 +32,7 @@ def kept_texture(change: Field, scale: float) -> Field:
         scale: pixels per model pixel; the change is judged without detail finer than the model's.
     """
     size = ndimage.gaussian_filter(np.abs(change).max(axis=2), sigma=scale)
-    return 1 - _ramp(size, KEPT_BELOW, GONE_ABOVE)[:, :, None]
+    return 1 - smoothstep(KEPT_BELOW, GONE_ABOVE, np.asarray(size, np.float32))[:, :, None]
 
 
 def detail_strength(change: Field, begun: Field, scale: float) -> Field:
@@ -58,7 +59,7 @@ def detail_strength(change: Field, begun: Field, scale: float) -> Field:
         near(values * values) - mean**2 + _FAINT**2 for values, mean in ((drawn, mean_drawn), (laid, mean_laid))
     )
     follows = near(np.asarray(both / np.sqrt(of_drawn * of_laid), np.float32))
-    strength: Field = np.maximum(near(both / of_laid), _ramp(follows, *_FOLLOWS))
+    strength: Field = np.maximum(near(both / of_laid), smoothstep(*_FOLLOWS, follows))
     return strength.clip(0, _STRONGEST)[:, :, None]
 
 
@@ -90,12 +91,6 @@ def surrounding_grain(x: Field, masked: Mask, key: int, noise_alone: bool = Fals
     grain = fine.copy()
     grain[masked] = fine[mirror_rows, mirror_columns]
     return grain
-
-
-def _ramp(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
-    """From 0 at low to 1 at high, without a kink."""
-    share = np.clip((values - low) / (high - low), 0, 1)
-    return np.asarray(share * share * (3 - 2 * share), np.float32)
 
 
 def composed(x: Field, change: Field, reconstruction: Field, alpha: Field, kappa: Field, grain: Field) -> Field:

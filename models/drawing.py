@@ -126,10 +126,10 @@ class Drawing:
         """Make what was drawn as strong as the severity asks for."""
         severity, default = self.request.severity, self.request.adapter.card.severity
         drawn = self.z
-        if self.request.begins_on == "exemplar" and self.exemplar is not None:
-            drawn = kept_strength(self.plane[0], drawn, self.exemplar, self.mask)
-            # Its default is how deep the start is, which may be very little.
+        if self.request.begins_on == "exemplar":  # its default is how deep the start is, which may be very little
             severity = min(severity, _EXAGGERATED**2 * default)
+            if self.exemplar is not None:  # a control has none
+                drawn = kept_strength(self.plane[0], drawn, self.exemplar, self.mask)
         self.reinject(strengthened(self.plane[0], drawn, severity, default), 0)
 
     def on_cpu(self) -> Drawing:

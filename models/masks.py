@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from models.ramps import smoothstep
+
 Mask = NDArray[np.bool_]
 
 
@@ -83,14 +85,14 @@ def inner_edge(mask: Mask, width: int) -> NDArray[np.float32]:
     """α: 0 outside, rising to 1 within ``width`` pixels inside, and 1 on the medial axis however thin the mask."""
     inside = distance_inside(mask)
     ramp = inside / np.maximum(local_thickness(inside, width), 1)
-    return _smooth(np.minimum(ramp, 1.0).astype(np.float32))
+    return smoothstep(0.0, 1.0, ramp.astype(np.float32))
 
 
 def outer_edge(mask: Mask, width: int) -> NDArray[np.float32]:
     """1 inside, falling outside; exactly 0 farther than ``width`` pixels from the mask."""
     distance = distance_outside(mask)
     ramp = np.where(distance <= width, 1 - np.minimum(distance, width) / (width + 1), 0)
-    return _smooth(ramp.astype(np.float32))
+    return smoothstep(0.0, 1.0, ramp.astype(np.float32))
 
 
 def grown(mask: Mask, times: float) -> Mask:
@@ -112,8 +114,3 @@ def spanned(rows: NDArray[Any], columns: NDArray[Any], shape: tuple[int, ...], m
         slice(max(0, int(rows.min()) - margin), min(shape[0], int(rows.max()) + 1 + margin)),
         slice(max(0, int(columns.min()) - margin), min(shape[1], int(columns.max()) + 1 + margin)),
     )
-
-
-def _smooth(ramp: NDArray[np.float32]) -> NDArray[np.float32]:
-    smooth: NDArray[np.float32] = ramp * ramp * (3 - 2 * ramp)
-    return smooth

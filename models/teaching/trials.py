@@ -53,9 +53,9 @@ FIRST = (
     Settings(1.0, 1.0, 1.0, 0.0),
 )
 """Tried first: each start, at some depths. On noise guidance makes flat patches of what few pairs have taught."""
-GUIDANCES = (1.0, 1.5, 2.0)
-"""Tried then where no real defects are at hand, the others alone: guided, these become alike, which the worth of
-single items likes and detectors do not."""
+GUIDANCES = (1.5, 2.0)
+"""Tried then where no real defects are at hand: guided, these become alike, which the worth of single items likes
+and detectors do not."""
 SEED_SHARES = (0.3, 0.9)
 """Tried last, with the rest as it is best so far."""
 
@@ -74,7 +74,7 @@ def settings_to_try(
     if len(tried) < len(first):
         return first[len(tried)]
     best = best_of(tried[: len(first)])
-    guided = [] if has_exemplars else [replace(best, guidance=g) for g in GUIDANCES if g != best.guidance]
+    guided = [replace(best, guidance=guidance) for guidance in _guidances(has_exemplars)]
     if (done := len(tried) - len(first)) < len(guided):
         return guided[done]
     best = best_of(tried[: len(first) + len(guided)])
@@ -88,11 +88,15 @@ def trials(has_exemplars: bool, logical: bool = False) -> int:
     """How many settings a search tries."""
     if logical:
         return len(ARRANGED)
-    return len(_first(has_exemplars)) + (0 if has_exemplars else len(GUIDANCES) - 1) + len(SEED_SHARES)
+    return len(_first(has_exemplars)) + len(_guidances(has_exemplars)) + len(SEED_SHARES)
 
 
 def _first(has_exemplars: bool) -> list[Settings]:
     return [one for one in FIRST if has_exemplars or not one.exemplars]
+
+
+def _guidances(has_exemplars: bool) -> tuple[float, ...]:
+    return () if has_exemplars else GUIDANCES
 
 
 def best_of(tried: Sequence[tuple[Settings, float]]) -> Settings:

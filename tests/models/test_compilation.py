@@ -13,14 +13,13 @@ from torch import Tensor
 from torch._dynamo.utils import counters
 
 from models import compilation
-from models.adapters import Adapter
 from models.backbone import Backbone
 from models.fingerprint import fingerprint
 from models.generation import Generator
 from models.items import ItemRequest
 from models.lora import worn
 from models.region import Region
-from tests.models.tiny import TOKENS, WIDTH, tiny_backbone, tiny_low_rank
+from tests.models.tiny import TOKENS, WIDTH, tiny_adapter, tiny_backbone, tiny_low_rank
 
 ROWS, DEFECT_TOKENS = 2, 4
 TOLERANCE = 1e-5
@@ -104,8 +103,7 @@ def test_items_of_a_compiled_backbone_have_another_fingerprint(compiled: Backbon
 
 def test_an_item_is_drawn_with_two_compilations_whatever_its_steps_and_masks(compiled: Backbone) -> None:
     """Rows are padded, on a CPU too."""
-    tokens = torch.randn(4, WIDTH, generator=torch.Generator().manual_seed(1))
-    adapter = Adapter("scratch", 1, compiled.name, compiled.digest, tokens, weights=tiny_low_rank(compiled.unet))
+    adapter = replace(tiny_adapter(compiled), weights=tiny_low_rank(compiled.unet))
     image = np.full((80, 96, 3), 128, dtype=np.uint8)
     generator = Generator(compiled, batch_shape=2)
     for count, corner in ((3, 8), (1, 30)):

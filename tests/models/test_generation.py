@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
@@ -153,6 +154,23 @@ def test_on_a_real_defect_no_more_is_drawn_than_that_defects_shape(item: Callabl
     lies = other.drawing.lies_at((slice(0, SHAPE[0]), slice(0, SHAPE[1])))
     assert not (shaped & ~lies).any()
     assert (whole & ~lies).any()
+
+
+def test_a_severe_control_is_exaggerated_no_more_than_the_item_on_a_real_defect(
+    item: Callable[..., ItemRequest],
+) -> None:
+    exemplar = Exemplar(np.full((20, 20, 1), 40, np.uint8), np.ones((20, 20), np.bool_), 0)
+    base = item(exemplars=[exemplar])
+    adapter = replace(base.adapter, card=Card(exemplars=1.0, severity=0.15))
+    severe = replace(base, adapter=adapter, severity=1.0)
+    for part, *_ in Generator(tiny_backbone()).decoded([severe, replace(severe, control=True)]):
+        drawing = part.drawing
+        begun = drawing.plane[0] + 1 if drawing.exemplar is None else drawing.exemplar
+        drawing.reinject(begun, 0)
+        drawing.strengthen()
+        inside = drawing.mask.expand_as(drawing.z) > 0
+        grown = (drawing.z - drawing.plane[0])[inside] / (begun - drawing.plane[0])[inside]
+        torch.testing.assert_close(grown, torch.full_like(grown, 1.5), rtol=1e-2, atol=1e-2)
 
 
 @pytest.mark.parametrize("channels", [None, 2, 3, 4])

@@ -3,7 +3,8 @@
 import numpy as np
 from scipy import ndimage
 
-from models.rendering.defects.place import Patch, centre_of, length_between, smoothstep, spot_at
+from models.ramps import smoothstep
+from models.rendering.defects.place import Patch, centre_of, length_between, spot_at
 from models.rendering.light import relief
 from models.rendering.noise import Field
 from models.rendering.shapes import edge

@@ -155,9 +155,3 @@ def on_surface(surface: Surface, centre: tuple[float, float], points: Points) ->
     for _ in range(6):
         flat = flat + middle - surface.curve(flat)
     return surface.curve(flat + points)
-
-
-def smoothstep(low: float, high: float, field: Field) -> Field:
-    """0 below `low`, 1 above `high`, smooth between; falls if high < low."""
-    t = np.clip((field - np.float32(low)) / np.float32(high - low), 0, 1)
-    return np.asarray(t * t * (3 - 2 * t), np.float32)

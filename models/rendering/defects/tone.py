@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from models.rendering.defects.place import Patch, centre_of, length_between, smoothstep, spot_at
+from models.ramps import smoothstep
+from models.rendering.defects.place import Patch, centre_of, length_between, spot_at
 from models.rendering.noise import Field
 from models.rendering.shapes import edge
 from models.rendering.stage import Stage, Surface, colour, mix, warm

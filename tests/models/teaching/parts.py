@@ -16,7 +16,7 @@ from models.teaching.teaching import Teaching
 def search_briefly(patch: pytest.MonkeyPatch) -> None:
     """Let teachings try one setting alone: for tests of something else."""
     patch.setattr(trials, "FIRST", (trials.Settings(0.3, 1.0, 0.6, 1.0),))
-    patch.setattr(trials, "GUIDANCES", (1.0,))
+    patch.setattr(trials, "GUIDANCES", ())
     patch.setattr(trials, "SEED_SHARES", ())
 
 
