@@ -20,7 +20,7 @@ from models.samples import Exemplar, Sample
 
 _MOST = 512  # pixels a side of what is taken of a photo
 _TRIES = 4
-_ON_NOISE = 0.8  # of its worth counts what began on noise
+_ON_NOISE = 0.6  # of its worth counts what began on noise: it makes the background anew, and detectors learn that
 _AT_FULL_DEPTH = 0.7  # and of what began on a real defect as deep as that goes
 
 
