@@ -17,12 +17,12 @@ _SPOT = 5  # pixels a side over which the strongest sign of a defect is averaged
 def scored(segmenter: Segmenter, sample: Sample, type_: str | None) -> Scored:
     """What a segmenter says of a test image of a type, or of a normal one."""
     found = segmenter.judged(sample.image)
-    defective = _defective(found)
-    named = (found[1:] * defective).sum(axis=(1, 2))
+    odds = _odds(found)
+    named = (found[1:] * (1 - found[0])).sum(axis=(1, 2))
     return Scored(
-        pixels=defective,
+        pixels=odds,
         mask=sample.mask,
-        image=float(_spots(defective).max()),
+        image=float(_spots(odds).max()),
         type=type_,
         named=segmenter.types[int(named.argmax())],
         group=sample.group,
@@ -31,22 +31,22 @@ def scored(segmenter: Segmenter, sample: Sample, type_: str | None) -> Scored:
 
 def image_score(segmenter: Segmenter, image: Pixels) -> float:
     """The strongest sign of a defect in an image."""
-    return float(_spots(_defective(segmenter.judged(image))).max())
+    return float(_spots(_odds(segmenter.judged(image))).max())
 
 
 def alarms(segmenter: Segmenter, control: Pair, original: Pixels) -> tuple[float, float]:
     """The strongest sign of a defect within the request, in a control and in the image that it was drawn on."""
     of_control, of_original = (
-        float(_spots(_defective(segmenter.judged(image)))[control.mask].max())
-        for image in (control.image, original)
+        float(_spots(_odds(segmenter.judged(image)))[control.mask].max()) for image in (control.image, original)
     )
     return of_control, of_original
 
 
-def _defective(found: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(H, W) of what `Segmenter.judged` gives: the probability of any defect."""
-    return np.asarray(1 - found[0], np.float32)
+def _odds(found: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(H, W) of what `Segmenter.judged` gives: log odds of any defect; they differ where probabilities are 1."""
+    some, none = (np.maximum(part, np.finfo(np.float32).tiny) for part in (found[1:].sum(axis=0), found[0]))
+    return np.asarray(np.log(some) - np.log(none), np.float32)
 
 
-def _spots(defective: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(ndimage.uniform_filter(defective, _SPOT, mode="mirror"), np.float32)
+def _spots(odds: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(ndimage.uniform_filter(odds, _SPOT, mode="mirror"), np.float32)
