@@ -2,7 +2,8 @@
 
 Ten cases of real and rendered photos, six with a planted fault and four with pairs that are as good as can be.
 Each goes through the contest that a trial ends with: detectors learn with them and without, a hold-out judges.
-Bad pairs must never be said to help, good ones must; where the fault can be named, its reason must be.
+Bad pairs must never be said to help, good ones must; where the fault can be named, its reason must be. The same
+detectors are judged by whole images and by pixels.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from models.samples import Sample, exemplars_of
 
 _TILES, _CAPSULES = "magnetic_tile", "visa_capsules"
 _REAL = {_TILES: 2, _CAPSULES: 2}  # pairs of each type that the line has; the rest of `teach` nobody has seen
+_METRICS = ("image AUROC", "pixel AP")
 _COUNT = 80  # of synthetic pairs, where they can be made
 _CONTROLS = 20
 _PATCH = 48  # pixels a side of what a useless or traced pair is labelled with
@@ -63,37 +65,47 @@ class Case:
 def main() -> None:
     parser = shared.parser("planted", __doc__)
     parser.add_argument("--cases", nargs="+", choices=[case.name for case in CASES])
-    parser.add_argument("--detectors", type=int, default=2, help="of each kind")
+    parser.add_argument("--detectors", type=int, default=3, help="of each kind")
     parser.add_argument("--steps", type=int, default=300, help="of each detector's training")
     arguments = parser.parse_args()
     rows = []
     for case in CASES:
         if arguments.cases and case.name not in arguments.cases:
             continue
-        rows.append(judged(case, arguments))
-        shared.show(rows[-1:])
+        found = judged(case, arguments)
+        rows += found
+        shared.show(found)
         shared.write(arguments.json, arguments, cases=rows)
-    print(f"{sum(row['right'] for row in rows)} of {len(rows)} verdicts are right")
+    for metric in _METRICS:
+        right = [row["right"] for row in rows if row["metric"] == metric]
+        print(f"by {metric} {sum(right)} of {len(right)} verdicts are right")
 
 
-def judged(case: Case, arguments: argparse.Namespace) -> dict[str, Any]:
-    """What the contest says of a case."""
+def judged(case: Case, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """What the contest says of a case, by each metric."""
     schooling = Schooling(steps=arguments.steps, seed=arguments.seed)
     contest = Contest(case.plant(arguments), schooling, arguments.detectors)
     with tqdm(total=contest.steps, desc=case.name) as bar:
         while contest.phase != "done":
             contest.advance()
             bar.update()
+    return [_row(case, contest, metric) for metric in _METRICS]
+
+
+def _row(case: Case, contest: Contest, metric: str) -> dict[str, Any]:
+    contest.metric = metric
     found = contest.judged().comparison
+    (row,) = (one for one in found.rows if one.name == metric)
     reasons = "; ".join(found.verdict.reasons)
     return {
         "case": case.name,
+        "metric": metric,
         "verdict": found.verdict.kind,
         "right": found.verdict.kind in case.right and case.reason in reasons,
         "gain": found.verdict.gain,
         "interval": found.verdict.interval,
-        "without": found.rows[0].without,
-        "with": found.rows[0].with_them,
+        "without": row.without,
+        "with": row.with_them,
         "reasons": reasons,
         "notes": "; ".join(found.notes),
     }

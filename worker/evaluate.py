@@ -33,7 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Judge and print; 2 if the file cannot be judged."""
     parser = argparse.ArgumentParser(prog="flawsmith evaluate", description="Judge detectors by their scores.")
     parser.add_argument("predictions", type=Path, metavar="FILE")
-    parser.add_argument("--metric", choices=[one.value for one in EvaluationMetric], default="auroc")
+    parser.add_argument(
+        "--metric", choices=[one.value for one in EvaluationMetric if not one.of_pixels], default="auroc"
+    )
     given = parser.parse_args(arguments)
     try:
         predictions = read_predictions(given.predictions)

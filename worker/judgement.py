@@ -19,8 +19,9 @@ METRICS = {
     EvaluationMetric.AUROC: "image AUROC",
     EvaluationMetric.ESCAPES_1: "escapes at 1 %",
     EvaluationMetric.ESCAPES_01: "escapes at 0.1 %",
+    EvaluationMetric.PIXEL_AP: "pixel AP",
 }
-"""What `models.evaluation.metrics.IMAGE_METRICS` calls them."""
+"""What `models.evaluation.metrics` calls them."""
 
 
 def judged(

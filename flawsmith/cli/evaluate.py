@@ -51,8 +51,8 @@ def evaluate(
     metric: Annotated[
         EvaluationMetric,
         typer.Option(
-            help="What the verdict goes by: AUROC of images, or the share of defective ones that pass where 1 % "
-            "or 0.1 % of good ones are rejected."
+            help="What the verdict goes by: AUROC of images; the share of defective ones that pass where 1 % or "
+            "0.1 % of good ones are rejected; or, with --hold-out, average precision over pixels."
         ),
     ] = EvaluationMetric.AUROC,
     count: Annotated[
@@ -88,6 +88,10 @@ def evaluate(
         if beside := next((name for name in of_service if was_typed(context, name)), None):
             option = "a defect type" if beside == "defect_type" else f"--{beside.replace('_', '-')}"
             raise typer.BadParameter(f"{option} goes with --hold-out; --predictions needs no service")
+        if metric.of_pixels:
+            raise typer.BadParameter(
+                f"--metric {metric.value} goes with --hold-out: --predictions has scores of whole images alone"
+            )
         _judge(predictions, metric, json)
     if defect_type is None:
         raise typer.BadParameter("name the defect type whose synthetic data is judged, such as pitting@1")

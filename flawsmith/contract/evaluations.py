@@ -16,7 +16,7 @@ from flawsmith.contract.trainings import SampleRecord, SamplesManifest
 
 
 class EvaluationMetric(StrEnum):
-    """What a verdict is given by; all of them ask for scores of whole images."""
+    """What a verdict is given by; all but ``pixel-ap`` ask for scores of whole images alone."""
 
     AUROC = "auroc"
     """Area under the ROC: how often a defective image gets a higher score than a good one."""
@@ -24,6 +24,13 @@ class EvaluationMetric(StrEnum):
     """Share of defective images that pass where 1 % of good ones are rejected."""
     ESCAPES_01 = "escapes-0.1"
     """The same where 0.1 % are."""
+    PIXEL_AP = "pixel-ap"
+    """Average precision over pixels, by the masks of the hold-out: how well it is found where a defect lies."""
+
+    @property
+    def of_pixels(self) -> bool:
+        """Whether it asks for scores of pixels."""
+        return self is EvaluationMetric.PIXEL_AP
 
 
 EvaluationVerdict = Literal["helps", "do not use", "cannot tell"]
@@ -35,7 +42,8 @@ class EvaluationFigure(Answer):
     about: Literal["all", "type", "size"]
     """All defective images; those of a type; those of a third by size."""
     name: str
-    """Of the metric where it is about all; else of the type or the size, whose escapes at 1 % it tells."""
+    """Of the metric where it is about all, among them that of pixels where their scores are known; else of the type
+    or the size, whose escapes at 1 % it tells."""
     images: int
     """Defective images that it is about."""
     areas: tuple[float, float] | None = None

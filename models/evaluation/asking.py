@@ -29,11 +29,6 @@ def scored(segmenter: Segmenter, sample: Sample, type_: str | None) -> Scored:
     )
 
 
-def image_score(segmenter: Segmenter, image: Pixels) -> float:
-    """The strongest sign of a defect in an image."""
-    return float(_spots(_odds(segmenter.judged(image))).max())
-
-
 def alarms(segmenter: Segmenter, control: Pair, original: Pixels) -> tuple[float, float]:
     """The strongest sign of a defect within the request, in a control and in the image that it was drawn on."""
     of_control, of_original = (

@@ -1,9 +1,10 @@
-"""Two detectors side by side on the same hold-out: every figure of whole images, and the verdict."""
+"""Two detectors side by side on the same hold-out: figures of whole images and of pixels, and the verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -11,11 +12,14 @@ from numpy.typing import NDArray
 
 from models.evaluation.breakdown import by_size, by_type
 from models.evaluation.images import Array, ImageOutcomes
-from models.evaluation.metrics import IMAGE_METRICS, LESS_IS_BETTER, ImageMetric, blocks, escapes, once
+from models.evaluation.metrics import IMAGE_METRICS, LESS_IS_BETTER, ImageMetric, blocks, escapes, figure, once
+from models.evaluation.pixels import PixelOutcomes
 from models.evaluation.trace import Trace
 from models.evaluation.verdict import DRAWS, FEWEST, Fault, Interval, Verdict, improvement, verdict
 
 About = Literal["all", "type", "size"]
+
+_OF_PIXELS = "pixel AP"  # the one figure of pixels that is told
 
 
 @dataclass(frozen=True)
@@ -70,13 +74,14 @@ def compared(
     """Compare detectors, all asked about the same images in the same order.
 
     Args:
-        metric: a key of `metrics.IMAGE_METRICS`, by which the verdict is given.
+        metric: by which the verdict is given: a key of `metrics.IMAGE_METRICS`, or where outcomes are of pixels of
+            `metrics.PIXEL_METRICS`.
         trace: of the detectors that learned with synthetic pairs; of too few groups it is noted only.
         faults: why figures are not to be trusted.
 
     Raises:
         KeyError: there is no such metric.
-        ValueError: they were asked about different images.
+        ValueError: they were asked about different images, or the metric asks for pixels that they did not give.
     """
     told = trace if trace is not None and trace.groups >= FEWEST else None
     found = verdict(without, with_them, metric, told.interval if told else None, faults)
@@ -103,13 +108,12 @@ def compared(
                 interval=(float(low), float(high)),
             )
         )
-    return Comparison(found, tuple(rows), tuple(_notes(first, rows, trace)))
+    return Comparison(found, tuple(rows), (*_others(found, rows), *_notes(first, rows, trace)))
 
 
 def _asked(of: ImageOutcomes) -> list[_Asked]:
-    found = [
-        _Asked("all", name, metric, of.defective, name in LESS_IS_BETTER) for name, metric in IMAGE_METRICS.items()
-    ]
+    told = [*IMAGE_METRICS, *([_OF_PIXELS] if isinstance(of, PixelOutcomes) else [])]
+    found = [_Asked("all", name, partial(figure, name), of.defective, name in LESS_IS_BETTER) for name in told]
     parted: dict[About, Mapping[str, NDArray[np.bool_]]] = {"type": by_type(of), "size": by_size(of)}
     for about, parts in parted.items():
         several = {name: among for name, among in parts.items() if among.any()}
@@ -131,6 +135,26 @@ def _figures(
             for one in asked
         ]
     )
+
+
+def _others(found: Verdict, rows: Sequence[Row]) -> list[str]:
+    """Other metrics that tell what the verdict's own does not."""
+    if not found.by_figures:
+        return []
+    said = [
+        (row, word)
+        for row in rows
+        for word, beyond_chance, kind in (
+            ("better", row.interval[0] > 0, "helps"),
+            ("worse", row.interval[1] < 0, "do not use"),
+        )
+        if row.about == "all" and row.name != found.metric and beyond_chance and found.kind != kind
+    ]
+    return [
+        f"{row.name} is {word}, by {row.gain:+.3f} [{row.interval[0]:+.3f}, {row.interval[1]:+.3f}]; the verdict "
+        f"goes by {found.metric}"
+        for row, word in said
+    ]
 
 
 def _notes(of: ImageOutcomes, rows: Sequence[Row], trace: Trace | None) -> list[str]:

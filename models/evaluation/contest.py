@@ -10,12 +10,14 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
-from models.evaluation.asking import alarms, image_score
+from models.evaluation.asking import alarms, scored
 from models.evaluation.comparison import Comparison, compared
 from models.evaluation.copies import copied, repeated
-from models.evaluation.images import ImageOutcomes
 from models.evaluation.light import apart
+from models.evaluation.pixels import PixelOutcomes, counted
 from models.evaluation.schooling import Schooling, Training
 from models.evaluation.segmenter import Pair
 from models.evaluation.trace import Trace, trace
@@ -91,17 +93,36 @@ class Judged:
     """
 
     comparison: Comparison
-    without: tuple[ImageOutcomes, ...]
-    with_them: tuple[ImageOutcomes, ...]
+    without: tuple[PixelOutcomes, ...]
+    with_them: tuple[PixelOutcomes, ...]
     trace: Trace | None
 
 
 @dataclass
 class _Said:
-    """What a detector says, as far as it was asked."""
+    """What a detector says, as far as it was asked.
+
+    Attributes:
+        held: scores of photos of the hold-out.
+        pixels: what `pixels.counted` says of theirs.
+        controls: scores of controls and of what they were drawn on.
+    """
 
     held: list[float] = field(default_factory=list)
+    pixels: list[NDArray[np.int32]] = field(default_factory=list)
     controls: list[tuple[float, float]] = field(default_factory=list)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "held": self.held,
+            "pixels": torch.from_numpy(np.stack(self.pixels)) if self.pixels else None,
+            "controls": self.controls,
+        }
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> _Said:
+        pixels = [] if state["pixels"] is None else list(state["pixels"].numpy())
+        return cls(list(state["held"]), pixels, [(a, b) for a, b in state["controls"]])
 
 
 class Contest:
@@ -110,7 +131,7 @@ class Contest:
     Args:
         schooling: of each detector; its seed is that of the first.
         detectors: of each kind.
-        metric: a key of `metrics.IMAGE_METRICS`, by which the verdict is given.
+        metric: a key of `metrics.IMAGE_METRICS` or of `metrics.PIXEL_METRICS`, by which the verdict is given.
 
     Raises:
         ContestError: there is nothing to learn from, or nothing to ask about.
@@ -165,7 +186,10 @@ class Contest:
             return
         said, segmenter = self._said[kind][number], training.segmenter
         if len(said.held) < len(self._held):
-            said.held.append(image_score(segmenter, self._held[len(said.held)].sample.image))
+            held = self._held[len(said.held)]
+            found = scored(segmenter, held.sample, held.type)
+            said.held.append(found.image)
+            said.pixels.append(counted(found.pixels, found.mask))
         else:
             control = self._controls[len(said.controls)]
             said.controls.append(alarms(segmenter, control.pair, control.original))
@@ -176,7 +200,7 @@ class Contest:
         """All that `restore` needs, of numbers, texts and tensors."""
         return {
             "shaped_by": self._shaped_by(),
-            "said": {kind: [asdict(one) for one in self._said[kind]] for kind in _KINDS},
+            "said": {kind: [one.state() for one in self._said[kind]] for kind in _KINDS},
             "training": self._training.state() if self._training else None,
         }
 
@@ -188,10 +212,7 @@ class Contest:
         """
         if state["shaped_by"] != self._shaped_by():
             raise ContestError("this state is of a contest with other material or settings")
-        self._said = {
-            kind: [_Said(list(one["held"]), [(a, b) for a, b in one["controls"]]) for one in state["said"][kind]]
-            for kind in _KINDS
-        }
+        self._said = {kind: [_Said.restored(one) for one in state["said"][kind]] for kind in _KINDS}
         self._training = None
         if state["training"] is not None:
             turn = self._turn()
@@ -236,8 +257,11 @@ class Contest:
             return Training([*self._real, *self._normals], schooling, self._types)
         return Training([*self._synthetic, *self._normals], schooling, self._types, beside=self._real)
 
-    def _outcomes(self, said: _Said) -> ImageOutcomes:
-        return ImageOutcomes(
+    def _outcomes(self, said: _Said) -> PixelOutcomes:
+        hits, alarms = np.stack(said.pixels, axis=1).astype(np.float64)
+        return PixelOutcomes(
+            hits=hits,
+            alarms=alarms,
             image=np.array(said.held, np.float64),
             types=tuple(one.type for one in self._held),
             areas=np.array([one.sample.mask.sum() for one in self._held], np.float64),

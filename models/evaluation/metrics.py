@@ -1,7 +1,8 @@
 """Figures of outcomes, for many draws of the images at once.
 
 Each takes outcomes of N images and weights (D, N), how often each image counts in each of D draws, and gives (D,)
-figures; NaN for a draw without what it needs. Image metrics ask for scores of whole images alone.
+figures; NaN for a draw without what it needs. Image metrics ask for scores of whole images alone, pixel metrics
+for those of pixels, too.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from numpy.typing import NDArray
 
 from models.evaluation.images import Array, ImageOutcomes
 from models.evaluation.outcomes import Outcomes
+from models.evaluation.pixels import PixelOutcomes
 
 Metric = Callable[[Outcomes, Array], Array]
+PixelMetric = Callable[[PixelOutcomes, Array], Array]
 ImageMetric = Callable[[ImageOutcomes, Array], Array]
 
 _MOST_ALARMS = 0.3  # share of normal pixels up to which PRO is integrated (Bergmann et al., IJCV 2021)
@@ -47,26 +50,26 @@ def blocks(outcomes: ImageOutcomes, count: int, seed: int = 0) -> Iterator[Array
         yield drawn[:, of]
 
 
-def pixel_ap(outcomes: Outcomes, weights: Array) -> Array:
+def pixel_ap(outcomes: PixelOutcomes, weights: Array) -> Array:
     """Average precision over pixels: Σ (R_k − R_{k−1}) P_k."""
     hits, alarms = _above(outcomes.hits, weights), _above(outcomes.alarms, weights)
     precision = hits / np.maximum(hits + alarms, 1)
     return _ratio((np.diff(hits, axis=1, prepend=0) * precision).sum(axis=1), hits[:, -1])
 
 
-def pixel_auroc(outcomes: Outcomes, weights: Array) -> Array:
+def pixel_auroc(outcomes: PixelOutcomes, weights: Array) -> Array:
     """Area under the ROC of pixels."""
     hits, alarms = _above(outcomes.hits, weights), _above(outcomes.alarms, weights)
     return _ratio(_area(hits, alarms), hits[:, -1] * alarms[:, -1])
 
 
-def best_f1(outcomes: Outcomes, weights: Array) -> Array:
+def best_f1(outcomes: PixelOutcomes, weights: Array) -> Array:
     """F1 of pixels at the threshold that is best for it."""
     hits, alarms = _above(outcomes.hits, weights), _above(outcomes.alarms, weights)
     return np.asarray((2 * hits / np.maximum(hits + alarms + hits[:, -1:], 1)).max(axis=1))
 
 
-def best_iou(outcomes: Outcomes, weights: Array) -> Array:
+def best_iou(outcomes: PixelOutcomes, weights: Array) -> Array:
     """Intersection over union of pixels at the threshold that is best for it."""
     hits, alarms = _above(outcomes.hits, weights), _above(outcomes.alarms, weights)
     return np.asarray((hits / np.maximum(alarms + hits[:, -1:], 1)).max(axis=1))
@@ -125,11 +128,15 @@ IMAGE_METRICS: Mapping[str, ImageMetric] = {
     "escapes at 0.1 %": escapes(0.001),
 }
 
-METRICS: Mapping[str, Metric] = {
+PIXEL_METRICS: Mapping[str, PixelMetric] = {
     "pixel AP": pixel_ap,
     "pixel AUROC": pixel_auroc,
     "best F1": best_f1,
     "best IoU": best_iou,
+}
+
+METRICS: Mapping[str, Metric] = {
+    **PIXEL_METRICS,
     "PRO": pro,
     **IMAGE_METRICS,
     "type accuracy": type_accuracy,
@@ -143,13 +150,17 @@ def figure(name: str, outcomes: ImageOutcomes, weights: Array) -> Array:
 
     Raises:
         KeyError: there is none.
-        ValueError: it asks for pixels, and the outcomes are of whole images.
+        ValueError: it asks for more than the outcomes are of.
     """
     if name in IMAGE_METRICS:
         return IMAGE_METRICS[name](outcomes, weights)
     metric = METRICS[name]
-    if not isinstance(outcomes, Outcomes):
+    if not isinstance(outcomes, PixelOutcomes):
         raise ValueError(f"{name} asks for pixels; of whole images ask {', '.join(IMAGE_METRICS)}")
+    if name in PIXEL_METRICS:
+        return PIXEL_METRICS[name](outcomes, weights)
+    if not isinstance(outcomes, Outcomes):
+        raise ValueError(f"{name} asks for regions and types; of pixels ask {', '.join(PIXEL_METRICS)}")
     return metric(outcomes, weights)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from models.evaluation.images import Array, ImageOutcomes
+from models.evaluation.images import Array
+from models.evaluation.pixels import PixelOutcomes
 from models.masks import Mask
 
 BINS = 2048
@@ -38,18 +39,15 @@ class Scored:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Outcomes(ImageOutcomes):
-    """What a detector said about a test set of N images, and about their pixels; areas are in pixels.
+class Outcomes(PixelOutcomes):
+    """What a detector said about a test set of N images, their pixels and regions; areas are in pixels.
 
     Attributes:
-        hits, alarms: (N, BINS), how many pixels of each bin are defective, and how many are not.
         overlaps: (N, BINS), the share of each defective region that each bin holds, summed over regions.
         regions: (N,), how many there are.
         named: N types that it gave, whatever the score.
     """
 
-    hits: Array
-    alarms: Array
     overlaps: Array
     regions: Array
     named: tuple[str | None, ...]

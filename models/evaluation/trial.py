@@ -32,7 +32,7 @@ Phase = Literal["preparing", "drawing", "training", "asking", "done"]
 OnStep = Callable[[int, int], None]
 """Called with how many units are done, and of how many."""
 
-_FORMAT_VERSION = 2
+_FORMAT_VERSION = 3
 
 
 class TrialError(ValueError):
@@ -58,7 +58,7 @@ class Plan:
         controls: at most, on good photos of the hold-out.
         detectors: of each kind.
         steps: of each detector's training.
-        metric: a key of `metrics.IMAGE_METRICS`.
+        metric: a key of `metrics.IMAGE_METRICS` or of `metrics.PIXEL_METRICS`.
     """
 
     count: int = 100

@@ -51,6 +51,7 @@ class Verdict:
             proportion, if the gain stayed as it is; None if it can tell, if too many, or if normal ones alone are
             too few.
         reasons: in words.
+        by_figures: whether there were parts enough to tell, and neither a trace nor a fault that says otherwise.
     """
 
     kind: Kind
@@ -59,6 +60,7 @@ class Verdict:
     interval: Interval
     more: int | None
     reasons: tuple[str, ...]
+    by_figures: bool
 
 
 def gain(
@@ -87,7 +89,7 @@ def verdict(
 
     Args:
         without, with_them: outcomes of detectors that learned from real pairs, and from synthetic ones, too.
-        metric: a key of `metrics.METRICS`, or of `metrics.IMAGE_METRICS` where outcomes are of whole images alone.
+        metric: a key of `metrics.METRICS` that the outcomes can answer.
         trace: interval of how many more false alarms controls get than the images that they were drawn on: above 0
             a detector has learned the generator's trace in place of the defect.
         faults: the gravest decides, in the order "do not use", "cannot tell".
@@ -117,16 +119,16 @@ def verdict(
         more, settled = _settling(_more(value, (high - low) / 2, len(defective)), len(defective), len(normal))
         reasons.append(f"{metric} differs by {value:+.3f} [{low:+.3f}, {high:+.3f}]; {settled}")
     if trace is not None and trace[0] > 0:
-        kind, more = "do not use", None
-        reasons.append(
+        said = (
             f"controls get {trace[0]:.3f} to {trace[1]:.3f} more false alarms than the images they were drawn on: "
             "the detector learned the generator's trace"
         )
+        faults = [Fault("do not use", said), *faults]
     for fault in sorted(faults, key=lambda one: _GRAVITY.index(one.kind)):
         if _GRAVITY.index(fault.kind) <= _GRAVITY.index(kind):
             kind, more = fault.kind, None
         reasons.append(fault.reason)
-    return Verdict(kind, metric, value, (low, high), more, tuple(reasons))
+    return Verdict(kind, metric, value, (low, high), more, tuple(reasons), enough and not faults)
 
 
 def _settling(more: int | None, defective: int, normal: int) -> tuple[int | None, str]:

@@ -44,16 +44,18 @@ def test_there_are_six_faults_and_four_good_cases() -> None:
 @pytest.mark.usefixtures("discs")
 @pytest.mark.parametrize("name", ["copies of real pairs", "leaked hold-out", "shifted normals", "tiny hold-out"])
 def test_faults_that_show_before_training_get_the_right_verdict(name: str) -> None:
-    row = judged(named(name), ARGUMENTS)
-    assert row["right"], row["reasons"]
+    by_images, by_pixels = judged(named(name), ARGUMENTS)
+    assert [by_images["metric"], by_pixels["metric"]] == ["image AUROC", "pixel AP"]
+    for row in (by_images, by_pixels):
+        assert row["right"], row["reasons"]
 
 
 @pytest.mark.usefixtures("discs")
 def test_a_verdict_without_its_reason_is_not_right() -> None:
     case = Case("copies", ("do not use",), "some other reason", named("copies of real pairs").plant)
-    row = judged(case, ARGUMENTS)
-    assert row["verdict"] == "do not use"
-    assert not row["right"]
+    for row in judged(case, ARGUMENTS):
+        assert row["verdict"] == "do not use"
+        assert not row["right"]
 
 
 @pytest.mark.usefixtures("discs")

@@ -78,6 +78,12 @@ def test_one_that_got_worse_is_not_to_be_used_by_whichever_metric(tmp_path: Path
         assert found.more_parts is None
 
 
+def test_scores_of_whole_images_are_not_judged_by_pixels(tmp_path: Path) -> None:
+    done = evaluate(planted(tmp_path, 1.0, 2.0), "--metric", "pixel-ap")
+    assert done.returncode == 2
+    assert "--metric pixel-ap goes with --hold-out" in " ".join(done.stderr.split())
+
+
 def test_a_tiny_hold_out_cannot_tell_and_says_how_many_parts_would(tmp_path: Path) -> None:
     done = evaluate(planted(tmp_path, 1.0, 1.3, defective=8, normal=10))
     assert done.returncode == 5, done.stderr

@@ -144,7 +144,7 @@ def test_an_evaluation_takes_a_form_alone() -> None:
     assert set(content) == {"multipart/form-data"}
     properties = content["multipart/form-data"]["schema"]["properties"]
     assert set(properties) == set(EvaluationParameters.model_fields) | {"hold_out"}
-    assert properties["metric"]["enum"] == ["auroc", "escapes-1", "escapes-0.1"]
+    assert properties["metric"]["enum"] == ["auroc", "escapes-1", "escapes-0.1", "pixel-ap"]
     assert all(field["description"] for field in properties.values())
 
 

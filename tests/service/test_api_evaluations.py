@@ -292,7 +292,7 @@ def test_samples_that_go_while_they_are_read_are_refused_as_well(api: Api, taugh
         ("controls", "501", "between 0 and 500"),
         ("detectors", "11", "between 1 and 10"),
         ("steps", "9", "between 10 and 10000"),
-        ("metric", "f1", "one of auroc, escapes-1, escapes-0.1"),
+        ("metric", "f1", "one of auroc, escapes-1, escapes-0.1, pixel-ap"),
         ("seed", "x", "between 0"),
         ("dry_run", "1", "true or false"),
         ("defect_type", "Pitting", "name@version"),

@@ -9,7 +9,7 @@ import pytest
 
 from flawsmith.contract.evaluations import EvaluationMetric
 from models.backbone import Backbone
-from models.evaluation.metrics import IMAGE_METRICS
+from models.evaluation.metrics import IMAGE_METRICS, PIXEL_METRICS
 from models.evaluation.trial import Learned, Plan, TrialError
 from tests.worker.tiny_worker import evaluation
 from worker import trial as trial_module
@@ -32,7 +32,7 @@ def test_a_trial_is_as_large_as_was_asked_for(monkeypatch: pytest.MonkeyPatch, m
     assert learned is LEARNED
     assert normals == hold_out == []
     assert plan == Plan(count=5, controls=0, detectors=3, steps=10, seed=7, metric=plan.metric)
-    assert plan.metric in IMAGE_METRICS
+    assert plan.metric in (PIXEL_METRICS if metric.of_pixels else IMAGE_METRICS)
 
 
 def test_a_trial_that_cannot_be_made_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,9 @@ import pytest
 from models.evaluation import metrics
 from models.evaluation.comparison import Row, compared
 from models.evaluation.images import ImageOutcomes
+from models.evaluation.pixels import PixelOutcomes
 from models.evaluation.trace import Trace
+from models.evaluation.verdict import Fault
 
 
 def outcomes(seed: int, of_holes: float, of_cracks: float, normal: int = 120) -> ImageOutcomes:
@@ -52,6 +54,46 @@ def test_the_row_of_the_metric_that_is_asked_is_the_verdicts() -> None:
             pytest.approx(row.gain),
             pytest.approx(row.interval),
         )
+
+
+def with_pixels(one: ImageOutcomes, inside: float) -> PixelOutcomes:
+    """The same images, with as much of each defect in the higher of two bins, and a tenth of all others."""
+    area = one.areas[:, None]
+    return PixelOutcomes(
+        **vars(one), hits=area * [1 - inside, inside], alarms=np.full((len(area), 2), [900, 100.0])
+    )
+
+
+def test_pixels_are_told_where_detectors_gave_them_and_may_decide() -> None:
+    weak, strong = with_pixels(outcomes(0, 1.0, 1.0), 0.3), with_pixels(outcomes(1, 1.0, 1.0), 0.9)
+    found = compared([weak], [strong], "pixel AP")
+    (row,) = (one for one in found.rows if one.name == "pixel AP")
+    assert (row.about, row.images, found.verdict.kind) == ("all", 60, "helps")
+    assert found.verdict.interval == pytest.approx(row.interval)
+    assert compared([strong], [weak], "pixel AP").verdict.kind == "do not use"
+
+
+def test_a_metric_that_says_otherwise_than_the_verdicts_is_noted() -> None:
+    weak, strong = with_pixels(outcomes(0, 3.0, 3.0), 0.3), with_pixels(outcomes(1, 1.0, 1.0), 0.9)
+    for before, after, kind, word in ((weak, strong, "do not use", "better"), (strong, weak, "helps", "worse")):
+        found = compared([before], [after])
+        assert found.verdict.kind == kind
+        (note,) = (one for one in found.notes if "the verdict goes by" in one)
+        assert note.startswith(f"pixel AP is {word}, by ")
+        assert note.endswith("the verdict goes by image AUROC")
+    found = compared([weak], [strong], "pixel AP")
+    assert [note.partition(" is ")[0] for note in found.notes if "goes by pixel AP" in note] == [
+        "image AUROC",
+        "escapes at 1 %",
+        "escapes at 0.1 %",
+    ]
+
+
+def test_of_a_verdict_that_no_figure_gave_no_metric_says_otherwise() -> None:
+    weak, strong = with_pixels(outcomes(0, 3.0, 3.0), 0.3), with_pixels(outcomes(1, 1.0, 1.0), 0.9)
+    faulty = compared([weak], [strong], faults=[Fault("do not use", "copies")])
+    seen = compared([weak], [strong], trace=Trace(controls=0.8, originals=0.0, interval=(0.5, 1.0), groups=6))
+    assert not [note for found in (faulty, seen) for note in found.notes if "the verdict goes by" in note]
 
 
 def test_areas_that_are_not_known_are_of_no_size() -> None:

@@ -37,8 +37,8 @@ def judged(of: Material, schooling: Schooling = SCHOOLING, detectors: int = 1) -
     return contest.judged()
 
 
-def scores(of: Judged) -> list[list[float]]:
-    return [one.image.tolist() for one in (*of.without, *of.with_them)]
+def scores(of: Judged) -> list[list[object]]:
+    return [part.tolist() for one in (*of.without, *of.with_them) for part in (one.image, one.hits, one.alarms)]
 
 
 def verdict(of: Material) -> Verdict:
@@ -49,6 +49,11 @@ def test_pairs_of_what_the_hold_out_shows_and_the_real_ones_do_not_help() -> Non
     found = judged(material())
     assert found.comparison.verdict.kind == "helps"
     assert found.without[0].types.count("hole") == 12
+    (of_pixels,) = (row for row in found.comparison.rows if row.name == "pixel AP")
+    assert of_pixels.interval[0] > 0.2
+    for outcomes in (*found.without, *found.with_them):
+        assert outcomes.hits.sum(axis=1).tolist() == outcomes.areas.tolist()
+        assert (outcomes.hits + outcomes.alarms).sum(axis=1).tolist() == [one.sample.mask.size for one in HOLD_OUT]
     assert found.trace is None
 
 

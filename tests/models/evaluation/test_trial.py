@@ -87,6 +87,14 @@ def test_the_verdict_is_of_the_hold_out_with_a_trace_of_its_controls(undisturbed
     assert len(undisturbed.without) == len(undisturbed.with_them) == 1
 
 
+def test_a_verdict_may_go_by_pixels(backbone: Backbone, learned: Learned, undisturbed: Judged) -> None:
+    by_pixels = judged(Trial(backbone, learned, NORMALS, HOLD_OUT, replace(PLAN, metric="pixel AP")))
+    assert by_pixels.comparison.verdict.metric == "pixel AP"
+    assert by_pixels.comparison.rows == undisturbed.comparison.rows
+    (row,) = (one for one in by_pixels.comparison.rows if one.name == "pixel AP")
+    assert by_pixels.comparison.verdict.gain == pytest.approx(row.gain)
+
+
 def test_killed_anywhere_and_taken_up_from_its_checkpoint_it_ends_the_same(
     backbone: Backbone, learned: Learned, undisturbed: Judged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
