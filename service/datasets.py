@@ -18,20 +18,11 @@ from flawsmith.contract import problems
 from flawsmith.contract.augmentations import MAX_SEED
 from flawsmith.contract.base import FORMAT_VERSION, now
 from flawsmith.contract.datasets import (
-    CROP_SIZE,
-    MAX_ITEMS,
     MAX_LEFT_OUT,
-    SPLITS,
     AlignmentState,
     DatasetBinPlan,
     DatasetEntryPlan,
-    DatasetForm,
-    DatasetNormal,
-    DatasetParameters,
     DatasetPlan,
-    DatasetPrefix,
-    DatasetReference,
-    DatasetRequest,
     DatasetSource,
     DatasetState,
     NormalAlignment,
@@ -42,6 +33,17 @@ from flawsmith.contract.datasets import (
 from flawsmith.contract.ids import new_job_id
 from flawsmith.contract.jobs import Job
 from flawsmith.contract.manifests import DatasetManifest
+from flawsmith.contract.specs import (
+    CROP_SIZE,
+    MAX_ITEMS,
+    SPLITS,
+    DatasetForm,
+    DatasetNormal,
+    DatasetParameters,
+    DatasetPrefix,
+    DatasetReference,
+    DatasetRequest,
+)
 from flawsmith.contract.uploads import UploadRecord
 from service import idempotency, uploads
 from service.accepting import accept

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from flawsmith.contract import problems
 from flawsmith.contract.augmentations import DefectParameters
 from flawsmith.contract.base import FORMAT_VERSION
-from flawsmith.contract.datasets import (
+from flawsmith.contract.datasets import ResolvedEntry
+from flawsmith.contract.defect_types import DefectTypeRecord
+from flawsmith.contract.ids import split_defect_type
+from flawsmith.contract.specs import (
     MAX_ITEMS,
     AnySeverity,
     DatasetEntry,
     DatasetLock,
     DatasetParameters,
     EntryDefect,
-    ResolvedEntry,
     SeverityRange,
 )
-from flawsmith.contract.defect_types import DefectTypeRecord
-from flawsmith.contract.ids import split_defect_type
 from service.problems import ProblemError
 from service.resolution import Wish, check_masks, find_types, invalid, resolve_defects
 from service.resources import Resources

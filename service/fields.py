@@ -19,7 +19,7 @@ from starlette.requests import Request
 
 from flawsmith.contract import problems
 from flawsmith.contract.augmentations import MAX_DEFECTS, DefectParameters
-from flawsmith.contract.datasets import (
+from flawsmith.contract.specs import (
     DATASET_FORMATS,
     MAX_BINS,
     MAX_ENTRIES,

@@ -11,11 +11,11 @@ from pydantic import Field
 
 from flawsmith.contract import problems
 from flawsmith.contract.base import Schema
-from flawsmith.contract.datasets import DatasetFormat
 from flawsmith.contract.files import INPUT_FILE, MASK_FILE, SHEET_FILE
 from flawsmith.contract.ids import JobId
 from flawsmith.contract.jobs import Item, ItemStatus, Job, JobKind, JobPage, JobStatus
 from flawsmith.contract.manifests import DatasetManifest
+from flawsmith.contract.specs import DatasetFormat
 from service import idempotency
 from service.archives import Archive
 from service.exports import formats

@@ -19,9 +19,9 @@ from flawsmith.contract.augmentations import (
     AugmentationRequest,
     DefectParameters,
 )
-from flawsmith.contract.datasets import DatasetParameters, DatasetRequest
 from flawsmith.contract.evaluations import EvaluationParameters
 from flawsmith.contract.problems import Problem
+from flawsmith.contract.specs import DatasetParameters, DatasetRequest
 from flawsmith.contract.trainings import TrainingParameters, TrainingRequest
 from service.access import scope_of
 from service.fields import shape

@@ -19,17 +19,10 @@ from typing import Literal
 from pydantic import JsonValue
 
 from flawsmith.contract.augmentations import MAX_SEED
-from flawsmith.contract.datasets import (
-    DatasetItemKind,
-    DatasetSource,
-    DatasetSplit,
-    PlannedItem,
-    ResolvedDataset,
-    ResolvedEntry,
-    Split,
-)
+from flawsmith.contract.datasets import DatasetSource, PlannedItem, ResolvedDataset, ResolvedEntry
 from flawsmith.contract.defect_types import DefectTypeRecord
 from flawsmith.contract.resolved import ResolvedAugmentation
+from flawsmith.contract.specs import DatasetItemKind, DatasetSplit, Split
 from flawsmith.contract.wishes import SizeRange
 
 MADE_FORMAT = 1

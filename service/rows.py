@@ -11,8 +11,8 @@ from pydantic import Field
 
 from flawsmith.contract import problems
 from flawsmith.contract.base import Schema
-from flawsmith.contract.datasets import DatasetRowPage
 from flawsmith.contract.manifests import DatasetManifest
+from flawsmith.contract.rows import DatasetRowPage
 from service.exports.rows import outcomes, row
 from service.fields import query, query_parameters
 from service.jobs import JobPath, find

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr
 
-from flawsmith.contract.datasets import MAX_NORMALS
+from flawsmith.contract.specs import MAX_NORMALS
 from service.images.limits import Limits
 from service.samples.limits import SampleLimits
 from service.store.access import RateLimit

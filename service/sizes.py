@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flawsmith.contract.datasets import DatasetBin, DatasetSource, overlapping
+from flawsmith.contract.datasets import DatasetSource
 from flawsmith.contract.resolved import ResolvedAugmentation
+from flawsmith.contract.specs import DatasetBin, overlapping
 from flawsmith.contract.uploads import ImageInfo
 from flawsmith.contract.wishes import LEAST_SIZE_PX, SizeRange
 from service.resolution import invalid

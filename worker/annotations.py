@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from flawsmith.contract.base import FORMAT_VERSION
-from flawsmith.contract.datasets import ItemAnnotations, RegionAnnotation
+from flawsmith.contract.rows import ItemAnnotations, RegionAnnotation
 from worker.outlines import Outline
 from worker.runlengths import packed_runs
 from worker.subjects import Mask

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flawsmith.contract.base import FORMAT_VERSION
-from flawsmith.contract.datasets import Box, ItemView, PlannedItem, ResolvedDataset
+from flawsmith.contract.datasets import PlannedItem, ResolvedDataset
 from flawsmith.contract.jobs import Item
+from flawsmith.contract.rows import ItemView
+from flawsmith.contract.specs import Box
 from models.levels import Levels, Pixels, colour, has_alpha
 from models.placement import PlacementError
 from models.windows import CONTEXT

@@ -28,9 +28,10 @@ from flawsmith.client.specs import DatasetSpec, PackedSpec, packed, read_spec, w
 from flawsmith.client.unpacking import DatasetFolder, checked_folder
 from flawsmith.contract import problems
 from flawsmith.contract.augmentations import MAX_SEED
-from flawsmith.contract.datasets import DATASET_FORMATS, DatasetFormat, DatasetParameters, DatasetPlan
+from flawsmith.contract.datasets import DatasetPlan
 from flawsmith.contract.files import REPORT_FILES
 from flawsmith.contract.jobs import Job, JobKind, JobStatus
+from flawsmith.contract.specs import DATASET_FORMATS, DatasetFormat, DatasetParameters
 
 MAX_ENDED_JOBS = 16
 """Jobs of one request within a day that are looked past: failed or canceled ones, or of other photos."""

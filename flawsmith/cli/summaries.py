@@ -10,8 +10,10 @@ from rich.table import Table
 
 from flawsmith.cli.ranges import bin_words
 from flawsmith.cli.terminal import say, show, tell
-from flawsmith.contract.datasets import SPLITS, DatasetLock, DatasetRow, DatasetState, LeftOut, Split
+from flawsmith.contract.datasets import DatasetState, LeftOut
 from flawsmith.contract.jobs import Job
+from flawsmith.contract.rows import DatasetRow
+from flawsmith.contract.specs import SPLITS, DatasetLock, Split
 from flawsmith.contract.wishes import ContrastRange, SizeRange
 
 NORMAL, CONTROL = "normal image", "control"

@@ -29,12 +29,14 @@ from flawsmith.client.transfers import Transfer, partial_file
 from flawsmith.client.unpacking import DatasetFolder
 from flawsmith.client.waiting import ProgressCallback, Watch
 from flawsmith.contract.bundles import BundleManifest, ImportedDefectType
-from flawsmith.contract.datasets import DatasetFormat, DatasetPlan, DatasetReference, DatasetRow
+from flawsmith.contract.datasets import DatasetPlan
 from flawsmith.contract.defect_types import DefectType
 from flawsmith.contract.events import JobEvent
 from flawsmith.contract.health import Readiness
 from flawsmith.contract.jobs import AugmentationPlan, Job, JobStatus
 from flawsmith.contract.reports import DatasetReport
+from flawsmith.contract.rows import DatasetRow
+from flawsmith.contract.specs import DatasetFormat, DatasetReference
 from flawsmith.contract.trainings import TrainingPlan
 from flawsmith.contract.uploads import Upload
 

@@ -19,7 +19,12 @@ from flawsmith.client.errors import InvalidParameterError
 from flawsmith.client.images import ImageFile, upload_id
 from flawsmith.client.sample_sets import SampleSend
 from flawsmith.client.zips import files_in, sent
-from flawsmith.contract.datasets import (
+from flawsmith.contract.datasets import DatasetPlan
+from flawsmith.contract.jobs import Job
+from flawsmith.contract.reports import ReportFormat
+from flawsmith.contract.rows import DatasetRowPage
+from flawsmith.contract.samples import IMAGE_ENDINGS
+from flawsmith.contract.specs import (
     Align,
     BitDepth,
     DatasetEntry,
@@ -27,16 +32,11 @@ from flawsmith.contract.datasets import (
     DatasetLock,
     DatasetNormal,
     DatasetParameters,
-    DatasetPlan,
     DatasetPrefix,
     DatasetReference,
-    DatasetRowPage,
     DatasetSplit,
     Frame,
 )
-from flawsmith.contract.jobs import Job
-from flawsmith.contract.reports import ReportFormat
-from flawsmith.contract.samples import IMAGE_ENDINGS
 from flawsmith.contract.uploads import Upload
 
 T = TypeVar("T")

@@ -17,9 +17,10 @@ from flawsmith.client.datasets import images_in
 from flawsmith.client.errors import CorruptDownloadError, InvalidParameterError
 from flawsmith.client.specs import bare_names, belongs
 from flawsmith.client.unpacking import read_rows
-from flawsmith.contract.datasets import Box, DatasetRow
 from flawsmith.contract.files import carried_file
 from flawsmith.contract.jobs import Item, Job
+from flawsmith.contract.rows import DatasetRow
+from flawsmith.contract.specs import Box
 
 LEAST_IOU = 0.98
 """Of the labels of an item and of the same one drawn under another execution fingerprint: the tolerance."""

@@ -21,7 +21,9 @@ from flawsmith.client.errors import InvalidParameterError
 from flawsmith.client.transfers import partial_file
 from flawsmith.client.zips import pack
 from flawsmith.contract.base import Schema
-from flawsmith.contract.datasets import (
+from flawsmith.contract.files import LOCK_FILE
+from flawsmith.contract.samples import IMAGE_ENDINGS
+from flawsmith.contract.specs import (
     MAX_NORMALS,
     DatasetBin,
     DatasetEntry,
@@ -32,8 +34,6 @@ from flawsmith.contract.datasets import (
     EntryDefect,
     SeverityRange,
 )
-from flawsmith.contract.files import LOCK_FILE
-from flawsmith.contract.samples import IMAGE_ENDINGS
 from flawsmith.contract.wishes import ContrastRange, SizeRange
 
 SPEC_SEED = 0

@@ -18,8 +18,8 @@ from typing import IO, BinaryIO
 from pydantic import ValidationError
 
 from flawsmith.client.errors import CorruptDownloadError, InvalidParameterError
-from flawsmith.contract.datasets import DatasetRow
 from flawsmith.contract.files import DATASET_FILE, LOCK_FILE, MANIFEST_FILE, REPORT_FILES
+from flawsmith.contract.rows import DatasetRow
 
 _BLOCK_BYTES = 1 << 20
 

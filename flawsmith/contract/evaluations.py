@@ -42,8 +42,8 @@ class EvaluationFigure(Answer):
     about: Literal["all", "type", "size"]
     """All defective images; those of a type; those of a third by size."""
     name: str
-    """Of the metric where it is about all, among them that of pixels where their scores are known; else of the type
-    or the size, whose escapes at 1 % it tells."""
+    """Of the metric where it is about all, that of pixels too where scores of them are known; else of the type or
+    the size, whose escapes at 1 % it tells."""
     images: int
     """Defective images that it is about."""
     areas: tuple[float, float] | None = None

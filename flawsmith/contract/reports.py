@@ -7,9 +7,10 @@ from typing import Literal
 from pydantic import Field
 
 from flawsmith.contract.base import Answer, FormatVersion, Schema
-from flawsmith.contract.datasets import DatasetItemKind, DatasetLock, LeftOut, Split
+from flawsmith.contract.datasets import LeftOut
 from flawsmith.contract.evaluations import Evaluation
 from flawsmith.contract.ids import JobId
+from flawsmith.contract.specs import DatasetItemKind, DatasetLock, Split
 
 ReportFormat = Literal["html", "json"]
 REPORT_FORMATS: tuple[ReportFormat, ...] = ("html", "json")

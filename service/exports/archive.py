@@ -8,9 +8,9 @@ from pathlib import Path
 
 from starlette.types import Receive, Scope, Send
 
-from flawsmith.contract.datasets import DatasetFormat
 from flawsmith.contract.jobs import Job
 from flawsmith.contract.manifests import DatasetManifest
+from flawsmith.contract.specs import DatasetFormat
 from service.exports.gathering import Gathered
 from service.files import Kept
 from service.problems import not_found

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from flawsmith.contract.datasets import SPLITS, Split
+from flawsmith.contract.specs import SPLITS, Split
 from service.exports.layout import DataSet, Example
 from service.exports.members import Member, Text
 

@@ -7,8 +7,8 @@ from typing import Any, get_args
 from starlette.requests import Request
 
 from flawsmith.contract import problems
-from flawsmith.contract.datasets import DATASET_FORMATS, DatasetFormat
 from flawsmith.contract.manifests import DatasetManifest, RequestManifest
+from flawsmith.contract.specs import DATASET_FORMATS, DatasetFormat
 from service.fields import MAX_SHOWN, check_known, duplicate
 from service.problems import ProblemError
 

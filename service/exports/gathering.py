@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from flawsmith.contract.datasets import DatasetFormat, PlannedItem
+from flawsmith.contract.datasets import PlannedItem
 from flawsmith.contract.files import (
     DATASET_FILE,
     LOCK_FILE,
@@ -20,6 +20,7 @@ from flawsmith.contract.files import (
 )
 from flawsmith.contract.jobs import Job, JobStatus
 from flawsmith.contract.manifests import DatasetManifest
+from flawsmith.contract.specs import DatasetFormat
 from service.exports.classes import Classes
 from service.exports.coco import Coco
 from service.exports.jsonl import JsonLines

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from flawsmith.contract.datasets import DatasetRow, ItemAnnotations
+from flawsmith.contract.rows import DatasetRow, ItemAnnotations
 from service.exports.members import Blank, Member, Spool, Stored, Text
 
 

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 
-from flawsmith.contract.datasets import DatasetFormat, DatasetItemKind, Split
+from flawsmith.contract.specs import DatasetFormat, DatasetItemKind, Split
 
 _STRANGE = re.compile(r"[^A-Za-z0-9._+-]+")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)

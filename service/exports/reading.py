@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flawsmith.contract.datasets import DatasetFormat, DatasetRow, ItemAnnotations, PlannedItem
+from flawsmith.contract.datasets import PlannedItem
 from flawsmith.contract.manifests import DatasetManifest
+from flawsmith.contract.rows import DatasetRow, ItemAnnotations
+from flawsmith.contract.specs import DatasetFormat
 from service.exports.layout import Example
 from service.exports.members import Stored
 from service.exports.rows import Outcome, class_names, outcome

@@ -8,9 +8,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, TypeVar
 
-from flawsmith.contract.datasets import DatasetFormat, DatasetRow, ItemView, PlannedItem
+from flawsmith.contract.datasets import PlannedItem
 from flawsmith.contract.jobs import Item, ItemStatus
 from flawsmith.contract.manifests import DatasetManifest
+from flawsmith.contract.rows import DatasetRow, ItemView
+from flawsmith.contract.specs import DatasetFormat
 from service.exports.names import image_file, safe
 from service.store import keys
 from service.store.plans import Plans

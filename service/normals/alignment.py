@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flawsmith.contract.datasets import Align, Alignment
+from flawsmith.contract.datasets import Alignment
+from flawsmith.contract.specs import Align
 from service.alignment.registration import Doubt, limit
 from service.images.door import Door
 from service.images.errors import DecoderLostError, ImageError

@@ -7,8 +7,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from flawsmith.contract.datasets import DatasetParameters, DatasetSource
+from flawsmith.contract.datasets import DatasetSource
 from flawsmith.contract.files import source_file
+from flawsmith.contract.specs import DatasetParameters
 from service.normals.reading import NormalImage
 from service.planning import side
 from service.samples.errors import SampleError

@@ -10,7 +10,8 @@ from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from flawsmith.contract.datasets import Align, Alignment, LeftOut
+from flawsmith.contract.datasets import Alignment, LeftOut
+from flawsmith.contract.specs import Align
 from flawsmith.contract.uploads import ImageInfo
 from service.images.decoding import read_canonical
 from service.images.door import Caller, Door

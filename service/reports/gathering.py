@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from flawsmith.contract.base import FORMAT_VERSION
-from flawsmith.contract.datasets import SPLITS, DatasetItemKind, PlannedItem
+from flawsmith.contract.datasets import PlannedItem
 from flawsmith.contract.jobs import Item, JobStatus, Scores
 from flawsmith.contract.looks import Thumbnail
 from flawsmith.contract.manifests import DatasetManifest
@@ -25,6 +25,7 @@ from flawsmith.contract.reports import (
     ReportPairs,
     ReportRejections,
 )
+from flawsmith.contract.specs import SPLITS, DatasetItemKind
 from service.exports.rows import Outcome, ahead, outcome, outcomes
 from service.reports.alike import Alike
 from service.reports.choices import Choice

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
-from flawsmith.contract.datasets import SPLITS, DatasetSplit
 from flawsmith.contract.looks import CELLS
 from flawsmith.contract.reports import DatasetReport, ReportNote, ReportNoteCode, ReportPairs, TypeReport
+from flawsmith.contract.specs import SPLITS, DatasetSplit
 
 FEW = 20
 """Items of a type below which a detector hardly learns it."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from flawsmith.contract.datasets import SPLITS
 from flawsmith.contract.reports import DatasetReport
+from flawsmith.contract.specs import SPLITS
 from service.reports import sections
 from service.reports.pictures import Thumbnails
 from service.reports.style import STYLE

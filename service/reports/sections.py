@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
-from flawsmith.contract.datasets import SPLITS, Split
 from flawsmith.contract.reports import (
     DatasetReport,
     DatasetVerdict,
@@ -18,6 +17,7 @@ from flawsmith.contract.reports import (
     ReportRejections,
     TypeReport,
 )
+from flawsmith.contract.specs import SPLITS, Split
 from service.reports.charts import heat_map, histogram, number
 from service.reports.markup import charts, heading, listed, paragraph, subheading, table
 from service.reports.pictures import Thumbnails, pair, sheet

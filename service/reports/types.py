@@ -6,10 +6,10 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from flawsmith.contract.datasets import SPLITS, Split
 from flawsmith.contract.jobs import DrawnRegion, RegionMeasures, Scores
 from flawsmith.contract.looks import CELLS
 from flawsmith.contract.reports import ReportCounts, ReportDistribution, ReportItem, ReportPlaces, TypeReport
+from flawsmith.contract.specs import SPLITS, Split
 from service.exports.rows import Outcome
 from service.reports.sheets import Sheet
 from service.reports.tallies import Tally, score_tally, size_tally

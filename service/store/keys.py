@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from flawsmith.contract.datasets import ItemView
 from flawsmith.contract.files import (
     EXCLUDE_FILE,
     IMPORT_SEGMENT,
@@ -17,6 +16,7 @@ from flawsmith.contract.files import (
 )
 from flawsmith.contract.ids import SYSTEM_TENANT
 from flawsmith.contract.jobs import Item, ItemDefect, JobKind
+from flawsmith.contract.rows import ItemView
 from flawsmith.contract.uploads import ImageInfo
 
 _TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")

@@ -23,18 +23,14 @@ from flawsmith.contract.datasets import (
     AlignmentState,
     DatasetBinPlan,
     DatasetEntryPlan,
-    DatasetItemKind,
-    DatasetLock,
-    DatasetParameters,
     DatasetPlan,
-    DatasetRow,
-    DatasetRowPage,
     DatasetState,
     LeftOut,
-    Split,
 )
 from flawsmith.contract.jobs import Counts, Item, ItemStatus, Job, JobKind, JobPage, JobStatus, Progress
 from flawsmith.contract.reports import DatasetReport, ReportCounts, ReportNote, ReportPairs, ReportRejections
+from flawsmith.contract.rows import DatasetRow, DatasetRowPage
+from flawsmith.contract.specs import DatasetItemKind, DatasetLock, DatasetParameters, Split
 from tests.flawsmith.training_server import problem
 from tests.servers import listening
 

@@ -14,14 +14,9 @@ import pytest
 
 from flawsmith import AsyncFlawsmith, CorruptDownloadError, Flawsmith, InvalidParameterError
 from flawsmith.client.unpacking import unpack
-from flawsmith.contract.datasets import (
-    AlignmentState,
-    DatasetBinPlan,
-    DatasetNormal,
-    DatasetPrefix,
-    DatasetReference,
-)
+from flawsmith.contract.datasets import AlignmentState, DatasetBinPlan
 from flawsmith.contract.jobs import JobStatus
+from flawsmith.contract.specs import DatasetNormal, DatasetPrefix, DatasetReference
 from flawsmith.contract.wishes import ContrastRange, SizeRange
 from tests.flawsmith.dataset_server import LOCK, REPORT, DatasetServer, dataset_server, png, row
 from tests.flawsmith.running import run_here

@@ -17,7 +17,7 @@ import yaml
 from flawsmith.cli import app, exits
 from flawsmith.client.specs import SpecFiles, packed, read_spec
 from flawsmith.contract.access import new_key
-from flawsmith.contract.datasets import DATASET_FORMATS, DatasetEntry, DatasetParameters
+from flawsmith.contract.specs import DATASET_FORMATS, DatasetEntry, DatasetParameters
 from tests.flawsmith.dataset_server import DatasetServer, dataset_server, png, sha256
 from tests.flawsmith.running import ROOT
 from tests.flawsmith.test_training import written

@@ -14,7 +14,7 @@ import pytest
 
 from flawsmith.client.errors import InvalidParameterError
 from flawsmith.client.specs import DatasetSpec, packed, read_lock, read_spec, write_lock
-from flawsmith.contract.datasets import SeverityRange
+from flawsmith.contract.specs import SeverityRange
 from flawsmith.contract.wishes import ContrastRange, SizeRange
 from tests.flawsmith.dataset_server import LOCK, png
 from tests.flawsmith.test_training import written

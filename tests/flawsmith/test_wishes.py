@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from flawsmith.cli.ranges import as_contrast, as_size, bin_words
 from flawsmith.client.augmentations import Defect, Subject, augment
-from flawsmith.contract.datasets import DatasetBin, DatasetEntry, overlapping
 from flawsmith.contract.resolved import ResolvedDefect
+from flawsmith.contract.specs import DatasetBin, DatasetEntry, overlapping
 from flawsmith.contract.wishes import ContrastRange, SizeRange
 
 UPLOADS = ["sha256:" + 64 * digit for digit in "123"]

@@ -24,8 +24,8 @@ from schemathesis.openapi.checks import RejectedPositiveData, UseAfterFree
 from schemathesis.transport.serialization import Binary
 
 from flawsmith.contract.augmentations import MAX_DEFECTS
-from flawsmith.contract.datasets import MAX_ITEMS, DatasetEntry, DatasetNormal, DatasetPrefix, DatasetSplit
 from flawsmith.contract.ids import JobId, UploadId
+from flawsmith.contract.specs import MAX_ITEMS, DatasetEntry, DatasetNormal, DatasetPrefix, DatasetSplit
 from tests.service.fuzzing import BUNDLE_PATH, DEEP, KNOWN, MOVED, Known, headers
 from tests.service.pictures import encoded, mask, part
 

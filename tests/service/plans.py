@@ -5,18 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from flawsmith.contract.base import FORMAT_VERSION
-from flawsmith.contract.datasets import (
-    DATASET_FORMATS,
-    DatasetLock,
-    DatasetSource,
-    DatasetSplit,
-    PlannedItem,
-    ResolvedDataset,
-    ResolvedEntry,
-    SeverityRange,
-)
+from flawsmith.contract.datasets import DatasetSource, PlannedItem, ResolvedDataset, ResolvedEntry
 from flawsmith.contract.defect_types import DefectTypeRecord
 from flawsmith.contract.resolved import ResolvedDefect
+from flawsmith.contract.specs import DATASET_FORMATS, DatasetLock, DatasetSplit, SeverityRange
 from flawsmith.contract.uploads import ImageInfo
 from service.planning import plan, side
 from tests.service.conftest import SCRATCH

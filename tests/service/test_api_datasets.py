@@ -15,8 +15,9 @@ import pytest
 from rq import SimpleWorker
 
 from flawsmith.contract import problems
-from flawsmith.contract.datasets import MAX_ITEMS, PlannedItem
+from flawsmith.contract.datasets import PlannedItem
 from flawsmith.contract.manifests import DatasetManifest
+from flawsmith.contract.specs import MAX_ITEMS
 from service.alignment.places import Place
 from service.store import keys
 from service.store.queue import QUEUE_NAME, shard_queue

@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from flawsmith.contract import problems
 from flawsmith.contract.augmentations import MAX_DEFECTS, AugmentationForm, AugmentationRequest
-from flawsmith.contract.datasets import DatasetParameters, DatasetRequest
 from flawsmith.contract.evaluations import EvaluationParameters
+from flawsmith.contract.specs import DatasetParameters, DatasetRequest
 from flawsmith.contract.trainings import TrainingParameters, TrainingRequest
 from service.app import create_app
 from service.openapi import PATH, dump

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flawsmith.contract.augmentations import MAX_SEED
-from flawsmith.contract.datasets import DatasetSplit, PlannedItem, ResolvedEntry
+from flawsmith.contract.datasets import PlannedItem, ResolvedEntry
 from flawsmith.contract.files import PLAN_ROWS
+from flawsmith.contract.specs import DatasetSplit
 from service.planning import plan, series, side
 from service.store.plans import plan_files
 from tests.service.plans import SPLIT, TYPES, dataset, entry, planned, source

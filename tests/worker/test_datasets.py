@@ -18,22 +18,14 @@ from pycocotools import mask as coco
 from rq.job import Retry
 
 from flawsmith.contract.base import FORMAT_VERSION, now
-from flawsmith.contract.datasets import (
-    DatasetFormat,
-    DatasetItemKind,
-    DatasetLock,
-    DatasetSource,
-    DatasetSplit,
-    DatasetState,
-    ItemAnnotations,
-    PlannedItem,
-    ResolvedDataset,
-)
+from flawsmith.contract.datasets import DatasetSource, DatasetState, PlannedItem, ResolvedDataset
 from flawsmith.contract.files import INPUT_FILE, MASK_FILE, source_file
 from flawsmith.contract.ids import BUILTIN_TENANT, new_job_id
 from flawsmith.contract.jobs import Item, ItemStatus, Job, JobStatus
 from flawsmith.contract.manifests import AugmentationManifest, DatasetManifest
 from flawsmith.contract.resolved import ResolvedAugmentation
+from flawsmith.contract.rows import ItemAnnotations
+from flawsmith.contract.specs import DatasetFormat, DatasetItemKind, DatasetLock, DatasetSplit
 from flawsmith.contract.wishes import ContrastRange, SizeRange
 from models.batching import OnStep
 from models.items import MAX_AIMED_ATTEMPTS, ItemRequest, ItemResult

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
-from flawsmith.contract.datasets import DatasetSource, ItemView, PlannedItem
+from flawsmith.contract.datasets import DatasetSource, PlannedItem
 from flawsmith.contract.jobs import JobStatus
+from flawsmith.contract.rows import ItemView
 from models.levels import Levels
 from service.images.canonical import Pixels
 from service.images.decoding import decode

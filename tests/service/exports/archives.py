@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 
-from flawsmith.contract.datasets import DatasetFormat
 from flawsmith.contract.jobs import Job
 from flawsmith.contract.manifests import DatasetManifest
+from flawsmith.contract.specs import DatasetFormat
 from service.exports.archive import MOMENT
 from service.exports.formats import chosen
 from service.exports.gathering import Gathered

@@ -16,22 +16,12 @@ from pycocotools import mask as coco_mask
 
 from flawsmith.contract.base import FORMAT_VERSION
 from flawsmith.contract.datasets import (
-    DATASET_FORMATS,
     Alignment,
-    DatasetFormat,
-    DatasetItemKind,
-    DatasetLock,
     DatasetSource,
-    DatasetSplit,
     DatasetState,
-    ItemAnnotations,
-    ItemView,
     PlannedItem,
-    RegionAnnotation,
     ResolvedDataset,
     ResolvedEntry,
-    SeverityRange,
-    Split,
 )
 from flawsmith.contract.files import PLAN_ROWS, plan_file, source_file
 from flawsmith.contract.ids import new_job_id
@@ -50,6 +40,16 @@ from flawsmith.contract.jobs import (
 from flawsmith.contract.looks import CELLS, ItemLook, Thumbnail, ThumbnailOutline
 from flawsmith.contract.manifests import DatasetManifest, ResultManifest
 from flawsmith.contract.resolved import ResolvedAugmentation, ResolvedDefect
+from flawsmith.contract.rows import ItemAnnotations, ItemView, RegionAnnotation
+from flawsmith.contract.specs import (
+    DATASET_FORMATS,
+    DatasetFormat,
+    DatasetItemKind,
+    DatasetLock,
+    DatasetSplit,
+    SeverityRange,
+    Split,
+)
 from flawsmith.contract.uploads import ImageInfo
 from service.images.canonical import MODES, CanonicalImage, Pixels, channels, pixels_sha256
 from service.images.encoding import encode_mask_png, encode_png, encode_tiff

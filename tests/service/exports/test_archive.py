@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flawsmith.contract.datasets import DATASET_FORMATS, Alignment, DatasetFormat, DatasetLock, DatasetRow
+from flawsmith.contract.datasets import Alignment
 from flawsmith.contract.jobs import JobStatus
+from flawsmith.contract.rows import DatasetRow
+from flawsmith.contract.specs import DATASET_FORMATS, DatasetFormat, DatasetLock
 from service.exports.archive import MOMENT
 from service.store import keys
 from service.store.folder import FolderStorage

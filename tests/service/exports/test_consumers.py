@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 from pycocotools.coco import COCO
 
-from flawsmith.contract.datasets import SPLITS, DatasetFormat
+from flawsmith.contract.specs import SPLITS, DatasetFormat
 from service.samples.folders import mvtec
 from service.samples.layouts import Names
 from service.store.folder import FolderStorage

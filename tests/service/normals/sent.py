@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
-from flawsmith.contract.datasets import Align
+from flawsmith.contract.specs import Align
 from service.images.door import Door
 from service.images.limits import Limits
 from service.normals.reading import NormalSet, read_zips

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from flawsmith.contract.datasets import Align, Alignment
+from flawsmith.contract.datasets import Alignment
+from flawsmith.contract.specs import Align
 from service.alignment.places import Place, carried
 from service.images.decoding import read_canonical
 from service.images.door import DECODING, AdmittedFiles, Caller, Door

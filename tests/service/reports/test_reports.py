@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from flawsmith.contract.datasets import DatasetSplit, LeftOut
+from flawsmith.contract.datasets import LeftOut
 from flawsmith.contract.evaluations import Evaluation, HoldOut
 from flawsmith.contract.ids import new_job_id
 from flawsmith.contract.jobs import DrawnRegion, Failure, Item, ItemStatus, JobStatus
 from flawsmith.contract.manifests import DatasetManifest
 from flawsmith.contract.reports import DatasetReport, DatasetVerdict, ReportSheet
+from flawsmith.contract.specs import DatasetSplit
 from service.exports.rows import outcomes
 from service.reports.gathering import Gathering, gathered, thumbnails
 from service.reports.page import page

@@ -8,19 +8,17 @@ from collections.abc import Iterator
 from flawsmith.contract.base import FORMAT_VERSION, now
 from flawsmith.contract.datasets import (
     DatasetEntryPlan,
-    DatasetLock,
     DatasetSource,
-    DatasetSplit,
     DatasetState,
     PlannedItem,
     ResolvedDataset,
     ResolvedEntry,
-    SeverityRange,
 )
 from flawsmith.contract.ids import BUILTIN_TENANT, new_job_id
 from flawsmith.contract.jobs import DrawnRegion, Failure, Item, ItemStatus, Measures, RegionMeasures, Scores
 from flawsmith.contract.manifests import DatasetManifest
 from flawsmith.contract.resolved import ResolvedAugmentation, ResolvedDefect
+from flawsmith.contract.specs import DatasetLock, DatasetSplit, SeverityRange
 from flawsmith.contract.uploads import ImageInfo
 from service.store.plans import plan_files
 
