@@ -22,6 +22,9 @@ from models.samples import Sample
 
 _LEVELS = 4  # of the features' maps: up to stride 16
 _WIDTHS = (16, 24, 40, 112)
+_DEVIATIONS = (7.0, 7.0, 6.0, 4.5)
+"""Of each map over photos of parts. What is decoded of a coarse map, of about 1, is added to the next finer one, which
+would drown it as it is."""
 _MULTIPLE = STRIDES[_LEVELS - 1]
 
 
@@ -69,9 +72,10 @@ class Segmenter(nn.Module):
 
     @staticmethod
     def seen(images: Tensor) -> tuple[Tensor, ...]:
-        """The fixed features of images, fine to coarse: all that the decoder gets of them."""
+        """The fixed features of images, fine to coarse, with deviations of about 1: all that the decoder gets."""
         with torch.no_grad():
-            return features(images.device.type).maps(images, _LEVELS)
+            maps = features(images.device.type).maps(images, _LEVELS)
+            return tuple(one / deviation for one, deviation in zip(maps, _DEVIATIONS, strict=True))
 
     def decoded(self, maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """Logits (B, 1 + types, *size) of what `seen` gave of images of this size."""
