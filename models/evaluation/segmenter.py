@@ -23,8 +23,8 @@ from models.samples import Sample
 _LEVELS = 4  # of the features' maps: up to stride 16
 _WIDTHS = (16, 24, 40, 112)
 _DEVIATIONS = (7.0, 7.0, 6.0, 4.5)
-"""Of each map over photos of parts. What is decoded of a coarse map, of about 1, is added to the next finer one, which
-would drown it as it is."""
+"""Of each map over photos of parts. What is decoded of a coarse map, of about 1, is added to the next finer one,
+which would drown it as it is."""
 _MULTIPLE = STRIDES[_LEVELS - 1]
 
 
