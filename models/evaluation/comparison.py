@@ -141,20 +141,15 @@ def _others(found: Verdict, rows: Sequence[Row]) -> list[str]:
     """Other metrics that tell what the verdict's own does not."""
     if not found.by_figures:
         return []
-    said = [
-        (row, word)
-        for row in rows
-        for word, beyond_chance, kind in (
-            ("better", row.interval[0] > 0, "helps"),
-            ("worse", row.interval[1] < 0, "do not use"),
-        )
-        if row.about == "all" and row.name != found.metric and beyond_chance and found.kind != kind
-    ]
-    return [
-        f"{row.name} is {word}, by {row.gain:+.3f} [{row.interval[0]:+.3f}, {row.interval[1]:+.3f}]; the verdict "
-        f"goes by {found.metric}"
-        for row, word in said
-    ]
+    notes = []
+    for row in (row for row in rows if row.about == "all" and row.name != found.metric):
+        low, high = row.interval
+        if (low > 0 and found.kind != "helps") or (high < 0 and found.kind != "do not use"):
+            notes.append(
+                f"{row.name} is {'better' if low > 0 else 'worse'}, by {row.gain:+.3f} [{low:+.3f}, {high:+.3f}]; "
+                f"the verdict goes by {found.metric}"
+            )
+    return notes
 
 
 def _notes(of: ImageOutcomes, rows: Sequence[Row], trace: Trace | None) -> list[str]:
