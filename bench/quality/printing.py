@@ -23,8 +23,8 @@ def print_arms(name: str, arms: Mapping[str, Mapping[str, Any]], trace: Mapping[
             print(f"ours less {arm}: {'; '.join(told)}")
     for arm, one in trace.items():
         low, high = one["difference"]
-        shares = f"{one['controls']:.3f} of controls, {one['originals']:.3f} of their originals"
-        print(f"false alarms of {arm}: {shares} [{low:+.3f}, {high:+.3f}]")
+        above = f"above {one['controls']:.3f} of good images, their originals above {one['originals']:.3f}"
+        print(f"{arm}: controls score {above} [{low:+.3f}, {high:+.3f}]")
 
 
 def print_likeness(name: str, methods: Mapping[str, Mapping[str, Any]]) -> None:

@@ -32,8 +32,8 @@ def show_evaluation(found: Evaluation) -> None:
     if found.trace is not None:
         low, high = found.trace.interval
         say(
-            f"False alarms: {found.trace.controls:.3f} of controls, {found.trace.originals:.3f} of their "
-            f"originals, difference [{low:+.3f}, {high:+.3f}]"
+            f"Controls score above {found.trace.controls:.3f} of good images, their originals above "
+            f"{found.trace.originals:.3f}, difference [{low:+.3f}, {high:+.3f}]"
         )
     say("")
     table = Table("Figure", "Defective", "Without", "With", "Gain", "95 % interval", box=None, pad_edge=False)

@@ -60,7 +60,7 @@ class EvaluationTrace(Answer):
     """Whether the detectors take the generator's trace for a defect."""
 
     controls: float
-    """Share of controls that give an alarm where 1 % of good images do."""
+    """How often a control gets a higher score than a good image: false alarms, over all thresholds."""
     originals: float
     """The same of the images that they were drawn on."""
     interval: tuple[float, float]
