@@ -97,15 +97,26 @@ class Segmenter(nn.Module):
 
 
 def segmentation_loss(logits: Tensor, truth: Tensor) -> Tensor:
-    """Cross-entropy, and the Dice loss of what is defective against the rest: few pixels are.
+    """Cross-entropy; Dice losses of what is defective against the rest, for few pixels are; and the types' own.
+
+    Cross-entropy and the Dice loss over all images are matters of large defects. So that small ones count, too,
+    half of the Dice loss is a mean over images with a defect, and so is the cross-entropy of types in defects.
 
     Args:
         logits: (B, 1 + types, H, W). truth: (B, H, W) int64, 0 or one more than the number of the type.
     """
-    defective = 1 - logits.softmax(dim=1)[:, 0]
-    true = (truth > 0).float()
-    dice = 1 - (2 * (defective * true).sum() + 1) / (defective.sum() + true.sum() + 1)
-    return functional.cross_entropy(logits, truth) + dice
+    found = 1 - logits.softmax(dim=1)[:, 0].flatten(1)
+    true = (truth > 0).float().flatten(1)
+    area = true.sum(dim=1)
+    share = (area > 0) / (area > 0).sum().clamp(min=1)
+    dice = (_dice(found, true, (0, 1)) + (_dice(found, true, (1,)) * share).sum()) / 2
+    named = functional.cross_entropy(logits[:, 1:], (truth - 1).clamp(min=0), reduction="none").flatten(1)
+    names = ((named * true).sum(dim=1) / area.clamp(min=1) * share).sum()
+    return functional.cross_entropy(logits, truth) + dice + names
+
+
+def _dice(found: Tensor, true: Tensor, dim: tuple[int, ...]) -> Tensor:
+    return 1 - (2 * (found * true).sum(dim) + 1) / (found.sum(dim) + true.sum(dim) + 1)
 
 
 def tensor_of(image: Pixels) -> Tensor:

@@ -17,8 +17,8 @@ class Trace:
     """False alarms on controls, and on the normal images that they were drawn on.
 
     Attributes:
-        controls, originals: how often one scores higher than a normal image of the hold-out, ties half: the share of
-            them that gives an alarm, over all thresholds that normal images set; means over detectors.
+        controls, originals: how often one scores higher than a normal image of the hold-out, ties half: the share
+            of them that gives an alarm, over all thresholds that normal images set; means over detectors.
         interval: of the difference, 95 %, paired, over groups of originals.
         groups: how many there are.
     """

@@ -7,9 +7,10 @@ import io
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from models.evaluation.schooling import Schooling, Training, crop, trained
-from models.evaluation.segmenter import Pair, Segmenter
+from models.evaluation.segmenter import Pair, Segmenter, segmentation_loss
 from tests.models.evaluation.discs import pair
 
 SCHOOLING = Schooling(steps=80, crop=64, batch=6, width=16, rate=5e-3)
@@ -37,6 +38,20 @@ def test_it_finds_and_names_what_it_has_learned(segmenter: Segmenter) -> None:
         assert defect[one.mask].mean() > 0.6
         assert defect[~one.mask].mean() < 0.1
         assert segmenter.types[int(found[1:, one.mask].mean(axis=1).argmax())] == type_
+
+
+def test_a_missed_small_defect_counts_though_a_large_one_beside_it_is_found() -> None:
+    truth = torch.zeros(3, 40, 40, dtype=torch.int64)
+    truth[0, :30, :30], truth[1, 10:13, 10:13] = 1, 2
+    right = 8.0 * functional.one_hot(truth, 3).permute(0, 3, 1, 2)
+    missed, misnamed, all_good = right.clone(), right.clone(), torch.zeros_like(truth)
+    missed[1] = right[2]
+    misnamed[1] = right[1, [0, 2, 1]]
+    least = float(segmentation_loss(right, truth))
+    assert least < 0.05
+    assert float(segmentation_loss(missed, truth)) - least > 0.2
+    assert float(segmentation_loss(misnamed, truth)) - least > 2
+    assert np.isfinite(float(segmentation_loss(right, all_good)))
 
 
 def test_good_photos_show_their_borders_often() -> None:
