@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -36,7 +37,8 @@ from service.resources import Has, Quota, Resources, Tenant
 from service.retraining import Lender, Lent, lender
 from service.samples.errors import SampleError
 from service.samples.filing import files_of, files_of_set, recorded
-from service.samples.reading import SampleSet, read_hold_out
+from service.samples.parts import PartError, parts_of
+from service.samples.reading import AdmittedSample, SampleSet, read_hold_out
 from service.store.stored import JobFiles
 from service.telemetry import context, traces
 
@@ -44,6 +46,7 @@ router = APIRouter(prefix="/v1/evaluations", tags=["evaluations"], dependencies=
 
 HOLD_OUT = "hold_out"
 DEFECT_TYPE = "defect_type"
+PARTS = "parts"
 _REMEDY = "teach it here from its samples, and name the version that comes of it"
 ANSWERS: Responses = {
     200: {"model": EvaluationPlan, "description": "Answer to a dry run: nothing was stored or queued."},
@@ -137,7 +140,21 @@ async def _admit(has: Resources, sent: Sent, source: Lender, folder: Path) -> Sa
                 f"all {len(before)} photos {kind} are among those that {source.reference} was taught from, and a "
                 "detector that learned from a photo says nothing by it; add others"
             )
-    return found
+    return found if sent.parameters.parts is None else _grouped(found, sent.parameters.parts)
+
+
+def _grouped(found: SampleSet, pattern: str) -> SampleSet:
+    """The same, grouped by the parts that photos show."""
+
+    def grouped(kind: Sequence[AdmittedSample]) -> list[AdmittedSample]:
+        parts = parts_of(pattern, (one.source for one in kind))
+        return [replace(one, group=part) for one, part in zip(kind, parts, strict=True)]
+
+    try:
+        return replace(found, samples=grouped(found.samples), normals=grouped(found.normals))
+    except PartError as error:
+        remedy = "give a pattern that all fit, such as '{part}_*', or none, if each shows a part of its own"
+        raise ProblemError(problems.INVALID_HOLD_OUT, f"{error}; {remedy}", field=PARTS) from error
 
 
 def _unfit(detail: str) -> ProblemError:
@@ -168,7 +185,11 @@ async def _carry_out(
     )
     if parameters.dry_run:
         plan = EvaluationPlan(
-            request=resolved.model_dump(mode="json"), report=found.report, warnings=found.warnings
+            request=resolved.model_dump(mode="json"),
+            report=found.report,
+            defective_parts=len({one.group for one in found.samples}),
+            good_parts=len({one.group for one in found.normals}),
+            warnings=found.warnings,
         )
         return await attempt.keep(200, plan.model_dump_json().encode())
     lent_to = folder / "lent"

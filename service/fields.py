@@ -52,6 +52,8 @@ _HINTS = {
     "samples_of": 'a defect type that was taught here, such as "pitting" or "pitting@2"',
     "normals": "in JSON a list of at most 500 upload ids",
     "hold_out": "a ZIP of real photos as a file of the form, defective ones with their masks and good ones",
+    "parts": "a pattern of photos' names, at most 200 characters, with {part} once for what a part is called, "
+    'and * for anything, a text between any two: such as "{part}_cam*", or "{part}/*" where a part has a folder',
     "defects": f'a list of 1 to {MAX_DEFECTS} defects, each an object with "defect_type"; in a form as JSON text',
     "cursor": "the next_cursor of the page before",
     "reference": 'a photo as a file of a form, or in JSON an object with an upload id as "image" and others '

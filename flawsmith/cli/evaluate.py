@@ -65,6 +65,15 @@ def evaluate(
         int | None, typer.Option(help="Detectors of each kind, without and with them.", show_default="3")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Of each detector's training.", show_default="300")] = None,
+    parts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="How names of the photos say which part they show, such as '{part}_cam*', or '{part}/*' where a "
+            "part has a folder.",
+            show_default="each shows a part of its own",
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option(min=0, max=MAX_SEED, help="The same seed and hold-out give the same verdict."),
@@ -84,7 +93,8 @@ def evaluate(
             "give either --predictions with scores of your own detector, or a defect type and --hold-out"
         )
     if predictions is not None:
-        of_service = ("defect_type", "count", "controls", "detectors", "steps", "seed", "wait", "url", "api_key")
+        asked = ("count", "controls", "detectors", "steps", "parts", "seed")
+        of_service = ("defect_type", *asked, "wait", "url", "api_key")
         if beside := next((name for name in of_service if was_typed(context, name)), None):
             option = "a defect type" if beside == "defect_type" else f"--{beside.replace('_', '-')}"
             raise typer.BadParameter(f"{option} goes with --hold-out; --predictions needs no service")
@@ -98,7 +108,7 @@ def evaluate(
     assert hold_out is not None
     options: EvaluateOptions = {
         "count": count, "controls": controls, "detectors": detectors, "steps": steps,
-        "metric": metric, "seed": seed,
+        "metric": metric, "parts": parts, "seed": seed,
     }  # fmt: skip
     with Flawsmith(url, api_key=api_key) as client:
         _follow(client, client.evaluate(defect_type, hold_out, **options), wait, json)

@@ -108,6 +108,7 @@ class EvaluateOptions(TypedDict, total=False):
     detectors: int | None
     steps: int | None
     metric: EvaluationMetric | None
+    parts: str | None
     seed: int | None
     metadata: dict[str, JsonValue]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, StringConstraints
 
 from flawsmith.contract.augmentations import Metadata, Seed
 from flawsmith.contract.base import Answer, Schema
@@ -102,6 +102,10 @@ class Evaluation(Answer):
     """What to keep in mind when reading the figures."""
 
 
+PartPattern = Annotated[str, StringConstraints(max_length=200, pattern=r"^(\*?[^*{}])*\{part\}([^*{}]\*?)*$")]
+"""``{part}`` once, and ``*`` where it pleases, with a text between any two of them."""
+
+
 EvaluationPhase = Literal["preparing", "drawing", "training", "asking", "done"]
 
 
@@ -121,6 +125,10 @@ class EvaluationParameters(Schema):
     """Optimiser steps of each detector."""
     metric: EvaluationMetric = EvaluationMetric.AUROC
     """What the verdict goes by."""
+    parts: PartPattern | None = None
+    """How names of the hold-out's photos, without their endings, say which part they show: ``{part}`` stands for
+    what it is called, as short as it can be, and ``*`` for anything, as in ``{part}_cam*`` or, where a part has a
+    folder, ``{part}/*``. Photos of one part are drawn together; each shows a part of its own if absent."""
     seed: Seed | None = None
     """Drawn by the service and returned if absent."""
     metadata: Metadata = Field(default_factory=dict)
@@ -139,6 +147,7 @@ class ResolvedEvaluation(Schema):
     detectors: int
     steps: int
     metric: EvaluationMetric
+    parts: str | None = None
     seed: int
     samples: int
     """Pairs that the type was taught from, and the detectors learn from."""
@@ -167,6 +176,9 @@ class EvaluationPlan(Answer):
     request: dict[str, JsonValue]
     report: SampleReport
     """What was found in the hold-out; without what the type was taught from."""
+    defective_parts: int
+    """Different parts that its defective photos show."""
+    good_parts: int
     warnings: list[str]
 
 

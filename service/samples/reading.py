@@ -39,7 +39,7 @@ class AdmittedSample:
     sha256: str
     """Of the image's file as it was sent, in hex."""
     group: str
-    """Equal for images with equal pixels, and for no others."""
+    """Equal for images with equal pixels, and for no others; or for photos of one part, where that is known."""
     mask_pixels: int = 0
     label: str | None = None
     """Classes of its defect, where the set names them."""

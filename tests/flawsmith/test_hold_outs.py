@@ -87,6 +87,7 @@ def test_async_does_the_same(server: TrainingServer, folder: Path) -> None:
 
 def test_the_command_sends_and_says_the_job(server: TrainingServer, folder: Path) -> None:
     options = ("--count", "9", "--controls", "6", "--detectors", "2", "--steps", "20", "--seed", "7")
+    options += ("--parts", "{part}_*")
     done = run_flawsmith("evaluate", "pitting", "--hold-out", folder, *options, "--url", server.url)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{JOB_ID}\n"
@@ -98,6 +99,7 @@ def test_the_command_sends_and_says_the_job(server: TrainingServer, folder: Path
         "detectors": "2",
         "steps": "20",
         "metric": "auroc",
+        "parts": "{part}_*",
         "seed": "7",
     }
 

@@ -154,6 +154,7 @@ def test_a_hold_out_is_accepted_as_an_evaluation(api: Api, taught: str, held: by
         "detectors": 3,
         "steps": 300,
         "metric": "escapes-1",
+        "parts": None,
         "seed": 7,
         "samples": 3,
         "normals": 1,
@@ -205,6 +206,29 @@ def test_classes_of_the_hold_out_are_kept_as_labels(api: Api, taught: str, tmp_p
     labels = {one.source: one.label for one in hold_out_of(api, job["id"]).held}
     assert labels == {"test/pit/0.png": "pit", "test/burr/1.png": "burr", "test/pit/2.png": "pit"}
     assert not [warning for warning in job["warnings"] if "several classes" in warning]
+
+
+def test_photos_of_one_part_are_grouped_where_their_names_say_so(api: Api, taught: str, tmp_path: Path) -> None:
+    content = {"images/b1_2.png": photo(100), "images/b1_1.png": photo(101), "images/b2_1.png": photo(102)}
+    content |= {name.replace("images", "masks"): mask(left=i) for i, name in enumerate(content)}
+    content |= {"good/b8_1.png": photo(103), "good/b9_1.png": photo(104), "good/b9_2.png": photo(105)}
+    hold_out = zipped(tmp_path / "parts.zip", content).read_bytes()
+
+    job = post(api, hold_out, parts="{part}_*").json()
+    found = hold_out_of(api, job["id"])
+    assert job["request"]["parts"] == "{part}_*"
+    assert {one.source: one.group for one in (*found.held, *found.held_normals)} == {
+        name: name.partition("/")[2][:2] for name in content if "masks" not in name
+    }
+    for pattern, parts in (("{part}_*", (2, 2)), ("", (3, 3))):
+        plan = post(api, hold_out, dry_run="true", **({"parts": pattern} if pattern else {})).json()
+        assert (plan["defective_parts"], plan["good_parts"]) == parts
+    before = api.traces()
+    answer = post(api, hold_out, parts="{part}_2")
+    assert_problem(
+        answer, problems.INVALID_HOLD_OUT, "parts", "'images/b1_1.png' does not fit '{part}_2'", "or none"
+    )
+    assert api.traces() == before
 
 
 def test_classes_that_nobody_named_are_not_made_up(api: Api, taught: str, held: bytes) -> None:
@@ -294,6 +318,8 @@ def test_samples_that_go_while_they_are_read_are_refused_as_well(api: Api, taugh
         ("steps", "9", "between 10 and 10000"),
         ("metric", "f1", "one of auroc, escapes-1, escapes-0.1, pixel-ap"),
         ("seed", "x", "between 0"),
+        ("parts", "b_*", "with {part} once"),
+        ("parts", "{part}*", "a text between any two"),
         ("dry_run", "1", "true or false"),
         ("defect_type", "Pitting", "name@version"),
     ],
