@@ -13,6 +13,8 @@ from torch.nn import functional
 
 from models.evaluation.segmenter import Pair, Segmenter, segmentation_loss, tensor_of
 
+_SEEN = 75  # times that a real pair is worth more than a synthetic one
+
 
 @dataclass(frozen=True)
 class Schooling:
@@ -38,8 +40,9 @@ class Schooling:
 class Training:
     """A segmenter that learns from pairs and normal images.
 
-    Half of each batch is normal images. Where there are pairs `beside`, the other half is shared equally, so that
-    a few real pairs are not drowned by many synthetic ones.
+    Half of each batch is normal images. Where there are pairs `beside`, these are at least half of the rest, so
+    that a few real pairs are not drowned by many synthetic ones; they are more where they are so many that each
+    would else be seen less than 75 times.
 
     Args:
         pairs: of the types, and normal images.
@@ -76,7 +79,9 @@ class Training:
         half = schooling.batch // 2
         self._kinds = [(normal, schooling.batch - half)]
         if beside:
-            self._kinds += [(defective, half - half // 2), (list(beside), half // 2)]
+            real = round(_SEEN * len(beside) / schooling.steps)
+            real = min(max(real, half // 2), max(half // 2, half - 1))
+            self._kinds += [(defective, half - real), (list(beside), real)]
         else:
             self._kinds += [(defective, half)]
 

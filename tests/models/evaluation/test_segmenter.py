@@ -91,6 +91,25 @@ def test_real_pairs_beside_many_are_seen_as_often() -> None:
     assert not torch.equal(with_them.head.weight, alone.head.weight)
 
 
+@pytest.mark.parametrize(("real", "share"), [(1, 3 / 6), (10, 3 / 6), (15, 4 / 6), (25, 5 / 6), (500, 5 / 6)])
+def test_the_more_real_pairs_the_less_is_seen_of_those_beside_them(
+    monkeypatch: pytest.MonkeyPatch, real: int, share: float
+) -> None:
+    seen: list[float] = []
+
+    def dark(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        defects = truth.amax(dim=(1, 2))
+        seen.append(float((defects == 2).sum() / (defects > 0).sum()))
+        return logits.mean()
+
+    monkeypatch.setattr("models.evaluation.schooling.segmentation_loss", dark)
+    schooling = Schooling(steps=300, crop=32, batch=12, width=8)
+    made, good = [pair(i, "hole") for i in range(3)], pair(9, "")
+    training = Training([*made, good], schooling, ("hole", "bar"), beside=[pair(20, "bar")] * real)
+    training.advance()
+    assert seen == [pytest.approx(share)]
+
+
 @pytest.mark.parametrize("types", [("hole",), ("",)])
 def test_one_kind_of_image_alone_is_refused(types: tuple[str]) -> None:
     with pytest.raises(ValueError, match="one kind is missing"):
