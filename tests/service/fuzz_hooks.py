@@ -105,6 +105,7 @@ BEYOND_SCHEMAS = {
     "max_rotation_deg": "align: rigid",
     "normals_metadata": "a table that names normal images",
     "hold_out": "a ZIP of defective photos with masks and good ones",
+    "parts": "a pattern that the names of its photos fit",
     "normals": "a ZIP of images, uploads that exist, or a folder in storage with images",
     "crop_size": "frame: crop beside it",
     "bundle": "a bundle of this service",

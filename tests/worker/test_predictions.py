@@ -38,7 +38,7 @@ def test_every_column_is_read(tmp_path: Path) -> None:
     assert found.without[1].image == pytest.approx([0.2, 0.1, 0.9, 1, 0.2])
     assert found.with_them[0].image == pytest.approx([0.15, 0.2, 0.9, 0.8, 0.1])
     assert found.trace is not None
-    assert (found.trace.controls, found.trace.originals, found.trace.groups) == (1, 0, 1)
+    assert (found.trace.controls, found.trace.originals, found.trace.groups) == (1, 0.5, 1)
 
 
 def test_a_file_without_controls_has_no_trace(tmp_path: Path) -> None:
