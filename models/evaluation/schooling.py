@@ -79,8 +79,8 @@ class Training:
         half = schooling.batch // 2
         self._kinds = [(normal, schooling.batch - half)]
         if beside:
-            real = round(_SEEN * len(beside) / schooling.steps)
-            real = min(max(real, half // 2), max(half // 2, half - 1))
+            wanted = round(_SEEN * len(beside) / schooling.steps)
+            real = max(half // 2, min(wanted, half - 1))
             self._kinds += [(defective, half - real), (list(beside), real)]
         else:
             self._kinds += [(defective, half)]

@@ -81,7 +81,7 @@ def test_sixteen_bits_of_colour_say_what_eight_bits_of_grey_do(segmenter: Segmen
     assert segmenter.judged(colour) == pytest.approx(segmenter.judged(one.image), abs=1e-4)
 
 
-def test_real_pairs_beside_many_are_seen_as_often() -> None:
+def test_real_pairs_beside_synthetic_ones_are_learned_from() -> None:
     seen: list[int] = []
     short = Schooling(steps=4, crop=32, batch=8, width=16)
     beside = [pair(200, "bar")]
@@ -92,7 +92,7 @@ def test_real_pairs_beside_many_are_seen_as_often() -> None:
 
 
 @pytest.mark.parametrize(("real", "share"), [(1, 3 / 6), (10, 3 / 6), (15, 4 / 6), (25, 5 / 6), (500, 5 / 6)])
-def test_the_more_real_pairs_the_less_is_seen_of_those_beside_them(
+def test_the_more_real_pairs_the_less_is_seen_of_synthetic_ones(
     monkeypatch: pytest.MonkeyPatch, real: int, share: float
 ) -> None:
     seen: list[float] = []
