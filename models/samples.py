@@ -12,9 +12,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from scipy import ndimage
 
+from models.curves import Points
 from models.extents import extent
 from models.levels import Pixels, in_eight_bits
 from models.masks import Mask
+from models.streaks import streaks
 
 MAX_EXEMPLARS = 64
 """Defects that a type keeps of its samples, evenly spread over them."""
@@ -62,6 +64,11 @@ class Exemplar:
     def extent(self) -> tuple[float, float]:
         """Length and width of the defect in pixels."""
         return extent(self.mask)
+
+    @cached_property
+    def streaks(self) -> Points | None:
+        """The way (y, x) that streaks inside the defect run, if there are any."""
+        return streaks(self.image, self.mask)
 
 
 def exemplars_of(samples: Sequence[Sample]) -> list[Exemplar]:

@@ -87,7 +87,7 @@ def warped(exemplar: Exemplar, site: Mask, rng: np.random.Generator) -> Warped:
         raise ValueError("there is no site to warp an exemplar to")
     place = around(site, REACH)
     own = site[place]
-    lines = _lines(own)
+    lines = _lines(own) if exemplar.streaks is None else []
     if lines:
         row, half = _row(exemplar)
         bead = not _is_drawn_out(exemplar.mask)
@@ -197,7 +197,7 @@ def _cells(lines: list[Curve], shape: tuple[int, ...]) -> tuple[NDArray[np.int64
 
 
 def _whole(exemplar: Exemplar, site: Mask, place: Place, rng: np.random.Generator) -> Warped:
-    turn = _turn(exemplar.mask, site, rng)
+    turn = _turn(exemplar, site, rng)
     line = _is_drawn_out(exemplar.mask)
     factor = max(1.0, max(_box_sides(site)) / _COARSE)
     coarse = _Coarse.of(site, factor)
@@ -217,20 +217,23 @@ def _whole(exemplar: Exemplar, site: Mask, place: Place, rng: np.random.Generato
     return _placed(exemplar, site, place, turn / scale, middle, float(scale), rng)
 
 
-def _turn(defect: Mask, site: Mask, rng: np.random.Generator) -> Points:
+def _turn(exemplar: Exemplar, site: Mask, rng: np.random.Generator) -> Points:
     """From offsets in the site to offsets in the exemplar, (2, 2): turned and mirrored, at equal scale.
 
     Along the site's main axis if both have one; else nearly upright, as light and grain fall alike on most parts.
+    With streaks only mirrored, along or across them.
     """
-    ours, elongation = main_way(defect)
+    ours, elongation = main_way(exemplar.mask)
     theirs, site_elongation = main_way(site)
     angle = rng.normal(0, _TILT)
     if elongation > _ELONGATED and site_elongation > _ELONGATED:
         angle = np.arctan2(*ours[::-1]) - np.arctan2(*theirs[::-1]) + angle / 4
     mirror, upside = rng.choice((-1.0, 1.0), size=2)
+    if exemplar.streaks is not None:
+        ours, angle = exemplar.streaks, 0.0
     across = np.array([-ours[1], ours[0]])
     flip = mirror * np.outer(ours, ours) + upside * np.outer(across, across)
-    if elongation <= _ELONGATED:
+    if exemplar.streaks is None and elongation <= _ELONGATED:
         flip = np.diag([1.0, mirror])
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return np.asarray(flip @ rotation)
@@ -290,7 +293,10 @@ def _placed(
     high = np.minimum(np.ceil(middle + reach).astype(int) + 1, site.shape)
     grid = low + np.argwhere(np.ones(high - low, np.bool_))
     offsets = (grid - middle) @ matrix.T
-    source = centre + offsets + _elastic(offsets, half, rng)
+    bend = _elastic(offsets, half, rng)
+    if exemplar.streaks is not None:
+        bend = bend @ np.outer(exemplar.streaks, exemplar.streaks)
+    source = centre + offsets + bend
     return _patched(exemplar, site, place, grid, source, scale)
 
 

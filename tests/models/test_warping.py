@@ -158,3 +158,17 @@ def test_cells_lie_where_their_coordinates_along_a_curve_say() -> None:
 def test_a_curve_outside_an_array_has_no_coordinates_there() -> None:
     with pytest.raises(ValueError, match="outside"):
         Curve.through(np.array([[50.0, 50.0], [60.0, 50.0]])).coordinates((20, 20), np.array([[1, 1]]))
+
+
+@pytest.mark.parametrize("site", [mask((300, 300), (80, 60, 120, 160)), mask((300, 300), (140, 20, 24, 260)), ARC])
+def test_streaks_keep_their_way_in_any_site(site: Mask) -> None:
+    y, x = np.mgrid[:120, :160]
+    levels = 128 + np.random.default_rng(5).normal(0, 40, 600)[(x + y // 2) % 600]
+    one = Exemplar(levels.clip(0, 255).astype(np.uint8)[:, :, None], mask((120, 160), (30, 30, 60, 100)), 0)
+    assert one.streaks is not None
+    for seed in range(8):
+        patch = fit(one, site, seed)
+        seen = (patch.image * 255).astype(np.uint8)
+        way = Exemplar(seen, patch.defect, 0).streaks
+        assert way is None or abs(way @ one.streaks) > np.cos(np.radians(6)), seed
+        assert way is not None or patch.scale < 0.5
