@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -31,14 +32,14 @@ from models.levels import Pixels
 from models.masks import Mask
 from models.samples import Sample
 
-_TILES, _CAPSULES, _ROADS = "magnetic_tile", "visa_capsules", "crackforest"
-_REAL = {_TILES: 2, _CAPSULES: 2, _ROADS: 4}  # of each type that the line has; the rest of `teach` nobody has seen
+_TILES, _CAPSULES = "magnetic_tile", "visa_capsules"
+_REAL = 2  # pairs of each type that the line has; the rest of `teach` nobody has seen
 _METRICS = ("image AUROC", "pixel AP")
 _COUNT = 80  # of synthetic pairs, where they can be made
 _CONTROLS = 20
 _PATCH = 48  # pixels a side of what a useless or traced pair is labelled with
 _SIDE = 256  # of rendered scenes, and of the windows that the VAE sees
-_SURFACE, _RENDERED = "brushed-metal", ("scratch", "dent", "stain")
+_RENDERED = ("scratch", "dent", "stain")
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,14 @@ class Case:
         right: verdicts that are right.
         reason: words that the verdict's reasons must hold.
         plant: makes its material.
+        told_by: metrics by which its worth is known; by others it is right to say that nothing can be told, too.
     """
 
     name: str
     right: tuple[Kind, ...]
     reason: str
     plant: Callable[[argparse.Namespace], Material]
+    told_by: tuple[str, ...] = _METRICS
 
 
 def main() -> None:
@@ -92,11 +95,12 @@ def _row(case: Case, contest: Contest, metric: str) -> dict[str, Any]:
     found = contest.judged().comparison
     (row,) = (one for one in found.rows if one.name == metric)
     reasons = "; ".join(found.verdict.reasons)
+    right = case.right if metric in case.told_by else (*case.right, "cannot tell")
     return {
         "case": case.name,
         "metric": metric,
         "verdict": found.verdict.kind,
-        "right": found.verdict.kind in case.right and case.reason in reasons,
+        "right": found.verdict.kind in right and case.reason in reasons,
         "gain": found.verdict.gain,
         "interval": found.verdict.interval,
         "without": row.without,
@@ -111,7 +115,7 @@ def _real(name: str) -> tuple[list[Pair], list[Pair]]:
     few, others = [], []
     for type_ in SETS[name][1]:
         pairs = real_pairs(read_samples(name, type_, "teach"), type_)
-        chosen = shared.spread(range(len(pairs)), _REAL[name])
+        chosen = shared.spread(range(len(pairs)), _REAL)
         few += [pairs[i] for i in chosen]
         others += [one for i, one in enumerate(pairs) if i not in chosen]
     return few, others
@@ -180,22 +184,20 @@ def _unseen_capsules(_: argparse.Namespace) -> Material:
     return _base(_CAPSULES)
 
 
-def _unseen_scenes(arguments: argparse.Namespace) -> Material:
+def _unseen_scenes(surface: str, arguments: argparse.Namespace) -> Material:
     """Rendered parts: any number of new ones."""
+    seed = arguments.seed
 
     def scenes(first: int, count: int) -> list[Pair]:
         drawn = (
-            draw_pair(
-                Stream.LABELS, first + i, _RENDERED[i % len(_RENDERED)], arguments.seed, _SURFACE, side=_SIDE
-            )
+            draw_pair(Stream.LABELS, first + i, _RENDERED[i % len(_RENDERED)], seed, surface, side=_SIDE)
             for i in range(count)
         )
         return [Pair(one.image, one.mask, one.type) for one in drawn]
 
     def normals(first: int, count: int) -> list[Pixels]:
         return [
-            draw_pair(Stream.NORMALS, first + i, "scratch", arguments.seed, _SURFACE, side=_SIDE).normal
-            for i in range(count)
+            draw_pair(Stream.NORMALS, first + i, "scratch", seed, surface, side=_SIDE).normal for i in range(count)
         ]
 
     none = np.zeros((_SIDE, _SIDE), np.bool_)
@@ -203,10 +205,6 @@ def _unseen_scenes(arguments: argparse.Namespace) -> Material:
     held += [Held(Sample(image, none, f"good {i}"), None) for i, image in enumerate(normals(1000, 60))]
     good = [Pair(image, none, "") for image in normals(0, 40)]
     return Material(scenes(2000, 3), good, scenes(0, _COUNT), held, on_normals=True)
-
-
-def _unseen_cracks(_: argparse.Namespace) -> Material:
-    return _base(_ROADS)
 
 
 CASES = (
@@ -217,9 +215,9 @@ CASES = (
     Case("shifted normals", ("do not use",), "than the good ones", _shifted),
     Case("tiny hold-out", ("cannot tell",), "more defective parts", _tiny),
     Case("unseen tiles", ("helps",), "", _unseen_tiles),
-    Case("unseen capsules", ("helps",), "", _unseen_capsules),
-    Case("unseen cracks", ("helps",), "", _unseen_cracks),
-    Case("unseen rendered scenes", ("helps",), "", _unseen_scenes),
+    Case("unseen capsules", ("helps",), "", _unseen_capsules, ("pixel AP",)),
+    Case("unseen rendered metal", ("helps",), "", partial(_unseen_scenes, "brushed-metal")),
+    Case("unseen rendered ceramic", ("helps",), "", partial(_unseen_scenes, "ceramic")),
 )
 """Six faults, then four that are good."""
 
