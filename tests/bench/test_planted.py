@@ -59,6 +59,14 @@ def test_a_verdict_without_its_reason_is_not_right() -> None:
 
 
 @pytest.mark.usefixtures("discs")
+def test_where_a_worth_is_known_by_pixels_alone_images_need_not_tell_it() -> None:
+    told = Case("tiny", ("helps",), "", named("tiny hold-out").plant, told_by=("pixel AP",))
+    by_images, by_pixels = judged(told, ARGUMENTS)
+    assert [by_images["verdict"], by_pixels["verdict"]] == ["cannot tell", "cannot tell"]
+    assert [by_images["right"], by_pixels["right"]] == [True, False]
+
+
+@pytest.mark.usefixtures("discs")
 def test_useless_pairs_have_labels_and_nothing_in_them() -> None:
     made = named("useless").plant(ARGUMENTS).synthetic
     photos = {one.image.tobytes() for one in BASE.normals}
@@ -82,9 +90,10 @@ def test_the_trace_lies_in_the_label_alone(shape: tuple[int, int]) -> None:
     assert not (changed & ~made.mask).any()
 
 
-def test_rendered_scenes_are_each_of_a_part_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("surface", ["metal", "ceramic"])
+def test_rendered_scenes_are_each_of_a_part_of_their_own(surface: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planted, "_SIDE", 48)
-    made = named("unseen rendered scenes").plant(ARGUMENTS)
+    made = named(f"unseen rendered {surface}").plant(ARGUMENTS)
     lots: list[list[Pixels]] = [
         [one.image for one in made.real],
         [one.image for one in made.normals],
