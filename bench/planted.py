@@ -2,8 +2,9 @@
 
 Ten cases of real and rendered photos, six with a planted fault and four with pairs that are as good as can be.
 Each goes through the contest that a trial ends with: detectors learn with them and without, a hold-out judges.
-Bad pairs must never be said to help, good ones must; where the fault can be named, its reason must be. The same
-detectors are judged by whole images and by pixels.
+Bad pairs must never be said to help; good ones must, by the metrics by which their worth is known, and by none be
+said to harm; where the fault can be named, its reason must be. The same detectors are judged by whole images and
+by pixels.
 """
 
 from __future__ import annotations
