@@ -115,7 +115,8 @@ class LimitedConnection(H11Protocol):
         """Keep ``transport`` for a moment, if the client may still be sending; False if it is not."""
         if self._lingering:
             return True
-        if self.conn.their_state not in (h11.SEND_BODY, h11.ERROR):
+        in_head = self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]
+        if not in_head and self.conn.their_state not in (h11.SEND_BODY, h11.ERROR):
             return False
         self._lingering = True
         self._stop_head_timer()

@@ -126,6 +126,18 @@ def test_headers_that_drip_are_cut_off(address: str) -> None:
     assert time.monotonic() - began < 5
 
 
+def test_headers_that_go_on_after_they_were_cut_off_do_not_lose_the_answer(address: str) -> None:
+    with connection(address) as opened:
+        opened.sendall(b"GET /healthz HTTP/1.1\r\nX: x")
+        opened.recv(1, socket.MSG_PEEK)
+        for _ in range(3):
+            opened.sendall(b"x")
+            time.sleep(0.1)
+        received = read_to_end(opened)
+
+    assert_refused(received, problems.REQUEST_TIMEOUT, "headers")
+
+
 def test_headers_that_drip_on_a_used_connection_are_cut_off(address: str) -> None:
     with connection(address) as opened:
         check_health(opened)
