@@ -4,7 +4,8 @@ Every method learns from the `teach` third of a real data set and makes the same
 places. The same small detector trains on each method's pairs, alone and beside the real `teach` pairs, with the
 same steps and seeds, and is asked about images that nobody has seen. Intervals are of 95 %, paired, over groups of
 test images: "ahead" means that the interval of the difference leaves out 0. Finished stages are kept, so that it
-goes on where it was; `--plan` says what is still to do.
+goes on where it was; `--plan` says what is still to do. Started several times, with OMP_NUM_THREADS=1, it takes all
+cores: each process does what no other has begun.
 
 Beside it is told how like real pairs those of each method are and how various, how far their backgrounds are off,
 what an item costs, and how flat the loss is around what detectors learned.
@@ -54,7 +55,7 @@ def main() -> None:
     backbone = Backbone.load(arguments.backbone)
     found: dict[str, dict[str, Any]] = {}
     for table in tables:
-        table.make(backbone)
+        table.work(backbone)
         outcomes, trace = table.judge(), table.trace()
         likeness = table.likeness()
         found[table.name] = {"arms": figures(outcomes), "trace": trace, "likeness": likeness}

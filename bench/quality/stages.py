@@ -46,6 +46,8 @@ FLATTENING = (*LEARNING, "bench/quality/flatness.py")
 """The code that looks at the loss around them."""
 DESCRIBING = (*MAKING, "bench/quality/likeness.py", "bench/taught.py")
 """The code that describes pairs by features."""
+OUTCOMES = "outcomes"
+"""Name of the arrays that `keep_outcomes` writes."""
 
 
 @cache
@@ -134,16 +136,20 @@ def keep_arrays(stage: Stage, name: str, arrays: Mapping[str, Any]) -> None:
     stage.folder.mkdir(parents=True, exist_ok=True)
     partial = stage.folder / "partial.npz"
     np.savez_compressed(partial, **arrays)
-    partial.rename(stage.folder / f"{name}.npz")
+    partial.rename(_arrays(stage, name))
 
 
 def kept_arrays(stage: Stage, name: str) -> dict[str, Any] | None:
     """Arrays that were written, if they were."""
-    file = stage.folder / f"{name}.npz"
-    if not file.exists():
+    if not are_kept(stage, name):
         return None
-    with np.load(file) as read:
+    with np.load(_arrays(stage, name)) as read:
         return dict(read)
+
+
+def are_kept(stage: Stage, name: str) -> bool:
+    """Whether NAME.npz was written."""
+    return _arrays(stage, name).exists()
 
 
 def keep_outcomes(stage: Stage, outcomes: Outcomes) -> None:
@@ -152,17 +158,21 @@ def keep_outcomes(stage: Stage, outcomes: Outcomes) -> None:
         key: np.array([one or "" for one in value]) if isinstance(value, tuple) else value
         for key, value in vars(outcomes).items()
     }
-    keep_arrays(stage, "outcomes", arrays)
+    keep_arrays(stage, OUTCOMES, arrays)
 
 
 def kept_outcomes(stage: Stage) -> Outcomes | None:
     """Outcomes that were written, if they were."""
-    arrays = kept_arrays(stage, "outcomes")
+    arrays = kept_arrays(stage, OUTCOMES)
     if arrays is None:
         return None
     groups = tuple(arrays.pop("groups").tolist())
     types, named = (tuple(one or None for one in arrays.pop(key).tolist()) for key in ("types", "named"))
     return Outcomes(**arrays, types=types, named=named, groups=groups)
+
+
+def _arrays(stage: Stage, name: str) -> Path:
+    return stage.folder / f"{name}.npz"
 
 
 def _file(stage: Stage, number: int, what: str) -> Path:

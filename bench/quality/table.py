@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,13 @@ from tqdm import tqdm
 
 from bench import shared
 from bench.quality.backgrounds import backgrounds, delivered_error
+from bench.quality.chores import Chore, work
 from bench.quality.costs import Cost, costs, metered
 from bench.quality.detectors import Lessons, detector
 from bench.quality.flatness import Windows, flatness, rises
 from bench.quality.kit import Kit, kits
 from bench.quality.likeness import Reality, Seen, likeness, spread
-from bench.quality.methods import CONTROLS, METHODS, OURS, Method, Studio
+from bench.quality.methods import CONTROLS, METHODS, OURS, Method, Studio, Taught
 from bench.quality.sources import GOOD, Source
 from bench.quality.stages import (
     ASKING,
@@ -26,7 +28,9 @@ from bench.quality.stages import (
     FLATTENING,
     LEARNING,
     MAKING,
+    OUTCOMES,
     Stage,
+    are_kept,
     keep_arrays,
     keep_cost,
     keep_note,
@@ -54,6 +58,7 @@ TEACH, ALL_REAL = "teach", "all real"
 BESIDE = TEACH + " + "
 _AT_ONCE = 4  # items that are drawn together
 _TEACHING = "teaching"  # of which the cost is kept beside pairs
+_SEEN, _FLATNESS = "seen", "flatness"
 _DECODED, _BACKGROUNDS = "decoded", 8  # items of a type and method of which the background is kept as decoded
 _WINDOWS, _NORMAL_WINDOWS = 6, 12  # of a type and of normal images, on which flatness is looked at
 
@@ -83,6 +88,32 @@ def arms(methods: Sequence[str]) -> list[Arm]:
 def ours_for(arm: str) -> str:
     """The arm of ours that an arm is compared with: beside the real pairs where it has real pairs, else alone."""
     return BESIDE + OURS if arm.startswith(BESIDE) or arm in (TEACH, ALL_REAL) else OURS
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Pairs of a type, or controls.
+
+    Attributes:
+        places: gives so many.
+    """
+
+    kit: Kit
+    stage: Stage
+    method: Method
+    count: int
+    places: Callable[[int], list[Place]]
+
+    @property
+    def chore(self) -> str:
+        """Name of the chore; the same where the type is taught the same, which is done once."""
+        if isinstance(self.method, Taught):
+            return f"teach {self.kit.type} {self.method.lesson} {self.method.ablation}"
+        return f"make {self.stage.name}"
+
+    def is_made(self) -> bool:
+        """Whether all are there."""
+        return not missing_pairs(self.stage, self.count)
 
 
 class Table:
@@ -140,46 +171,77 @@ class Table:
 
     def to_do(self) -> tuple[int, int]:
         """How many pairs and controls, and how many detectors, are left."""
-        arguments, pairs = self.arguments, 0
-        for kit in self.kits:
-            for method in arguments.methods:
-                pairs += len(missing_pairs(self.pairs_stage(method, kit), arguments.count))
-            if OURS in arguments.methods:
-                pairs += len(missing_pairs(self.controls_stage(kit), arguments.controls))
-        stages = [self.outcomes_stage(arm, seed) for arm in self.arms for seed in self.seeds]
-        return pairs, sum(kept_outcomes(stage) is None for stage in stages)
+        pairs = sum(len(missing_pairs(wanted.stage, wanted.count)) for wanted in self._wanted)
+        return pairs, sum(not chore.done() for chore in self._judging())
 
     def make(self, backbone: Backbone) -> None:
         """Make all pairs that are not there yet, and controls of ours on images that are asked about."""
-        arguments = self.arguments
-        for kit in self.kits:
-            for method in arguments.methods:
-                places = partial(kit.places, arguments.count)
-                self._make(backbone, self.pairs_stage(method, kit), METHODS[method], kit, places, arguments.count)
-            if OURS in arguments.methods:
-                places = partial(kit.places, arguments.controls, arguments.on)
-                self._make(backbone, self.controls_stage(kit), CONTROLS, kit, places, arguments.controls)
+        work(self._making(backbone), self._begun)
 
-    def _make(
-        self,
-        backbone: Backbone,
-        stage: Stage,
-        method: Method,
-        kit: Kit,
-        places: Callable[[], list[Place]],
-        count: int,
-    ) -> None:
-        missing = missing_pairs(stage, count)
-        if not missing:
-            return
+    def work(self, backbone: Backbone) -> None:
+        """Do all that takes long and is not done yet; beside other processes, what none of these has begun."""
+        work([*self._making(backbone), *self._judging(), *self._describing()], self._begun)
+
+    @property
+    def _begun(self) -> Path:
+        """Folder in which processes see what others are at."""
+        return Path(self.arguments.out, f"begun-{self.name}")
+
+    @property
+    def _wanted(self) -> list[_Wanted]:
+        """All pairs, and controls of ours."""
+        arguments, found = self.arguments, []
+        for kit in self.kits:
+            for name in arguments.methods:
+                stage = self.pairs_stage(name, kit)
+                found.append(_Wanted(kit, stage, METHODS[name], arguments.count, kit.places))
+            if OURS in arguments.methods:
+                places = partial(kit.places, split=arguments.on)
+                found.append(_Wanted(kit, self.controls_stage(kit), CONTROLS, arguments.controls, places))
+        return found
+
+    def _making(self, backbone: Backbone) -> list[Chore]:
+        return [Chore(one.chore, one.is_made, partial(self._make, backbone, one)) for one in self._wanted]
+
+    def _judging(self) -> list[Chore]:
+        found = []
+        for seed in self.seeds:
+            for arm in self.arms:
+                done = partial(are_kept, self.outcomes_stage(arm, seed), OUTCOMES)
+                ready = partial(self._can_learn, arm)
+                found.append(Chore(f"judge {arm} {seed}", done, partial(self._outcomes, arm, seed), ready))
+        return found
+
+    def _describing(self) -> list[Chore]:
+        found = []
+        for kit in self.kits:
+            for name in self.arguments.methods:
+                done = partial(are_kept, self._seen_stage(name, kit), _SEEN)
+                ready = partial(self._is_made, name, kit)
+                found.append(Chore(f"describe {kit.type} {name}", done, partial(self._seen, name, kit), ready))
+        for seed in self.seeds:
+            for arm in self.arms:
+                done = partial(are_kept, self._flatness_stage(arm, seed), _FLATNESS)
+                ready = partial(are_kept, self.outcomes_stage(arm, seed), OUTCOMES)
+                found.append(Chore(f"flatness {arm} {seed}", done, partial(self._flatness, arm, seed), ready))
+        return found
+
+    def _can_learn(self, arm: Arm) -> bool:
+        return arm.method is None or all(self._is_made(arm.method, kit) for kit in self.kits)
+
+    def _is_made(self, method: str, kit: Kit) -> bool:
+        return not missing_pairs(self.pairs_stage(method, kit), self.arguments.count)
+
+    def _make(self, backbone: Backbone, wanted: _Wanted) -> None:
+        stage, missing = wanted.stage, missing_pairs(wanted.stage, wanted.count)
         with tqdm(total=len(missing), desc=stage.name) as bar:
 
             def on_unit(done: int, of: int) -> None:
                 bar.set_postfix_str(f"taught {done} of {of}")
 
-            found = places()
+            found = wanted.places(wanted.count)
             studio = Studio(backbone, self.arguments.out, on_unit)
-            ready = method(studio, kit)
+            ready = wanted.method(studio, wanted.kit)
             if ready.teaching is not None:
                 keep_cost(stage, _TEACHING, ready.teaching)
             for first in range(0, len(missing), _AT_ONCE):
@@ -266,14 +328,18 @@ class Table:
             rows[kit.type] = likeness(real, methods, arguments.count)
         return rows
 
-    def _seen(self, method: str, kit: Kit) -> Seen:
+    def _seen_stage(self, method: str, kit: Kit) -> Stage:
         pairs = self.pairs_stage(method, kit)
         shaped = {**pairs.shaped_by, "count": self.arguments.count}
-        stage = Stage(pairs.root, f"seen-{pairs.name}", shaped, DESCRIBING)
-        known = kept_arrays(stage, "seen")
+        return Stage(pairs.root, f"seen-{pairs.name}", shaped, DESCRIBING)
+
+    def _seen(self, method: str, kit: Kit) -> Seen:
+        stage = self._seen_stage(method, kit)
+        known = kept_arrays(stage, _SEEN)
         if known is None:
-            known = vars(Seen.of(kept_pairs(pairs, kit.type, self.arguments.count)))
-            keep_arrays(stage, "seen", known)
+            pairs = kept_pairs(self.pairs_stage(method, kit), kit.type, self.arguments.count)
+            known = vars(Seen.of(pairs))
+            keep_arrays(stage, _SEEN, known)
         return Seen(**known)
 
     def flatness(self) -> dict[str, Any]:
@@ -285,16 +351,18 @@ class Table:
         )
         return flatness(found, losses, ours_for)
 
+    def _flatness_stage(self, arm: Arm, seed: int) -> Stage:
+        shaped = self._shaped(arm, seed) | {"on": self.arguments.on}
+        return Stage(self.arguments.out, f"flat-{self._word(arm, seed)}", shaped, FLATTENING)
+
     def _flatness(self, arm: Arm, seed: int) -> dict[str, Any]:
-        on = self.arguments.on
-        shaped = self._shaped(arm, seed) | {"on": on}
-        stage = Stage(self.arguments.out, f"flat-{self._word(arm, seed)}", shaped, FLATTENING)
-        known = kept_arrays(stage, "flatness")
+        stage = self._flatness_stage(arm, seed)
+        known = kept_arrays(stage, _FLATNESS)
         if known is None:
             detector = self._detector(arm, seed)
             loss = partial(self._windows.loss, detector)
             known = {"rises": rises(detector, loss, seed=seed), "loss": np.array(loss())}
-            keep_arrays(stage, "flatness", known)
+            keep_arrays(stage, _FLATNESS, known)
         return known
 
     @cached_property

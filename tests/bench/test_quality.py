@@ -306,7 +306,9 @@ def test_a_folder_needs_the_name_of_its_part(tmp_path: Path, capsys: pytest.Capt
 @pytest.mark.slow
 def test_a_table_of_a_folder_goes_the_same_way(tmp_path: Path) -> None:
     table = Table(Folder(write_mvtec(tmp_path / "set", 9, 9), "nut"), arguments(tmp_path / "out"))
-    table.make(Backbone.load("flawsmith-small-1"))
+    table.work(Backbone.load("flawsmith-small-1"))
+    assert table.to_do() == (0, 0)
+    kept = {path for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert set(figures(table.judge())) == {TEACH, PASTE, BESIDE + PASTE}
     assert table.likeness()["scratch"][PASTE]["real"] == 3
     assert table.backgrounds()[PASTE] == {"after": 0.0, "after at most": 0.0}
@@ -314,7 +316,7 @@ def test_a_table_of_a_folder_goes_the_same_way(tmp_path: Path) -> None:
     assert set(flat) == {TEACH, PASTE, BESIDE + PASTE}
     assert all(one["loss"] > 0 for one in flat.values())
     assert str(flat) == str(table.flatness())  # intervals of one seed are NaN, which equal nothing
-    assert table.to_do() == (0, 0)
+    assert kept == {path for path in (tmp_path / "out").rglob("*") if path.is_file()}
 
 
 @with_photos
