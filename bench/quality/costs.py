@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from bench.intervals import bootstrap
@@ -29,7 +30,8 @@ class Cost:
     Attributes:
         seconds: by the clock on the wall.
         peak_bytes: resident set of the process at its highest meanwhile, with all that it held before. Where the
-            system does not forget older peaks (all but Linux), the highest ever.
+            system does not forget older peaks (all but Linux), the highest ever. On a GPU, what the allocator held
+            of its memory.
     """
 
     seconds: float
@@ -38,10 +40,14 @@ class Cost:
 
 def metered(work: Callable[[], T]) -> tuple[T, Cost]:
     """Do a piece of work, and what it cost."""
+    on_gpu = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
     _forget_peak()
     began = time.perf_counter()
     done = work()
-    return done, Cost(time.perf_counter() - began, _peak())
+    seconds = time.perf_counter() - began
+    return done, Cost(seconds, torch.cuda.max_memory_reserved() if on_gpu else _peak())
 
 
 def costs(

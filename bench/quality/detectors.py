@@ -23,14 +23,14 @@ class Lessons:
 
 
 def detector(
-    stage: Stage, schooling: Schooling, types: Sequence[str], lessons: Callable[[], Lessons]
+    stage: Stage, schooling: Schooling, types: Sequence[str], lessons: Callable[[], Lessons], device: str
 ) -> Segmenter:
-    """The detector of a stage, trained unless it is kept there; lessons are asked for only then."""
+    """The detector of a stage, on a device, trained unless it is kept there; lessons are asked for only then."""
     file = stage.folder / "detector.safetensors"
     if file.exists():
         kept = Segmenter(types, schooling.width).eval()
         kept.load_state_dict(load_file(file))
-        return kept
+        return kept.to(device)
     found = lessons()
     with tqdm(total=schooling.steps, desc=stage.name) as bar:
         taught = trained(
@@ -38,6 +38,7 @@ def detector(
             schooling,
             types,
             beside=found.real if found.made else [],
+            device=device,
             on_step=lambda step: bar.update(step - bar.n) and None,
         )
     stage.folder.mkdir(parents=True, exist_ok=True)

@@ -44,10 +44,11 @@ class Windows:
     truth: Tensor
 
     @classmethod
-    def of(cls, samples: Sequence[tuple[Sample, int]]) -> Windows:
+    def of(cls, samples: Sequence[tuple[Sample, int]], device: str = "cpu") -> Windows:
         """Windows of samples, each with 0 or one more than the number of its type."""
-        images, truths = zip(*(_window(sample, number) for sample, number in samples), strict=True)
-        return cls(Segmenter.seen(torch.stack(images)), torch.stack(truths))
+        windows = (_window(sample, number) for sample, number in samples)
+        images, truths = (torch.stack(part).to(device) for part in zip(*windows, strict=True))
+        return cls(Segmenter.seen(images), truths)
 
     @torch.inference_mode()
     def loss(self, segmenter: Segmenter) -> float:

@@ -4,8 +4,8 @@ Every method learns from the `teach` third of a real data set and makes the same
 places. The same small detector trains on each method's pairs, alone and beside the real `teach` pairs, with the
 same steps and seeds, and is asked about images that nobody has seen. Intervals are of 95 %, paired, over groups of
 test images: "ahead" means that the interval of the difference leaves out 0. Finished stages are kept, so that it
-goes on where it was; `--plan` says what is still to do. Started several times, with OMP_NUM_THREADS=1, it takes all
-cores: each process does what no other has begun.
+goes on where it was; `--plan` says what is still to do. Started several times, with OMP_NUM_THREADS=1, it takes
+all cores, or fills a GPU: each process does what no other has begun.
 
 Beside it is told how like real pairs those of each method are and how various, how far their backgrounds are off,
 what an item costs, and how flat the loss is around what detectors learned.
@@ -43,16 +43,19 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="detectors of each arm")
     parser.add_argument("--steps", type=int, default=300, help="of each detector's training")
     parser.add_argument("--on", choices=("extra", "test"), default="extra", help="images that are asked about")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--out", type=Path, default=Path("out/quality"), help="keeps finished stages")
     parser.add_argument("--plan", action="store_true", help="only say what is still to do")
     arguments = parser.parse_args()
+    if arguments.device != "cpu":  # what another device makes differs by rounding, and by what it costs
+        arguments.out /= arguments.device
     tables = [Table(source, arguments) for source in sources(parser, arguments)]
     for table in tables:
         pairs, trainings = table.to_do()
         print(f"{table.name}: {pairs} pairs to make, {trainings} detectors to train")
     if arguments.plan:
         return
-    backbone = Backbone.load(arguments.backbone)
+    backbone = Backbone.load(arguments.backbone, arguments.device)
     found: dict[str, dict[str, Any]] = {}
     for table in tables:
         table.work(backbone)

@@ -372,7 +372,7 @@ class Table:
         found = [(one, 0) for one in shared.spread(self.source.samples(GOOD, on), _NORMAL_WINDOWS)]
         for number, kit in enumerate(self.kits, start=1):
             found += [(one, number) for one in shared.spread(self.source.samples(kit.type, on), _WINDOWS)]
-        return Windows.of(found)
+        return Windows.of(found, self.arguments.device)
 
     def _detector(self, arm: Arm, seed: int) -> Segmenter:
         return detector(
@@ -384,6 +384,7 @@ class Table:
                 real=[pair for split in arm.real for pair in self._of_types(split)],
                 normal=real_pairs(self.source.samples(GOOD, "teach"), ""),
             ),
+            self.arguments.device,
         )
 
     def _outcomes(self, arm: Arm, seed: int) -> Outcomes:

@@ -57,6 +57,7 @@ def arguments(out: Path) -> argparse.Namespace:
         steps=2,
         on="extra",
         controls=2,
+        device="cpu",
         out=out,
     )
 
