@@ -1,4 +1,4 @@
-"""What only a GPU can tell: graphs, layouts and weights that are worn in place change nothing that is drawn."""
+"""What only a GPU can tell: its ways change nothing that is drawn, and what learns there learns as on a CPU."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ import torch
 from torch import Tensor
 
 from models.backbone import Backbone
+from models.evaluation.schooling import Schooling, trained
 from models.generation import Generator
 from models.items import ItemRequest
 from models.kernels.channels_last import ChannelsLastGroupNorm
 from models.lora import worn
 from models.region import Region
+from models.teaching.lesson import Lesson
+from models.teaching.teaching import Teaching
+from tests.models.evaluation.discs import pair
+from tests.models.teaching.parts import photo, search_briefly
 from tests.models.tiny import TOKENS, WIDTH, tiny_adapter, tiny_backbone, tiny_low_rank
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -90,3 +95,28 @@ def test_an_item_has_the_pixels_alone_that_it_has_beside_others(backbone: Backbo
         np.testing.assert_array_equal(alone.image, result.image)
         np.testing.assert_array_equal(alone.refined_mask, result.refined_mask)
         assert (alone.image != image).any()
+
+
+def test_a_type_is_taught_as_on_a_cpu(backbone: Backbone) -> None:
+    lesson = Lesson(
+        "bar", "plate", steps=4, rank=2, crops=2, normal_crops=4, checks=2, places=1, items=1, defects=2
+    )
+    samples, normals = [photo(seed) for seed in range(3)], [photo(9, defect=False)]
+    with pytest.MonkeyPatch.context() as patch:
+        search_briefly(patch)
+        teachings = [Teaching(one, lesson, samples, normals) for one in (tiny_backbone(window_px=128), backbone)]
+        for teaching in teachings:
+            assert teaching.advance(3600).phase == "done"
+    expected, ours = (teaching.result() for teaching in teachings)
+    assert ours.card["losses"] == pytest.approx(expected.card["losses"], rel=0.05)
+    torch.testing.assert_close(ours.adapter.tokens, expected.adapter.tokens, atol=2e-2, rtol=0)
+    assert all(weight.device.type == "cpu" for weight in ours.adapter.weights.values())
+
+
+def test_a_detector_learns_as_on_a_cpu() -> None:
+    pairs = [pair(number, ("hole", "bar", "")[number % 3]) for number in range(12)]
+    schooling = Schooling(steps=60, crop=64, batch=6, width=16, rate=5e-3)
+    expected, ours = (trained(pairs, schooling, ("hole", "bar"), device=device) for device in ("cpu", "cuda"))
+    for number, type_ in ((100, "hole"), (101, "bar"), (102, "")):
+        image = pair(number, type_).image
+        assert np.abs(ours.judged(image) - expected.judged(image)).mean() < 0.05
