@@ -4,8 +4,8 @@ Every method learns from the `teach` third of a real data set and makes the same
 places. The same small detector trains on each method's pairs, alone and beside the real `teach` pairs, with the
 same steps and seeds, and is asked about images that nobody has seen. Intervals are of 95 %, paired, over groups of
 test images: "ahead" means that the interval of the difference leaves out 0. Finished stages are kept, so that it
-goes on where it was; `--plan` says what is still to do. Started several times, with OMP_NUM_THREADS=1, it takes
-all cores, or fills a GPU: each process does what no other has begun.
+goes on where it was; `--plan` says what is still to do, and about how long that takes. Started several times, with
+OMP_NUM_THREADS=1, it takes all cores, or fills a GPU: each process does what no other has begun.
 
 Beside it is told how like real pairs those of each method are and how various, how far their backgrounds are off,
 what an item costs, and how flat the loss is around what detectors learned.
@@ -22,6 +22,7 @@ from typing import Any
 from bench import shared
 from bench.quality.figures import figures
 from bench.quality.methods import METHODS, OURS
+from bench.quality.plan import hours_left
 from bench.quality.printing import TOLD, print_arms, print_backgrounds, print_costs, print_flatness, print_likeness
 from bench.quality.sources import SETS, BuiltIn, Folder, Source
 from bench.quality.table import BESIDE, TEACH, Table
@@ -52,7 +53,8 @@ def main() -> None:
     tables = [Table(source, arguments) for source in sources(parser, arguments)]
     for table in tables:
         pairs, trainings = table.to_do()
-        print(f"{table.name}: {pairs} pairs to make, {trainings} detectors to train")
+        hours = f", about {hours_left(table):.1f} hours of one process" if arguments.plan else ""
+        print(f"{table.name}: {pairs} pairs to make, {trainings} detectors to train{hours}", flush=True)
     if arguments.plan:
         return
     backbone = Backbone.load(arguments.backbone, arguments.device)

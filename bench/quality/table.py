@@ -91,7 +91,7 @@ def ours_for(arm: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class Wanted:
     """Pairs of a type, or controls.
 
     Attributes:
@@ -111,9 +111,13 @@ class _Wanted:
             return f"teach {self.kit.type} {self.method.lesson} {self.method.ablation}"
         return f"make {self.stage.name}"
 
+    def missing(self) -> int:
+        """How many are not there yet."""
+        return len(missing_pairs(self.stage, self.count))
+
     def is_made(self) -> bool:
         """Whether all are there."""
-        return not missing_pairs(self.stage, self.count)
+        return not self.missing()
 
 
 class Table:
@@ -171,8 +175,8 @@ class Table:
 
     def to_do(self) -> tuple[int, int]:
         """How many pairs and controls, and how many detectors, are left."""
-        pairs = sum(len(missing_pairs(wanted.stage, wanted.count)) for wanted in self._wanted)
-        return pairs, sum(not chore.done() for chore in self._judging())
+        pairs = sum(wanted.missing() for wanted in self.wanted)
+        return pairs, sum(not chore.done() for chore in self.judging())
 
     def make(self, backbone: Backbone) -> None:
         """Make all pairs that are not there yet, and controls of ours on images that are asked about."""
@@ -180,7 +184,7 @@ class Table:
 
     def work(self, backbone: Backbone) -> None:
         """Do all that takes long and is not done yet; beside other processes, what none of these has begun."""
-        work([*self._making(backbone), *self._judging(), *self._describing()], self._begun)
+        work([*self._making(backbone), *self.judging(), *self.describing()], self._begun)
 
     @property
     def _begun(self) -> Path:
@@ -188,22 +192,23 @@ class Table:
         return Path(self.arguments.out, f"begun-{self.name}")
 
     @property
-    def _wanted(self) -> list[_Wanted]:
+    def wanted(self) -> list[Wanted]:
         """All pairs, and controls of ours."""
         arguments, found = self.arguments, []
         for kit in self.kits:
             for name in arguments.methods:
                 stage = self.pairs_stage(name, kit)
-                found.append(_Wanted(kit, stage, METHODS[name], arguments.count, kit.places))
+                found.append(Wanted(kit, stage, METHODS[name], arguments.count, kit.places))
             if OURS in arguments.methods:
                 places = partial(kit.places, split=arguments.on)
-                found.append(_Wanted(kit, self.controls_stage(kit), CONTROLS, arguments.controls, places))
+                found.append(Wanted(kit, self.controls_stage(kit), CONTROLS, arguments.controls, places))
         return found
 
     def _making(self, backbone: Backbone) -> list[Chore]:
-        return [Chore(one.chore, one.is_made, partial(self._make, backbone, one)) for one in self._wanted]
+        return [Chore(one.chore, one.is_made, partial(self._make, backbone, one)) for one in self.wanted]
 
-    def _judging(self) -> list[Chore]:
+    def judging(self) -> list[Chore]:
+        """Detectors, and what they say of images asked about."""
         found = []
         for seed in self.seeds:
             for arm in self.arms:
@@ -212,7 +217,8 @@ class Table:
                 found.append(Chore(f"judge {arm} {seed}", done, partial(self._outcomes, arm, seed), ready))
         return found
 
-    def _describing(self) -> list[Chore]:
+    def describing(self) -> list[Chore]:
+        """Looks at pairs by fixed features, and at the loss around detectors."""
         found = []
         for kit in self.kits:
             for name in self.arguments.methods:
@@ -232,7 +238,7 @@ class Table:
     def _is_made(self, method: str, kit: Kit) -> bool:
         return not missing_pairs(self.pairs_stage(method, kit), self.arguments.count)
 
-    def _make(self, backbone: Backbone, wanted: _Wanted) -> None:
+    def _make(self, backbone: Backbone, wanted: Wanted) -> None:
         stage, missing = wanted.stage, missing_pairs(wanted.stage, wanted.count)
         with tqdm(total=len(missing), desc=stage.name) as bar:
 

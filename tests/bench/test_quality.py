@@ -21,6 +21,7 @@ from bench.quality.kit import Kit
 from bench.quality.likeness import Reality, Seen, likeness
 from bench.quality.methods import OURS, PASTE, Studio, Taught
 from bench.quality.perlin import perlin
+from bench.quality.plan import hours_left, steps_left
 from bench.quality.run import sources
 from bench.quality.sources import GOOD, BuiltIn, Folder, Source
 from bench.quality.stages import (
@@ -67,6 +68,7 @@ def arguments(out: Path) -> argparse.Namespace:
 def test_a_table_is_made_once_and_goes_on_where_it_was(tmp_path: Path) -> None:
     table = Table(BuiltIn("crackforest"), arguments(tmp_path))
     assert table.to_do() == (3, 3)
+    left = [steps_left(table)]
     backbone = Backbone.load("flawsmith-small-1")
     table.make(backbone)
     lost = next(tmp_path.glob("pairs-*-paste-*/0001.mask.png"))
@@ -78,8 +80,12 @@ def test_a_table_is_made_once_and_goes_on_where_it_was(tmp_path: Path) -> None:
     assert table.to_do() == (1, 3)
     table.make(backbone)
     assert lost.read_bytes() == before
+    left.append(steps_left(table))
     found = table.judge()
     assert table.to_do() == (0, 0)
+    left.append(steps_left(table))
+    assert left[0] > left[1] > left[2]
+    assert left[1] - left[2] == 3 * 2  # steps of three detectors
     assert set(found) == {arm.name for arm in arms([PASTE])} - {"all real"}
     (row,) = table.likeness()["crack"].values()
     assert (row["pairs"], row["by"]) == (3, "energy")
@@ -307,8 +313,9 @@ def test_a_folder_needs_the_name_of_its_part(tmp_path: Path, capsys: pytest.Capt
 @pytest.mark.slow
 def test_a_table_of_a_folder_goes_the_same_way(tmp_path: Path) -> None:
     table = Table(Folder(write_mvtec(tmp_path / "set", 9, 9), "nut"), arguments(tmp_path / "out"))
+    assert 0 < hours_left(table) < 0.1
     table.work(Backbone.load("flawsmith-small-1"))
-    assert table.to_do() == (0, 0)
+    assert (table.to_do(), hours_left(table)) == ((0, 0), 0)
     kept = {path for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert set(figures(table.judge())) == {TEACH, PASTE, BESIDE + PASTE}
     assert table.likeness()["scratch"][PASTE]["real"] == 3
@@ -318,6 +325,18 @@ def test_a_table_of_a_folder_goes_the_same_way(tmp_path: Path) -> None:
     assert all(one["loss"] > 0 for one in flat.values())
     assert str(flat) == str(table.flatness())  # intervals of one seed are NaN, which equal nothing
     assert kept == {path for path in (tmp_path / "out").rglob("*") if path.is_file()}
+
+
+@with_photos
+def test_what_is_taught_the_same_is_planned_to_be_taught_once(tmp_path: Path) -> None:
+    def left(*methods: str) -> float:
+        given = arguments(tmp_path)
+        given.methods = list(methods)
+        return steps_left(Table(BuiltIn("crackforest"), given))
+
+    ours = left(OURS)
+    assert left(OURS, "no refinement") - ours < ours / 5
+    assert left(OURS, "no disentanglement") - ours > ours / 2
 
 
 @with_photos
