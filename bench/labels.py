@@ -64,7 +64,7 @@ def as_drawn(generator: Generator, normal: Pixels, image: Pixels, mask: Mask, se
     Args:
         normal, image: (H, W, 3) uint8. mask: (H, W), the request.
     """
-    asked = ItemRequest.by_default(normal, mask, neutral(generator.backbone), seed, control=True)
+    asked = ItemRequest.by_default(normal, mask, neutral(generator.backbone), seed)
     asked = replace(asked, steps=1, severity=1.0)  # what is drawn is replaced
     (parts,) = generator.decoded([asked])
     drawn = [_with(generator.backbone, part.drawing, image) for part in parts]

@@ -43,7 +43,8 @@ class Drawing:
         exemplar: (C, h, w), what it begins on; None is the normal image.
         graft: (height, width, channels) in unit range, the photo under the plot with the real defect that it
             begins on; None if it begins on anything else.
-        lies: (height, width) under the plot, where that real defect lies; None likewise.
+        lies: (height, width) under the plot, where that real defect lies, or where a control is drawn anew; None
+            for all of the request.
         outside: where the plane comes from.
         attempt: whose noise it has; the first is 1.
         z: (C, h, w), the latent plane as far as it is denoised.
@@ -128,7 +129,7 @@ class Drawing:
         drawn = self.z
         if self.request.begins_on == "exemplar":  # its default is how deep the start is, which may be very little
             severity = min(severity, _EXAGGERATED**2 * default)
-            if self.exemplar is not None:  # a control has none
+            if self.exemplar is not None and not self.request.control:  # on which a control lays nothing
                 drawn = kept_strength(self.plane[0], drawn, self.exemplar, self.mask)
         self.reinject(strengthened(self.plane[0], drawn, severity, default), 0)
 
@@ -164,7 +165,7 @@ class Drawing:
         return found
 
     def lies_at(self, place: Place) -> Mask:
-        """Where in a place (rows, columns) the real defect lies that it began on; anywhere if on anything else."""
+        """Where in a place (rows, columns) `lies` is; anywhere if it is None."""
         if self.lies is None:
             return np.ones([axis.stop - axis.start for axis in place], np.bool_)
         return self.at(place, self.lies.astype(np.float32), np.zeros((), np.float32)) > 0

@@ -100,11 +100,12 @@ def judged(
         realism=known.realism(drawn, refined[place]) if known else None,
         novelty=known.novelty(drawn, refined[place]) if known else None,
     )
+    offset = place[1].start, place[0].start
     return ItemResult(
         image=image,
         refined_mask=refined,
         scores=scored,
-        regions=measured(refined[place], np.abs(after - before), (place[1].start, place[0].start)),
+        regions=() if request.control else measured(refined[place], np.abs(after - before), offset),
         soft_edge_px=max(outcome.edge for outcome in outcomes),
         pixels_per_model_pixel=max(outcome.scale for outcome in outcomes),
         attempts=attempt,
@@ -130,7 +131,9 @@ def _plotted(
     x = drawing.levels.to_unit(colour(request.image)[place])
     change = change_of(part, place, x)
     map_ = change_map(change, calibration)
-    own_refined = refined_mask(map_, own & drawing.lies_at(place), scale)
+    drawn = own & drawing.lies_at(place)
+    # A control keeps all that was drawn: put back, nothing of it would be left to tell the generator's trace by.
+    own_refined = drawn if request.control else refined_mask(map_, drawn, scale)
     alpha = inner_edge(own, edge) * outer_edge(own_refined, edge)
     kappa, logical = composition.kept_texture(change.pixels, scale), request.adapter.card.logical
     if logical:  # what was there is another thing, not its skin
@@ -174,7 +177,10 @@ def change_of(part: Decoded, place: Place, x: composition.Field) -> Change:
     pixels, detail = changed(part.pictures), np.zeros((*x.shape[:2], 1), np.float32)
     if drawing.graft is not None:
         begun = changed(part.begun)
-        detail = composition.detail_strength(pixels, begun, scale)
+        if drawing.request.control:  # there is no pattern that it could have followed
+            detail = np.ones_like(detail)
+        else:
+            detail = composition.detail_strength(pixels, begun, scale)
         pixels = pixels + detail * (drawing.at(place, drawing.graft, x) - x - begun)
     return Change(
         pixels=pixels,

@@ -229,7 +229,7 @@ class Generator:
             tokens_valid=torch.arange(MAX_DEFECT_TOKENS, device=backbone.device) < len(defect),
             exemplar=canvas.merged(list(islice(begun, len(start.windows)))) if start.windows else None,
             graft=start.graft if self.grain else None,
-            lies=start.lies if start.graft is not None else None,
+            lies=start.lies if start.graft is not None or request.control else None,
             outside=self.outside or _outside(request),
             attempt=piece.attempt,
         )

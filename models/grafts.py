@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ _REGIONS = 16  # that get a graft each, the largest first
 
 
 def grafted(
-    frame: Field, requested: Mask, exemplars: Sequence[Exemplar], rng: np.random.Generator
+    frame: Field, requested: Mask, exemplars: Sequence[Exemplar], rng: np.random.Generator, control: bool = False
 ) -> tuple[Field, Mask]:
     """A frame with a real defect in each region of the request, and where in the request these lie.
 
@@ -38,6 +39,7 @@ def grafted(
         requested: (H, W) bool.
         exemplars: not empty.
         rng: of the choice and the shape; equal states give equal grafts.
+        control: put no defect there but, in its shape, the frame's own surface, gone through all that a defect is.
     """
     labels, count = ndimage.label(requested, structure=np.ones((3, 3)))
     boxes = ndimage.find_objects(labels)
@@ -49,7 +51,10 @@ def grafted(
         some = rng.choice(len(exemplars), size=min(_TRIES, len(exemplars)), replace=False, p=likely)
         fitting = [warped(exemplars[int(j)], site, rng) for j in some]
         best = max(fitting, key=_worth)
-        drawn[best.place] = _put(drawn[best.place], best, requested[best.place], int(rng.integers(2**62)))
+        key = int(rng.integers(2**62))
+        if control:
+            best = replace(best, image=_resampled(frame[best.place], best.scale, key))
+        drawn[best.place] = _put(drawn[best.place], best, requested[best.place], key)
         lies[site] = False
         lies[best.place] |= site[best.place] & best.defect
     return drawn, lies
@@ -58,6 +63,22 @@ def grafted(
 def _worth(fit: Warped) -> float:
     """How much of the defect is there, at how much of its own scale."""
     return fit.kept * math.sqrt(min(fit.scale, 1 / fit.scale))
+
+
+def _resampled(surface: Field, scale: float, key: int) -> Field:
+    """A surface as soft as if it had come from another photo at this scale.
+
+    It is of fewer pixels if that enlarges, and of ones that lay elsewhere in any case.
+    """
+    step, phase = max(scale, 1.0), np.random.default_rng(key).uniform(0, 1, size=2)
+    rows, columns = (math.ceil(side / step) + 1 for side in surface.shape[:2])
+    there = step * np.indices((rows, columns)) + (phase - 1)[:, None, None]
+    back = (np.indices(surface.shape[:2]) - (phase - 1)[:, None, None]) / step
+    planes = []
+    for plane in np.moveaxis(ndimage.gaussian_filter(surface, (*[0.45 * (step - 1)] * 2, 0)), 2, 0):
+        fewer = ndimage.map_coordinates(plane, there, order=3, mode="nearest")
+        planes.append(ndimage.map_coordinates(fewer, back, order=3, mode="nearest"))
+    return np.stack(planes, axis=2).clip(0, 1)
 
 
 def _put(frame: Field, fit: Warped, requested: Mask, key: int) -> Field:

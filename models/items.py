@@ -41,7 +41,7 @@ class ItemRequest:
         steps: of the grid over all of T.
         seed, index: the noise key; ``index`` is the item's place in its augmentation.
         defect: in the noise key too: which of several defects in one image, each drawn apart (`models.merging`).
-        control: draw under C2 alone.
+        control: draw under C2 alone, in the shape that an item has, and put nothing back of it.
         min_quality: below it the item is drawn again.
         black_level, white_level: for 16 bits; fitted on the window if None.
         exemplars: real defects of the type, which its items may begin on.
@@ -118,8 +118,8 @@ class ItemResult:
 
     Attributes:
         image: same shape and dtype as the request's; outside the requested mask the same bits.
-        refined_mask: (H, W) bool, inside the requested mask.
-        regions: measures, largest first.
+        refined_mask: (H, W) bool, inside the requested mask; of a control, where it was drawn anew.
+        regions: measures, largest first; of a control none.
         soft_edge_px: changed pixels that are not labelled lie within this distance of a labelled one.
         pixels_per_model_pixel: the coarsest scale at which a part of the mask was drawn.
         attempts: how often the item was drawn.

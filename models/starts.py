@@ -26,7 +26,7 @@ class Start:
 
     Attributes:
         windows: (3, P, P) each; none is the normal image.
-        graft: the frame (H, W, channels) with a real defect; None for anything else.
+        graft: the frame (H, W, channels) with a real defect, or of a control with none; None for anything else.
         lies: (H, W), where in the request that defect lies: its outline is a real one, the request's is not.
     """
 
@@ -41,17 +41,20 @@ class Start:
         """What an item of this type begins on, `unit` being the photo under the plot, (H, W, channels)."""
         if request.adapter.card.logical:
             return cls((_emptied(request, plot, unit, window_px),))
-        if request.begins_on == "noise" or request.control:
+        if request.begins_on == "noise":
             return cls()
         key = request.noise_key(f"{plot.name}/{request.begins_on}", attempt)
         graft = None
         if request.begins_on == "exemplar":
             requested = plot.cells(*unit.shape[:2])
-            graft, lies = grafted(unit, requested, request.exemplars, np.random.default_rng(key))
+            rng = np.random.default_rng(key)
+            graft, lies = grafted(unit, requested, request.exemplars, rng, control=request.control)
             laid_on = graft
         else:
             look = noise_key(request.seed, request.index, "look", 0)  # one light on all of an image
             laid_on, lies = sketch(unit, plot, window_px, request.adapter.card.sketch, key, look)
+            if request.control:  # it has the shape of one, and nothing laid there
+                return cls(lies=lies)
         return cls(tuple(model_windows(laid_on, plot, window_px)), graft, lies)
 
     def cells(self, request: ItemRequest, plot: Plot, shape: tuple[int, int], window_px: int, factor: int) -> Mask:

@@ -128,5 +128,5 @@ def _size(row: PlannedItem) -> tuple[int, int]:
 
 
 def _unlabelled(result: ItemResult) -> ItemResult:
-    """A control, in which nothing is a defect: what changed there is no part of a label."""
+    """A control, in which nothing is a defect: where it was drawn anew is no part of a label."""
     return replace(result, refined_mask=np.zeros_like(result.refined_mask), regions=())

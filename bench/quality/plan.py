@@ -21,7 +21,8 @@ _TIMED = 3  # steps
 
 def hours_left(table: Table) -> float:
     """Hours that one process takes for what is left."""
-    return steps_left(table) * step_seconds(table) / 3600
+    left = steps_left(table)
+    return left * step_seconds(table) / 3600 if left else 0.0
 
 
 def step_seconds(table: Table) -> float:

@@ -178,13 +178,9 @@ class Table:
         pairs = sum(wanted.missing() for wanted in self.wanted)
         return pairs, sum(not chore.done() for chore in self.judging())
 
-    def make(self, backbone: Backbone) -> None:
-        """Make all pairs that are not there yet, and controls of ours on images that are asked about."""
-        work(self._making(backbone), self._begun)
-
     def work(self, backbone: Backbone) -> None:
         """Do all that takes long and is not done yet; beside other processes, what none of these has begun."""
-        work([*self._making(backbone), *self.judging(), *self.describing()], self._begun)
+        work([*self.making(backbone), *self.judging(), *self.describing()], self._begun)
 
     @property
     def _begun(self) -> Path:
@@ -204,7 +200,8 @@ class Table:
                 found.append(Wanted(kit, self.controls_stage(kit), CONTROLS, arguments.controls, places))
         return found
 
-    def _making(self, backbone: Backbone) -> list[Chore]:
+    def making(self, backbone: Backbone) -> list[Chore]:
+        """All pairs, and controls of ours on images that are asked about."""
         return [Chore(one.chore, one.is_made, partial(self._make, backbone, one)) for one in self.wanted]
 
     def judging(self) -> list[Chore]:

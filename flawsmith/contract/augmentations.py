@@ -119,7 +119,7 @@ class AugmentationParameters(Schema):
     pixel_size_um: Annotated[float, Field(gt=0, le=1e6)] | None = None
     """Edge of one pixel on the part in µm; then measures come in µm too."""
     control: bool = False
-    """Draw controls instead: regenerated under C2 alone, without a defect."""
+    """Draw controls instead: regenerated under C2 alone, without a defect. Their masks say where."""
     metadata: Metadata = Field(default_factory=dict)
     """Yours, kept to the end; at most 64 keys and 16 KiB as JSON."""
     dry_run: bool = False

@@ -15,6 +15,7 @@ from bench.data import NAMES, read_samples
 from bench.distances import Vectors, energy, kernel_distance
 from bench.intervals import half_sampled
 from bench.promises.pairs import data_folder
+from bench.quality.chores import work
 from bench.quality.costs import Cost, costs, metered
 from bench.quality.figures import figures
 from bench.quality.kit import Kit
@@ -70,7 +71,7 @@ def test_a_table_is_made_once_and_goes_on_where_it_was(tmp_path: Path) -> None:
     assert table.to_do() == (3, 3)
     left = [steps_left(table)]
     backbone = Backbone.load("flawsmith-small-1")
-    table.make(backbone)
+    work(table.making(backbone), tmp_path / "begun")
     lost = next(tmp_path.glob("pairs-*-paste-*/0001.mask.png"))
     before = lost.read_bytes()
     lost.unlink()
@@ -78,7 +79,7 @@ def test_a_table_is_made_once_and_goes_on_where_it_was(tmp_path: Path) -> None:
     assert (cost["items"], "times" in cost) == (3, False)
     assert cost["seconds"] > 0
     assert table.to_do() == (1, 3)
-    table.make(backbone)
+    work(table.making(backbone), tmp_path / "begun")
     assert lost.read_bytes() == before
     left.append(steps_left(table))
     found = table.judge()

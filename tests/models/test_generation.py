@@ -72,6 +72,12 @@ def spots() -> NDArray[np.bool_]:
     return mask
 
 
+def boxed() -> NDArray[np.bool_]:
+    mask = np.zeros(SHAPE, dtype=np.bool_)
+    mask[60:100, 60:120] = True
+    return mask
+
+
 @pytest.fixture
 def item(adapter: Adapter) -> Callable[..., ItemRequest]:
     base = ItemRequest(photo(), spots(), adapter, "metal", 0.7, 2.0, 0.9, steps=4, seed=7, index=0)
@@ -86,7 +92,7 @@ def same(one: ItemResult, other: ItemResult) -> bool:
     )
 
 
-def test_an_item_begins_on_its_types_sketch_and_its_control_does_not(item: Callable[..., ItemRequest]) -> None:
+def test_an_item_begins_on_its_types_sketch(item: Callable[..., ItemRequest]) -> None:
     plain = item()
     sketching, another = (
         item(adapter=replace(plain.adapter, card=Card(sketch=name))) for name in ("hole", "scratch")
@@ -98,8 +104,43 @@ def test_an_item_begins_on_its_types_sketch_and_its_control_does_not(item: Calla
     assert same(sketched, again)
     assert same(sketched, Generator(tiny_backbone()).generate([sketching])[0])
     assert sketched.scores.background_max_abs_diff == 0
-    controls = generator.generate([replace(one, control=True) for one in (sketching, another)])
-    assert same(*controls)
+
+
+@pytest.mark.parametrize("begins_on", ["noise", "sketch", "exemplar"])
+def test_a_control_has_nothing_laid_and_keeps_all_that_was_drawn_in_the_shape_of_an_item(
+    item: Callable[..., ItemRequest], begins_on: str
+) -> None:
+    label = np.pad(np.ones((20, 20), np.bool_), 12)
+    dark = Exemplar(np.where(label, 20, 160).astype(np.uint8)[:, :, None], label, 0)
+    card = Card(sketch="hole" if begins_on == "sketch" else "", exemplars=float(begins_on == "exemplar"))
+    plain = item(mask=boxed(), exemplars=[dark])
+    request = replace(plain, adapter=replace(plain.adapter, card=card))
+    assert request.begins_on == begins_on
+    generator = Generator(tiny_backbone())
+    ((defect,),), ((control,),) = (
+        generator.decoded([replace(request, control=of_control)]) for of_control in (False, True)
+    )
+    result = generator.generate([replace(request, control=True)])[0]
+
+    if begins_on == "exemplar":
+        photo = defect.drawing.levels.to_unit(defect.drawing.plot.frame(request.image))
+        assert defect.drawing.graft is not None
+        assert control.drawing.graft is not None
+        assert (photo - defect.drawing.graft)[defect.drawing.lies].mean() > 0.1
+        assert abs((photo - control.drawing.graft)[defect.drawing.lies].mean()) < 0.01
+        assert np.array_equal(control.drawing.lies, defect.drawing.lies)
+    else:
+        assert control.drawing.exemplar is None
+    assert torch.equal(control.drawing.mask, defect.drawing.mask)
+
+    changed = (result.image != request.image).any(axis=2)
+    inside = ndimage.binary_erosion(result.refined_mask, iterations=2)
+    shape = request.mask if begins_on == "noise" else control.drawing.lies_at(np.s_[0 : SHAPE[0], 0 : SHAPE[1]])
+    assert np.array_equal(result.refined_mask, request.mask & shape)
+    assert inside.any()
+    assert changed[inside].mean() > 0.9
+    assert result.scores.background_max_abs_diff == 0
+    assert result.regions == ()
 
 
 def test_a_drawing_keeps_the_detail_of_the_real_defect_that_it_follows_however_much_darker_it_is(
@@ -107,8 +148,7 @@ def test_a_drawing_keeps_the_detail_of_the_real_defect_that_it_follows_however_m
 ) -> None:
     speckled = np.random.default_rng(2).random((40, 60)) < 0.3
     exemplar = Exemplar(np.where(speckled, 40, 128).astype(np.uint8)[:, :, None], np.ones((40, 60), np.bool_), 0)
-    mask = np.zeros(SHAPE, dtype=np.bool_)
-    mask[60:100, 60:120] = True
+    mask = boxed()
     base = item(image=np.full((*SHAPE, 3), 128, dtype=np.uint8), mask=mask, exemplars=[exemplar])
     backbone = tiny_backbone()
     ((part,),) = Generator(backbone).decoded(
@@ -165,7 +205,7 @@ def test_a_severe_control_is_exaggerated_no_more_than_the_item_on_a_real_defect(
     severe = replace(base, adapter=adapter, severity=1.0)
     for part, *_ in Generator(tiny_backbone()).decoded([severe, replace(severe, control=True)]):
         drawing = part.drawing
-        begun = drawing.plane[0] + 1 if drawing.exemplar is None else drawing.exemplar
+        begun = drawing.plane[0] + 1 if drawing.request.control or drawing.exemplar is None else drawing.exemplar
         drawing.reinject(begun, 0)
         drawing.strengthen()
         inside = drawing.mask.expand_as(drawing.z) > 0

@@ -37,3 +37,16 @@ def test_a_graft_is_fainter_on_a_darker_photo() -> None:
         drawn, lies = grafted(frame, SITE, [exemplar(1.0)], np.random.default_rng(1))
         contrasts.append((frame - drawn)[lies].mean() / frame.mean())
     assert np.isclose(*contrasts, rtol=0.1)
+
+
+def test_a_control_lays_the_photos_own_surface_in_the_defects_shape_and_leaves_out_the_defect() -> None:
+    rng = np.random.default_rng(3)
+    waves = 0.5 + 0.2 * np.sin(np.arange(160) / 8)[:, None] + rng.normal(0, 0.01, (160, 160))
+    frame = waves.astype(np.float32)[:, :, None]
+    for site in (SITE, ndimage.binary_dilation(SITE, iterations=40)):  # at its scale, and enlarged
+        real, lies = grafted(frame, site, [exemplar(1.0)], np.random.default_rng(1))
+        laid, same = grafted(frame, site, [exemplar(1.0)], np.random.default_rng(1), control=True)
+        assert np.array_equal(same, lies)
+        assert np.abs(real - frame)[lies].mean() > 0.1
+        assert 0 < np.abs(laid - frame)[lies].mean() < 0.02
+        assert np.array_equal(laid[:5], frame[:5])
