@@ -29,6 +29,9 @@ from models.teaching.teaching import Teaching
 from models.teaching.trials import Place
 from models.training.recipe import Ablation
 
+AT_ONCE = 4
+"""Items that are drawn together: on a CPU with the bits that each has alone, in three quarters of the time."""
+
 OnUnit = Callable[[int, int], None]
 """Called with how many units of a teaching are done, and of how many."""
 
@@ -123,7 +126,7 @@ class Taught:
         references = References.of(kit.exemplars, adapter.references)
         if not self.searched:
             adapter = ON_NOISE.of(adapter)
-        generator = Generator(studio.backbone, ablation=self.ablation, grain=self.grain)
+        generator = Generator(studio.backbone, AT_ONCE, ablation=self.ablation, grain=self.grain)
 
         def request(number: int, place: Place) -> ItemRequest:
             asked = ItemRequest.by_default(

@@ -20,7 +20,7 @@ from bench.quality.detectors import Lessons, detector
 from bench.quality.flatness import Windows, flatness, rises
 from bench.quality.kit import Kit, kits
 from bench.quality.likeness import Reality, Seen, likeness, spread
-from bench.quality.methods import CONTROLS, METHODS, OURS, Method, Studio, Taught
+from bench.quality.methods import AT_ONCE, CONTROLS, METHODS, OURS, Method, Studio, Taught
 from bench.quality.sources import GOOD, Source
 from bench.quality.stages import (
     ASKING,
@@ -56,7 +56,6 @@ from models.teaching.trials import Place
 
 TEACH, ALL_REAL = "teach", "all real"
 BESIDE = TEACH + " + "
-_AT_ONCE = 4  # items that are drawn together
 _TEACHING = "teaching"  # of which the cost is kept beside pairs
 _SEEN, _FLATNESS = "seen", "flatness"
 _DECODED, _BACKGROUNDS = "decoded", 8  # items of a type and method of which the background is kept as decoded
@@ -247,8 +246,8 @@ class Table:
             ready = wanted.method(studio, wanted.kit)
             if ready.teaching is not None:
                 keep_cost(stage, _TEACHING, ready.teaching)
-            for first in range(0, len(missing), _AT_ONCE):
-                numbers = missing[first : first + _AT_ONCE]
+            for first in range(0, len(missing), AT_ONCE):
+                numbers = missing[first : first + AT_ONCE]
                 pairs, cost = metered(partial(ready.draw, [(number, found[number]) for number in numbers]))
                 for number, pair in zip(numbers, pairs, strict=True):
                     keep_cost(stage, numbered(number), replace(cost, seconds=cost.seconds / len(numbers)))
