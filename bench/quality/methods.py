@@ -109,7 +109,7 @@ class Taught:
         refined: whether the label is what changed; else what was asked for.
         rejecting: whether a poor item is drawn again.
         grain: whether the photo's grain is drawn back into what changed; else it is as the VAE decoded it.
-        control: whether controls are drawn in place of items; their mask is the request.
+        control: whether controls are drawn in place of items.
     """
 
     lesson: Mapping[str, Any] = field(default_factory=dict)
@@ -138,9 +138,8 @@ class Taught:
 
         def draw(places: Sequence[Numbered]) -> list[Pair]:
             made = generator.generate([request(number, place) for number, place in places])
-            refined = self.refined and not self.control
             return [
-                Pair(result.image, result.refined_mask if refined else place.mask, kit.type)
+                Pair(result.image, result.refined_mask if self.refined else place.mask, kit.type)
                 for result, (_, place) in zip(made, places, strict=True)
             ]
 

@@ -30,7 +30,7 @@ def scored(segmenter: Segmenter, sample: Sample, type_: str | None) -> Scored:
 
 
 def alarms(segmenter: Segmenter, control: Pair, original: Pixels) -> tuple[float, float]:
-    """The strongest sign of a defect within the request, in a control and in the image that it was drawn on."""
+    """The strongest sign of a defect where a control was drawn, in it and in the image that it was drawn on."""
     of_control, of_original = (
         float(_spots(_odds(segmenter.judged(image)))[control.mask].max()) for image in (control.image, original)
     )

@@ -222,7 +222,7 @@ class Trial:
         return loose_places(photos, MaskDistribution.learned(samples), count, seed)
 
     def _change(self, is_control: bool, place: Place, number: int) -> Change:
-        """What is drawn at a place, and its label; of a control that is the request."""
+        """What is drawn at a place, and its label; of a control, where it is drawn."""
         learned = self._learned
         request = replace(
             ItemRequest.by_default(
@@ -239,8 +239,7 @@ class Trial:
         )
         (result,) = self._generator.generate([request])
         rows, columns = around(place.mask, 0)
-        label = place.mask if is_control else result.refined_mask
-        return result.image[rows, columns], label[rows, columns]
+        return result.image[rows, columns], result.refined_mask[rows, columns]
 
     def _matched(self) -> Contest:
         """Detectors of both kinds, with all that was drawn."""
