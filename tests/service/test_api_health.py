@@ -91,6 +91,7 @@ def test_health_answers_soon_while_queue_and_storage_are_away(silent: bool, sile
     port = silent_port if silent else free_ports(1)[0]
     settings = ServiceSettings(
         redis_url=f"redis://127.0.0.1:{port}/0",
+        redis_timeout_s=20,
         storage_url="s3://bucket",
         s3_endpoint_url=f"http://127.0.0.1:{port}",
         s3_access_key_id="id",

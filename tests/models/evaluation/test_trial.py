@@ -157,7 +157,7 @@ def test_detectors_learn_from_items_on_good_photos_and_never_from_the_hold_out(
         assert np.array_equal(control.original, good.sample.image)
         changed = control.pair.image != control.original
         assert changed[control.pair.mask].mean() > 0.5
-        assert (changed & ~control.pair.mask).sum() < changed.sum()
+        assert not changed[~control.pair.mask].any()
 
 
 @pytest.mark.parametrize(
