@@ -40,6 +40,7 @@ _COUNT = 80  # of synthetic pairs, where they can be made
 _CONTROLS = 20
 _PATCH = 48  # pixels a side of what a useless or traced pair is labelled with
 _SIDE = 256  # of rendered scenes, and of the windows that the VAE sees
+_HELD = 150  # rendered parts of either kind to judge by: what three pairs leave to gain is small
 _RENDERED = ("scratch", "dent", "stain")
 
 
@@ -202,8 +203,8 @@ def _unseen_scenes(surface: str, arguments: argparse.Namespace) -> Material:
         ]
 
     none = np.zeros((_SIDE, _SIDE), np.bool_)
-    held = [Held(Sample(one.image, one.mask, f"scene {i}"), one.type) for i, one in enumerate(scenes(1000, 45))]
-    held += [Held(Sample(image, none, f"good {i}"), None) for i, image in enumerate(normals(1000, 60))]
+    held = [Held(Sample(one.image, one.mask, f"scene {i}"), one.type) for i, one in enumerate(scenes(1000, _HELD))]
+    held += [Held(Sample(image, none, f"good {i}"), None) for i, image in enumerate(normals(1000, _HELD))]
     good = [Pair(image, none, "") for image in normals(0, 40)]
     return Material(scenes(2000, 3), good, scenes(0, _COUNT), held, on_normals=True)
 

@@ -35,8 +35,10 @@ MAKING = (
 """The code that makes pairs."""
 LEARNING = (
     *MAKING,
+    "models/evaluation/mining.py",
     "models/evaluation/schooling.py",
     "models/evaluation/segmenter.py",
+    "models/evaluation/squares.py",
     "bench/quality/detectors.py",
 )
 """The code that teaches detectors by them: to ask them otherwise trains none anew."""

@@ -7,11 +7,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from models.evaluation.outcomes import Scored
-from models.evaluation.segmenter import Pair, Segmenter
+from models.evaluation.segmenter import SPOT, Pair, Segmenter
 from models.levels import Pixels
 from models.samples import Sample
-
-_SPOT = 5  # pixels a side over which the strongest sign of a defect is averaged: one pixel alone is noise
 
 
 def scored(segmenter: Segmenter, sample: Sample, type_: str | None) -> Scored:
@@ -44,4 +42,4 @@ def _odds(found: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _spots(odds: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(ndimage.uniform_filter(odds, _SPOT, mode="mirror"), np.float32)
+    return np.asarray(ndimage.uniform_filter(odds, SPOT, mode="mirror"), np.float32)

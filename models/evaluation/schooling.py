@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.evaluation.segmenter import Pair, Segmenter, segmentation_loss, tensor_of
+from models.evaluation.mining import Missed, Spot
+from models.evaluation.segmenter import SPOT, Pair, Segmenter, segmentation_loss
+from models.evaluation.squares import Square
 
 _SEEN = 75  # times that a real pair is worth more than a synthetic one
 
@@ -40,9 +42,10 @@ class Schooling:
 class Training:
     """A segmenter that learns from pairs and normal images.
 
-    Half of each batch is normal images. Where there are pairs `beside`, these are at least half of the rest, so
-    that a few real pairs are not drowned by many synthetic ones; they are more where they are so many that each
-    would else be seen less than 75 times.
+    Half of each batch is normal images, and half of these squares lie around spots that were taken for defects
+    (`Missed`). Where there are pairs `beside`, these are at least half of the rest, so that a few real pairs are
+    not drowned by many synthetic ones; they are more where they are so many that each would else be seen less than
+    75 times.
 
     Args:
         pairs: of the types, and normal images.
@@ -68,6 +71,7 @@ class Training:
             raise ValueError("a segmenter learns from defective images and normal ones; one kind is missing")
         self.schooling = schooling
         self.step = 0
+        self._missed = Missed()
         self._rng = np.random.default_rng([schooling.seed, 1])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(schooling.seed)
@@ -77,13 +81,13 @@ class Training:
             self._optimizer, schooling.rate, total_steps=schooling.steps
         )
         half = schooling.batch // 2
-        self._kinds = [(normal, schooling.batch - half)]
+        self._normal, self._normals_a_step = normal, schooling.batch - half
         if beside:
             wanted = round(_SEEN * len(beside) / schooling.steps)
             real = max(half // 2, min(wanted, half - 1))
-            self._kinds += [(defective, half - real), (list(beside), real)]
+            self._kinds = [(defective, half - real), (list(beside), real)]
         else:
-            self._kinds += [(defective, half)]
+            self._kinds = [(defective, half)]
 
     @property
     def done(self) -> bool:
@@ -99,19 +103,40 @@ class Training:
         """Make a step."""
         segmenter = self._segmenter.train()
         device = segmenter.head.weight.device
-        rows = [
-            crop(kind[int(self._rng.integers(len(kind)))], self.schooling.crop, segmenter.types, self._rng)
-            for kind, count in self._kinds
-            for _ in range(count)
-        ]
+        good = [self._good_square(again=i % 2 == 1) for i in range(self._normals_a_step)]
+        defective = [self._defective_square(pairs) for pairs, count in self._kinds for _ in range(count)]
+        rows = [square.cut(self._normal[image], segmenter.types) for image, square in good]
+        rows += [square.cut(pair, segmenter.types) for pair, square in defective]
         images, truth = (torch.stack(part).to(device) for part in zip(*rows, strict=True))
         images = images.contiguous(memory_format=torch.channels_last)  # an eighth faster on a CPU
-        loss = segmentation_loss(segmenter(images), truth)
+        logits = segmenter(images)
+        loss = segmentation_loss(logits, truth)
         self._optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         self._optimizer.step()
         self._schedule.step()
         self.step += 1
+        self._missed.put(
+            self._spot(*seen, found) for seen, found in zip(good, _odds(logits[: len(good)]), strict=True)
+        )
+
+    def _good_square(self, *, again: bool) -> tuple[int, Square]:
+        """The number of a normal image, and a square of it: around a spot that was missed, or anywhere."""
+        spot = self._missed.take(self._rng) if again else None
+        image = spot.image if spot else int(self._rng.integers(len(self._normal)))
+        at = (spot.row, spot.column) if spot else None
+        return image, Square.drawn(self._normal[image].mask, self.schooling.crop, self._rng, at)
+
+    def _defective_square(self, pairs: Sequence[Pair]) -> tuple[Pair, Square]:
+        pair = pairs[int(self._rng.integers(len(pairs)))]
+        return pair, Square.drawn(pair.mask, self.schooling.crop, self._rng)
+
+    def _spot(self, image: int, square: Square, odds: Tensor) -> Spot:
+        """Where in a square a defect was seen most clearly."""
+        height, width = self._normal[image].mask.shape
+        odds = square.back(odds, (height, width))
+        row, column = divmod(int(odds.argmax()), odds.shape[1])
+        return Spot(float(odds[row, column]), image, square.corner[0] + row, square.corner[1] + column)
 
     def state(self) -> dict[str, Any]:
         """All that `restore` needs, of numbers, texts and tensors."""
@@ -121,6 +146,7 @@ class Training:
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
             "rng": self._rng.bit_generator.state,
+            "missed": self._missed.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -130,6 +156,7 @@ class Training:
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
         self._rng.bit_generator.state = state["rng"]
+        self._missed = Missed.of(state.get("missed", ()))  # states of before have none
 
 
 def trained(
@@ -150,39 +177,7 @@ def trained(
     return training.segmenter
 
 
-def crop(pair: Pair, side: int, types: Sequence[str], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """A square of an image around some pixel of its defect, turned, mirrored, brighter or darker.
-
-    Where it would reach beyond the image it lies flush with the border, so that borders are seen often: a detector
-    that sees them beside defects alone takes them for some.
-
-    Args:
-        side: pixels; a smaller image is filled up at its right and below.
-        types: that the detector tells apart.
-
-    Returns:
-        (1 or 3, side, side) in [0, 1], and what it shows: (side, side) int64, 0 or one more than the number of the
-        type.
-    """
-    image, mask = pair.image, pair.mask
-    height, width = mask.shape
-    within = np.argwhere(mask)
-    if len(within):
-        at = within[int(rng.integers(len(within)))]
-    else:
-        at = np.array([rng.integers(height), rng.integers(width)])
-    corner = [
-        int(np.clip(p - rng.integers(side), 0, max(0, n - side)))
-        for p, n in zip(at.tolist(), (height, width), strict=True)
-    ]
-    rows, columns = (slice(c, c + side) for c in corner)
-    x, m = tensor_of(image[rows, columns]), torch.from_numpy(mask[rows, columns].astype(np.int64))
-    x = functional.pad(x[None], (0, side - x.shape[2], 0, side - x.shape[1]), mode="replicate")[0]
-    m = functional.pad(m, (0, side - m.shape[1], 0, side - m.shape[0]))
-    turns = int(rng.integers(4))
-    x, m = torch.rot90(x, turns, (1, 2)), torch.rot90(m, turns, (0, 1))
-    if rng.random() < 0.5:
-        x, m = x.flip(2), m.flip(1)
-    gain, offset = rng.uniform(0.8, 1.25), rng.uniform(-0.06, 0.06)
-    x = (x * gain + offset).clamp(0, 1)
-    return x, m * (types.index(pair.type) + 1 if pair.type else 0)
+def _odds(logits: Tensor) -> Tensor:
+    """(B, H, W) on the CPU: log odds of any defect, averaged over spots."""
+    odds = logits.detach()[:, 1:].logsumexp(dim=1, keepdim=True) - logits.detach()[:, :1]
+    return functional.avg_pool2d(odds, SPOT, stride=1, padding=SPOT // 2, count_include_pad=False)[:, 0].cpu()

@@ -20,6 +20,8 @@ from models.levels import Pixels, colour
 from models.masks import Mask
 from models.samples import Sample
 
+SPOT = 5
+"""Pixels a side over which a sign of a defect is averaged: one pixel alone is noise."""
 _LEVELS = 4  # of the features' maps: up to stride 16
 _WIDTHS = (16, 24, 40, 112)
 _DEVIATIONS = (7.0, 7.0, 6.0, 4.5)

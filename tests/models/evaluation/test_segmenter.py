@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from models.evaluation.schooling import Schooling, Training, crop, trained
+from models.evaluation.schooling import Schooling, Training, trained
 from models.evaluation.segmenter import Pair, Segmenter, segmentation_loss
+from models.evaluation.squares import Square
 from tests.models.evaluation.discs import pair
 
 SCHOOLING = Schooling(steps=80, crop=64, batch=6, width=16, rate=5e-3)
@@ -58,7 +59,7 @@ def test_good_photos_show_their_borders_often() -> None:
     image = np.zeros((300, 300), np.uint8)
     image[0] = 255
     good, rng = Pair(image, np.zeros_like(image, np.bool_), ""), np.random.default_rng(0)
-    squares = [crop(good, 100, (), rng)[0] for _ in range(200)]
+    squares = [Square.drawn(good.mask, 100, rng).cut(good, ())[0] for _ in range(200)]
     assert np.mean([bool(square.max() > 0.5) for square in squares]) > 0.1
 
 
