@@ -85,9 +85,9 @@ class Training:
         if beside:
             wanted = round(_SEEN * len(beside) / schooling.steps)
             real = max(half // 2, min(wanted, half - 1))
-            self._kinds = [(defective, half - real), (list(beside), real)]
+            self._defective = [(defective, half - real), (list(beside), real)]
         else:
-            self._kinds = [(defective, half)]
+            self._defective = [(defective, half)]
 
     @property
     def done(self) -> bool:
@@ -104,7 +104,7 @@ class Training:
         segmenter = self._segmenter.train()
         device = segmenter.head.weight.device
         good = [self._good_square(again=i % 2 == 1) for i in range(self._normals_a_step)]
-        defective = [self._defective_square(pairs) for pairs, count in self._kinds for _ in range(count)]
+        defective = [self._defective_square(pairs) for pairs, count in self._defective for _ in range(count)]
         rows = [square.cut(self._normal[image], segmenter.types) for image, square in good]
         rows += [square.cut(pair, segmenter.types) for pair, square in defective]
         images, truth = (torch.stack(part).to(device) for part in zip(*rows, strict=True))
@@ -179,5 +179,6 @@ def trained(
 
 def _odds(logits: Tensor) -> Tensor:
     """(B, H, W) on the CPU: log odds of any defect, averaged over spots."""
-    odds = logits.detach()[:, 1:].logsumexp(dim=1, keepdim=True) - logits.detach()[:, :1]
+    logits = logits.detach()
+    odds = logits[:, 1:].logsumexp(dim=1, keepdim=True) - logits[:, :1]
     return functional.avg_pool2d(odds, SPOT, stride=1, padding=SPOT // 2, count_include_pad=False)[:, 0].cpu()
