@@ -18,7 +18,7 @@ from service.images.decoders import LoadedProcess
 from service.images.decoding import decode
 from service.images.door import Admitted, Caller, Door
 from service.images.encoding import encode_png
-from service.images.errors import DecoderLostError, ImageError
+from service.images.errors import DecoderLostError, Field, ImageError
 from service.images.limits import Limits
 from tests.service.images import files
 
@@ -101,14 +101,19 @@ async def waiting(
         async for _ in opened.admit_several([Caller(folder / "sent.png", None)], [folder]):
             pass
 
+    asked = asyncio.Event()
+    reserve = opened._reserve
+
+    async def reserved(needed: int, field: Field | None, patience_s: float) -> int:
+        asked.set()
+        return await reserve(needed, field, patience_s)
+
+    opened._reserve = reserved  # type: ignore[method-assign]
     opened._reserved = opened.byte_budget
     task = asyncio.create_task(admit())
     async with asyncio.timeout(30):
-        while not forks(loaded_pid(loaded)):
-            await asyncio.sleep(0.01)
-        (pid,) = forks(loaded_pid(loaded))
-        while len(open_files(pid)) > 3:  # it is about to become one
-            await asyncio.sleep(0.01)
+        await asked.wait()
+    (pid,) = forks(loaded_pid(loaded))
     yield pid, task
     opened._reserved -= opened.byte_budget
 
@@ -123,11 +128,8 @@ def test_they_have_limits_and_nothing_of_the_service(tmp_path: Path, monkeypatch
                 assert b"PYTHONPATH" in environment
                 assert b"a-secret" not in environment
             assert os.getpriority(os.PRIO_PROCESS, pid) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)
-            async with asyncio.timeout(30):
-                while open_files(pid) != {"0", "1", "2"}:  # it reads its request, or a module
-                    await asyncio.sleep(0.01)
-                while "unlimited" in limit(pid, "Max address space") or "unlimited" in limit(pid, "Max cpu time"):
-                    await asyncio.sleep(0.01)
+            assert open_files(pid) == {"0", "1", "2"}
+            assert "unlimited" not in {limit(pid, "Max address space"), limit(pid, "Max cpu time")}
         await task
 
     run(tmp_path / "door", act)
@@ -163,9 +165,9 @@ def test_who_no_longer_waits_leaves_none_behind(tmp_path: Path) -> None:
 
 def test_a_decode_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     async def act(opened: Door, loaded: LoadedProcess) -> None:
-        opened.timeout_s = 1.0
         async with waiting(opened, loaded, tmp_path) as (pid, task):
             os.kill(pid, signal.SIGSTOP)
+            opened.timeout_s = 1.0
         with pytest.raises(DecoderLostError, match=r"longer than 1 s"):
             await task
         assert forks(loaded_pid(loaded)) == []
