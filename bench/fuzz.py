@@ -34,7 +34,7 @@ class Run:
 
 def run(folder: Path, redis_url: str, cases: int, arguments: argparse.Namespace, *, keyed: bool) -> Run:
     """One service, with keys or without, until there were enough cases."""
-    key = make_key(folder, Scope.READ, Scope.GENERATE) if keyed else None
+    key = make_key(folder, Scope.READ, Scope.GENERATE, Scope.TRAIN) if keyed else None
     found: list[Fuzzed] = []
     with small_stack(folder, redis_url) as service:
         while sum(one.cases for one in found) < cases:

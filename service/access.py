@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 REALM = 'Bearer realm="flawsmith"'
 CREATED = (201, 202)
 """What an operation answers that is counted as creating."""
+_TYPES = "/v1/defect-types"
 
 SCHEME = HTTPBearer(
     scheme_name="ApiKey",
@@ -152,17 +153,19 @@ def require(scope: Scope) -> params.Security:
 
 
 async def permit(request: Request, caller: Authenticated) -> Caller:
-    """A dependency: a caller who may do what the request's method does.
+    """A dependency: a caller who may do what the request's method does where it is sent.
 
     Raises:
         ProblemError: the key's scopes do not allow it.
     """
-    return _with(caller, scope_of(request.method))
+    return _with(caller, scope_of(request.method, request.scope["route"].path))
 
 
-def scope_of(method: str) -> Scope:
-    """The scope that a method needs, unless its route requires another."""
-    return Scope.READ if method.upper() in ("GET", "HEAD") else Scope.GENERATE
+def scope_of(method: str, path: str) -> Scope:
+    """The scope that a method needs at a route's path, unless the route requires another."""
+    if method.upper() in ("GET", "HEAD"):
+        return Scope.READ
+    return Scope.TRAIN if path.startswith(_TYPES) else Scope.GENERATE
 
 
 async def tenant(caller: Authenticated) -> str:

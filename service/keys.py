@@ -35,7 +35,7 @@ from service.store.storage import StorageError
 
 FAILED = 1
 USAGE = 2
-DEFAULT_SCOPES = (Scope.READ, Scope.GENERATE)
+DEFAULT_SCOPES = (Scope.READ, Scope.GENERATE, Scope.TRAIN)
 LIMITS = ("rate_limit", "create_rate_limit", "max_open_jobs")
 SERVICES_OWN = "default"
 """Written for a limit, it means the service's own."""
@@ -142,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     creating = add("create", create)
     creating.add_argument("--tenant", default=DEFAULT_TENANT, help="whose data it sees; made if new (%(default)s)")
     creating.add_argument(
-        "--scope", action="append", type=Scope, choices=list(Scope), help="may be repeated (read and generate)"
+        "--scope", action="append", type=Scope, choices=list(Scope), help="may be repeated (all but admin)"
     )
     creating.add_argument("--name", type=_name, default="", help="for people: where it is used")
     creating.add_argument("--expires-in", type=_duration, metavar="90d", help="in s, m, h or d; never if absent")

@@ -427,9 +427,9 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
     components["schemas"] = dict(sorted((components["schemas"] | _schemas()).items()))
     components["headers"] = {**_HEADERS, "RequestId": _REQUEST_ID}
     components["responses"] = {}
-    for path in document["paths"].values():
-        for method, operation in path.items():
-            _say_who_may(method, operation)
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            _say_who_may(method, path, operation)
             responses = dict(sorted(operation["responses"].items()))
             for status, response in responses.items():
                 response.setdefault("headers", {})[HEADER] = {"$ref": "#/components/headers/RequestId"}
@@ -441,13 +441,13 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
     return dict(_with_whole_numbers(document))
 
 
-def _say_who_may(method: str, operation: dict[str, Any]) -> None:
+def _say_who_may(method: str, path: str, operation: dict[str, Any]) -> None:
     """Name the scope that an operation needs, and the headers that come with the count of its requests."""
     if "security" not in operation:
         return
     for requirement in operation["security"]:
         for name, scopes in requirement.items():
-            requirement[name] = scopes or [scope_of(method).value]
+            requirement[name] = scopes or [scope_of(method, path).value]
     for status, response in operation["responses"].items():
         if status not in _NOT_COUNTED:
             counted = {name: {"$ref": f"#/components/headers/{name}"} for name in _HEADERS}

@@ -28,7 +28,7 @@ def create(
     tenant: Annotated[str, typer.Option(help="Whose data the key sees; made if new.")] = DEFAULT_TENANT,
     scope: Annotated[
         list[Scope] | None,
-        typer.Option(help="What the key allows; may be repeated.", show_default="read and generate"),
+        typer.Option(help="What the key allows; may be repeated.", show_default="all but admin"),
     ] = None,
     name: Annotated[str, typer.Option(help="For people: where the key is used.")] = "",
     expires_in: Annotated[

@@ -28,9 +28,9 @@ class Scope(StrEnum):
     READ = "read"
     """Every GET of the tenant's own jobs, files, uploads and types."""
     GENERATE = "generate"
-    """Uploads, new jobs, cancel and delete."""
+    """Uploads, new jobs but trainings, cancel and delete of jobs of any kind."""
     TRAIN = "train"
-    """Defect types of one's own."""
+    """Defect types of one's own: to teach, to bring in and to delete them."""
     ADMIN = "admin"
     """What is about the service and not about one tenant: ``/metrics``."""
 

@@ -49,7 +49,7 @@ def test_a_key_is_printed_once_and_never_again(tmp_path: Path) -> None:
 
 def test_keys_are_rotated_and_revoked(tmp_path: Path) -> None:
     made = json.loads(keys("create", "--expires-in", "90d", "--json", "--data-dir", tmp_path).stdout)
-    assert made["scopes"] == ["read", "generate"]
+    assert made["scopes"] == ["read", "generate", "train"]
     rotated = keys("rotate", made["key_id"], "--overlap", "1h", "--data-dir", tmp_path)
     assert rotated.returncode == 0, rotated.stderr
     assert "is valid until" in rotated.stderr

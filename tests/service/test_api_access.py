@@ -90,6 +90,21 @@ def test_every_operation_needs_the_scope_that_the_document_names(keyed: KeyedApi
             assert client.request(method, path, headers=alone[Scope(scope)]).status_code not in (401, 403)
 
 
+def test_types_are_changed_by_keys_that_may_train_and_by_no_others(keyed: KeyedApi) -> None:
+    changes = [
+        ("POST", "/v1/defect-types"),
+        ("DELETE", "/v1/defect-types/scratch"),
+        ("PUT", "/v1/defect-types/scratch/versions/1/bundle"),
+    ]
+    trainer, drawer = (bearer(keyed.key(Scope.READ, scope, tenant="acme")) for scope in (Scope.TRAIN, Scope.GENERATE))
+    with client_of(keyed.address) as client:
+        for method, path in changes:
+            assert client.request(method, path, headers=trainer).status_code not in (401, 403)
+            assert_problem(client.request(method, path, headers=drawer), problems.FORBIDDEN, None, "scope train")
+        drawn = client.post("/v1/augmentations", files=FILES, data={"defect_type": "scratch"}, headers=trainer)
+        assert_problem(drawn, problems.FORBIDDEN, None, "scope generate")
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -31,7 +31,7 @@ def test_without_keys(redis_url: str, tmp_path: Path) -> None:
 
 
 def test_with_keys(redis_url: str, tmp_path: Path) -> None:
-    key = make_key(tmp_path / "stack", Scope.READ, Scope.GENERATE)
+    key = make_key(tmp_path / "stack", Scope.READ, Scope.GENERATE, Scope.TRAIN)
     reader = make_key(tmp_path / "stack", Scope.READ)
     nobodys = new_key().text
     with small_stack(tmp_path / "stack", redis_url) as service:
