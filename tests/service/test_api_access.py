@@ -96,7 +96,8 @@ def test_types_are_changed_by_keys_that_may_train_and_by_no_others(keyed: KeyedA
         ("DELETE", "/v1/defect-types/scratch"),
         ("PUT", "/v1/defect-types/scratch/versions/1/bundle"),
     ]
-    trainer, drawer = (bearer(keyed.key(Scope.READ, scope, tenant="acme")) for scope in (Scope.TRAIN, Scope.GENERATE))
+    trainer = bearer(keyed.key(Scope.READ, Scope.TRAIN, tenant="acme"))
+    drawer = bearer(keyed.key(Scope.READ, Scope.GENERATE, tenant="acme"))
     with client_of(keyed.address) as client:
         for method, path in changes:
             assert client.request(method, path, headers=trainer).status_code not in (401, 403)
