@@ -12,7 +12,7 @@ from torch import Tensor
 from models import composition, scores
 from models.drawing import Drawing
 from models.items import ItemRequest, ItemResult
-from models.levels import Levels, Pixels, colour, saturation
+from models.levels import Pixels, colour, saturation
 from models.masks import Mask, around, inner_edge, outer_edge, spanned
 from models.measures import measured
 from models.refinement import Calibration, Change, change_map, refined_mask
@@ -87,7 +87,7 @@ def judged(
         outcomes: of the parts that were drawn, at least one.
     """
     place = around(request.mask, GRAIN_REACH)
-    levels = Levels.of(colour(request.image)[place], request.black_level, request.white_level)
+    levels = request.levels
     original, drawn = (levels.to_unit(colour(picture)[place]) for picture in (request.image, image))
     before, after = original.mean(axis=2), drawn.mean(axis=2)
     known = None if request.control else request.references

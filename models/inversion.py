@@ -50,7 +50,7 @@ def deepen(trajectories: list[Trajectory], depth: int, grid: Grid, predict: Nois
         for trajectory, z in zip(
             trajectories, moved(torch.stack(latents), torch.stack(noises), low, high), strict=True
         ):
-            trajectory.latents.append(z)
+            trajectory.latents.append(z.clone())  # what is kept must not keep the others
 
 
 @dataclass

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from models.adapters import Adapter
 from models.aims import Aim, Aimed
-from models.levels import Pixels
+from models.levels import Levels, Pixels, colour
 from models.masks import Mask
 from models.measures import RegionMeasures
 from models.noise import noise_key
@@ -100,6 +101,11 @@ class ItemRequest:
     def noise_key(self, region: str, attempt: int) -> int:
         """What the noise of a region is made from in one attempt."""
         return noise_key(self.seed, self.index, region, attempt, self.defect)
+
+    @cached_property
+    def levels(self) -> Levels:
+        """The range that it is judged in: the whole photo's, as that of real defects is."""
+        return Levels.of(colour(self.image), self.black_level, self.white_level)
 
     @property
     def begins_on(self) -> Begins:

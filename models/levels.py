@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -9,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+
+_TOPS = [(1 << bits) - 1 for bits in range(8, 17)]
+_REACHED = 0.999
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,8 @@ class Levels:
         if window.dtype == np.uint8:
             return cls(0, 255)
         if white is None:
-            reached = int(np.percentile(window, 99.9, method="higher"))
-            white = (1 << max(8, reached.bit_length())) - 1
+            beyond = window.size - 1 - math.ceil(_REACHED * (window.size - 1))  # pixels that may exceed it
+            white = next(top for top in _TOPS if np.count_nonzero(window > top) <= beyond)
         black = 0 if black is None else black
         return cls(black, max(white, black + 1))
 
@@ -61,7 +65,7 @@ def saturation(image: Pixels) -> int:
     """The highest value the camera of this image can give: ``2ᵇ − 1`` just above its maximum (b ≥ 8)."""
     if image.dtype == np.uint8:
         return 255
-    return int((1 << max(8, int(image.max()).bit_length())) - 1)
+    return int((1 << max(8, int(colour(image).max()).bit_length())) - 1)
 
 
 def has_alpha(image: Pixels) -> bool:

@@ -20,8 +20,8 @@ from models.blending import blended
 from models.composition import Field
 from models.finishing import GRAIN_REACH, Outcome, judged
 from models.items import ItemRequest, ItemResult
-from models.levels import Levels, colour, saturation
-from models.masks import Mask, around, inner_edge, outer_edge
+from models.levels import colour, saturation
+from models.masks import Mask, inner_edge, outer_edge
 from models.refinement import Calibration, pixel_map
 from models.samples import Exemplar
 from models.sizes import Sizes, chances, sizes_of
@@ -98,9 +98,7 @@ def _pasted(
 ) -> ItemResult:
     image = request.image.copy()
     refined = np.zeros(request.mask.shape, dtype=np.bool_)
-    levels = Levels.of(
-        colour(request.image)[around(request.mask, GRAIN_REACH)], request.black_level, request.white_level
-    )
+    levels = request.levels
     outcomes = []
     for place, site in sites:
         rows, columns = (np.flatnonzero(site.any(axis=axis)) for axis in (1, 0))

@@ -195,7 +195,7 @@ class MaskDistribution:
                 _Known(
                     Shape.from_json(one),
                     _number(one["length"], 0, 1e3),
-                    (_number(one["place"][0], -1, 2), _number(one["place"][1], -1, 2)),
+                    _near((_number(one["place"][0], -1e3, 1e3), _number(one["place"][1], -1e3, 1e3))),
                     tuple(side for side in _SIDES if side in one["sides"]),
                     int(one["sample"]),
                 )
@@ -452,7 +452,13 @@ class _Defect:
 
     def known(self) -> _Known:
         length = round(max(self.mask.shape) / extent_of(self.frame), 5)
-        return _Known(Shape.of(self.mask), length, self.place, self.sides, self.sample)
+        return _Known(Shape.of(self.mask), length, _near(self.place), self.sides, self.sample)
+
+
+def _near(place: tuple[float, float]) -> tuple[float, float]:
+    """A place, no farther beyond the part's box than that is long."""
+    y, x = (min(max(at, -1.0), 2.0) for at in place)
+    return y, x
 
 
 def _of_sample(mask: Mask) -> list[tuple[tuple[int, int], Mask]]:
@@ -472,7 +478,7 @@ def _turn(shapes: Sequence[Shape]) -> float:
     axes = [axis for axis, longer in (shape.axis for shape in shapes) if longer >= _DRAWN_OUT]
     if len(axes) < _FEW:
         return _FEW_TURN
-    mean = abs(np.exp(2j * np.radians(axes)).mean())  # of axes, so that 179° is near 0°
+    mean = min(1.0, abs(np.exp(2j * np.radians(axes)).mean()))  # of axes, so that 179° is near 0°
     if mean < _SPREAD_OUT:
         return 180.0
     return round(float(np.degrees(np.sqrt(-2 * np.log(mean))) / 2), 1)

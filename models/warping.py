@@ -212,8 +212,13 @@ def _whole(exemplar: Exemplar, site: Mask, place: Place, rng: np.random.Generato
         if scale >= enough or roomy.max() < _FITS:
             break
         scale, worth = larger, roomy
-    candidates = np.argwhere(worth >= worth.max() - _AS_GOOD)
-    middle = (candidates[rng.integers(len(candidates))] + 0.5) * factor - 0.5
+    best = float(worth.max())
+    if best > _AS_GOOD:
+        candidates = np.argwhere(worth >= best - min(_AS_GOOD, best / 2))
+        middle = (candidates[rng.integers(len(candidates))] + 0.5) * factor - 0.5
+    else:  # a line so thin that no place of its cells is better than another
+        candidates = np.argwhere(site)
+        middle = candidates[rng.integers(len(candidates))].astype(np.float64)
     return _placed(exemplar, site, place, turn / scale, middle, float(scale), rng)
 
 

@@ -12,7 +12,7 @@ from models.foreground import foreground
 from models.generation import Generator
 from models.items import ItemRequest, ItemResult
 from models.levels import Pixels
-from models.masks import Mask
+from models.masks import Mask, pooled
 from models.noise import noise_key
 from models.placement import MaskDistribution, PlacementError
 from models.references import References
@@ -147,9 +147,9 @@ def arranged_places(photos: Sequence[Sample], samples: Sequence[Sample], count: 
         image, mask = photos[i % len(photos)].image, samples[i % len(samples)].mask
         rows, columns = (
             (2 * np.arange(size) + 1) * own // (2 * size)
-            for size, own in zip(image.shape, mask.shape, strict=False)
+            for size, own in zip(np.maximum(image.shape[:2], mask.shape), mask.shape, strict=True)
         )
-        yield Place(image, mask[rows[:, None], columns], i % len(photos))
+        yield Place(image, pooled(mask[rows[:, None], columns], image.shape[:2]), i % len(photos))
 
 
 def _cut(image: Pixels, mask: Mask, photo: int) -> Place:

@@ -48,7 +48,7 @@ class Recipe:
     close_up: float = 0.6  # share of the budget on quarters of windows, twice as many: four times cheaper each
     batch_defects: int = 10  # rows of the first term: z_t under C1
     batch_backgrounds: int = 3  # rows of the second term: z_t^m under C2, of the same scenes
-    batch_normals: int = 3  # rows of normal images under C2; one in three with a random m
+    batch_normals: int = 3  # rows of normal images under C2; every third with a random m
     rate: float = 5e-4
     hold: float = 0.5  # share of the budget at the full rate, so that a training can be given more of it later
     token_rate: float = 2e-3

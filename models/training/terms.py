@@ -25,7 +25,7 @@ class Rows:
     """How a batch is made up.
 
     defects, backgrounds, normals: rows of the first term (z_t under C1), of the second (z_t^m under C2, of the
-        same scenes), and of normal images under C2, one in three with a random m.
+        same scenes), and of normal images under C2, every third with a random m, of fewer than three none.
     gamma: cap of the weight by t.
     least_start: of T: the noise of the first term's rows is that of a drawing begun there or above.
     least_sketched: the same for drawings that began on a sketch, or on an exemplar.

@@ -238,6 +238,16 @@ def test_outside_the_request_every_pixel_is_the_inputs_and_inside_the_label_tell
         assert result.image.max() <= top
 
 
+def test_sixteen_bits_are_judged_in_the_range_that_they_are_drawn_in(item: Callable[..., ItemRequest]) -> None:
+    image, mask = photo(None, np.uint16, 400), np.zeros(SHAPE, dtype=np.bool_)
+    mask[40:60, 50:80] = True
+    image[:, 100:] += 3500
+    asked = item(image=image, mask=mask)
+    result, told = Generator(tiny_backbone()).generate([asked, replace(asked, white_level=4095)])
+    assert np.array_equal(result.image, told.image)
+    assert (result.scores, result.regions) == (told.scores, told.regions)
+
+
 def test_an_items_pixels_do_not_depend_on_its_neighbours_its_slot_or_the_cache(
     item: Callable[..., ItemRequest], generator: Generator, new_generator: Callable[[], Generator]
 ) -> None:
@@ -297,6 +307,15 @@ def test_masks_types_and_seeds_share_one_inversion_per_window(item: Callable[...
     assert calls[-1][0] == two
     assert [done for done, _ in calls] == list(range(1, two + 1))
     assert two < 2 * one
+
+
+def test_what_the_cache_forgets_is_gone(item: Callable[..., ItemRequest]) -> None:
+    """Though windows are inverted side by side."""
+    generator = Generator(tiny_backbone(), batch_shape=3)
+    generator.generate([item(seed=seed, image=photo() + np.uint8(seed)) for seed in range(3)])
+    for trajectory in generator.cache._held.values():
+        for latent in trajectory.latents:
+            assert latent.untyped_storage().nbytes() == latent.nbytes
 
 
 def test_a_cache_without_budget_forgets_and_changes_nothing(item: Callable[..., ItemRequest]) -> None:

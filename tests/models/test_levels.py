@@ -18,6 +18,14 @@ def test_a_hot_pixel_does_not_darken_the_window() -> None:
     assert Levels.of(window).white == 4095
 
 
+def test_the_white_level_is_the_least_that_999_pixels_of_1000_do_not_exceed() -> None:
+    rng = np.random.default_rng(0)
+    for bits, size in ((9, 7), (12, 1000), (13, 4001), (16, 20_000)):
+        window = (rng.random(size) ** 4 * ((1 << bits) - 1)).astype(np.uint16)
+        reached = int(np.percentile(window, 99.9, method="higher"))
+        assert Levels.of(window).white == max(255, (1 << reached.bit_length()) - 1)
+
+
 def test_given_levels_win() -> None:
     assert Levels.of(np.full((4, 4), 900, dtype=np.uint16), 64, 1023) == Levels(64, 1023)
 
@@ -32,6 +40,12 @@ def test_results_stay_within_what_the_camera_can_give() -> None:
     image = np.array([[0, 4000]], dtype=np.uint16)
     bright = np.full((1, 2), 2.0, dtype=np.float32)
     assert Levels.of(image).from_unit(bright, image.dtype, saturation(image)).max() == 4095
+
+
+def test_an_opaque_alpha_says_nothing_of_what_the_camera_can_give() -> None:
+    image = np.full((4, 4, 4), 4000, dtype=np.uint16)
+    image[..., 3] = 65535
+    assert saturation(image) == 4095
 
 
 @pytest.mark.parametrize(("shape", "channels"), [((4, 4), 1), ((4, 4, 2), 1), ((4, 4, 3), 3), ((4, 4, 4), 3)])

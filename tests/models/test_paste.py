@@ -109,6 +109,15 @@ def test_a_site_that_cuts_the_defect_does_not_bleed_it_out() -> None:
     assert result.image[73:75, 90:180].mean() < 110
 
 
+def test_sixteen_bits_are_pasted_and_judged_in_the_range_of_the_whole_photo() -> None:
+    photo = np.rint(surface(12, 1)[:, :, 0] * 16).astype(np.uint16)
+    photo[:, 150:] = 3500
+    asked = request(photo)
+    result, told = (paste(one, [pit()], CALIBRATION) for one in (asked, replace(asked, white_level=4095)))
+    assert np.array_equal(result.image, told.image)
+    assert (result.scores, result.regions) == (told.scores, told.regions)
+
+
 def test_dark_surroundings_give_a_darker_defect_and_never_a_negative_one() -> None:
     dark = np.rint(surface(40, 2)).astype(np.uint8)
     result = paste(request(dark), [pit()], CALIBRATION)

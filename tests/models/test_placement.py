@@ -242,6 +242,29 @@ def test_json_goes_there_and_back_and_draws_the_same() -> None:
         assert np.array_equal(again.draw(disc(), key).mask, distribution.draw(disc(), key).mask)
 
 
+def test_a_defect_far_from_its_part_is_read_back_too() -> None:
+    corner = np.zeros((H, W), dtype=np.bool_)
+    corner[10:50, 10:50] = True
+    far = sample((130, 180, 12, 12), image=photo(corner))
+    on = [sample((y, 90, 10, 12), image=photo(disc())) for y in (60, 70, 80, 90)]
+    distribution = MaskDistribution.learned([*on, far])
+    assert distribution.on_part
+    again = MaskDistribution.from_json(json.loads(json.dumps(distribution.to_json())))
+    assert again.draw(disc(), 3).mask.any()
+
+
+def test_a_distribution_whose_defect_was_written_too_far_from_its_part_can_be_read() -> None:
+    written = MaskDistribution.learned(SPOTS).to_json()
+    written["shapes"][0]["place"] = [4.0, -3.5]
+    assert MaskDistribution.from_json(written).known[0].place == (2.0, -1.0)
+
+
+def test_defects_of_one_and_the_same_direction_keep_it() -> None:
+    for angle in range(1, 180, 4):
+        distribution = MaskDistribution.learned([tilted(angle, y) for y in (60, 70, 80, 90, 100)])
+        assert distribution.turn == pytest.approx(0, abs=3), angle
+
+
 def test_json_of_many_ragged_samples_stays_small() -> None:
     rng = np.random.default_rng(4)
     image = photo(disc())[::2, ::2]

@@ -93,6 +93,20 @@ def test_one_that_does_not_fit_is_made_smaller_and_one_that_would_be_lost_larger
     assert large.kept > 0.85
 
 
+@pytest.mark.parametrize("has_streaks", [False, True])
+def test_a_large_defect_lies_upon_a_line_one_pixel_wide(has_streaks: bool) -> None:
+    disc = np.hypot(*np.mgrid[-220:220, -220:220]) < 200
+    large = exemplar(disc)
+    if has_streaks:
+        large.image[disc & (np.arange(440) // 6 % 2 == 0)[:, None]] = 90
+    assert (large.streaks is not None) == has_streaks
+    line = np.eye(450, dtype=np.bool_)
+    for seed in range(6):
+        patch = fit(large, line, seed)
+        assert patch.mask.sum() >= 10
+        assert not (patch.mask & ~line[patch.place]).any()
+
+
 @pytest.mark.parametrize("angle", [20, 70, 140])
 def test_a_long_defect_lies_along_the_main_axis_of_its_site(angle: int) -> None:
     y, x = np.mgrid[-100:100, -100:100]

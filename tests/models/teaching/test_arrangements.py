@@ -196,6 +196,15 @@ def test_it_is_tried_where_its_samples_have_their_masks(samples: list[Sample]) -
         np.testing.assert_array_equal(place.mask[::2, ::3], sample.mask)
 
 
+def test_a_thin_mask_is_not_lost_on_a_smaller_photo() -> None:
+    thin = np.zeros((120, 160), np.bool_)
+    thin[63, 50:90] = True
+    smaller = Sample(np.zeros((30, 40, 3), np.uint8), np.zeros((30, 40), np.bool_), "")
+    (place,) = arranged_places([smaller], [Sample(np.zeros((120, 160, 3), np.uint8), thin, "")], 1)
+    assert place.mask.shape == (30, 40)
+    assert place.mask.sum() == 11
+
+
 def test_another_kind_is_refused() -> None:
     with pytest.raises(AdapterError, match="structural and logical"):
         Adapter("x", 1, "tiny", "", torch.zeros(1, 4), Card(kind="magical"))
