@@ -51,15 +51,24 @@ def half_sampled(
 
     Each draw takes half of the units of each sample without return. So no unit meets itself, as it would in a
     bootstrap, and figures vary as those of whole samples do: 1/(n/2) − 1/n = 1/n (the delete-d jackknife with
-    d = n/2, Shao & Wu, Annals of Statistics 17, 1989).
+    d = n/2, Shao & Wu, Annals of Statistics 17, 1989). Of an odd number half a unit more or less is taken, each so
+    often that it holds, too.
 
     Args:
         counts: units of each sample.
         figure: takes the numbers of each sample's units that were drawn, and gives (k,) figures.
 
     Returns:
-        k intervals; NaN where no draw has a figure.
+        k intervals; NaN where no draw has a figure, and where a sample has one unit alone.
     """
     rng = np.random.default_rng(seed)
-    drawn = [figure(*(rng.permutation(n)[: max(1, n // 2)] for n in counts)) for _ in range(draws)]
-    return [of_draws(values) for values in np.stack(drawn).T]
+    drawn = np.stack([figure(*(rng.permutation(n)[: _half(n, rng)] for n in counts)) for _ in range(draws)])
+    return [of_draws(values) for values in (drawn if min(counts) > 1 else np.full_like(drawn, np.nan)).T]
+
+
+def _half(count: int, rng: np.random.Generator) -> int:
+    """How many are taken of so many; 1/k is 2/count in the mean."""
+    fewer, more = max(1, count // 2), (count + 1) // 2
+    if fewer == more:
+        return fewer
+    return fewer if rng.random() < (2 / count - 1 / more) / (1 / fewer - 1 / more) else more

@@ -24,7 +24,7 @@ def print_arms(name: str, arms: Mapping[str, Mapping[str, Any]], trace: Mapping[
     for arm, one in trace.items():
         low, high = one["difference"]
         above = f"above {one['controls']:.3f} of good images, their originals above {one['originals']:.3f}"
-        print(f"{arm}: controls score {above} [{low:+.3f}, {high:+.3f}]")
+        print(f"{arm}: controls score {above} [{low:+.3f}, {high:+.3f}], by {one['parts']} parts")
 
 
 def print_likeness(name: str, methods: Mapping[str, Mapping[str, Any]]) -> None:

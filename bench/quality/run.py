@@ -27,7 +27,7 @@ from bench.quality.printing import TOLD, print_arms, print_backgrounds, print_co
 from bench.quality.sources import SETS, BuiltIn, Folder, Source
 from bench.quality.table import BESIDE, TEACH, Table
 from models.backbone import Backbone
-from models.evaluation.verdict import verdict
+from models.evaluation.verdict import FEWEST, verdict
 
 
 def main() -> None:
@@ -75,7 +75,8 @@ def main() -> None:
         if OURS in arguments.methods:
             for metric in TOLD:
                 beside = BESIDE + OURS
-                asked = verdict(outcomes[TEACH], outcomes[beside], metric, trace[beside]["difference"])
+                seen = trace[beside]["difference"] if trace[beside]["parts"] >= FEWEST else None
+                asked = verdict(outcomes[TEACH], outcomes[beside], metric, seen)
                 print(f"{metric}: {asked.kind}. {'; '.join(asked.reasons)}")
         shared.write(arguments.json, arguments, figures=found)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import cv2
 
-from bench.data import NAMES, read_sample, read_samples
+from bench.data import NAMES, SPLITS, read_sample, read_samples
 from bench.promises.pairs import read
 from bench.splits.sets import Grouping, by_pattern
 from bench.splits.thirds import merged, sha256, thirds
@@ -65,7 +65,7 @@ class BuiltIn(Source):
 
     def __init__(self, name: str) -> None:
         part, types = SETS[name]
-        super().__init__(name, part, types, {"set": name})
+        super().__init__(name, part, types, {"set": name, "split": sha256(SPLITS / f"{name}.json")})
 
     def _read(self, type_: str, split: str) -> list[Sample]:
         return read_samples(self.name, type_, split)

@@ -46,6 +46,7 @@ from bench.quality.stages import (
 )
 from models.backbone import Backbone
 from models.evaluation.asking import alarms, scored
+from models.evaluation.contest import part_of
 from models.evaluation.outcomes import Outcomes
 from models.evaluation.schooling import Schooling
 from models.evaluation.segmenter import Pair, Segmenter, real_pairs
@@ -270,21 +271,25 @@ class Table:
         if OURS not in arguments.methods:
             return {}
         held: list[tuple[Pair, Pixels]] = []
+        parts: list[str] = []
         for kit in self.kits:
             controls = kept_pairs(self.controls_stage(kit), kit.type, arguments.controls)
             places = kit.places(arguments.controls, arguments.on)
             held += [(control, place.image) for control, place in zip(controls, places, strict=True)]
+            photos = self.source.samples(GOOD, arguments.on)
+            parts += [part_of(photos[place.photo]) for place in places]
         rows = {}
         for arm in (arm for arm in self.arms if arm.method == OURS):
             heard = np.array(
                 [[alarms(detector, *both) for both in held] for detector in self._detectors(arm)], np.float64
             )
             asked = [self._outcomes(arm, seed) for seed in self.seeds]
-            found = trace(asked, heard[..., 0], heard[..., 1], [str(number) for number in range(len(held))])
+            found = trace(asked, heard[..., 0], heard[..., 1], parts)
             rows[arm.name] = {
                 "controls": found.controls,
                 "originals": found.originals,
                 "difference": found.interval,
+                "parts": found.groups,
             }
         return rows
 

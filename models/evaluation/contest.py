@@ -144,9 +144,10 @@ class Contest:
         self._real = [pair for pair in material.real if pair.mask.any()]
         self._synthetic = [pair for pair in material.synthetic if pair.mask.any()]
         self._normals = list(material.normals)
-        self._controls = list(material.controls)
         _check(self._real, self._normals, self._synthetic, material.hold_out)
         self._held, self._faults, self._notes = _vetted(material)
+        parts = {part_of(one.sample) for one in self._held}
+        self._controls = [control for control in material.controls if control.group in parts]
         self._types = tuple(sorted({pair.type for pair in (*self._real, *self._synthetic)}))
         self._said: dict[str, list[_Said]] = {kind: [] for kind in _KINDS}
         self._training: Training | None = None

@@ -80,6 +80,7 @@ def pro(outcomes: Outcomes, weights: Array) -> Array:
     overlap = _ratio(_above(outcomes.overlaps, weights), (weights @ outcomes.regions)[:, None])
     alarms = _above(outcomes.alarms, weights)
     share = _ratio(alarms, alarms[:, -1:])
+    share, overlap = (np.insert(curve, 0, 0, axis=1) for curve in (share, overlap))  # above the highest score
     at = np.linspace(0, _MOST_ALARMS, 301)
     curves = [np.interp(at, x, y) for x, y in zip(share, overlap, strict=True)]
     return np.asarray(np.trapezoid(np.stack(curves), at, axis=1) / _MOST_ALARMS)

@@ -107,7 +107,8 @@ class Training:
         defective = [self._defective_square(pairs) for pairs, count in self._defective for _ in range(count)]
         rows = [square.cut(self._normal[image], segmenter.types) for image, square in good]
         rows += [square.cut(pair, segmenter.types) for pair, square in defective]
-        images, truth = (torch.stack(part).to(device) for part in zip(*rows, strict=True))
+        squares, truths = zip(*rows, strict=True)
+        images, truth = _stacked(squares).to(device), torch.stack(truths).to(device)
         images = images.contiguous(memory_format=torch.channels_last)  # an eighth faster on a CPU
         logits = segmenter(images)
         loss = segmentation_loss(logits, truth)
@@ -156,7 +157,7 @@ class Training:
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
         self._rng.bit_generator.state = state["rng"]
-        self._missed = Missed.of(state.get("missed", ()))  # states of before have none
+        self._missed = Missed.of(state["missed"])
 
 
 def trained(
@@ -175,6 +176,12 @@ def trained(
         if on_step is not None:
             on_step(training.step)
     return training.segmenter
+
+
+def _stacked(squares: Sequence[Tensor]) -> Tensor:
+    """As one batch; among squares in colour grey ones have three equal channels."""
+    channels = max(len(square) for square in squares)
+    return torch.stack([square.expand(channels, -1, -1) for square in squares])
 
 
 def _odds(logits: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ Phase = Literal["preparing", "drawing", "training", "asking", "done"]
 OnStep = Callable[[int, int], None]
 """Called with how many units are done, and of how many."""
 
-_FORMAT_VERSION = 4
+_FORMAT_VERSION = 5
 
 
 class TrialError(ValueError):

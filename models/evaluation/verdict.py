@@ -116,7 +116,8 @@ def verdict(
         reasons.append(f"{metric} is worse by {-value:.3f} [{-high:.3f}, {-low:.3f}]")
     else:
         kind = "cannot tell"
-        more, settled = _settling(_more(value, (high - low) / 2, len(defective)), len(defective), len(normal))
+        reach = value - low if value > 0 else high - value
+        more, settled = _settling(_more(value, reach, len(defective)), len(defective), len(normal))
         reasons.append(f"{metric} differs by {value:+.3f} [{low:+.3f}, {high:+.3f}]; {settled}")
     if trace is not None and trace[0] > 0:
         said = (
@@ -143,8 +144,12 @@ def _settling(more: int | None, defective: int, normal: int) -> tuple[int | None
     return lacking, f"at least {parts} are needed"
 
 
-def _more(gain: float, half: float, parts: int) -> int | None:
-    """How many parts are lacking: an interval shrinks with the root of how many there are."""
-    if abs(gain) * math.sqrt(_MOST) <= half:
+def _more(gain: float, reach: float, parts: int) -> int | None:
+    """How many parts are lacking until 0 is left out, as an interval shrinks with the root of how many there are.
+
+    Args:
+        reach: how far the interval reaches from the gain towards 0.
+    """
+    if abs(gain) * math.sqrt(_MOST) <= reach:
         return None
-    return max(1, math.ceil(parts * (half / abs(gain)) ** 2) - parts)
+    return max(1, math.ceil(parts * (reach / abs(gain)) ** 2) - parts)

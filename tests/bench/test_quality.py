@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bench.data import NAMES, read_samples
 from bench.distances import Vectors, energy, kernel_distance
@@ -203,6 +204,23 @@ def test_an_interval_by_halves_is_as_wide_as_a_mean_varies() -> None:
     values = cloud(200, 0.0, 1)[:, 0]
     ((low, high), *_) = half_sampled([200], lambda rows: np.array([values[rows].mean()]), draws=1000)
     assert high - low == pytest.approx(4 * means.std(), rel=0.2)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 6, 7])
+def test_halves_of_a_few_units_vary_as_much_as_their_mean(count: int) -> None:
+    values = np.random.default_rng(count).normal(size=count)
+    means: list[float] = []
+
+    def figure(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        means.append(float(values[rows].mean()))
+        return np.array(means[-1:])
+
+    half_sampled([count], figure, draws=4000)
+    assert np.std(means) == pytest.approx(values.std(ddof=1) / np.sqrt(count), rel=0.05)
+
+
+def test_one_unit_alone_has_no_interval() -> None:
+    assert np.isnan(half_sampled([20, 1], lambda rows, one: rows[:1] + one.mean())).all()
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are forgotten on Linux alone")

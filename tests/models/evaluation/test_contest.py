@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.evaluation.contest import Contest, ContestError, Control, Held, Judged, Material
+from models.evaluation.contest import Contest, ContestError, Control, Held, Judged, Material, part_of
 from models.evaluation.schooling import Schooling
 from models.evaluation.segmenter import Pair
 from models.evaluation.verdict import Verdict
@@ -104,6 +104,35 @@ def test_photos_of_the_hold_out_that_are_learned_from_are_left_out() -> None:
     assert len(found.without[0].types) == 24
 
 
+def test_controls_on_photos_that_are_left_out_are_left_out_too() -> None:
+    good = held(range(50, 54), "")
+    more = [*HOLD_OUT, *good]
+    of = [*good, *HOLD_OUT[12:20]]
+    controls = [Control(pair(i, "bar"), one.sample.image, part_of(one.sample)) for i, one in enumerate(of)]
+    found = judged(material(hold_out=more, controls=controls), SHORT)
+    assert "4 of 28 photos of the hold-out" in found.comparison.notes[0]
+    assert found.trace is not None
+    assert found.trace.groups == 8
+
+
+@pytest.mark.parametrize("coloured", ["real", "normals", "synthetic", "hold_out"])
+def test_photos_in_grey_and_in_colour_are_learned_from_side_by_side(coloured: str) -> None:
+    lots = {"real": BARS, "normals": GOOD, "synthetic": HOLES}
+    changed: dict[str, object] = {
+        name: [
+            replace(one, image=np.repeat(one.image[..., None], 3 if name == coloured else 1, axis=2))
+            for one in lot
+        ]
+        for name, lot in lots.items()
+    }
+    of_colour = 3 if coloured == "hold_out" else 1
+    changed["hold_out"] = [
+        replace(one, sample=replace(one.sample, image=np.repeat(one.sample.image[..., None], of_colour, axis=2)))
+        for one in HOLD_OUT
+    ]
+    assert scores(judged(material(**changed), SHORT)) == scores(judged(material(), SHORT))
+
+
 def test_a_synthetic_defect_on_a_photo_of_the_hold_out_leaks_it() -> None:
     drawn = [pair(300 + i, "") for i in range(8)]
     for one in drawn:
@@ -159,7 +188,8 @@ def test_a_detector_that_takes_controls_for_defects_has_learned_the_trace() -> N
         one.image[30:55, 30:60], one.mask[30:55, 30:60] = 128, True
         return replace(one, type=type_)
 
-    controls = [Control(smooth(300 + i, ""), HOLD_OUT[12 + i].sample.image, str(i)) for i in range(8)]
+    originals = [one.sample for one in HOLD_OUT[12:20]]
+    controls = [Control(smooth(300 + i, ""), one.image, part_of(one)) for i, one in enumerate(originals)]
     of = material(synthetic=[smooth(i, "hole") for i in range(400, 420)], controls=controls)
     found = judged(of)
     assert found.trace is not None

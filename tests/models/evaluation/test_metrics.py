@@ -84,6 +84,7 @@ def test_one_that_says_the_same_of_all_is_worth_nothing() -> None:
     share = np.mean([one.mask for one in same])
     assert found["pixel AP"] == pytest.approx(share)
     assert found["pixel AUROC"] == found["image AUROC"] == 0.5
+    assert found["PRO"] == pytest.approx(0.15)  # the diagonal, up to 0.3
     assert found["escapes at 1 %"] == 1
 
 

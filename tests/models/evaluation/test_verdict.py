@@ -64,6 +64,16 @@ def test_a_tiny_hold_out_says_how_many_parts_it_lacks() -> None:
     assert verdict(several(0.4, 0, **larger), several(0.9, 10, **larger)).kind == "helps"
 
 
+@pytest.mark.parametrize("seed", [11, 37])  # the interval reaches farther away from 0, and towards it
+def test_parts_are_lacking_until_the_edge_of_the_interval_towards_nothing_reaches_it(seed: int) -> None:
+    weak, strong = hold_out(seed, 30, 60)
+    helped, harmed = (verdict([a], [b], "escapes at 1 %") for a, b in ((weak, strong), (strong, weak)))
+    assert helped.kind == harmed.kind == "cannot tell"
+    assert helped.more == harmed.more is not None
+    reach = helped.gain - helped.interval[0]
+    assert reach * np.sqrt(30 / (30 + helped.more)) <= helped.gain < reach * np.sqrt(30 / (29 + helped.more))
+
+
 def test_the_generators_trace_is_a_reason_against_whatever_the_gain() -> None:
     weak, strong = several(0.5, 0), several(3.0, 10)
     found = verdict(weak, strong, trace=(0.05, 0.2))
