@@ -220,7 +220,7 @@ async def _read_form(request: Request, boundary: str | None, folder: Path, tenan
 
 
 async def _read_json(request: Request, tenant: str, has: Resources) -> Sent:
-    parameters = from_json(DatasetRequest, await read(request, MAX_JSON_BYTES))
+    parameters = await run_in_threadpool(from_json, DatasetRequest, await read(request, MAX_JSON_BYTES))
     _check_alignment(parameters, has_reference=parameters.reference is not None)
     prefix = parameters.normals if isinstance(parameters.normals, DatasetPrefix) else None
     listed = [] if isinstance(parameters.normals, DatasetPrefix) else parameters.normals

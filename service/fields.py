@@ -36,6 +36,8 @@ Model = TypeVar("Model", bound=BaseModel)
 
 MAX_SHOWN = 80
 """Characters of a refused value that the answer repeats."""
+MAX_VALUES = 1_000_000
+"""Of a JSON body, whose values take far more time and memory than their text."""
 
 _INTEGER = re.compile(r"-?[0-9]{1,400}")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,400})(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,4})?")
@@ -105,8 +107,10 @@ def from_json(model: type[Model], body: bytes) -> Model:
     """The JSON object in ``body`` as a ``model``.
 
     Raises:
-        ProblemError: it is not JSON, not an object, says something twice, or does not fit the model.
+        ProblemError: it is not JSON, not an object, says something twice or too much, or does not fit the model.
     """
+    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise ProblemError(problems.BODY_TOO_LARGE, f"the body holds more than {MAX_VALUES:,} values; send less")
     try:
         values = json.loads(body, object_pairs_hook=_object_without_duplicates)
     except (ValueError, RecursionError) as error:  # broken JSON, broken UTF-8, absurd digits or nesting
@@ -387,7 +391,12 @@ def _range(expected: dict[str, Any]) -> str:
 
 
 def _shown(value: object) -> str:
-    return _clipped(json.dumps(value, default=repr))
+    text = ""
+    for piece in json.JSONEncoder(default=repr).iterencode(value):  # no further than it is shown, however deep
+        text += piece
+        if len(text) > MAX_SHOWN:
+            break
+    return _clipped(text)
 
 
 def _clipped(text: str) -> str:

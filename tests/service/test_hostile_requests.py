@@ -292,6 +292,20 @@ def test_json_bombs(service: ServiceProcess, harmless: MemoryWatch, name: str) -
             assert len(JSON[name]) > MEGABYTE
 
 
+def test_a_json_bomb_of_many_values_is_refused_unread(service: ServiceProcess, harmless: MemoryWatch) -> None:
+    body = b'{"metadata": [' + b"[]," * 2_000_000 + b"0]}"
+    answer = post(service, "/v1/datasets", body, "application/json")
+    refused(answer)
+    assert answer.status_code == 413
+    assert "more than 1,000,000 values" in answer.json()["detail"]
+
+
+def test_values_are_refused_by_name_however_deep_they_nest(service: ServiceProcess) -> None:
+    for depth in range(900, 1000):  # the parser's own limit lies among these
+        nested = b"[" * depth + b"]" * depth
+        refused(post(service, "/v1/augmentations", b'{"count": ' + nested + b"}", "application/json"))
+
+
 def form_of(parts: list[bytes]) -> bytes:
     return b"".join(b"--x\r\n" + part + b"\r\n" for part in parts) + b"--x--\r\n"
 
