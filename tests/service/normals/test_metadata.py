@@ -10,7 +10,7 @@ from service.normals.metadata import Metadata, read_metadata, without_pixel_size
 from service.normals.names import NormalNames
 from service.samples.errors import SampleError
 
-NAMES = ["a/1.png", "b/1.png", "b/2.jpg", "3.tif"]
+NAMES = ["a/1.png", "b/1.png", "b/2.jpg", "3.tif", "Pr\u00fcfling.png"]
 
 
 def read(folder: Path, text: str | bytes) -> dict[str, Metadata]:
@@ -26,6 +26,13 @@ def test_a_table_names_images_by_path_or_file_name(tmp_path: Path, delimiter: st
     found = read(tmp_path, begin + "\r\n".join(rows).replace(",", delimiter))
 
     assert found == {"a/1.png": {"lot": "007", "serial": "x"}, "b/2.jpg": {"lot": '8 "b"'}, "3.tif": {}}
+
+
+@pytest.mark.parametrize("name", ["Pr\u00fcfling.png", "Pru\u0308fling.png"])
+def test_names_match_however_their_accents_are_spelled(tmp_path: Path, name: str) -> None:
+    assert read(tmp_path, f"file,lot\n{name},7\n") == {"Pr\u00fcfling.png": {"lot": "7"}}
+    assert NormalNames([name]).named("Pr\u00fcfling.png") == [name]
+    assert NormalNames(["Pr\u00fcfling.png"]).with_mask(name.replace(".", "_mask.")) == ["Pr\u00fcfling.png"]
 
 
 def test_json_lines_keep_what_values_are(tmp_path: Path) -> None:
@@ -45,6 +52,7 @@ def test_json_lines_keep_what_values_are(tmp_path: Path) -> None:
         ("file,lot\n4.png,2\n5.png,2\n3.tif,1\n", ("2 rows", "4.png, 5.png", "leave")),
         ("file,lot\n3.tif,2\n3.tif,3\n", ("line 3", "3.tif", "before it")),
         ("file,lot\n,2\n", ("line 2", "no file")),
+        (f"file,lot\n{1001 * 'x'},2\n", ("1 rows", "xxx")),
         ("file,lot\n3.tif,2,3\n", ("line 2", "3 values", "2 columns")),
         ("file,lot,lot\n3.tif,2,3\n", ("lot", "twice")),
         ('file,lot\n3.tif,"2\n', ("no CSV",)),

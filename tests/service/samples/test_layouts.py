@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,35 @@ def test_mvtec_layout(tmp_path: Path) -> None:
     }
     assert found.classes() == {"crack": 1, "stain": 1}
     assert found.notes == []
+
+
+@pytest.mark.parametrize("above", ["./", "a//", "./a/./"])
+def test_paths_may_be_written_in_any_way(tmp_path: Path, above: str) -> None:
+    for number, names in enumerate(
+        [
+            ["ground_truth/crack/000_mask.png", "test/crack/000.png", "train/good/001.png"],
+            ["masks/000.png", "images/000.png", "good/001.png"],
+        ]
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        found = layout(folder, dict.fromkeys([above + name for name in names], X))
+        root = above.replace("./", "").replace("//", "/")
+        assert masks(found) == {f"{root}{names[1]}": [f"{root}{names[0]}"], f"{root}{names[2]}": []}
+
+
+NFC, NFD = "Prüfling", unicodedata.normalize("NFD", "Prüfling")
+
+
+@pytest.mark.parametrize(("image", "mask"), [(NFC, NFD), (NFD, NFC)])
+def test_names_match_however_their_accents_are_spelled(tmp_path: Path, image: str, mask: str) -> None:
+    found = layout(tmp_path, dict.fromkeys([f"images/{image}.png", f"masks/{mask}.png"], X))
+    assert masks(found) == {f"images/{NFC}.png": [f"masks/{NFC}.png"]}
+    said = coco_file(images=[{"id": 1, "file_name": f"{mask}.png"}])
+    found = layout(tmp_path, {f"{image}.png": X, f"{mask}.json": said})
+    assert [image.name for image in found.images] == [f"{NFC}.png"]
+    found = layout(tmp_path, dict.fromkeys([f"ground_truth/{image}/1_mask.png", f"test/{mask}/1.png"], X))
+    assert [len(found.only(label).images) for label in (image, mask)] == [1, 1]
 
 
 def test_mvtec_layout_with_several_masks_of_an_image(tmp_path: Path) -> None:
@@ -347,3 +378,13 @@ def test_references_are_found_by_the_end_of_their_path_unless_two_fit() -> None:
     assert names.find("1.png", "a/a.json") == "a/1.png"
     assert names.find("", "a.json") is None
     assert names.find("../../1.png", "a/a.json") is None
+    assert names.find(3000 * "x/" + "b/2.png", "a.json") is None
+
+
+def test_many_names_alike_are_found_as_fast_as_others() -> None:
+    names = Names([f"a/{number}/x.png" for number in range(20_000)])
+    began = time.process_time()
+    for number in range(5_000):
+        assert names.find(f"b/{number}/x.png", "c/d.json") is None
+        assert names.find(f"../{number}/x.png", "c/d.json") == f"a/{number}/x.png"
+    assert time.process_time() - began < 15  # looking at each of them for each reference takes a minute or more
