@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_MAX_CROSSINGS = 4_000_000
-"""Rows that the edges of one outline may cross in all; each takes some 60 bytes of memory."""
+_MAX_EDGES = 4_000_000
+"""Pixels along the edges of all outlines of an image; each takes some 60 bytes of memory while it is drawn."""
 _CIRCLE_CORNERS = 72
 _MAX_CORNERS = 50_000
 _FAR = 1e6
@@ -73,12 +73,17 @@ class Outline:
         left, top, right, bottom = self._place(height, width)
         return (right - left) * (bottom - top)
 
-    def draw(self, mask: NDArray[np.bool_]) -> None:
-        """Set in ``mask`` (H, W) the pixels whose middle is inside; if there are none, those that it runs through.
+    def edges(self, height: int, width: int) -> int:
+        """Pixels along its edges that drawing it on an image of that size follows, at most."""
+        left, top, right, bottom = self._place(height, width)
+        if left == right or top == bottom:
+            return 0
+        corners = self.corners.clip(-_FAR, _FAR)
+        lengths = np.abs(np.roll(corners, -1, axis=0) - corners).max(axis=1)
+        return int(lengths.clip(max=max(right - left, bottom - top)).sum())
 
-        Raises:
-            ShapeError: it has too many corners to be drawn.
-        """
+    def draw(self, mask: NDArray[np.bool_]) -> None:
+        """Set in ``mask`` (H, W) the pixels whose middle is inside; if there are none, those that it runs over."""
         left, top, right, bottom = self._place(*mask.shape)
         place = mask[top:bottom, left:right]
         if not place.size:
@@ -121,13 +126,19 @@ class Runs:
             ShapeError: the rectangle is not inside the image, or the runs do not fill it.
         """
         height, width = mask.shape
-        box = (self.left, self.top, self.left + self.width, self.top + self.height)
+        far = int(_FAR)
+        box = tuple(
+            max(-far, min(side, far))
+            for side in (self.left, self.top, self.left + self.width, self.top + self.height)
+        )
         if self.left < 0 or self.top < 0 or self.width < 1 or self.height < 1 or box[2] > width or box[3] > height:
             raise ShapeError(f"runs for the pixels {box} do not lie in an image of {width}×{height}")
         try:
             lengths = np.array(self.lengths, dtype=np.int64)
         except (OverflowError, TypeError, ValueError) as error:
             raise ShapeError("run lengths must be whole numbers") from error
+        if lengths.ndim != 1:
+            raise ShapeError("run lengths must be whole numbers, and no lists of them")
         area = self.width * self.height
         if len(lengths) == 0 or lengths.min() < 0 or lengths.max() > area or lengths.sum() != area:
             raise ShapeError(f"the runs do not add up to the {self.width}×{self.height} pixels that they are for")
@@ -147,6 +158,10 @@ def drawn(shapes: Sequence[Shape], height: int, width: int) -> NDArray[np.bool_]
     """
     if sum(shape.area(height, width) for shape in shapes) > _MAX_COVER * height * width:
         raise ShapeError(f"{len(shapes):,} shapes cover the image more than {_MAX_COVER} times over")
+    outlines = [shape for shape in shapes if isinstance(shape, Outline)]
+    if sum(outline.edges(height, width) for outline in outlines) > _MAX_EDGES:
+        corners = sum(len(outline.corners) for outline in outlines)
+        raise ShapeError(f"its outlines, of {corners:,} corners in all, are too fine to be drawn; simplify them")
     mask = np.zeros((height, width), np.bool_)
     for shape in shapes:
         shape.draw(mask)
@@ -187,8 +202,6 @@ def _filled(corners: NDArray[np.float64], height: int, width: int) -> NDArray[np
     last = np.ceil(lower[:, 1] - 0.5).clip(0, height).astype(np.int64)
     spans = last - first
     total = int(spans.sum())
-    if total > _MAX_CROSSINGS:
-        raise ShapeError(f"an outline of {len(corners):,} corners is too fine to be drawn; simplify it")
     edge = np.repeat(np.arange(len(corners)), spans)
     row = np.arange(total) - np.repeat(np.cumsum(spans) - spans, spans) + first[edge]
     slope = (lower[edge, 0] - upper[edge, 0]) / (lower[edge, 1] - upper[edge, 1])

@@ -6,11 +6,15 @@ import time
 import unicodedata
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
+from service.samples.coco import coco
+from service.samples.cvat import cvat
 from service.samples.errors import SampleError
+from service.samples.labelme import labelme
 from service.samples.layouts import FoundImage, Layout, Names
 from service.samples.shapes import drawn
 from tests.service.samples.sets import layout
@@ -194,6 +198,9 @@ def test_coco_images_that_are_not_there_are_told(tmp_path: Path) -> None:
         {"annotations": [{"image_id": 1, "category_id": 7, "segmentation": [[1, 2, 3]]}]},
         {"annotations": [{"image_id": 1, "category_id": 7, "segmentation": {"size": [1], "counts": [1]}}]},
         {"annotations": [{"image_id": 1, "segmentation": {"size": [4, 4], "counts": 5}}]},
+        {"annotations": [{"image_id": 1, "segmentation": {"size": [float("inf"), 4], "counts": [1]}}]},
+        {"annotations": [{"image_id": 1, "bbox": [10**400, 1, 2, 3]}]},
+        {"annotations": [{"image_id": 1, "bbox": ["x" * 1000, 1, 2, 3]}]},
         {"annotations": [[]]},
         {"images": [5]},
         {"images": [{"id": [], "file_name": "1.png"}]},
@@ -202,8 +209,47 @@ def test_coco_images_that_are_not_there_are_told(tmp_path: Path) -> None:
     ],
 )
 def test_coco_that_is_none_is_refused_by_name(tmp_path: Path, changes: dict[str, Any]) -> None:
-    with pytest.raises(SampleError, match=r"coco/a\.json"):
+    with pytest.raises(SampleError, match=r"coco/a\.json") as caught:
         layout(tmp_path, {"coco/1.png": X, "coco/a.json": coco_file(**changes)})
+    assert len(caught.value.detail) < 300
+
+
+NESTED: list[Any] = []
+for _ in range(5000):
+    NESTED = [NESTED]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"categories": [{"id": 7, "name": NESTED}]},
+        {"images": [{"id": 1, "file_name": NESTED}]},
+        {"annotations": [{"id": NESTED, "image_id": 1, "bbox": [1, 1, 2, 2]}]},
+        {"annotations": [{"image_id": 1, "segmentation": [[NESTED]]}]},
+    ],
+)
+def test_coco_whose_texts_are_nested_too_deep_is_refused_by_name(changes: dict[str, Any]) -> None:
+    with pytest.raises(SampleError, match=r"a\.json is not as COCO wants it \(RecursionError"):
+        coco({"a.json": coco_file(**changes)}, Names(["1.png"]))
+
+
+BOXED = '<image name="1.png"><box label="dent" xtl="1" ytl="1" xbr="3" ybr="3"/></image>'
+
+
+def test_many_entries_of_one_image_take_no_longer_than_others() -> None:
+    count = 30_000
+    images = [{"id": number, "file_name": "1.png"} for number in range(count)]
+    annotations = [{"image_id": number, "bbox": [1, 1, 2, 2]} for number in range(count)]
+    strange = "".join(f'<k{number} label="a"/>' for number in range(count))
+    root = ElementTree.fromstring(
+        f'<annotations><image name="2.png">{strange}</image>{count * BOXED}</annotations>'
+    )
+    names = Names(["1.png", "2.png"])
+    began = time.process_time()
+    found = coco({"a.json": coco_file(images=images, annotations=annotations)}, names)
+    assert [len(image.regions) for image in found.images] == [count]
+    assert [len(image.regions) for image in cvat({"a.xml": root}, names).images] == [count]
+    assert time.process_time() - began < 20  # copying for each what was found before takes a minute
 
 
 def labelme_file(*shapes: dict[str, Any], image: str = "1.png") -> dict[str, Any]:
@@ -249,13 +295,23 @@ def test_labelme(tmp_path: Path) -> None:
         {"label": "a", "shape_type": "polygon", "points": [[0], [1], [2]]},
         {"label": "a", "shape_type": "polygon", "points": 5},
         {"label": "a", "shape_type": "circle", "points": [[1, 1]]},
+        {"label": "a", "shape_type": "circle", "points": [[10**400, 1], [2, 2]]},
+        {"label": "a", "shape_type": "circle", "points": [["x" * 1000, 1], [2, 2]]},
         {"label": "a", "shape_type": "rectangle", "points": []},
         5,
     ],
 )
 def test_labelme_that_is_none_is_refused_by_name(tmp_path: Path, shape: Any) -> None:
-    with pytest.raises(SampleError, match=r"a/1\.json: shape 0"):
+    with pytest.raises(SampleError, match=r"a/1\.json: shape 0") as caught:
         layout(tmp_path, {"a/1.png": X, "a/1.json": labelme_file(shape)})
+    assert len(caught.value.detail) < 300
+
+
+@pytest.mark.parametrize("at", ["label", "shape_type"])
+def test_labelme_whose_texts_are_nested_too_deep_is_refused_by_name(at: str) -> None:
+    shape = {"label": "a", "shape_type": "polygon", "points": [[0, 0], [1, 1], [2, 0]], at: NESTED}
+    with pytest.raises(SampleError, match=r"a\.json: shape 0 is not as LabelMe writes it"):
+        labelme({"a.json": labelme_file(shape)}, Names(["1.png"]))
 
 
 CVAT = """<?xml version="1.0" encoding="utf-8"?>
@@ -297,6 +353,7 @@ def test_cvat(tmp_path: Path) -> None:
         ("4.00,2.00", "4.00"),
         ('label="scratch"', ""),
         ('xtl="1.0"', 'xtl="inf"'),
+        ('width="3"', 'width="' + 5000 * "9" + '"'),
     ],
 )
 def test_cvat_that_is_none_is_refused_by_name(tmp_path: Path, old: str, new: str) -> None:

@@ -79,6 +79,8 @@ def test_runs_go_by_rows_or_by_columns() -> None:
         Runs(0, 0, 0, 0, [0]),
         Runs(0, 0, 3, 2, [2**70]),
         Runs(0, 0, 3, 2, [2**62, 2**62, 6]),
+        Runs(0, 0, 3, 2, [[0, 6], [0, 0]]),  # type: ignore[list-item]
+        Runs(10**4300 - 1, 0, 10**4300 - 1, 2, [6]),
     ],
 )
 def test_runs_that_do_not_fit_are_refused(runs: Runs) -> None:
@@ -99,6 +101,11 @@ def test_too_much_to_draw_is_refused() -> None:
         Outline.of([0.0] * 200_000)
     with pytest.raises(ShapeError, match="too fine"):
         drawn([Outline(np.array([[i % 7, (i % 2) * 4000] for i in range(5000)], dtype=np.float64))], 4000, 8)
+    for flat in ([[i % 2 * 4000, 0.2] for i in range(2000)], [[0.2, i % 2 * 4000] for i in range(2000)]):
+        with pytest.raises(ShapeError, match="2,000 corners in all, are too fine"):
+            drawn([Outline(np.array(flat))], 4000, 4000)
+    with pytest.raises(ShapeError, match="too fine"):
+        drawn([Outline(np.array([[0, 0.2], [4000, 0.2], [2000, 0.3]]))] * 1000, 4000, 4000)
     with pytest.raises(ShapeError, match="times over"):
         drawn([Outline.box(0, 0, 6, 4)] * 40, 4, 6)
 
