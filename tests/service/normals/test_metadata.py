@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
 
 import pytest
@@ -61,7 +63,8 @@ def test_json_lines_keep_what_values_are(tmp_path: Path) -> None:
         ('{"file": 3}\n', ("line 1", "no file")),
         ('{"file": "3.tif", "x": NaN}\n', ("line 1", "finite")),
         ('{"file": "3.tif", "x": "' + 17000 * "a" + '"}\n', ("line 1", "16384 bytes")),
-        ("file," + ",".join(map(str, range(65))) + "\n3.tif" + 65 * ",1" + "\n", ("65", "at most 64")),
+        ("file," + ",".join(map(str, range(65))) + "\n3.tif,1\n", ("65 columns beside file", "at most 64")),
+        (json.dumps({"file": "3.tif"} | {str(key): 1 for key in range(65)}), ("line 1", "65", "at most 64")),
         (b"file,lot\n3.tif,\xff\n", ("UTF-8",)),
     ],
 )
@@ -73,6 +76,13 @@ def test_what_cannot_be_read_is_refused_with_the_line(
 
     assert caught.value.field == "normals_metadata"
     assert all(word.lower() in caught.value.detail.lower() for word in words), caught.value.detail
+
+
+def test_a_header_of_very_many_columns_is_refused_at_once(tmp_path: Path) -> None:
+    began = time.process_time()
+    with pytest.raises(SampleError, match="the header has 100,000 columns beside file"):
+        read(tmp_path, "file," + ",".join(map(str, range(100_000))) + "\n")
+    assert time.process_time() - began < 10  # comparing each with each takes minutes
 
 
 @pytest.mark.parametrize(("value", "size"), [("12.5", 12.5), (3, 3.0), (0.5, 0.5)])
