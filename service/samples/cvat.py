@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 from service.samples.errors import SampleError
 from service.samples.layouts import FoundImage, Layout, Names, Region, clipped, listed
-from service.samples.shapes import Outline, Runs, ShapeError
+from service.samples.shapes import Outline, Runs, ShapeError, listed_runs
 
 _SHAPES = ("polygon", "mask", "box", "ellipse")
 
@@ -68,9 +68,8 @@ def _region(shape: Element) -> Region:
         pairs = (pair.split(",") for pair in values["points"].split(";"))
         return Region(label, shape=Outline.of(number for pair in pairs for number in pair))
     if shape.tag == "mask":
-        lengths = [int(length) for length in values["rle"].split(",")]
         left, top, width, height = (int(values[side]) for side in ("left", "top", "width", "height"))
-        return Region(label, shape=Runs(left, top, width, height, lengths))
+        return Region(label, shape=Runs(left, top, width, height, listed_runs(values["rle"])))
     if shape.tag == "box":
         corners = (values[side] for side in ("xtl", "ytl", "xbr", "ybr"))
         return Region(label, shape=Outline.box(*corners), is_box=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 _MAX_EDGES = 4_000_000
 """Pixels along the edges of all outlines of an image; each takes some 60 bytes of memory while it is drawn."""
+_MAX_RUNS = 4_000_000
+"""Of one mask."""
 _CIRCLE_CORNERS = 72
 _MAX_CORNERS = 50_000
 _FAR = 1e6
@@ -168,13 +171,27 @@ def drawn(shapes: Sequence[Shape], height: int, width: int) -> NDArray[np.bool_]
     return mask
 
 
-def unpacked_runs(text: str) -> list[int]:
-    """Run lengths out of COCO's compressed text: signed base-32 numbers, from the fourth on less the last but one.
+def listed_runs(text: str) -> array[int]:
+    """Run lengths out of numbers with commas between them, in little memory.
 
     Raises:
         ShapeError: it is no such text.
     """
-    lengths: list[int] = []
+    if text.count(",") >= _MAX_RUNS:
+        raise _too_many_runs()
+    try:
+        return array("i", map(int, text.split(",")))
+    except (ValueError, OverflowError) as error:
+        raise ShapeError("run lengths must be whole numbers") from error
+
+
+def unpacked_runs(text: str) -> array[int]:
+    """The same out of COCO's compressed text: signed base-32 numbers, from the fourth on less the last but one.
+
+    Raises:
+        ShapeError: it is no such text.
+    """
+    lengths = array("i")
     number = shift = 0
     for letter in text:
         digit = ord(letter) - 48
@@ -186,11 +203,20 @@ def unpacked_runs(text: str) -> list[int]:
             continue
         if digit & 16:
             number -= 1 << shift
-        lengths.append(number + lengths[-2] if len(lengths) > 2 else number)
+        if len(lengths) == _MAX_RUNS:
+            raise _too_many_runs()
+        try:
+            lengths.append(number + lengths[-2] if len(lengths) > 2 else number)
+        except OverflowError as error:
+            raise ShapeError("the compressed runs are damaged") from error
         number = shift = 0
     if shift:
         raise ShapeError("the compressed runs are cut off")
     return lengths
+
+
+def _too_many_runs() -> ShapeError:
+    return ShapeError(f"a mask has more than {_MAX_RUNS:,} runs; simplify it")
 
 
 def _filled(corners: NDArray[np.float64], height: int, width: int) -> NDArray[np.bool_]:

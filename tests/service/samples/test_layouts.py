@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import unicodedata
 from pathlib import Path
@@ -11,6 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from service.samples import annotations, recognising
 from service.samples.coco import coco
 from service.samples.cvat import cvat
 from service.samples.errors import SampleError
@@ -384,6 +386,44 @@ def test_broken_json_is_refused_by_name(tmp_path: Path, text: str | bytes) -> No
 def test_annotations_with_absurdly_many_values_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SampleError, match="more than 4,000,000 values"):
         layout(tmp_path, {"1.png": np.random.default_rng(0).bytes(200_000), "a.json": "[" + "[],[1]," * 1_000_000})
+
+
+def test_annotations_too_large_together_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = json.dumps(coco_file())
+    monkeypatch.setattr(annotations, "MAX_BYTES", 2 * len(file))
+    content = {"1.png": X, "2.png": X, "a.json": file, "b.json": file}
+    layout(tmp_path, content)
+    for name in ("c.json", "c.xml"):
+        with pytest.raises(
+            SampleError, match=rf"up to {name} the annotations take more than [\d,]+ bytes"
+        ) as caught:
+            layout(tmp_path, content | {name: "[{}]" if name == "c.json" else "<a/>"})
+        assert caught.value.field == "samples"
+
+
+def test_photos_in_annotations_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(annotations, "MAX_BYTES", 1000)
+    content: dict[str, Any] = {}
+    for name in ("1", "2", "3"):
+        content[f"{name}.png"] = X
+        content[f"{name}.json"] = labelme_file(image=f"{name}.png") | {"imageData": 5000 * "A"}
+    content["4.json"] = {"imageData": 5000 * ["A"]}
+    with pytest.raises(SampleError, match=r"up to 4\.json"):
+        layout(tmp_path, content)
+    content["4.json"] = {"imageData": None}
+    assert layout(tmp_path, content).kind == "labelme"
+
+
+def test_of_coco_only_what_is_read_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[dict[str, dict[str, Any]]] = []
+
+    def spied(documents: dict[str, dict[str, Any]], names: Names) -> Layout:
+        kept.append(documents)
+        return coco(documents, names)
+
+    monkeypatch.setattr(recognising, "coco", spied)
+    layout(tmp_path, {"1.png": X, "2.png": X, "a.json": coco_file(info=["x"], licenses=[])})
+    assert kept == [{"a.json": coco_file()}]
 
 
 def test_json_of_other_tools_is_passed_over(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.samples.shapes import Outline, Runs, Shape, ShapeError, drawn, unpacked_runs
+from service.samples import shapes
+from service.samples.shapes import Outline, Runs, Shape, ShapeError, drawn, listed_runs, unpacked_runs
 
 
 def picture(shape: Shape, height: int = 4, width: int = 6) -> list[str]:
@@ -112,13 +113,31 @@ def test_too_much_to_draw_is_refused() -> None:
 
 def test_packed_runs_are_those_of_coco() -> None:
     for lengths in ([6], [0, 6], [3, 1, 2], [100, 5, 90, 7, 88, 2000, 1, 70000]):
-        assert unpacked_runs(packed(lengths)) == lengths
+        assert list(unpacked_runs(packed(lengths))) == lengths
+        assert list(listed_runs(", ".join(map(str, lengths)))) == lengths
 
 
-@pytest.mark.parametrize("text", ["~~~", "\x00", "PPP", "o" * 40])
+@pytest.mark.parametrize("text", ["~~~", "\x00", "PPP", "o" * 40, "ooooooo?"])
 def test_damaged_packed_runs_are_refused(text: str) -> None:
     with pytest.raises(ShapeError):
         unpacked_runs(text)
+
+
+@pytest.mark.parametrize("text", ["", "1,", "1,x", "1.5", "1,2147483648"])
+def test_listed_runs_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(ShapeError, match="whole numbers"):
+        listed_runs(text)
+
+
+def test_runs_take_little_memory_and_very_many_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = [1000] * 99
+    assert listed_runs(",".join(map(str, lengths))).itemsize == unpacked_runs(packed(lengths)).itemsize == 4
+    monkeypatch.setattr(shapes, "_MAX_RUNS", 99)
+    assert len(listed_runs("1000," * 98 + "1000")) == len(unpacked_runs(packed(lengths))) == 99
+    with pytest.raises(ShapeError, match="more than 99 runs"):
+        listed_runs("1000," * 99 + "1000")
+    with pytest.raises(ShapeError, match="more than 99 runs"):
+        unpacked_runs(packed([*lengths, 1]))
 
 
 def packed(lengths: list[int]) -> str:
