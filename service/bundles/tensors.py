@@ -15,6 +15,8 @@ from flawsmith.contract.bundles import BundleError
 
 MAX_HEADER_BYTES = 2_000_000
 _MAX_DIMENSIONS = 8
+_MAX_SIZE = 2**48
+"""Of its sides, each and all that are not 0 together: more, an array cannot have even where it is empty."""
 _DTYPES: dict[str, np.dtype[Any]] = {
     "F16": np.dtype("<f2"),
     "F32": np.dtype("<f4"),
@@ -80,6 +82,8 @@ class _Place:
         begin, end = offsets
         if end - begin != math.prod(shape) * _DTYPES[kind].itemsize:
             raise BundleError(f"{what} does not take the bytes that its type and shape need")
+        if math.prod(side for side in shape if side) >= _MAX_SIZE:
+            raise BundleError(f"{what} has a malformed shape or place")
         return cls(_DTYPES[kind], tuple(shape), begin, end)
 
     def of(self, body: memoryview) -> NDArray[Any]:
@@ -87,7 +91,7 @@ class _Place:
 
 
 def _are_sizes(value: object) -> bool:
-    return isinstance(value, list) and all(type(one) is int and 0 <= one < 2**48 for one in value)
+    return isinstance(value, list) and all(type(one) is int and 0 <= one < _MAX_SIZE for one in value)
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

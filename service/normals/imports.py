@@ -90,6 +90,12 @@ def find_imports(storage: Storage, tenant: str, prefix: str, limits: SampleLimit
             name = unicodedata.normalize("NFC", entry.key.removeprefix(area))
             if is_clutter(name):
                 continue
+            if name in found:
+                raise SampleError(
+                    FIELD,
+                    f"two files in {clipped(prefix)} are called {clipped(name)}, but for how their accents are "
+                    "spelled (Unicode NFC and NFD). Keep one of them.",
+                )
             found[name] = entry
             if len(found) > limits.max_entries:
                 raise SampleError(

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -123,7 +124,12 @@ def _table(text: str) -> Iterator[tuple[str, Metadata]]:
         header = [column.strip() for column in next(reader, [])]
         if FILE not in header:
             raise _error(f"the header has no column {FILE}; it has {listed(header) if any(header) else 'nothing'}")
-        twice = {column for column in header if header.count(column) > 1}
+        if len(header) > MAX_KEYS + 1:
+            raise _error(
+                f"the header has {len(header) - 1:,} columns beside {FILE}; at most {MAX_KEYS} are kept",
+                "Leave some out.",
+            )
+        twice = {column for column, count in Counter(header).items() if count > 1}
         if twice:
             raise _error(f"the header has {listed(sorted(twice))} twice", "Give each column a name of its own.")
         for row in reader:

@@ -7,16 +7,17 @@ import hashlib
 import io
 import stat
 import struct
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
 
 from service.samples.errors import SampleError
-from service.samples.limits import SampleLimits
+from service.samples.limits import MAX_NAME, SampleLimits
 
 _BLOCK = 1 << 20
 _ENTRY_BYTES = 1024
@@ -37,6 +38,8 @@ _DAMAGE = (
     UnicodeDecodeError,
 )
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_SAYS_UTF8 = 1 << 11
+"""Flag of an entry whose name is in UTF-8."""
 _CLUTTER = ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 _PACK_AGAIN = "Pack the folder anew as an ordinary ZIP and send that."
@@ -86,7 +89,7 @@ class Archive:
             file = opened.enter_context(_BoundedFile(path, max(_LEAST_READ, limits.max_entries * _ENTRY_BYTES)))
             try:
                 self._zip = opened.enter_context(zipfile.ZipFile(file))
-                self._entries = {entry.filename: entry for entry in self._files()}
+                self._entries = dict(self._files())
             except SampleError:
                 raise
             except _TooMuchError:
@@ -105,7 +108,10 @@ class Archive:
 
     @property
     def names(self) -> list[str]:
-        """Names of its files, in the archive's order, without what file managers leave behind."""
+        """Names of its files, in the archive's order, without what file managers leave behind.
+
+        They are paths in NFC, without ``./`` and the like.
+        """
         return list(self._entries)
 
     def size(self, name: str) -> int:
@@ -169,15 +175,17 @@ class Archive:
                 raise
             raise self._error(f"{name} is damaged in the ZIP ({error})") from error
 
-    def _files(self) -> Iterator[zipfile.ZipInfo]:
-        """Its files, each checked, without clutter."""
+    def _files(self) -> Iterator[tuple[str, zipfile.ZipInfo]]:
+        """Its files by name, each checked, without clutter."""
         entries = self._zip.infolist()
         if len(entries) > self._limits.max_entries:
             raise self._too_many()
         seen: set[str] = set()
         for entry in entries:
-            name = entry.filename
-            self._check_name(entry.orig_filename)
+            for sent in (entry.orig_filename, entry.filename):  # the second ends before a null byte
+                self._check_name(sent)
+            name = _name(entry)
+            self._check_name(name)
             kind = stat.S_IFMT(entry.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise self._error(
@@ -196,11 +204,16 @@ class Archive:
                 raise self._error(
                     f"{_shown(name)} is packed by a method that is not read here", "Pack the folder with Deflate."
                 )
-            yield entry
+            yield name, entry
 
     def _check_name(self, name: str) -> None:
+        if len(name) > MAX_NAME:
+            raise self._error(
+                f"the name {_shown(name)} has more than {MAX_NAME:,} characters",
+                "Call its folders by shorter names, or lay fewer of them into each other.",
+            )
         parts = name.split("/")
-        if "\\" in name or name.startswith("/") or ".." in parts or ":" in parts[0] or "\0" in name:
+        if not name or "\\" in name or name.startswith("/") or ".." in parts or ":" in parts[0] or "\0" in name:
             raise self._error(f"the name {_shown(name)} leads out of the ZIP or is no name in a ZIP")
 
     def _too_many(self) -> SampleError:
@@ -211,6 +224,15 @@ class Archive:
 
     def _error(self, what: str, remedy: str = _PACK_AGAIN) -> SampleError:
         return SampleError(self.field, f"{what}. {self._remedy or remedy}")
+
+
+def _name(entry: zipfile.ZipInfo) -> str:
+    """What an entry is called, alike for all spellings; older archivers of macOS do not say that it is UTF-8."""
+    name = entry.filename
+    if not entry.flag_bits & _SAYS_UTF8:
+        with suppress(UnicodeError):
+            name = name.encode("cp437").decode()
+    return str(PurePosixPath(unicodedata.normalize("NFC", name)))
 
 
 def is_clutter(name: str) -> bool:

@@ -26,7 +26,7 @@ def coco(documents: dict[str, dict[str, Any]], names: Names) -> Layout:
     Raises:
         SampleError: a file is not as COCO wants it.
     """
-    found: dict[str, tuple[Region, ...]] = {}
+    found: dict[str, list[Region]] = {}
     absent: list[str] = []
     for name, document in documents.items():
         try:
@@ -42,7 +42,7 @@ def coco(documents: dict[str, dict[str, Any]], names: Names) -> Layout:
                     )
                 label = labels.get(category, str(category or ""))
                 regions[image_id].extend(_regions(annotation, label, f"{name}: {where}"))
-        except (LookupError, TypeError, AttributeError) as error:
+        except (LookupError, TypeError, AttributeError, RecursionError) as error:
             raise SampleError(
                 "samples", f"{name} is not as COCO wants it ({type(error).__name__}: {error}). Export it again."
             ) from error
@@ -51,9 +51,9 @@ def coco(documents: dict[str, dict[str, Any]], names: Names) -> Layout:
             if image is None:
                 absent.append(reference)
             else:
-                found[image] = (*found.get(image, ()), *regions[image_id])
+                found.setdefault(image, []).extend(regions[image_id])
     notes = [f"left out, for the ZIP does not have them: {listed(absent)}"] if absent else []
-    return Layout("coco", [FoundImage(image, of_image) for image, of_image in found.items()], notes)
+    return Layout("coco", [FoundImage(image, tuple(of_image)) for image, of_image in found.items()], notes)
 
 
 def _regions(annotation: dict[str, Any], label: str, where: str) -> list[Region]:
@@ -65,8 +65,8 @@ def _regions(annotation: dict[str, Any], label: str, where: str) -> list[Region]
             return [Region(label, shape=Outline.of(polygon)) for polygon in segmentation]
         left, top, width, height = (float(value) for value in annotation["bbox"])
         return [Region(label, shape=Outline.box(left, top, left + width, top + height), is_box=True)]
-    except (ShapeError, ValueError) as error:
-        raise SampleError("samples", f"{where}: {error}. Export the annotations again.") from error
+    except (ShapeError, ValueError, OverflowError) as error:
+        raise SampleError("samples", f"{where}: {clipped(str(error))}. Export the annotations again.") from error
 
 
 def _runs(segmentation: dict[str, Any]) -> Shape:

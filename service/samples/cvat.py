@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 from service.samples.errors import SampleError
 from service.samples.layouts import FoundImage, Layout, Names, Region, clipped, listed
-from service.samples.shapes import Outline, Runs, ShapeError
+from service.samples.shapes import Outline, Runs, ShapeError, listed_runs
 
 _SHAPES = ("polygon", "mask", "box", "ellipse")
 
@@ -25,7 +25,7 @@ def cvat(documents: dict[str, Element], names: Names) -> Layout:
     Raises:
         SampleError: a file is not as CVAT writes it.
     """
-    found: dict[str, tuple[Region, ...]] = {}
+    found: dict[str, list[Region]] = {}
     absent: list[str] = []
     passed_over: Counter[str] = Counter()
     for name, root in documents.items():
@@ -46,18 +46,19 @@ def cvat(documents: dict[str, Element], names: Names) -> Layout:
                 except (ShapeError, KeyError, ValueError) as error:
                     raise SampleError(
                         "samples",
-                        f"{name}: a {shape.tag} on {clipped(reference)} is not as CVAT writes it ({error}). "
-                        "Export the annotations again.",
+                        f"{name}: a {shape.tag} on {clipped(reference)} is not as CVAT writes it "
+                        f"({clipped(str(error))}). Export the annotations again.",
                     ) from error
-            passed_over += others
+            passed_over.update(others)
             if regions or not others.total():
-                found[image] = (*found.get(image, ()), *regions)
+                found.setdefault(image, []).extend(regions)
     notes = [f"left out, for the ZIP does not have them: {listed(absent)}"] if absent else []
     notes += [
         f"{count} shapes of the kind {clipped(kind, 20)} are left out; draw polygons or masks around defects"
         for kind, count in sorted(passed_over.items())
+        if count
     ]
-    return Layout("cvat", [FoundImage(image, regions) for image, regions in found.items()], notes)
+    return Layout("cvat", [FoundImage(image, tuple(regions)) for image, regions in found.items()], notes)
 
 
 def _region(shape: Element) -> Region:
@@ -67,9 +68,8 @@ def _region(shape: Element) -> Region:
         pairs = (pair.split(",") for pair in values["points"].split(";"))
         return Region(label, shape=Outline.of(number for pair in pairs for number in pair))
     if shape.tag == "mask":
-        lengths = [int(length) for length in values["rle"].split(",")]
         left, top, width, height = (int(values[side]) for side in ("left", "top", "width", "height"))
-        return Region(label, shape=Runs(left, top, width, height, lengths))
+        return Region(label, shape=Runs(left, top, width, height, listed_runs(values["rle"])))
     if shape.tag == "box":
         corners = (values[side] for side in ("xtl", "ytl", "xbr", "ybr"))
         return Region(label, shape=Outline.box(*corners), is_box=True)

@@ -43,9 +43,18 @@ def labelme(documents: dict[str, dict[str, Any]], names: Names) -> Layout:
             try:
                 kind = shape.get("shape_type") or "polygon"
                 region = _region(str(kind), str(shape["label"]), shape["points"])
-            except (ShapeError, LookupError, TypeError, ValueError, AttributeError) as error:
+            except (
+                ShapeError,
+                LookupError,
+                TypeError,
+                ValueError,
+                AttributeError,
+                OverflowError,
+                RecursionError,
+            ) as error:
                 raise SampleError(
-                    "samples", f"{name}: shape {number} is not as LabelMe writes it ({error}). Save it again."
+                    "samples",
+                    f"{name}: shape {number} is not as LabelMe writes it ({clipped(str(error))}). Save it again.",
                 ) from error
             if region is None:
                 passed_over[str(kind)] += 1

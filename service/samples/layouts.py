@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -9,6 +11,7 @@ from pathlib import PurePosixPath
 
 from flawsmith.contract.samples import IMAGE_ENDINGS, SampleLayout
 from service.samples.errors import SampleError
+from service.samples.limits import MAX_NAME
 from service.samples.shapes import Shape
 
 ARCHIVE_ENDINGS = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"})
@@ -63,6 +66,8 @@ class Layout:
             SampleError: there is no such class.
         """
         classes = self.classes()
+        if label is not None and label not in classes:
+            label = unicodedata.normalize("NFC", label)  # as folders are called that give classes their names
         if label is None:
             if len(classes) < 2:
                 return self
@@ -89,7 +94,11 @@ class Layout:
 
 
 class Names:
-    """Names of the files of a set, and how other files of it refer to them."""
+    """Names of the files of a set, and how other files of it refer to them.
+
+    Args:
+        names: paths in the set, in NFC.
+    """
 
     def __init__(self, names: Sequence[str]) -> None:
         self.all = list(names)
@@ -97,6 +106,7 @@ class Names:
         self._by_file: dict[str, list[str]] = {}
         for name in names:
             self._by_file.setdefault(PurePosixPath(name).name, []).append(name)
+        self._backwards = sorted(name[::-1] for name in names)
 
     def images(self) -> list[str]:
         """Those that end like images that are accepted."""
@@ -108,18 +118,23 @@ class Names:
         It is looked for beside the annotation file and in a folder ``images`` there, then by the end of its path,
         then by its file name, as long as only one is called so.
         """
-        path = PurePosixPath(reference.replace("\\", "/"))
+        if len(reference) > MAX_NAME:  # no file is called so, and taking it apart takes long
+            return None
+        path = PurePosixPath(unicodedata.normalize("NFC", reference).replace("\\", "/"))
         here = PurePosixPath(beside).parent
         near = [here, here / "images", here.parent / "images", here.parent]
         for folder in near:
             if (name := str(folder / path)) in self._known:
                 return name
-        called = self._by_file.get(path.name, [])
-        ends = [name for name in called if name.endswith(f"/{str(path).lstrip('./')}")]
-        for found in (ends, called):
+        for found in (self._ending(f"/{str(path).lstrip('./')}"), self._by_file.get(path.name, [])):
             if len(found) == 1:
                 return found[0]
         return None
+
+    def _ending(self, end: str) -> list[str]:
+        """Names that end so, two at most."""
+        first = bisect_left(self._backwards, end[::-1])
+        return [name[::-1] for name in self._backwards[first : first + 2] if name.startswith(end[::-1])]
 
 
 def ending(name: str) -> str:

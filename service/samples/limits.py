@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MAX_NAME = 1000
+"""Characters of a path in a set; no folder that people pack has longer ones."""
+
 
 @dataclass(frozen=True)
 class SampleLimits:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
@@ -23,14 +24,18 @@ def parts_of(pattern: str, names: Iterable[str]) -> list[str]:
     Raises:
         PartError: one does not fit; says which.
     """
-    fitting, depth = _compiled(pattern), pattern.count("/") + 1
+    fitting, depth = _compiled(_composed(pattern)), pattern.count("/") + 1
     found = []
     for name in names:
-        match = fitting.fullmatch("/".join(PurePosixPath(name).with_suffix("").parts[-depth:]))
+        match = fitting.fullmatch("/".join(PurePosixPath(_composed(name)).with_suffix("").parts[-depth:]))
         if match is None:
             raise PartError(f"{name!r} does not fit {pattern!r}")
         found.append(match["part"])
     return found
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

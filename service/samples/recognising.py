@@ -16,6 +16,9 @@ from service.samples.labelme import is_labelme, labelme
 from service.samples.layouts import ARCHIVE_ENDINGS, FoundImage, Layout, Names, ending, listed
 from service.samples.limits import SampleLimits
 
+_OF_COCO = ("images", "annotations", "categories")
+_OF_LABELME = ("shapes", "imagePath")
+"""Keys of annotation files that are read; the rest of a file is not kept."""
 _UNUSED_ENDINGS = frozenset({".txt", ".md", ".csv", ".json", ".xml", ".pdf", ".html", ".yaml", ".yml", ""})
 """Of files that belong to sets and say nothing here; nobody misses them."""
 
@@ -91,9 +94,9 @@ def _documents(
         if ending(name) == ".json":
             document = annotations.json(name)
             if is_coco(document):
-                of_coco[name] = document
+                of_coco[name] = {key: document[key] for key in _OF_COCO if key in document}
             elif is_labelme(document):
-                of_labelme[name] = {"shapes": document["shapes"], "imagePath": document["imagePath"]}
+                of_labelme[name] = {key: document[key] for key in _OF_LABELME}
         elif ending(name) == ".xml":
             root = annotations.xml(name)
             if is_cvat(root):

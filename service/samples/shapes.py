@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-_MAX_CROSSINGS = 4_000_000
-"""Rows that the edges of one outline may cross in all; each takes some 60 bytes of memory."""
+_MAX_EDGES = 4_000_000
+"""Pixels along the edges of all outlines of an image; each takes some 60 bytes of memory while it is drawn."""
+_MAX_RUNS = 4_000_000
+"""Of one mask."""
 _CIRCLE_CORNERS = 72
 _MAX_CORNERS = 50_000
 _FAR = 1e6
@@ -73,12 +76,17 @@ class Outline:
         left, top, right, bottom = self._place(height, width)
         return (right - left) * (bottom - top)
 
-    def draw(self, mask: NDArray[np.bool_]) -> None:
-        """Set in ``mask`` (H, W) the pixels whose middle is inside; if there are none, those that it runs through.
+    def edges(self, height: int, width: int) -> int:
+        """Pixels along its edges that drawing it on an image of that size follows, at most."""
+        left, top, right, bottom = self._place(height, width)
+        if left == right or top == bottom:
+            return 0
+        corners = self.corners.clip(-_FAR, _FAR)
+        lengths = np.abs(np.roll(corners, -1, axis=0) - corners).max(axis=1)
+        return int(lengths.clip(max=max(right - left, bottom - top)).sum())
 
-        Raises:
-            ShapeError: it has too many corners to be drawn.
-        """
+    def draw(self, mask: NDArray[np.bool_]) -> None:
+        """Set in ``mask`` (H, W) the pixels whose middle is inside; if there are none, those that it runs over."""
         left, top, right, bottom = self._place(*mask.shape)
         place = mask[top:bottom, left:right]
         if not place.size:
@@ -121,13 +129,19 @@ class Runs:
             ShapeError: the rectangle is not inside the image, or the runs do not fill it.
         """
         height, width = mask.shape
-        box = (self.left, self.top, self.left + self.width, self.top + self.height)
+        far = int(_FAR)
+        box = tuple(
+            max(-far, min(side, far))
+            for side in (self.left, self.top, self.left + self.width, self.top + self.height)
+        )
         if self.left < 0 or self.top < 0 or self.width < 1 or self.height < 1 or box[2] > width or box[3] > height:
             raise ShapeError(f"runs for the pixels {box} do not lie in an image of {width}×{height}")
         try:
             lengths = np.array(self.lengths, dtype=np.int64)
         except (OverflowError, TypeError, ValueError) as error:
             raise ShapeError("run lengths must be whole numbers") from error
+        if lengths.ndim != 1:
+            raise ShapeError("run lengths must be whole numbers, and no lists of them")
         area = self.width * self.height
         if len(lengths) == 0 or lengths.min() < 0 or lengths.max() > area or lengths.sum() != area:
             raise ShapeError(f"the runs do not add up to the {self.width}×{self.height} pixels that they are for")
@@ -147,19 +161,37 @@ def drawn(shapes: Sequence[Shape], height: int, width: int) -> NDArray[np.bool_]
     """
     if sum(shape.area(height, width) for shape in shapes) > _MAX_COVER * height * width:
         raise ShapeError(f"{len(shapes):,} shapes cover the image more than {_MAX_COVER} times over")
+    outlines = [shape for shape in shapes if isinstance(shape, Outline)]
+    if sum(outline.edges(height, width) for outline in outlines) > _MAX_EDGES:
+        corners = sum(len(outline.corners) for outline in outlines)
+        raise ShapeError(f"its outlines, of {corners:,} corners in all, are too fine to be drawn; simplify them")
     mask = np.zeros((height, width), np.bool_)
     for shape in shapes:
         shape.draw(mask)
     return mask
 
 
-def unpacked_runs(text: str) -> list[int]:
-    """Run lengths out of COCO's compressed text: signed base-32 numbers, from the fourth on less the last but one.
+def listed_runs(text: str) -> array[int]:
+    """Run lengths out of numbers with commas between them, in little memory.
 
     Raises:
         ShapeError: it is no such text.
     """
-    lengths: list[int] = []
+    if text.count(",") >= _MAX_RUNS:
+        raise _too_many_runs()
+    try:
+        return array("i", map(int, text.split(",")))
+    except (ValueError, OverflowError) as error:
+        raise ShapeError("run lengths must be whole numbers") from error
+
+
+def unpacked_runs(text: str) -> array[int]:
+    """The same out of COCO's compressed text: signed base-32 numbers, from the fourth on less the last but one.
+
+    Raises:
+        ShapeError: it is no such text.
+    """
+    lengths = array("i")
     number = shift = 0
     for letter in text:
         digit = ord(letter) - 48
@@ -171,11 +203,20 @@ def unpacked_runs(text: str) -> list[int]:
             continue
         if digit & 16:
             number -= 1 << shift
-        lengths.append(number + lengths[-2] if len(lengths) > 2 else number)
+        if len(lengths) == _MAX_RUNS:
+            raise _too_many_runs()
+        try:
+            lengths.append(number + lengths[-2] if len(lengths) > 2 else number)
+        except OverflowError as error:
+            raise ShapeError("the compressed runs are damaged") from error
         number = shift = 0
     if shift:
         raise ShapeError("the compressed runs are cut off")
     return lengths
+
+
+def _too_many_runs() -> ShapeError:
+    return ShapeError(f"a mask has more than {_MAX_RUNS:,} runs; simplify it")
 
 
 def _filled(corners: NDArray[np.float64], height: int, width: int) -> NDArray[np.bool_]:
@@ -187,8 +228,6 @@ def _filled(corners: NDArray[np.float64], height: int, width: int) -> NDArray[np
     last = np.ceil(lower[:, 1] - 0.5).clip(0, height).astype(np.int64)
     spans = last - first
     total = int(spans.sum())
-    if total > _MAX_CROSSINGS:
-        raise ShapeError(f"an outline of {len(corners):,} corners is too fine to be drawn; simplify it")
     edge = np.repeat(np.arange(len(corners)), spans)
     row = np.arange(total) - np.repeat(np.cumsum(spans) - spans, spans) + first[edge]
     slope = (lower[edge, 0] - upper[edge, 0]) / (lower[edge, 1] - upper[edge, 1])

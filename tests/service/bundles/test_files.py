@@ -78,6 +78,7 @@ ONE = {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}
         (made.safetensors({"a": {**ONE, "shape": [True, 2]}}, b"xy"), "malformed"),
         (made.safetensors({"a": {**ONE, "shape": [2**40, 2**40]}}, b"xy"), "does not take the bytes"),
         (made.safetensors({"a": {**ONE, "data_offsets": [0]}}, b"xy"), "malformed"),
+        (made.safetensors({"a": {**ONE, "shape": [0, 2**47, 2**47], "data_offsets": [0, 0]}}), "malformed"),
         (made.safetensors({"a": {**ONE, "dtype": "F8"}}, b"xy"), "one of the types"),
         (made.safetensors({"a": {**ONE, "dtype": ["U8"]}}, b"xy"), "one of the types"),
         (made.safetensors({"a": {**ONE, "code": "x"}}, b"xy"), "described by"),

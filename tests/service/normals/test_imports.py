@@ -116,6 +116,20 @@ def test_more_than_a_data_set_takes_is_refused(
     assert refused.value.field.startswith("normals")
 
 
+def test_names_of_photos_and_table_match_however_their_accents_are_spelled(
+    storage: FolderStorage, tmp_path: Path
+) -> None:
+    composed, apart = "Pr\u00fcfling", "Pru\u0308fling"
+    storage.put(f"{AREA}{apart}.png", photo(7))
+    storage.put(f"{AREA}metadata.csv", f"file,lot\n{apart}.png,7\n".encode())
+    sent = find_imports(storage, "default", "line", SampleLimits()).sent(tmp_path)
+    assert [(one.name, one.metadata) for one in sent if one.metadata] == [(f"{composed}.png", {"lot": "7"})]
+
+    storage.put(f"{AREA}{composed}.png", photo(8))
+    with pytest.raises(SampleError, match=r"two files in line are called Pr\u00fcfling\.png.* Keep one"):
+        find_imports(storage, "default", "line", SampleLimits())
+
+
 def test_the_digest_is_that_of_what_is_read(storage: FolderStorage) -> None:
     def digest() -> str:
         return find_imports(storage, "default", "line", SampleLimits()).digest

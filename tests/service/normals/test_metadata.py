@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from service.normals.metadata import Metadata, read_metadata, without_pixel_size
 from service.normals.names import NormalNames
 from service.samples.errors import SampleError
 
-NAMES = ["a/1.png", "b/1.png", "b/2.jpg", "3.tif"]
+NAMES = ["a/1.png", "b/1.png", "b/2.jpg", "3.tif", "Pr\u00fcfling.png"]
 
 
 def read(folder: Path, text: str | bytes) -> dict[str, Metadata]:
@@ -26,6 +28,13 @@ def test_a_table_names_images_by_path_or_file_name(tmp_path: Path, delimiter: st
     found = read(tmp_path, begin + "\r\n".join(rows).replace(",", delimiter))
 
     assert found == {"a/1.png": {"lot": "007", "serial": "x"}, "b/2.jpg": {"lot": '8 "b"'}, "3.tif": {}}
+
+
+@pytest.mark.parametrize("name", ["Pr\u00fcfling.png", "Pru\u0308fling.png"])
+def test_names_match_however_their_accents_are_spelled(tmp_path: Path, name: str) -> None:
+    assert read(tmp_path, f"file,lot\n{name},7\n") == {"Pr\u00fcfling.png": {"lot": "7"}}
+    assert NormalNames([name]).named("Pr\u00fcfling.png") == [name]
+    assert NormalNames(["Pr\u00fcfling.png"]).with_mask(name.replace(".", "_mask.")) == ["Pr\u00fcfling.png"]
 
 
 def test_json_lines_keep_what_values_are(tmp_path: Path) -> None:
@@ -45,6 +54,7 @@ def test_json_lines_keep_what_values_are(tmp_path: Path) -> None:
         ("file,lot\n4.png,2\n5.png,2\n3.tif,1\n", ("2 rows", "4.png, 5.png", "leave")),
         ("file,lot\n3.tif,2\n3.tif,3\n", ("line 3", "3.tif", "before it")),
         ("file,lot\n,2\n", ("line 2", "no file")),
+        (f"file,lot\n{1001 * 'x'},2\n", ("1 rows", "xxx")),
         ("file,lot\n3.tif,2,3\n", ("line 2", "3 values", "2 columns")),
         ("file,lot,lot\n3.tif,2,3\n", ("lot", "twice")),
         ('file,lot\n3.tif,"2\n', ("no CSV",)),
@@ -53,7 +63,8 @@ def test_json_lines_keep_what_values_are(tmp_path: Path) -> None:
         ('{"file": 3}\n', ("line 1", "no file")),
         ('{"file": "3.tif", "x": NaN}\n', ("line 1", "finite")),
         ('{"file": "3.tif", "x": "' + 17000 * "a" + '"}\n', ("line 1", "16384 bytes")),
-        ("file," + ",".join(map(str, range(65))) + "\n3.tif" + 65 * ",1" + "\n", ("65", "at most 64")),
+        ("file," + ",".join(map(str, range(65))) + "\n3.tif,1\n", ("65 columns beside file", "at most 64")),
+        (json.dumps({"file": "3.tif"} | {str(key): 1 for key in range(65)}), ("line 1", "65", "at most 64")),
         (b"file,lot\n3.tif,\xff\n", ("UTF-8",)),
     ],
 )
@@ -65,6 +76,13 @@ def test_what_cannot_be_read_is_refused_with_the_line(
 
     assert caught.value.field == "normals_metadata"
     assert all(word.lower() in caught.value.detail.lower() for word in words), caught.value.detail
+
+
+def test_a_header_of_very_many_columns_is_refused_at_once(tmp_path: Path) -> None:
+    began = time.process_time()
+    with pytest.raises(SampleError, match="the header has 100,000 columns beside file"):
+        read(tmp_path, "file," + ",".join(map(str, range(100_000))) + "\n")
+    assert time.process_time() - began < 10  # comparing each with each takes minutes
 
 
 @pytest.mark.parametrize(("value", "size"), [("12.5", 12.5), (3, 3.0), (0.5, 0.5)])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import stat
 import struct
+import unicodedata
 import zipfile
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -36,6 +38,35 @@ def test_files_are_listed_and_read_in_order(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_bytes() == b"two"
 
 
+@pytest.mark.parametrize("name", ["./a/1.png", "a//1.png", "a/./1.png", "a/1.png"])
+def test_a_path_has_one_name_however_it_is_written(tmp_path: Path, name: str) -> None:
+    with opened(zipped(tmp_path / "a.zip", {"./": b"", name: b"one"})) as archive:
+        assert archive.names == ["a/1.png"]
+        assert archive.size("a/1.png") == 3
+        assert archive.read("a/1.png", 3) == b"one"
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("says_utf8", [True, False])
+def test_letters_with_accents_are_the_same_from_all_archivers(
+    tmp_path: Path, form: Literal["NFC", "NFD"], says_utf8: bool
+) -> None:
+    name = unicodedata.normalize(form, "Prüfling.png")
+    blank = "_" * len(name.encode())
+    path = zipped(tmp_path / "a.zip", {name if says_utf8 else blank: b"one"})
+    path.write_bytes(path.read_bytes().replace(blank.encode(), name.encode()))
+    with opened(path) as archive:
+        assert archive.names == ["Prüfling.png"]
+        assert archive.read("Prüfling.png", 3) == b"one"
+
+
+def test_names_of_code_page_437_are_left_as_they_are(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", {"Pr_fling.png": b"one"})
+    path.write_bytes(path.read_bytes().replace(b"Pr_", b"Pr\x81"))
+    with opened(path) as archive:
+        assert archive.read("Prüfling.png", 3) == b"one"
+
+
 def test_what_file_managers_leave_behind_is_not_there(tmp_path: Path) -> None:
     names = ("__MACOSX/._1.png", ".DS_Store", "a/Thumbs.db", "a/.hidden/1.png", "a/desktop.ini", "a/1.png")
     with opened(zipped(tmp_path / "a.zip", dict.fromkeys(names, b"x"))) as archive:
@@ -43,11 +74,31 @@ def test_what_file_managers_leave_behind_is_not_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../1.png", "a/../../1.png", "/etc/passwd", "C:/1.png", "a\\1.png", "..\\1.png", "//server/1.png"]
+    "name",
+    [
+        "../1.png",
+        "a/../../1.png",
+        "/etc/passwd",
+        "C:/1.png",
+        "a\\1.png",
+        "..\\1.png",
+        "//server/1.png",
+        "./C:/1.png",
+    ],
 )
 def test_names_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
     refused(zipped(tmp_path / "a.zip", {"ok.png": b"x", name: b"x"}), "leads out")
     assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+
+
+def test_names_that_no_folder_has_are_refused(tmp_path: Path) -> None:
+    refused(zipped(tmp_path / "a.zip", {"a/" * 500 + "1.png": b"x"}), r"a/a/.* has more than 1,000 characters")
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        entry = zipfile.ZipInfo("x")
+        entry.filename = ""
+        with archive.open(entry, "w") as file:
+            file.write(b"x")
+    refused(tmp_path / "b.zip", "no name")
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR])
@@ -66,6 +117,11 @@ def test_the_same_name_twice_is_refused(tmp_path: Path) -> None:
         with pytest.warns(UserWarning, match="Duplicate"):
             archive.writestr("a/1.png", b"y")
     refused(tmp_path / "a.zip", r"a/1\.png is in the ZIP twice")
+
+
+@pytest.mark.parametrize("names", [("a/1.png", "./a/1.png"), ("\u00fc.png", "u\u0308.png")])
+def test_two_that_come_to_have_the_same_name_are_refused(tmp_path: Path, names: tuple[str, str]) -> None:
+    refused(zipped(tmp_path / "a.zip", dict.fromkeys(names, b"x")), r"\.png is in the ZIP twice")
 
 
 def test_encrypted_files_are_refused(tmp_path: Path) -> None:

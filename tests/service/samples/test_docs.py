@@ -8,8 +8,9 @@ from pathlib import Path
 
 from flawsmith.contract.samples import AdviceCode, SampleLayout
 from service.samples.advice import FEW
+from service.samples.annotations import MAX_BYTES, MAX_VALUES
 from service.samples.archive import _MAX_RATIO, _RATIO_MATTERS
-from service.samples.limits import SampleLimits
+from service.samples.limits import MAX_NAME, SampleLimits
 from service.settings import ServiceSettings
 
 PAGE = (Path(__file__).parents[3] / "docs" / "samples.md").read_text()
@@ -34,3 +35,6 @@ def test_limits_are_the_settings() -> None:
     assert f"fewer than {FEW} pairs" in PAGE
     assert f"{_MAX_RATIO} times its size (from {_RATIO_MATTERS // 10**6} MB on)" in PAGE
     assert f"more than {SampleLimits().max_entries:,} entries" in PAGE
+    assert f"more than {MAX_VALUES // 10**6} million values or {MAX_BYTES // 10**6} MB together" in PAGE
+    assert f"over {SampleLimits().max_annotation_bytes // 10**6} MB" in PAGE
+    assert f"paths of more than {MAX_NAME:,} characters" in PAGE

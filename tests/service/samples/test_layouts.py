@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import time
+import unicodedata
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
+from service.samples import annotations, recognising
+from service.samples.coco import coco
+from service.samples.cvat import cvat
 from service.samples.errors import SampleError
+from service.samples.labelme import labelme
 from service.samples.layouts import FoundImage, Layout, Names
 from service.samples.shapes import drawn
 from tests.service.samples.sets import layout
@@ -47,6 +55,35 @@ def test_mvtec_layout(tmp_path: Path) -> None:
     }
     assert found.classes() == {"crack": 1, "stain": 1}
     assert found.notes == []
+
+
+@pytest.mark.parametrize("above", ["./", "a//", "./a/./"])
+def test_paths_may_be_written_in_any_way(tmp_path: Path, above: str) -> None:
+    for number, names in enumerate(
+        [
+            ["ground_truth/crack/000_mask.png", "test/crack/000.png", "train/good/001.png"],
+            ["masks/000.png", "images/000.png", "good/001.png"],
+        ]
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        found = layout(folder, dict.fromkeys([above + name for name in names], X))
+        root = above.replace("./", "").replace("//", "/")
+        assert masks(found) == {f"{root}{names[1]}": [f"{root}{names[0]}"], f"{root}{names[2]}": []}
+
+
+NFC, NFD = "Prüfling", unicodedata.normalize("NFD", "Prüfling")
+
+
+@pytest.mark.parametrize(("image", "mask"), [(NFC, NFD), (NFD, NFC)])
+def test_names_match_however_their_accents_are_spelled(tmp_path: Path, image: str, mask: str) -> None:
+    found = layout(tmp_path, dict.fromkeys([f"images/{image}.png", f"masks/{mask}.png"], X))
+    assert masks(found) == {f"images/{NFC}.png": [f"masks/{NFC}.png"]}
+    said = coco_file(images=[{"id": 1, "file_name": f"{mask}.png"}])
+    found = layout(tmp_path, {f"{image}.png": X, f"{mask}.json": said})
+    assert [image.name for image in found.images] == [f"{NFC}.png"]
+    found = layout(tmp_path, dict.fromkeys([f"ground_truth/{image}/1_mask.png", f"test/{mask}/1.png"], X))
+    assert [len(found.only(label).images) for label in (image, mask)] == [1, 1]
 
 
 def test_mvtec_layout_with_several_masks_of_an_image(tmp_path: Path) -> None:
@@ -163,6 +200,9 @@ def test_coco_images_that_are_not_there_are_told(tmp_path: Path) -> None:
         {"annotations": [{"image_id": 1, "category_id": 7, "segmentation": [[1, 2, 3]]}]},
         {"annotations": [{"image_id": 1, "category_id": 7, "segmentation": {"size": [1], "counts": [1]}}]},
         {"annotations": [{"image_id": 1, "segmentation": {"size": [4, 4], "counts": 5}}]},
+        {"annotations": [{"image_id": 1, "segmentation": {"size": [float("inf"), 4], "counts": [1]}}]},
+        {"annotations": [{"image_id": 1, "bbox": [10**400, 1, 2, 3]}]},
+        {"annotations": [{"image_id": 1, "bbox": ["x" * 1000, 1, 2, 3]}]},
         {"annotations": [[]]},
         {"images": [5]},
         {"images": [{"id": [], "file_name": "1.png"}]},
@@ -171,8 +211,47 @@ def test_coco_images_that_are_not_there_are_told(tmp_path: Path) -> None:
     ],
 )
 def test_coco_that_is_none_is_refused_by_name(tmp_path: Path, changes: dict[str, Any]) -> None:
-    with pytest.raises(SampleError, match=r"coco/a\.json"):
+    with pytest.raises(SampleError, match=r"coco/a\.json") as caught:
         layout(tmp_path, {"coco/1.png": X, "coco/a.json": coco_file(**changes)})
+    assert len(caught.value.detail) < 300
+
+
+NESTED: list[Any] = []
+for _ in range(5000):
+    NESTED = [NESTED]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"categories": [{"id": 7, "name": NESTED}]},
+        {"images": [{"id": 1, "file_name": NESTED}]},
+        {"annotations": [{"id": NESTED, "image_id": 1, "bbox": [1, 1, 2, 2]}]},
+        {"annotations": [{"image_id": 1, "segmentation": [[NESTED]]}]},
+    ],
+)
+def test_coco_whose_texts_are_nested_too_deep_is_refused_by_name(changes: dict[str, Any]) -> None:
+    with pytest.raises(SampleError, match=r"a\.json is not as COCO wants it \(RecursionError"):
+        coco({"a.json": coco_file(**changes)}, Names(["1.png"]))
+
+
+BOXED = '<image name="1.png"><box label="dent" xtl="1" ytl="1" xbr="3" ybr="3"/></image>'
+
+
+def test_many_entries_of_one_image_take_no_longer_than_others() -> None:
+    count = 30_000
+    images = [{"id": number, "file_name": "1.png"} for number in range(count)]
+    annotations = [{"image_id": number, "bbox": [1, 1, 2, 2]} for number in range(count)]
+    strange = "".join(f'<k{number} label="a"/>' for number in range(count))
+    root = ElementTree.fromstring(
+        f'<annotations><image name="2.png">{strange}</image>{count * BOXED}</annotations>'
+    )
+    names = Names(["1.png", "2.png"])
+    began = time.process_time()
+    found = coco({"a.json": coco_file(images=images, annotations=annotations)}, names)
+    assert [len(image.regions) for image in found.images] == [count]
+    assert [len(image.regions) for image in cvat({"a.xml": root}, names).images] == [count]
+    assert time.process_time() - began < 20  # copying for each what was found before takes a minute
 
 
 def labelme_file(*shapes: dict[str, Any], image: str = "1.png") -> dict[str, Any]:
@@ -218,13 +297,23 @@ def test_labelme(tmp_path: Path) -> None:
         {"label": "a", "shape_type": "polygon", "points": [[0], [1], [2]]},
         {"label": "a", "shape_type": "polygon", "points": 5},
         {"label": "a", "shape_type": "circle", "points": [[1, 1]]},
+        {"label": "a", "shape_type": "circle", "points": [[10**400, 1], [2, 2]]},
+        {"label": "a", "shape_type": "circle", "points": [["x" * 1000, 1], [2, 2]]},
         {"label": "a", "shape_type": "rectangle", "points": []},
         5,
     ],
 )
 def test_labelme_that_is_none_is_refused_by_name(tmp_path: Path, shape: Any) -> None:
-    with pytest.raises(SampleError, match=r"a/1\.json: shape 0"):
+    with pytest.raises(SampleError, match=r"a/1\.json: shape 0") as caught:
         layout(tmp_path, {"a/1.png": X, "a/1.json": labelme_file(shape)})
+    assert len(caught.value.detail) < 300
+
+
+@pytest.mark.parametrize("at", ["label", "shape_type"])
+def test_labelme_whose_texts_are_nested_too_deep_is_refused_by_name(at: str) -> None:
+    shape = {"label": "a", "shape_type": "polygon", "points": [[0, 0], [1, 1], [2, 0]], at: NESTED}
+    with pytest.raises(SampleError, match=r"a\.json: shape 0 is not as LabelMe writes it"):
+        labelme({"a.json": labelme_file(shape)}, Names(["1.png"]))
 
 
 CVAT = """<?xml version="1.0" encoding="utf-8"?>
@@ -266,6 +355,7 @@ def test_cvat(tmp_path: Path) -> None:
         ("4.00,2.00", "4.00"),
         ('label="scratch"', ""),
         ('xtl="1.0"', 'xtl="inf"'),
+        ('width="3"', 'width="' + 5000 * "9" + '"'),
     ],
 )
 def test_cvat_that_is_none_is_refused_by_name(tmp_path: Path, old: str, new: str) -> None:
@@ -296,6 +386,44 @@ def test_broken_json_is_refused_by_name(tmp_path: Path, text: str | bytes) -> No
 def test_annotations_with_absurdly_many_values_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SampleError, match="more than 4,000,000 values"):
         layout(tmp_path, {"1.png": np.random.default_rng(0).bytes(200_000), "a.json": "[" + "[],[1]," * 1_000_000})
+
+
+def test_annotations_too_large_together_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = json.dumps(coco_file())
+    monkeypatch.setattr(annotations, "MAX_BYTES", 2 * len(file))
+    content = {"1.png": X, "2.png": X, "a.json": file, "b.json": file}
+    layout(tmp_path, content)
+    for name in ("c.json", "c.xml"):
+        with pytest.raises(
+            SampleError, match=rf"up to {name} the annotations take more than [\d,]+ bytes"
+        ) as caught:
+            layout(tmp_path, content | {name: "[{}]" if name == "c.json" else "<a/>"})
+        assert caught.value.field == "samples"
+
+
+def test_photos_in_annotations_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(annotations, "MAX_BYTES", 1000)
+    content: dict[str, Any] = {}
+    for name in ("1", "2", "3"):
+        content[f"{name}.png"] = X
+        content[f"{name}.json"] = labelme_file(image=f"{name}.png") | {"imageData": 5000 * "A"}
+    content["4.json"] = {"imageData": 5000 * ["A"]}
+    with pytest.raises(SampleError, match=r"up to 4\.json"):
+        layout(tmp_path, content)
+    content["4.json"] = {"imageData": None}
+    assert layout(tmp_path, content).kind == "labelme"
+
+
+def test_of_coco_only_what_is_read_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[dict[str, dict[str, Any]]] = []
+
+    def spied(documents: dict[str, dict[str, Any]], names: Names) -> Layout:
+        kept.append(documents)
+        return coco(documents, names)
+
+    monkeypatch.setattr(recognising, "coco", spied)
+    layout(tmp_path, {"1.png": X, "2.png": X, "a.json": coco_file(info=["x"], licenses=[])})
+    assert kept == [{"a.json": coco_file()}]
 
 
 def test_json_of_other_tools_is_passed_over(tmp_path: Path) -> None:
@@ -347,3 +475,13 @@ def test_references_are_found_by_the_end_of_their_path_unless_two_fit() -> None:
     assert names.find("1.png", "a/a.json") == "a/1.png"
     assert names.find("", "a.json") is None
     assert names.find("../../1.png", "a/a.json") is None
+    assert names.find(3000 * "x/" + "b/2.png", "a.json") is None
+
+
+def test_many_names_alike_are_found_as_fast_as_others() -> None:
+    names = Names([f"a/{number}/x.png" for number in range(20_000)])
+    began = time.process_time()
+    for number in range(5_000):
+        assert names.find(f"b/{number}/x.png", "c/d.json") is None
+        assert names.find(f"../{number}/x.png", "c/d.json") == f"a/{number}/x.png"
+    assert time.process_time() - began < 15  # looking at each of them for each reference takes a minute or more

@@ -21,6 +21,8 @@ from service.samples.parts import PartError, parts_of
         ("{part}/cam*", "b17/cam3.bmp", "b17"),
         ("{part}", "good/b17.png", "b17"),
         ("a+(b)[{part}]", "a+(b)[7].png", "7"),
+        ("Pr\u00fcf_{part}", "Pru\u0308f_7.png", "7"),
+        ("Pru\u0308f_{part}", "Pr\u00fcf_7.png", "7"),
     ],
 )
 def test_a_part_is_as_short_as_the_pattern_lets_it_be(pattern: str, name: str, part: str) -> None:

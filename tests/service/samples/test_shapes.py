@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.samples.shapes import Outline, Runs, Shape, ShapeError, drawn, unpacked_runs
+from service.samples import shapes
+from service.samples.shapes import Outline, Runs, Shape, ShapeError, drawn, listed_runs, unpacked_runs
 
 
 def picture(shape: Shape, height: int = 4, width: int = 6) -> list[str]:
@@ -79,6 +80,8 @@ def test_runs_go_by_rows_or_by_columns() -> None:
         Runs(0, 0, 0, 0, [0]),
         Runs(0, 0, 3, 2, [2**70]),
         Runs(0, 0, 3, 2, [2**62, 2**62, 6]),
+        Runs(0, 0, 3, 2, [[0, 6], [0, 0]]),  # type: ignore[list-item]
+        Runs(10**4300 - 1, 0, 10**4300 - 1, 2, [6]),
     ],
 )
 def test_runs_that_do_not_fit_are_refused(runs: Runs) -> None:
@@ -99,19 +102,42 @@ def test_too_much_to_draw_is_refused() -> None:
         Outline.of([0.0] * 200_000)
     with pytest.raises(ShapeError, match="too fine"):
         drawn([Outline(np.array([[i % 7, (i % 2) * 4000] for i in range(5000)], dtype=np.float64))], 4000, 8)
+    for flat in ([[i % 2 * 4000, 0.2] for i in range(2000)], [[0.2, i % 2 * 4000] for i in range(2000)]):
+        with pytest.raises(ShapeError, match="2,000 corners in all, are too fine"):
+            drawn([Outline(np.array(flat))], 4000, 4000)
+    with pytest.raises(ShapeError, match="too fine"):
+        drawn([Outline(np.array([[0, 0.2], [4000, 0.2], [2000, 0.3]]))] * 1000, 4000, 4000)
     with pytest.raises(ShapeError, match="times over"):
         drawn([Outline.box(0, 0, 6, 4)] * 40, 4, 6)
 
 
 def test_packed_runs_are_those_of_coco() -> None:
     for lengths in ([6], [0, 6], [3, 1, 2], [100, 5, 90, 7, 88, 2000, 1, 70000]):
-        assert unpacked_runs(packed(lengths)) == lengths
+        assert list(unpacked_runs(packed(lengths))) == lengths
+        assert list(listed_runs(", ".join(map(str, lengths)))) == lengths
 
 
-@pytest.mark.parametrize("text", ["~~~", "\x00", "PPP", "o" * 40])
+@pytest.mark.parametrize("text", ["~~~", "\x00", "PPP", "o" * 40, "ooooooo?"])
 def test_damaged_packed_runs_are_refused(text: str) -> None:
     with pytest.raises(ShapeError):
         unpacked_runs(text)
+
+
+@pytest.mark.parametrize("text", ["", "1,", "1,x", "1.5", "1,2147483648"])
+def test_listed_runs_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(ShapeError, match="whole numbers"):
+        listed_runs(text)
+
+
+def test_runs_take_little_memory_and_very_many_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = [1000] * 99
+    assert listed_runs(",".join(map(str, lengths))).itemsize == unpacked_runs(packed(lengths)).itemsize == 4
+    monkeypatch.setattr(shapes, "_MAX_RUNS", 99)
+    assert len(listed_runs("1000," * 98 + "1000")) == len(unpacked_runs(packed(lengths))) == 99
+    with pytest.raises(ShapeError, match="more than 99 runs"):
+        listed_runs("1000," * 99 + "1000")
+    with pytest.raises(ShapeError, match="more than 99 runs"):
+        unpacked_runs(packed([*lengths, 1]))
 
 
 def packed(lengths: list[int]) -> str:
