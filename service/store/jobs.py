@@ -444,7 +444,7 @@ class Jobs:
         self._stored.sweep(tenant, job_id)
 
     def erase(self, tenant: str, job_id: str) -> None:
-        """Remove all of a job from storage; its request first, for without it there is no job."""
+        """Remove all of a job from storage: its request first, its result last; see `StoredJobs.erase`."""
         self._stored.erase(tenant, job_id)
 
     # How it is done

@@ -122,6 +122,14 @@ def test_an_interrupted_deletion_leaves_a_whole_job_or_none(
 ) -> None:
     job_id = accepted(jobs)
     jobs.cancel(TENANT, job_id)
+    delete = storage.delete_prefix
+
+    def break_off_at_the_last(prefix: str, last: str) -> None:
+        for key in storage.list(prefix):
+            if key != last:
+                storage.delete(key)
+        _fail(prefix)
+
     for method, is_left in (("delete", True), ("delete_prefix", False)):
         with monkeypatch.context() as patch:
             patch.setattr(storage, method, _fail)
@@ -130,6 +138,10 @@ def test_an_interrupted_deletion_leaves_a_whole_job_or_none(
         job = jobs.get(TENANT, job_id)
         assert (job is not None and job.status is JobStatus.CANCELED) is is_left
         assert list(redis.scan_iter(f"*{job_id}*")) == []
+    monkeypatch.setattr(storage, "delete_prefix", break_off_at_the_last)
+    with pytest.raises(StorageUnavailableError):
+        jobs.delete(TENANT, job_id)
+    monkeypatch.setattr(storage, "delete_prefix", delete)
     assert jobs.delete(TENANT, job_id), "asked again it takes what is left"
     assert list(storage.list(keys.job_prefix(TENANT, job_id))) == []
     assert not jobs.delete(TENANT, job_id)
@@ -144,5 +156,5 @@ def test_what_is_stored_of_a_job_that_is_being_accepted_is_not_left_of_another(
     assert storage.exists(keys.job_input(TENANT, job_id))
 
 
-def _fail(key: str) -> None:
+def _fail(key: str, last: str | None = None) -> None:
     raise StorageUnavailableError("away")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from flawsmith.contract.uploads import UploadRecord
 from service.store import keys
 from service.store.folder import FolderStorage
 from service.store.jobs import Jobs
+from service.store.storage import StorageUnavailableError
 from tests.service.store.test_jobs import FILES, TENANT, finish, manifest
 from worker.house.retention import Retention
 from worker.house.settings import HouseSettings
@@ -78,6 +80,19 @@ def test_jobs_that_ended_too_long_ago_go_with_all_they_made(jobs: Jobs, storage:
     assert {job.id for job in jobs.page(TENANT, 10).jobs} == {late, unfinished, new}
 
 
+def test_the_next_sweep_ends_a_deletion_that_broke_off(
+    jobs: Jobs, storage: FolderStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = made(jobs, 10, ended=now() - timedelta(days=9))
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", _break_off)
+        with pytest.raises(StorageUnavailableError):
+            retention(jobs, storage, keep_jobs_days=7).sweep()
+    assert list(storage.list("")) == [keys.job_result(TENANT, old)]
+    assert retention(jobs, storage, keep_jobs_days=7).sweep() == 1
+    assert list(storage.list("")) == []
+
+
 def test_uploads_that_are_too_old_go_and_jobs_keep_their_copies(jobs: Jobs, storage: FolderStorage) -> None:
     old, new = upload(storage, "a", 8), upload(storage, "b", 1)
     job_id = made(jobs, 8, ended=None)
@@ -113,3 +128,7 @@ def test_a_job_that_fails_to_end_in_redis_is_left_for_next_time(jobs: Jobs, stor
     assert storage.exists(keys.job_result(TENANT, request.job_id))
     assert retention(jobs, storage, keep_jobs_days=7).sweep() == 0
     assert jobs.get(TENANT, request.job_id) is not None
+
+
+def _break_off(folder: Path) -> None:
+    raise StorageUnavailableError("away")
