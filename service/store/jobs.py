@@ -216,7 +216,8 @@ class Jobs:
             return job
         manifest = self.manifest(tenant, job_id)
         if manifest.lists_items:
-            self._stored.put_result(manifest, job.items, None)
+            items = self._stored.with_outcomes(tenant, job_id, records.new_items(manifest))
+            self._stored.sweep(tenant, job_id, self._stored.put_result(manifest, items, None))
         else:
             outcomes = self._stored.outcomes(tenant, job_id)
             self._stored.put_result(manifest, Tally.of(outcomes.values()), None)

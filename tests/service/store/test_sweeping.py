@@ -45,6 +45,23 @@ def test_a_canceled_job_keeps_an_item_that_was_stored_and_not_counted(jobs: Jobs
     assert items_in(storage, job_id) == {0}
 
 
+@pytest.mark.parametrize(("count", "status"), [(4, JobStatus.CANCELED), (2, JobStatus.SUCCEEDED)])
+def test_a_job_that_redis_does_not_know_keeps_what_is_finished_when_it_is_canceled(
+    jobs: Jobs, redis: Redis, storage: Storage, count: int, status: JobStatus
+) -> None:
+    job_id = accepted(jobs, manifest(count=count))
+    for index in range(2):
+        jobs.finish_item(TENANT, job_id, store_files(storage, job_id, index))
+    if count > 2:
+        store_files(storage, job_id, 2)  # its worker heard of no end
+    redis.flushall()
+    job = jobs.cancel(TENANT, job_id)
+    assert job is not None
+    assert (job.status, job.counts.succeeded, job.counts.canceled) == (status, 2, count - 2)
+    assert job.items[0].image_sha256 == 64 * "a"
+    assert items_in(storage, job_id) == {0, 1}
+
+
 def test_an_item_that_comes_after_the_end_goes(jobs: Jobs, storage: Storage) -> None:
     job_id = accepted(jobs, manifest(count=3))
     jobs.cancel(TENANT, job_id)
