@@ -415,6 +415,7 @@ class Jobs:
 
         Raises:
             ReservationLostError: its client has asked again meanwhile, and got another job.
+            IdempotencyInProgressError: a request is at work under its key, perhaps the one that is making it.
         """
         tenant, job_id = manifest.tenant, manifest.job_id
         finished: Container[int]
