@@ -62,7 +62,11 @@ class JobQuery(Schema):
     openapi_extra={"parameters": query_parameters(JobsQuery)},
 )
 def list_jobs(wanted: Annotated[JobsQuery, Depends(query(JobsQuery))], tenant: Tenant, has: Has) -> JobPage:
-    """Jobs, newest first, without their items."""
+    """Jobs, newest first, without their items.
+
+    A page may be shorter than `limit`, even empty, and not be the last: there are more as long as it has a
+    `next_cursor`.
+    """
     try:
         return has.jobs.page(tenant, wanted.limit, wanted.cursor, wanted.status)
     except InvalidCursorError as error:

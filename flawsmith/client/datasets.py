@@ -48,7 +48,8 @@ DatasetEntries: TypeAlias = "Sequence[DatasetEntry | Mapping[str, Any]]"
 FilePath: TypeAlias = "str | os.PathLike[str]"
 
 DATASET_TIMEOUT_S = 3600.0
-"""For an answer to a data set: thousands of images are decoded before there is one."""
+"""For an answer to a data set: thousands of images are decoded before there is one, and all items are gone through
+before its archive or its report begins."""
 
 
 class DatasetOptions(TypedDict, total=False):
@@ -189,7 +190,7 @@ def report_format(path: Path) -> ReportFormat:
 
 def archive(job_id: str, formats: Sequence[DatasetFormat] | None) -> Call[None]:
     """``GET /v1/jobs/{id}/archive`` of some formats, else of all that the data set has."""
-    call = file_of(job_id, "archive")
+    call = replace(file_of(job_id, "archive"), timeout_s=DATASET_TIMEOUT_S)
     return replace(call, params={"format": list(formats)}) if formats else call
 
 

@@ -238,6 +238,7 @@ class JobPage(Answer):
 
     jobs: list[Job]
     next_cursor: str | None = None
+    """Where the next page begins; null on the last, and on no other, however short."""
 
 
 class PlannedDefect(Answer):

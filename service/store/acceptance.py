@@ -77,6 +77,7 @@ class Acceptance:
         Raises:
             TooManyOpenJobsError: the quota is used up.
             ReservationLostError: the promise is another job's, or another request's to give.
+            IdempotencyInProgressError: of a job that is restored: a request holds its promise.
             QueueUnavailableError: perhaps it was written.
         """
         tenant, job_id = manifest.tenant, manifest.job_id

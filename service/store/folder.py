@@ -142,12 +142,16 @@ class FolderStorage:
         with _os_errors(), suppress(FileNotFoundError, NotADirectoryError):
             self._path(key).unlink()
 
-    def delete_prefix(self, prefix: str) -> None:
+    def delete_prefix(self, prefix: str, last: str | None = None) -> None:
         if not prefix:
             raise InvalidKeyError("an empty prefix would delete everything")
         folder = self.root / check_prefix(prefix)
         self._check_mounted()
         with _os_errors(), suppress(FileNotFoundError):
+            if last is not None:  # a tree goes in whatever order
+                for key in _walk(folder, prefix, links=False):
+                    if key != last:
+                        (self.root / key).unlink(missing_ok=True)
             shutil.rmtree(folder)
 
     def check(self) -> None:

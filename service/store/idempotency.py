@@ -151,7 +151,9 @@ def is_free_for(pipeline: Pipeline, tenant: str, record: IdempotencyRecord, job_
     """Watch the reservation that a job was made under, and say whether it is the restored job's to answer.
 
     Raises:
-        ReservationLostError: the job was given up before its client heard of it, and the client has asked again.
+        ReservationLostError: the job was given up before its client heard of it; what the client asked for again
+            has been answered.
+        IdempotencyInProgressError: a request holds the reservation, perhaps the one that is making this job.
     """
     key = reservation_key(tenant, record.key_sha256)
     pipeline.watch(key)  # type: ignore[no-untyped-call]
@@ -164,8 +166,10 @@ def is_free_for(pipeline: Pipeline, tenant: str, record: IdempotencyRecord, job_
     if int(since or 0) > created_ms + _SKEW_MS:
         # Redis had forgotten the first reservation: both jobs were promised, and both are kept.
         return False
-    if answer is not None or int(lease or 0) > time.time() * 1000:
+    if answer is not None:
         raise ReservationLostError
+    if int(lease or 0) > time.time() * 1000:
+        raise IdempotencyInProgressError
     return True
 
 

@@ -87,6 +87,17 @@ class Index:
             found.extend(entry for entry in candidates if position is None or entry.before(position))
         return found[:limit]
 
+    def unfinished(self, tenant: str, position: Position | None, limit: int) -> list[Position]:
+        """The same of those jobs that Redis holds for unfinished."""
+        with queue_errors():
+            members = cast("set[bytes]", self._redis.smembers(records.open_key(tenant)))
+            names = [name.decode(errors="replace") for name in members]
+            scores = self._redis.zmscore(records.index_key(tenant), names) if names else []
+        listed = zip(names, scores, strict=True)
+        found = [Position(int(score), name) for name, score in listed if score is not None]
+        found.sort(key=lambda entry: (entry.created_ms, entry.job_id), reverse=True)
+        return [entry for entry in found if position is None or entry.before(position)][:limit]
+
     def with_status(self, tenant: str, entries: list[Position], status: JobStatus) -> list[Position]:
         """Those that have the status, or of which Redis does not know it."""
         with queue_errors(), self._redis.pipeline(transaction=False) as pipeline:

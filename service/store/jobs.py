@@ -53,6 +53,8 @@ _log = logging.getLogger(__name__)
 
 _STEP_TTL_S = 3600
 _INDEX_BATCH = 200  # entries of the index looked at in one go
+_READ_FOR_PAGE = 200
+"""Jobs that are read for one page at most: of one that has ended long ago storage alone knows the status."""
 _PLACES = 64  # shards of a job whose place in the queue is looked for
 _REOPENED = 256
 """Shards of a data set that are queued again at a time; when they are done, the others come."""
@@ -160,7 +162,7 @@ class Jobs:
         return self._events.after(tenant, job_id, after)
 
     def page(self, tenant: str, limit: int, cursor: str | None = None, status: JobStatus | None = None) -> JobPage:
-        """Jobs newest first, without their items.
+        """Jobs newest first, without their items; fewer than ``limit``, with a cursor, where many had to be read.
 
         Raises:
             InvalidCursorError: ``cursor`` is none that a page gave out.
@@ -168,11 +170,16 @@ class Jobs:
         keys.check_tenant(tenant)
         position = Position.from_cursor(cursor) if cursor is not None else None
         jobs: list[Job] = []
+        read = 0
         while True:
-            entries = self._index.after(tenant, position, _INDEX_BATCH)
+            if status is None or status.is_final:
+                entries = self._index.after(tenant, position, _INDEX_BATCH)
+            else:  # of the others Redis has forgotten most, which have ended
+                entries = self._index.unfinished(tenant, position, _INDEX_BATCH)
             for entry in entries if status is None else self._index.with_status(tenant, entries, status):
-                if len(jobs) == limit:
+                if len(jobs) == limit or read == _READ_FOR_PAGE:
                     return JobPage(jobs=jobs, next_cursor=position.as_cursor() if position else None)
+                read += 1
                 job = self._readable(tenant, entry.job_id)
                 if job is not None and (status is None or job.status is status):
                     jobs.append(job.model_copy(update={"items": []}))
@@ -216,7 +223,8 @@ class Jobs:
             return job
         manifest = self.manifest(tenant, job_id)
         if manifest.lists_items:
-            self._stored.put_result(manifest, job.items, None)
+            items = self._stored.with_outcomes(tenant, job_id, records.new_items(manifest))
+            self._stored.sweep(tenant, job_id, self._stored.put_result(manifest, items, None))
         else:
             outcomes = self._stored.outcomes(tenant, job_id)
             self._stored.put_result(manifest, Tally.of(outcomes.values()), None)
@@ -414,6 +422,7 @@ class Jobs:
 
         Raises:
             ReservationLostError: its client has asked again meanwhile, and got another job.
+            IdempotencyInProgressError: a request is at work under its key, perhaps the one that is making it.
         """
         tenant, job_id = manifest.tenant, manifest.job_id
         finished: Container[int]
@@ -444,7 +453,7 @@ class Jobs:
         self._stored.sweep(tenant, job_id)
 
     def erase(self, tenant: str, job_id: str) -> None:
-        """Remove all of a job from storage; its request first, for without it there is no job."""
+        """Remove all of a job from storage: its request first, its result last; see `StoredJobs.erase`."""
         self._stored.erase(tenant, job_id)
 
     # How it is done

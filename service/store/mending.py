@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, cast
 
@@ -23,7 +23,7 @@ from flawsmith.contract.ids import RESERVED_TENANTS, job_id_before, job_time
 from flawsmith.contract.manifests import RequestManifest
 from service.store import keys, records
 from service.store.connection import queue_errors
-from service.store.idempotency import ReservationLostError
+from service.store.idempotency import IdempotencyInProgressError, ReservationLostError
 from service.store.index import known_tenants
 from service.store.jobs import Jobs, OnFinal, ignore_final
 from service.store.lookup import Lookup
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _REMEMBERS = "flawsmith:remembers"
+"""Up to when all is settled: Redis has been told of each job that was made before, or there is none."""
 _WAITS = (b"queued", b"started")
 _CHECKED_AT_ONCE = 500
 
@@ -69,7 +70,7 @@ class Mender:
 
     Args:
         grace_s: how old a job must be before its absence from Redis counts, and not as an acceptance that goes on.
-        orphan_age_s: how old what is left of a job without a request must be to be removed.
+        orphan_age_s: how long nothing may have been written of a job without a request for the rest to be removed.
         on_final: told the result of each job that is ended here.
     """
 
@@ -96,16 +97,14 @@ class Mender:
 
     def redis_remembers(self) -> bool:
         """Whether Redis is one that `rebuild` has filled, and not a new or an emptied one."""
-        with queue_errors():
-            return bool(self._redis.exists(_REMEMBERS))
+        return self._settled() is not None
 
     def rebuild(self) -> Mended:
         """Look at all jobs that storage holds."""
         mended = Mended()
-        for tenant in self._stored_tenants():
-            self._recover_all(tenant, "", mended)
+        settled = self._recover_all("", mended)
         with queue_errors():
-            self._redis.set(_REMEMBERS, now().isoformat())
+            self._redis.set(_REMEMBERS, settled.isoformat())
         return mended
 
     def missing(self) -> int:
@@ -121,11 +120,13 @@ class Mender:
         return missing
 
     def recover_recent(self, age_s: float) -> Mended:
-        """Look at the jobs that are not older: an append-only file may lack its last seconds."""
+        """Look at the jobs that are not older, or were not when one looked last: an append-only file may lack its
+        last seconds, and nobody may have looked for days."""
         mended = Mended()
-        after = job_id_before(now() - timedelta(seconds=age_s))
-        for tenant in self._stored_tenants():
-            self._recover_all(tenant, after, mended)
+        since = min(now(), self._settled() or now()) - timedelta(seconds=age_s)
+        settled = self._recover_all(job_id_before(since), mended)
+        with queue_errors():
+            self._redis.set(_REMEMBERS, settled.isoformat(), xx=True)  # not into one that was emptied meanwhile
         return mended
 
     def mend_open(self) -> Mended:
@@ -153,11 +154,25 @@ class Mender:
             names = cast("set[bytes]", self._redis.smembers(records.open_key(tenant)))
         return sorted(filter(keys.is_job_id, (name.decode(errors="replace") for name in names)))
 
-    def _recover_all(self, tenant: str, after: str, mended: Mended) -> None:
-        for batch in self._batches(tenant, after):
-            for job_id in self._unlisted(tenant, batch):
-                with self._unreadable_aside(job_id):
-                    self._recover_one(tenant, job_id, mended)
+    def _settled(self) -> datetime | None:
+        """Up to when all is settled; None if Redis is new, or was emptied, or does not say when."""
+        with queue_errors():
+            data = cast("bytes | None", self._redis.get(_REMEMBERS))
+        try:
+            return datetime.fromisoformat(data.decode()).astimezone(UTC) if data is not None else None
+        except ValueError:
+            return None
+
+    def _recover_all(self, after: str, mended: Mended) -> datetime:
+        """Look at the jobs after ``after``; up to when all is settled then."""
+        settled = now()
+        for tenant in self._stored_tenants():
+            for batch in self._batches(tenant, after):
+                for job_id in self._unlisted(tenant, batch):
+                    with self._unreadable_aside(job_id):
+                        if not self._recover_one(tenant, job_id, mended):
+                            settled = min(settled, job_time(job_id))
+        return settled
 
     def _batches(self, tenant: str, after: str) -> Iterator[list[str]]:
         """Ids of the jobs in storage, oldest first."""
@@ -173,32 +188,45 @@ class Mender:
             scores = pipeline.execute()
         return [job_id for job_id, score in zip(job_ids, scores, strict=True) if score is None]
 
-    def _recover_one(self, tenant: str, job_id: str, mended: Mended) -> None:
-        age = now() - job_time(job_id)
+    def _recover_one(self, tenant: str, job_id: str, mended: Mended) -> bool:
+        """Whether the job is settled; else it is to be looked at again, for it is perhaps being accepted."""
         try:
             manifest = self._jobs.manifest(tenant, job_id)
         except ObjectNotFoundError:
-            if age > self._orphan_age and any(self._storage.list(keys.job_prefix(tenant, job_id))):
-                self._jobs.erase(tenant, job_id)
-                mended.removed += 1
-            return
+            return self._remove_rest(tenant, job_id, mended)
         if self._storage.exists(keys.job_result(tenant, job_id)):
             self._jobs.list_final(manifest)
             mended.listed += 1
-        elif age > self._grace:
-            self._restore(manifest, mended)
+            return True
+        return now() - job_time(job_id) > self._grace and self._restore(manifest, mended)
 
-    def _restore(self, manifest: RequestManifest, mended: Mended) -> None:
+    def _remove_rest(self, tenant: str, job_id: str, mended: Mended) -> bool:
+        """Remove what is left of a job without a request, unless somebody may still be writing it."""
+        if now() - job_time(job_id) <= self._orphan_age:
+            return False
+        written = self._storage.modified(keys.job_prefix(tenant, job_id)).values()
+        if not written:
+            return True
+        if now() - max(written) <= self._orphan_age:  # thousands of photos take their time
+            return False
+        self._jobs.erase(tenant, job_id)
+        mended.removed += 1
+        return True
+
+    def _restore(self, manifest: RequestManifest, mended: Mended) -> bool:
         try:
             restored = self._jobs.restore(manifest)
+        except IdempotencyInProgressError:
+            return False
         except ReservationLostError:
             # Its client never heard of it, has asked again under the same key, and gets another job.
             self._jobs.erase(manifest.tenant, manifest.job_id)
             mended.removed += 1
-            return
+            return True
         if restored:
             _log.warning("job %s was unknown to Redis; it is queued again", manifest.job_id)
             mended.restored += 1
+        return True
 
     def _mend(self, tenant: str, job_id: str, started: set[str], suspects: set[str], mended: Mended) -> None:
         record = self._lookup.record(tenant, job_id)

@@ -191,10 +191,10 @@ class S3Storage:
         with _s3_errors():
             self.client.delete_object(Bucket=self.bucket, Key=self._name(key))
 
-    def delete_prefix(self, prefix: str) -> None:
+    def delete_prefix(self, prefix: str, last: str | None = None) -> None:
         if not prefix:
             raise InvalidKeyError("an empty prefix would delete everything")
-        names = [self._name(key) for key in self.list(prefix)]
+        names = [self._name(key) for key in self.list(prefix) if key != last]
         for start in range(0, len(names), _BATCH):
             batch = names[start : start + _BATCH]
             with _s3_errors():
@@ -207,6 +207,8 @@ class S3Storage:
                 raise (StorageUnavailableError if later else StorageError)(refused)
             if len(answer.get("Deleted", [])) < len(batch):
                 raise StorageUnavailableError("S3 did not say that it deleted everything")
+        if last is not None:
+            self.delete(last)
 
     def check(self) -> None:
         try:

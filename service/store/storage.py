@@ -119,8 +119,12 @@ class Storage(Protocol):
     def delete(self, key: str) -> None:
         """Remove the object if there is one."""
 
-    def delete_prefix(self, prefix: str) -> None:
-        """Remove all objects below ``prefix``, which ends with ``/``."""
+    def delete_prefix(self, prefix: str, last: str | None = None) -> None:
+        """Remove all objects below ``prefix``, which ends with ``/``.
+
+        Args:
+            last: the one among them that goes when all others have gone.
+        """
 
     def check(self) -> None:
         """Return if objects can be written and read now.

@@ -59,9 +59,10 @@ class StoredJobs:
         self._storage.put(keys.job_request(tenant, job_id), _json(manifest), _JSON)
 
     def erase(self, tenant: str, job_id: str) -> None:
-        """Remove all of a job; its request first, for without it there is no job."""
+        """Remove all of a job: its request first, for without it there is no job, and its result last, for by that
+        the rest is found again if this is interrupted."""
         self._storage.delete(keys.job_request(tenant, job_id))
-        self._storage.delete_prefix(keys.job_prefix(tenant, job_id))
+        self._storage.delete_prefix(keys.job_prefix(tenant, job_id), last=keys.job_result(tenant, job_id))
 
     def erase_rest(self, tenant: str, job_id: str) -> bool:
         """End a deletion that broke off behind the request; whether there was one.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -172,6 +173,8 @@ class DatasetServer:
     """Of its only entry."""
     page: int = 2
     """Rows of a page."""
+    silence_s: float = 0.0
+    """Before an archive or a report begins."""
     breaks: list[int] = field(default_factory=list)
     """Bytes after which an archive breaks off, in turn."""
     formats: list[list[str]] = field(default_factory=list)
@@ -376,9 +379,11 @@ def dataset_server() -> Iterator[DatasetServer]:
                 self.answer(*self.of_augmentation(steps[1:]))
             elif steps[1:] == ["archive"]:
                 state.formats.append(query.get("format", []))
+                time.sleep(state.silence_s)
                 self.send_archive(state.archive(query.get("format", [])))
             elif steps[1:] == ["report"]:
                 kind = query["format"][0]
+                time.sleep(state.silence_s)
                 self.answer(200, REPORT.model_dump_json() if kind == "json" else "<!doctype html>")
             elif steps[1:] == ["rows"]:
                 page = state.row_page(query.get("cursor", [None])[0])

@@ -188,6 +188,22 @@ def test_both_clients_do_the_same(server: DatasetServer, folder: Path, tmp_path:
     assert server.formats == [["classes"], ["classes"]]
 
 
+def test_an_archive_that_begins_late_is_waited_for(server: DatasetServer, tmp_path: Path) -> None:
+    """The service goes through all items first, and would begin anew if it were asked again."""
+    server.silence_s = 1.0
+
+    async def awaited() -> None:
+        async with AsyncFlawsmith(server.url, timeout=0.3) as client:
+            await client.download_dataset(FIRST, tmp_path / "awaited")
+            await client.dataset_report(FIRST)
+
+    with Flawsmith(server.url, timeout=0.3) as client:
+        client.download_dataset(FIRST, tmp_path / "plain")
+        client.dataset_report(FIRST)
+    asyncio.run(awaited())
+    assert len(server.formats) == 2
+
+
 def test_a_broken_archive_is_fetched_anew(server: DatasetServer, folder: Path, tmp_path: Path) -> None:
     server.breaks = [200, 700]
     with Flawsmith(server.url) as client:

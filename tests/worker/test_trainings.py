@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 import numpy as np
 import pytest
 from PIL import Image
+from redis import Redis
 from rq.job import Retry
 
 from flawsmith.contract.defect_types import DefectTypeRecord
@@ -236,13 +237,16 @@ def test_a_training_killed_while_it_is_stored_makes_one_version(
     assert state.defect_type == "pitting@1"
 
 
+@pytest.mark.parametrize("forgotten", [False, True])
 @pytest.mark.parametrize("writes", range(WRITES))
 def test_a_training_canceled_after_its_worker_died_leaves_a_version_if_it_succeeded_and_else_none(
-    room: Room, storage: FolderStorage, writes: int
+    room: Room, storage: FolderStorage, client: Redis, writes: int, forgotten: bool
 ) -> None:
     job_id = room.accept()
     with dying_storage(storage, writes), pytest.raises(Killed):
         room.worker(slice_s=10).run(TENANT, job_id, 0)
+    if forgotten:
+        client.flushall()
     room.jobs.cancel(TENANT, job_id)
     job = room.finish(job_id)
 

@@ -1,4 +1,4 @@
-"""The house: its duties, each at its own pace, until it is asked to stop."""
+"""The house: its duties, each at its own pace and in its own thread, until it is asked to stop."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _BEAT_EVERY_S = 5.0
+_LOOK_EVERY_S = 1.0
+"""How often one looks whether another house still has the duties."""
 _TTL_S = 20
 
 
@@ -53,19 +56,29 @@ class House:
         return self._stopping.is_set()
 
     def run(self) -> None:
-        """Do the duties until asked to stop."""
+        """Do the duties until asked to stop; one that takes hours keeps no other from being done."""
         beating = threading.Thread(target=self._beat, name="heartbeats", daemon=True)
         beating.start()
         _log.info("house worker %s is ready", self.name)
-        while not self._stopping.is_set():
-            if self._leads():
-                for duty in self._duties:
-                    if not self._stopping.is_set() and time.monotonic() >= duty.due:
-                        self._do(duty)
-            self._stopping.wait(self._pause())
+        with ThreadPoolExecutor(len(self._duties), "duty") as threads:
+            keeping = [threads.submit(self._keep, duty) for duty in self._duties]
+            wait(keeping, return_when=FIRST_EXCEPTION)
+            self.stop()
         beating.join()
         self._leave()
+        for kept in keeping:
+            kept.result()
         _log.info("house worker %s stopped", self.name)
+
+    def _keep(self, duty: Duty) -> None:
+        """Do a duty whenever it is due and this house has the duties, until asked to stop."""
+        while not self._stopping.is_set():
+            pause = _LOOK_EVERY_S
+            if self._leads():
+                if time.monotonic() >= duty.due:
+                    self._do(duty)
+                pause = min(_BEAT_EVERY_S, max(0.0, duty.due - time.monotonic()))
+            self._stopping.wait(pause)
 
     def _do(self, duty: Duty) -> None:
         try:
@@ -75,9 +88,6 @@ class House:
         except Exception:
             _log.exception("%s failed; trying again later", duty.name)
         duty.due = time.monotonic() + duty.every_s
-
-    def _pause(self) -> float:
-        return max(0.05, min([_BEAT_EVERY_S, *(duty.due - time.monotonic() for duty in self._duties)]))
 
     def _leads(self) -> bool:
         try:

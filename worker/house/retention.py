@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
+from redis.exceptions import ResponseError
+
 from flawsmith.contract.base import now
-from flawsmith.contract.ids import RESERVED_TENANTS, job_time
+from flawsmith.contract.ids import RESERVED_TENANTS, job_id_before
 from flawsmith.contract.manifests import ResultManifest
 from flawsmith.contract.uploads import UploadRecord
 from service.store import keys
@@ -19,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class Retention:
-    """Deletes old jobs and uploads. Raises `QueueUnavailableError` and storage errors.
+    """Deletes old jobs and uploads; what cannot be read stays. Raises `QueueUnavailableError` and storage errors.
 
     Args:
         stopping: whether to stop; asked before each deletion.
@@ -32,12 +35,13 @@ class Retention:
         self._storage = storage
         self._settings = settings
         self._stopping = stopping
+        self._unreadable: set[str] = set()
 
     def sweep(self) -> int:
         """Delete what is too old; how many jobs and uploads went."""
         deleted = 0
         for tenant in self._storage.folders(""):
-            if tenant in RESERVED_TENANTS:
+            if tenant in RESERVED_TENANTS or not keys.is_tenant(tenant):
                 continue
             if self._settings.keep_jobs_days is not None:
                 deleted += self._sweep_jobs(tenant, now() - timedelta(days=self._settings.keep_jobs_days))
@@ -52,12 +56,13 @@ class Retention:
         for job_id in self._storage.folders(keys.jobs_prefix(tenant)):
             if self._stopping():
                 break
+            if job_id >= job_id_before(before):
+                break  # ids sort by age, and no job ends before it begins
             if not keys.is_job_id(job_id):
                 continue
-            if job_time(job_id) >= before:
-                break  # ids sort by age, and no job ends before it begins
-            if self._ended_before(tenant, job_id, before):
-                deleted += self._delete_job(tenant, job_id)
+            with self._unreadable_aside(f"job {job_id}"):
+                if self._ended_before(tenant, job_id, before):
+                    deleted += self._delete_job(tenant, job_id)
         return deleted
 
     def _delete_job(self, tenant: str, job_id: str) -> bool:
@@ -75,16 +80,32 @@ class Retention:
 
     def _sweep_uploads(self, tenant: str, before: datetime) -> int:
         deleted = 0
-        for digest in self._storage.folders(keys.uploads_prefix(tenant)):
+        for digest in filter(keys.is_digest, self._storage.folders(keys.uploads_prefix(tenant))):
             if self._stopping():
                 break
-            try:
-                record = UploadRecord.model_validate_json(self._storage.get(keys.upload_record(tenant, digest)))
-            except ObjectNotFoundError:
-                continue
-            if record.created_at < before:
-                # Without its record an upload does not exist: what comes after may be interrupted.
-                self._storage.delete(keys.upload_record(tenant, digest))
-                self._storage.delete_prefix(keys.upload_prefix(tenant, digest))
-                deleted += 1
+            with self._unreadable_aside(f"upload sha256:{digest} of {tenant}"):
+                if self._uploaded_before(tenant, digest, before):
+                    # Without its record an upload does not exist: what comes after may be interrupted.
+                    self._storage.delete(keys.upload_record(tenant, digest))
+                    self._storage.delete_prefix(keys.upload_prefix(tenant, digest))
+                    deleted += 1
         return deleted
+
+    def _uploaded_before(self, tenant: str, digest: str, moment: datetime) -> bool:
+        """Also of what is left of an upload: its deletion broke off, or it never became one."""
+        try:
+            data = self._storage.get(keys.upload_record(tenant, digest))
+        except ObjectNotFoundError:
+            written = self._storage.modified(keys.upload_prefix(tenant, digest)).values()
+            return bool(written) and max(written) < moment
+        return UploadRecord.model_validate_json(data).created_at < moment
+
+    @contextmanager
+    def _unreadable_aside(self, what: str) -> Iterator[None]:
+        """Let what cannot be read not keep the rest from being looked at; say so once."""
+        try:
+            yield
+        except (ValueError, KeyError, ResponseError) as error:  # not of this format version, or broken
+            if what not in self._unreadable:
+                _log.error("%s cannot be read, and is kept however old it is: %.200s", what, error)
+            self._unreadable.add(what)

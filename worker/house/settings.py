@@ -17,10 +17,9 @@ class HouseSettings(StoreSettings):
     watch_grace_s: Annotated[float, Field(ge=0)] = 120.0
     """How old a job must be before its absence from Redis counts; longer than any acceptance takes."""
     watch_recent_s: Annotated[float, Field(gt=0)] = 3600.0
-    """Jobs that are not older are looked for in storage each time; all are, when Redis has forgotten."""
+    """How far before the last look jobs are looked for in storage each time; all are, when Redis has forgotten."""
     orphan_age_s: Annotated[float, Field(ge=0)] = 1800.0
-    """How old what was left of a job that does not exist must be to be removed; less than `watch_recent_s`, for
-    what is older than that is not looked at."""
+    """How long nothing may have been written of a job that does not exist for what is left of it to be removed."""
 
     keep_jobs_days: Annotated[float, Field(gt=0)] | None = None
     """Jobs that ended longer ago are deleted with all that they made; absent: none ever is."""

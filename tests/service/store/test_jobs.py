@@ -540,6 +540,50 @@ def test_pages_by_status(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     assert jobs.page(TENANT, 3, None, JobStatus.FAILED).jobs == []
 
 
+@pytest.mark.parametrize("status", [JobStatus.QUEUED, JobStatus.RUNNING])
+def test_pages_of_unfinished_jobs_do_not_read_those_that_ended_long_ago(
+    jobs: Jobs, redis: Redis, storage: FolderStorage, monkeypatch: pytest.MonkeyPatch, status: JobStatus
+) -> None:
+    monkeypatch.setattr("service.store.jobs._INDEX_BATCH", 3)
+    ids = [accepted(jobs, manifest(count=1, age_s=age)) for age in range(12)]
+    unfinished = ids[1::4]
+    for job_id in ids:
+        if job_id not in unfinished:
+            jobs.cancel(TENANT, job_id)
+            redis.delete(*records.all_keys(TENANT, job_id))  # a week later
+        elif status is JobStatus.RUNNING:
+            jobs.begin_shard(TENANT, job_id, 0)
+    redis.sadd(records.open_key(TENANT), "no-job", b"\xff")
+    monkeypatch.setattr(storage, "get", _unasked)
+    page = jobs.page(TENANT, 2, None, status)
+    assert [job.id for job in page.jobs] == unfinished[:2]
+    page = jobs.page(TENANT, 2, page.next_cursor, status)
+    assert ([job.id for job in page.jobs], page.next_cursor) == (unfinished[2:], None)
+
+
+def test_a_page_of_unfinished_jobs_has_one_whose_record_alone_is_lost(jobs: Jobs, redis: Redis) -> None:
+    job_id = accepted(jobs)
+    redis.delete(*records.all_keys(TENANT, job_id))
+    assert [job.id for job in jobs.page(TENANT, 2, None, JobStatus.QUEUED).jobs] == [job_id]
+    assert jobs.page(TENANT, 2, None, JobStatus.RUNNING).jobs == []
+
+
+def test_a_page_of_ended_jobs_ends_where_many_were_read(
+    jobs: Jobs, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.store.jobs._READ_FOR_PAGE", 4)
+    ids = [accepted(jobs, manifest(count=1, age_s=age)) for age in range(10)]
+    for job_id in ids[:-1]:
+        jobs.cancel(TENANT, job_id)
+    finish(jobs, ids[-1], 0)
+    for job_id in ids:
+        redis.delete(*records.all_keys(TENANT, job_id))
+    found = [jobs.page(TENANT, 3, None, JobStatus.SUCCEEDED)]
+    while found[-1].next_cursor is not None:
+        found.append(jobs.page(TENANT, 3, found[-1].next_cursor, JobStatus.SUCCEEDED))
+    assert [[job.id for job in page.jobs] for page in found] == [[], [], [ids[-1]]]
+
+
 @pytest.mark.parametrize("cursor", ["", "x", "AAAA", "MTIzOmpvYl8x", "é"])
 def test_cursors_of_no_page(jobs: Jobs, cursor: str) -> None:
     with pytest.raises(InvalidCursorError):
@@ -639,3 +683,7 @@ def test_what_cannot_be_read_is_left_out_of_a_page(jobs: Jobs, redis: Redis, poi
         redis.zrem(records.index_key(TENANT), job_id)
         redis.zadd(records.index_key(TENANT), {b"\xff/../../x": 9e12})
     assert [job.id for job in jobs.page(TENANT, 10).jobs] == [whole]
+
+
+def _unasked(key: str) -> bytes:
+    raise AssertionError(f"{key} is read")

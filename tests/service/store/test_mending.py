@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from redis import Redis
 from rq.job import Job as QueueJob
 
+from flawsmith.contract.base import now
+from flawsmith.contract.ids import job_id_before
 from flawsmith.contract.jobs import ItemStatus, JobStatus
 from flawsmith.contract.manifests import AugmentationManifest, IdempotencyRecord
 from service.store import idempotency, keys, records
 from service.store.acceptance import answer_of
 from service.store.idempotency import Reservation, Reservations
 from service.store.jobs import Jobs
-from service.store.mending import Mender
+from service.store.mending import Mended, Mender
 from service.store.settings import StoreSettings
-from service.store.storage import Storage
+from service.store.storage import Storage, StorageUnavailableError
 from tests.service.store.test_jobs import FILES, TENANT, accepted, done, finish, got, manifest, queued
 
 KEY, PAYLOAD = 64 * "a", 64 * "b"
@@ -28,6 +32,11 @@ def mender(redis: Redis, storage: Storage, settings: StoreSettings) -> Mender:
 def promised(age_s: float = 0) -> AugmentationManifest:
     record = IdempotencyRecord(key_sha256=KEY, payload_sha256=PAYLOAD)
     return manifest(age_s=age_s).model_copy(update={"idempotency": record})
+
+
+def begun(age_s: float) -> AugmentationManifest:
+    """A job whose id was made some time ago."""
+    return manifest(age_s=age_s).model_copy(update={"job_id": job_id_before(now() - timedelta(seconds=age_s))})
 
 
 def test_an_emptied_redis_gets_all_unfinished_jobs_back(jobs: Jobs, redis: Redis, mender: Mender) -> None:
@@ -116,6 +125,67 @@ def test_recent_jobs_are_found_without_looking_at_all(jobs: Jobs, redis: Redis, 
     assert got(jobs, job_id).status is JobStatus.QUEUED
 
 
+def test_a_job_that_was_lost_while_nobody_looked_is_found(jobs: Jobs, redis: Redis, mender: Mender) -> None:
+    mender.rebuild()
+    redis.set("flawsmith:remembers", (now() - timedelta(days=3)).isoformat())  # then the house stopped, or slept
+    job_id = accepted(jobs, begun(age_s=2 * 86400))
+    jobs.forget(TENANT, job_id)
+    assert mender.recover_recent(3600).restored == 1
+    assert got(jobs, job_id).queue_position == 0
+
+    jobs.forget(TENANT, job_id)
+    assert not mender.recover_recent(3600), "from now on one looks from here"
+
+
+def test_a_look_that_broke_off_is_none(
+    jobs: Jobs, redis: Redis, mender: Mender, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mender.rebuild()
+    redis.set("flawsmith:remembers", (now() - timedelta(days=3)).isoformat())
+    job_id = accepted(jobs, begun(age_s=2 * 86400))
+    jobs.forget(TENANT, job_id)
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "get", _away)
+        with pytest.raises(StorageUnavailableError):
+            mender.recover_recent(3600)
+    assert mender.recover_recent(3600).restored == 1
+
+
+def test_a_redis_that_was_emptied_during_a_look_does_not_count_as_filled(
+    jobs: Jobs, redis: Redis, mender: Mender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mender.rebuild()
+    jobs.forget(TENANT, accepted(jobs))
+    monkeypatch.setattr(mender, "_recover_one", lambda *arguments: redis.flushall())
+    mender.recover_recent(3600)
+    assert not mender.redis_remembers()
+
+
+@pytest.mark.parametrize("value", [b"1", b"", b"\xff"])
+def test_a_redis_that_does_not_say_when_one_looked_is_filled_anew(
+    redis: Redis, mender: Mender, value: bytes
+) -> None:
+    redis.set("flawsmith:remembers", value)
+    assert not mender.redis_remembers()
+    mender.rebuild()
+    assert mender.redis_remembers()
+
+
+def test_files_stay_while_more_are_written_however_long_that_takes(
+    jobs: Jobs, redis: Redis, storage: Storage, settings: StoreSettings
+) -> None:
+    request = begun(age_s=7200)
+    storage.put(keys.job_input(TENANT, request.job_id), b"the newest of thousands")
+    patient = Mender(redis, storage, settings, grace_s=0, orphan_age_s=60)
+    assert not patient.rebuild()
+    assert not patient.recover_recent(1)
+    storage.put(keys.job_mask(TENANT, request.job_id), b"the last")
+    storage.put(keys.job_request(TENANT, request.job_id), request.model_dump_json().encode())
+    assert patient.recover_recent(1).restored == 1, "what a look leaves is looked at again"
+    assert jobs.begin_shard(TENANT, request.job_id, 0).pending == (0, 1)
+    assert storage.exists(keys.job_input(TENANT, request.job_id))
+
+
 def test_a_promise_comes_back_with_its_job(jobs: Jobs, redis: Redis, mender: Mender) -> None:
     request = promised()
     jobs.accept(request, FILES)
@@ -139,6 +209,39 @@ def test_a_job_that_was_given_up_for_another_is_removed(
 
     assert mender.recover_recent(3600).removed == 1
     assert [job.id for job in jobs.page(TENANT, 10).jobs] == [answered.job_id]
+
+
+def test_a_job_whose_own_request_is_still_at_work_is_left_to_it(
+    jobs: Jobs, redis: Redis, mender: Mender, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written to storage and not yet queued, and that takes longer than the grace."""
+    held = Reservations(redis).reserve(TENANT, KEY, PAYLOAD)
+    assert isinstance(held, Reservation)
+    request = promised()
+    put, found = storage.put, []
+
+    def look(key: str, data: bytes, media_type: str = "") -> None:
+        put(key, data, media_type)
+        if key == keys.job_request(TENANT, request.job_id):
+            found.append(mender.recover_recent(3600))
+
+    monkeypatch.setattr(storage, "put", look)
+    jobs.accept(request, FILES, reservation=held)
+    assert found == [Mended()]
+    assert jobs.begin_shard(TENANT, request.job_id, 0).pending == (0, 1)
+    assert Reservations(redis).reserve(TENANT, KEY, PAYLOAD) == answer_of(request)
+
+
+def test_a_job_is_queued_if_nothing_comes_of_the_request_that_was_to_replace_it(
+    jobs: Jobs, redis: Redis, mender: Mender, storage: Storage
+) -> None:
+    abandoned = promised()
+    storage.put(keys.job_request(TENANT, abandoned.job_id), abandoned.model_dump_json().encode())
+    heir = Reservations(redis).reserve(TENANT, KEY, PAYLOAD)
+    assert isinstance(heir, Reservation)
+    assert not mender.recover_recent(3600)
+    Reservations(redis).release(heir)
+    assert mender.recover_recent(3600).restored == 1
 
 
 def test_a_job_that_was_promised_before_redis_forgot_is_kept(
@@ -297,3 +400,7 @@ def test_a_job_that_was_too_young_when_redis_was_filled_is_found_later(
     assert mender.redis_remembers()
     assert mender.recover_recent(3600).restored == 1
     assert got(jobs, job_id).queue_position == 0
+
+
+def _away(key: str) -> bytes:
+    raise StorageUnavailableError("away")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from flawsmith.contract.base import now
 from service.store.folder import FolderStorage
 from service.store.keys import InvalidKeyError
+from service.store.s3 import S3Storage
 from service.store.storage import ObjectNotFoundError, Storage, StorageUnavailableError
 
 
@@ -204,6 +206,34 @@ def test_delete_prefix_takes_what_is_below_and_no_more(storage: Storage) -> None
     assert list(storage.list("")) == ["default/jobs/ab/3"]
 
 
+def test_one_object_below_a_prefix_may_go_when_all_others_have_gone(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("default/a/1", "default/a/b/2", "default/a/last", "default/a/z", "default/ab/3"):
+        storage.put(name, b"")
+    with monkeypatch.context() as patch:  # it breaks off where only that one is left
+        patch.setattr(shutil, "rmtree", _refuse)
+        patch.setattr(S3Storage, "delete", _refuse)
+        with pytest.raises(StorageUnavailableError):
+            storage.delete_prefix("default/a/", last="default/a/last")
+    assert set(storage.list("")) == {"default/a/last", "default/ab/3"}
+    storage.delete_prefix("default/a/", last="default/a/last")
+    storage.delete_prefix("default/a/", last="default/a/last")
+    assert list(storage.list("")) == ["default/ab/3"]
+
+
+def test_folder_deletes_nothing_behind_a_link(tmp_path: Path) -> None:
+    storage = FolderStorage(tmp_path / "root")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").touch()
+    storage.put("default/a/1", b"")
+    (storage.root / "default/a/link").symlink_to(outside)
+    storage.delete_prefix("default/a/", last="default/a/last")
+    assert not (storage.root / "default/a").exists()
+    assert (outside / "file").exists()
+
+
 @pytest.mark.parametrize(
     "key",
     ["", "/a", "a/", "a//b", "../a", "a/../b", "a/./b", ".a", "a/.b", "a\\b", "a b", "a\0", "a\n", "ü", "a" * 901],
@@ -300,3 +330,7 @@ def test_nothing_counts_as_missing_in_a_folder_that_is_gone(tmp_path: Path) -> N
         storage.delete_prefix("default/")
     (tmp_path / "elsewhere").rename(tmp_path / "root")
     assert storage.exists("default/a")
+
+
+def _refuse(*arguments: object) -> None:
+    raise StorageUnavailableError("away")

@@ -45,6 +45,23 @@ def test_a_canceled_job_keeps_an_item_that_was_stored_and_not_counted(jobs: Jobs
     assert items_in(storage, job_id) == {0}
 
 
+@pytest.mark.parametrize(("count", "status"), [(4, JobStatus.CANCELED), (2, JobStatus.SUCCEEDED)])
+def test_a_job_that_redis_does_not_know_keeps_what_is_finished_when_it_is_canceled(
+    jobs: Jobs, redis: Redis, storage: Storage, count: int, status: JobStatus
+) -> None:
+    job_id = accepted(jobs, manifest(count=count))
+    for index in range(2):
+        jobs.finish_item(TENANT, job_id, store_files(storage, job_id, index))
+    if count > 2:
+        store_files(storage, job_id, 2)  # its worker heard of no end
+    redis.flushall()
+    job = jobs.cancel(TENANT, job_id)
+    assert job is not None
+    assert (job.status, job.counts.succeeded, job.counts.canceled) == (status, 2, count - 2)
+    assert job.items[0].image_sha256 == 64 * "a"
+    assert items_in(storage, job_id) == {0, 1}
+
+
 def test_an_item_that_comes_after_the_end_goes(jobs: Jobs, storage: Storage) -> None:
     job_id = accepted(jobs, manifest(count=3))
     jobs.cancel(TENANT, job_id)
@@ -122,6 +139,14 @@ def test_an_interrupted_deletion_leaves_a_whole_job_or_none(
 ) -> None:
     job_id = accepted(jobs)
     jobs.cancel(TENANT, job_id)
+    delete = storage.delete_prefix
+
+    def break_off_at_the_last(prefix: str, last: str) -> None:
+        for key in storage.list(prefix):
+            if key != last:
+                storage.delete(key)
+        _fail(prefix)
+
     for method, is_left in (("delete", True), ("delete_prefix", False)):
         with monkeypatch.context() as patch:
             patch.setattr(storage, method, _fail)
@@ -130,6 +155,10 @@ def test_an_interrupted_deletion_leaves_a_whole_job_or_none(
         job = jobs.get(TENANT, job_id)
         assert (job is not None and job.status is JobStatus.CANCELED) is is_left
         assert list(redis.scan_iter(f"*{job_id}*")) == []
+    monkeypatch.setattr(storage, "delete_prefix", break_off_at_the_last)
+    with pytest.raises(StorageUnavailableError):
+        jobs.delete(TENANT, job_id)
+    monkeypatch.setattr(storage, "delete_prefix", delete)
     assert jobs.delete(TENANT, job_id), "asked again it takes what is left"
     assert list(storage.list(keys.job_prefix(TENANT, job_id))) == []
     assert not jobs.delete(TENANT, job_id)
@@ -144,5 +173,5 @@ def test_what_is_stored_of_a_job_that_is_being_accepted_is_not_left_of_another(
     assert storage.exists(keys.job_input(TENANT, job_id))
 
 
-def _fail(key: str) -> None:
+def _fail(key: str, last: str | None = None) -> None:
     raise StorageUnavailableError("away")

@@ -52,6 +52,42 @@ def test_a_duty_that_fails_is_done_again_and_keeps_no_other_from_being_done(redi
     assert houses.living(redis) == 0
 
 
+def test_a_duty_that_takes_its_time_keeps_no_other_from_being_done(redis: Redis) -> None:
+    done: list[str] = []
+    let_go = threading.Event()
+    house = House(redis, [Duty("long", 60, lambda: let_go.wait(30)), Duty("short", 0.05, counting(done, "short"))])
+    with running(house):
+        until(lambda: len(done) >= 3)
+        assert not let_go.is_set()
+        let_go.set()
+
+
+def test_a_house_stops_after_what_is_being_done(redis: Redis) -> None:
+    begun, let_go = threading.Event(), threading.Event()
+
+    def long() -> None:
+        begun.set()
+        let_go.wait(30)
+
+    house = House(redis, [Duty("long", 60, long), Duty("short", 0.05, lambda: None)])
+    with running(house):
+        begun.wait(10)
+        house.stop()
+        threading.Event().wait(0.3)
+        assert houses.living(redis) == 1
+        assert not houses.lead(redis, "other", 20), "what is being done is nobody else's"
+        let_go.set()
+    assert houses.living(redis) == 0
+
+
+def test_a_house_ends_with_what_its_duties_do_not_expect(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(houses, "lead", _break)
+    house = House(redis, [Duty("one", 60, lambda: None), Duty("other", 60, lambda: None)])
+    with pytest.raises(RuntimeError, match="broken"):
+        house.run()
+    assert houses.living(redis) == 0
+
+
 def test_of_two_houses_one_has_the_duties_until_it_leaves(redis: Redis) -> None:
     done: list[str] = []
     first = House(redis, [Duty("first", 0.05, counting(done, "first"))])
@@ -87,3 +123,7 @@ def test_a_house_waits_for_a_queue_that_is_away() -> None:
         with running(house):
             threading.Event().wait(0.5)
     assert done == []
+
+
+def _break(redis: Redis, name: str, ttl_s: int) -> bool:
+    raise RuntimeError("broken")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from flawsmith.contract.uploads import UploadRecord
 from service.store import keys
 from service.store.folder import FolderStorage
 from service.store.jobs import Jobs
+from service.store.storage import StorageUnavailableError
 from tests.service.store.test_jobs import FILES, TENANT, finish, manifest
 from worker.house.retention import Retention
 from worker.house.settings import HouseSettings
@@ -78,6 +81,19 @@ def test_jobs_that_ended_too_long_ago_go_with_all_they_made(jobs: Jobs, storage:
     assert {job.id for job in jobs.page(TENANT, 10).jobs} == {late, unfinished, new}
 
 
+def test_the_next_sweep_ends_a_deletion_that_broke_off(
+    jobs: Jobs, storage: FolderStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = made(jobs, 10, ended=now() - timedelta(days=9))
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", _break_off)
+        with pytest.raises(StorageUnavailableError):
+            retention(jobs, storage, keep_jobs_days=7).sweep()
+    assert list(storage.list("")) == [keys.job_result(TENANT, old)]
+    assert retention(jobs, storage, keep_jobs_days=7).sweep() == 1
+    assert list(storage.list("")) == []
+
+
 def test_uploads_that_are_too_old_go_and_jobs_keep_their_copies(jobs: Jobs, storage: FolderStorage) -> None:
     old, new = upload(storage, "a", 8), upload(storage, "b", 1)
     job_id = made(jobs, 8, ended=None)
@@ -85,6 +101,43 @@ def test_uploads_that_are_too_old_go_and_jobs_keep_their_copies(jobs: Jobs, stor
     assert list(storage.list(keys.upload_prefix(TENANT, old))) == []
     assert storage.exists(keys.upload_record(TENANT, new))
     assert storage.exists(keys.job_input(TENANT, job_id))
+
+
+def test_what_is_left_of_an_upload_goes_as_well(jobs: Jobs, storage: FolderStorage) -> None:
+    """Its deletion broke off behind its record; another one is being written."""
+    old, new = 64 * "a", 64 * "b"
+    for digest in (old, new):
+        storage.put(keys.upload_canonical(TENANT, digest), b"image")
+    eight_days_ago = (now() - timedelta(days=8)).timestamp()
+    os.utime(storage.root / keys.upload_canonical(TENANT, old), (eight_days_ago, eight_days_ago))
+    assert retention(jobs, storage, keep_uploads_days=7).sweep() == 1
+    assert list(storage.list("")) == [keys.upload_canonical(TENANT, new)]
+
+
+def test_what_is_foreign_or_cannot_be_read_keeps_nothing_else(
+    jobs: Jobs, storage: FolderStorage, caplog: pytest.LogCaptureFixture
+) -> None:
+    newer, broken, old = (made(jobs, days, ended=now() - timedelta(days=9)) for days in (13, 12, 11))
+    elsewhere = made(jobs, 11, ended=now() - timedelta(days=9), tenant=OTHER)
+    for job_id, what in ((newer, b'"format_version": 9'), (broken, b'"format_version": ')):
+        result = storage.get(keys.job_result(TENANT, job_id))
+        storage.put(keys.job_result(TENANT, job_id), result.replace(b'"format_version": 1', what))
+    unreadable, late = upload(storage, "a", 8), upload(storage, "b", 8)
+    storage.put(keys.upload_record(TENANT, unreadable), b"{")
+    for foreign in ("lost+found", f"{TENANT}/jobs/.Trash", f"{TENANT}/jobs/a copy", f"{TENANT}/uploads/a copy"):
+        (storage.root / foreign).mkdir()
+
+    keeping = retention(jobs, storage, keep_jobs_days=7, keep_uploads_days=7)
+    assert keeping.sweep() == 3
+    assert keeping.sweep() == 0
+
+    assert jobs.get(TENANT, old) is None
+    assert jobs.get(OTHER, elsewhere) is None
+    assert not storage.exists(keys.upload_record(TENANT, late))
+    assert all(storage.exists(keys.job_request(TENANT, job_id)) for job_id in (newer, broken))
+    assert storage.exists(keys.upload_canonical(TENANT, unreadable))
+    said = [record.getMessage() for record in caplog.records if "cannot be read" in record.getMessage()]
+    assert len(said) == 3, "each once"
 
 
 def test_without_a_setting_everything_is_kept(jobs: Jobs, storage: FolderStorage) -> None:
@@ -113,3 +166,7 @@ def test_a_job_that_fails_to_end_in_redis_is_left_for_next_time(jobs: Jobs, stor
     assert storage.exists(keys.job_result(TENANT, request.job_id))
     assert retention(jobs, storage, keep_jobs_days=7).sweep() == 0
     assert jobs.get(TENANT, request.job_id) is not None
+
+
+def _break_off(folder: Path) -> None:
+    raise StorageUnavailableError("away")
