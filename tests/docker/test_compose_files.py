@@ -159,3 +159,11 @@ def test_requests_wait_on_disk_in_a_folder_that_the_api_may_write_to() -> None:
     assert "spool" in project()["volumes"]
     made = read_stages()["base"].last("RUN") or ""
     assert f"install -d -o flawsmith -g flawsmith -m 0750 {place}" in made
+
+
+def test_compiled_kernels_lie_where_libraries_may_be_loaded_from_and_stay() -> None:
+    """Docker mounts every tmpfs so that nothing in it is run."""
+    worker = services()["worker"]
+    (volume,) = worker["volumes"]
+    settings = dict(word.split("=", 1) for word in (read_stages()["worker"].last("ENV") or "").split())
+    assert settings["TORCHINDUCTOR_CACHE_DIR"].startswith(f"{volume.removeprefix('cache:')}/")
