@@ -497,6 +497,8 @@ class Flawsmith:
     def download(self, job: Job | str, out_dir: str | os.PathLike[str]) -> Download:
         """Write ``job.json`` and the image, mask and preview of every finished item into ``out_dir``.
 
+        Items of another job, whose ``job.json`` is there, are removed first.
+
         Raises:
             CorruptDownloadError: what came is not what the job says.
             OSError: the folder cannot be written.
