@@ -17,6 +17,7 @@ from flawsmith.contract.ids import DEFAULT_TENANT
 from service.keyring import Entry, KeyRing
 from service.limits import STATE, Limiter
 from service.listening import is_loopback
+from service.origins import refuse_foreign
 from service.problems import ProblemError
 from service.settings import ServiceSettings
 from service.store.access import AccessRegistry, KeyHasher, KeySecretError, TenantRecord
@@ -52,7 +53,7 @@ class Caller:
 
 
 ANYBODY = Caller(DEFAULT_TENANT, frozenset(Scope))
-"""Without keys whoever reaches the service may do everything."""
+"""Without keys whoever reaches the service from this computer may do everything."""
 
 
 class Gate:
@@ -71,11 +72,13 @@ class Gate:
         """The sender of ``request``, whose ``token`` this is.
 
         Raises:
-            ProblemError: the key is not valid, or its tenant has made too many requests.
+            ProblemError: the key is not valid, or its tenant has made too many requests; or there are no keys, and
+                a web page of another site sent it.
             StorageUnavailableError: it cannot be told.
         """
         if not await self._keys.in_use():
             if self._open_to_anybody:
+                refuse_foreign(request.headers, self._settings.host)
                 return ANYBODY
             raise _unauthenticated("no API key was made yet; make one with `flawsmith keys create`")
         entry = await self._authenticate(token)

@@ -21,12 +21,13 @@ from flawsmith.contract.resolved import ResolvedAugmentation
 from flawsmith.contract.uploads import ImageInfo
 from service import idempotency, uploads
 from service.accepting import accept
-from service.body import MAX_JSON_BYTES, media_type, read, spool_folder, unsupported
+from service.body import MAX_JSON_BYTES, media_type, read, unsupported
 from service.fields import from_json, from_texts, no_query, said
 from service.forms import read_form
 from service.idempotency import Attempt
 from service.images.door import Admitted
 from service.images.errors import ImageError
+from service.images.folders import private_folder
 from service.masks import BOUNDS, AdmittedMask, Requested, SentMask, requested
 from service.openapi import Responses, augmentation_body, location, problem
 from service.problems import ProblemError
@@ -88,7 +89,7 @@ async def create_augmentation(request: Request, tenant: Tenant, quota: Quota, ha
     then has all of them, and a label of each beside the label of all. In a form the mask of the first one is the
     file `mask_0`, that of the second `mask_1`, and so on. Everything else holds for all of them.
     """
-    with spool_folder(has.settings.spool_dir) as folder:
+    with private_folder(has.settings.spool_dir) as folder:
         kind, arguments = media_type(request)
         if kind == "multipart/form-data":
             sent, resolved = await _read_form(request, arguments.get("boundary"), folder, tenant, has)

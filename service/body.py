@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -102,16 +99,6 @@ def _too_slow(what: str) -> ProblemError:
 async def read(request: Request, limit: int) -> bytes:
     """A small body as a whole."""
     return b"".join([chunk async for chunk in chunks(request, limit)])
-
-
-@contextmanager
-def spool_folder(parent: Path | None) -> Iterator[Path]:
-    """A private folder for the files of one request, gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="flawsmith-request-", dir=parent))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)

@@ -48,10 +48,11 @@ from flawsmith.contract.uploads import UploadRecord
 from service import idempotency, uploads
 from service.accepting import accept
 from service.alignment.registration import limit
-from service.body import MEGABYTE, media_type, read, spool_folder, unsupported
+from service.body import MEGABYTE, media_type, read, unsupported
 from service.entries import Entries, resolve_entries, too_many
 from service.fields import from_json, from_texts, missing, no_query, said
 from service.forms import read_form
+from service.images.folders import private_folder
 from service.normals.alignment import ALIGN, REFERENCE, SentReference
 from service.normals.bounds import BOUNDS, FIELDS, Bound, SentBound
 from service.normals.filing import GROUP_BY, filed, files_of
@@ -158,7 +159,7 @@ async def create_dataset(request: Request, tenant: Tenant, quota: Quota, has: Ha
     A normal image that cannot be read, or that is there twice, is left out, and the answer says so. What cannot be
     made otherwise is refused before anything is made.
     """
-    with spool_folder(has.settings.spool_dir) as folder:
+    with private_folder(has.settings.spool_dir) as folder:
         kind, arguments = media_type(request)
         if kind == "multipart/form-data":
             sent = await _read_form(request, arguments.get("boundary"), folder, tenant, has)

@@ -27,10 +27,11 @@ from flawsmith.contract.jobs import Job
 from flawsmith.contract.manifests import EvaluationManifest
 from service import idempotency, retraining
 from service.accepting import accept
-from service.body import media_type, spool_folder, unsupported
+from service.body import media_type, unsupported
 from service.fields import from_texts, missing, no_query, said
 from service.forms import read_form
 from service.idempotency import Attempt
+from service.images.folders import private_folder
 from service.openapi import Responses, evaluation_body, location, problem
 from service.problems import ProblemError
 from service.resources import Has, Quota, Resources, Tenant
@@ -80,7 +81,7 @@ async def create_evaluation(request: Request, tenant: Tenant, quota: Quota, has:
     of it, and asks all of them about your hold-out: real photos of defective and of good parts. It answers with a
     verdict and the figures behind it. Photos that the type was taught from are left out of the hold-out.
     """
-    with spool_folder(has.settings.spool_dir) as folder:
+    with private_folder(has.settings.spool_dir) as folder:
         kind, arguments = media_type(request)
         if kind != "multipart/form-data":
             raise unsupported(request, "multipart/form-data")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 from fastapi import FastAPI
@@ -14,12 +15,14 @@ from starlette.routing import compile_path
 
 from flawsmith.contract import problems
 from flawsmith.contract.problems import Problem, ProblemType
-from service.images.errors import DoorBusyError
+from service.images.errors import FULL, DoorBusyError
 from service.store.acceptance import TooManyOpenJobsError
 from service.store.connection import QueueUnavailableError
 from service.store.idempotency import ReservationLostError
 from service.store.storage import StorageUnavailableError
 from service.telemetry import context
+
+_log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
@@ -89,6 +92,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(QueueUnavailableError, _on_queue_unavailable)
     app.add_exception_handler(ReservationLostError, _on_reservation_lost)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
+    app.add_exception_handler(OSError, _on_system_error)
     app.add_exception_handler(Exception, _on_failure)
 
 
@@ -175,6 +179,20 @@ async def _on_reservation_lost(request: Request, error: Exception) -> Response:
 async def _on_disconnect(request: Request, error: Exception) -> Response:
     """Nobody reads this answer; it only keeps a hung-up client out of the error log."""
     return answer(request, problems.MALFORMED_BODY, "the connection closed before the body was complete")
+
+
+async def _on_system_error(request: Request, error: Exception) -> Response:
+    """A full disk is "later", as a full storage is; whatever else the system refuses is a fault of ours."""
+    assert isinstance(error, OSError)
+    if error.errno not in FULL:
+        raise error
+    _log.error("no space is left where requests wait while they are checked: %s", error)
+    return answer(
+        request,
+        problems.BUSY,
+        f"no space is left where requests wait while they are checked; try again in {RETRY_AFTER_S} s, or with "
+        "less at once, and if it stays so have FLAWSMITH_SPOOL_DIR put on a larger disk",
+    )
 
 
 async def _on_failure(request: Request, error: Exception) -> Response:

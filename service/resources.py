@@ -20,6 +20,7 @@ from service.access import Gate
 from service.changes import Changes
 from service.images.decoders import LoadedProcess
 from service.images.door import Door
+from service.images.folders import sweep
 from service.problems import busy
 from service.settings import ServiceSettings
 from service.store.connection import connect_redis
@@ -81,6 +82,7 @@ class Resources:
 @asynccontextmanager
 async def open_resources(settings: ServiceSettings) -> AsyncIterator[Resources]:
     """Open everything; nothing needs to answer yet, `/readyz` tells when it does."""
+    await asyncio.to_thread(sweep, settings.spool_dir)
     storage = open_storage(settings)
     impatient = settings.model_copy(update={"redis_timeout_s": PROBE_TIMEOUT_S})
     changes = Changes()

@@ -28,10 +28,11 @@ from flawsmith.contract.trainings import (
 from service import idempotency, retraining, uploads
 from service.accepting import accept
 from service.backbones import known_backbones
-from service.body import MAX_JSON_BYTES, media_type, read, spool_folder, unsupported
+from service.body import MAX_JSON_BYTES, media_type, read, unsupported
 from service.fields import from_json, from_texts, missing, no_query, said
 from service.forms import read_form
 from service.idempotency import Attempt
+from service.images.folders import private_folder
 from service.openapi import Responses, location, problem, training_body
 from service.problems import ProblemError
 from service.resources import Has, Quota, Resources, Tenant
@@ -81,7 +82,7 @@ async def create_defect_type(request: Request, tenant: Tenant, quota: Quota, has
     Or name in `samples_of` a version that was taught here, whose samples and normal images are then used again, as
     on another `backbone`; the card of what is made tells the scores of both.
     """
-    with spool_folder(has.settings.spool_dir) as folder:
+    with private_folder(has.settings.spool_dir) as folder:
         kind, arguments = media_type(request)
         if kind == "multipart/form-data":
             sent = await _read_form(request, arguments.get("boundary"), folder, tenant, has)

@@ -15,11 +15,12 @@ from flawsmith.contract.base import FORMAT_VERSION, now
 from flawsmith.contract.ids import UploadId
 from flawsmith.contract.uploads import Upload, UploadRecord
 from service import idempotency
-from service.body import SpooledFile, media_type, spool, spool_folder, unsupported
+from service.body import SpooledFile, media_type, spool, unsupported
 from service.fields import no_query
 from service.forms import read_form
 from service.images.door import Admitted
 from service.images.errors import ImageError
+from service.images.folders import private_folder
 from service.openapi import Responses, location, problem, upload_body
 from service.problems import ProblemError, not_found
 from service.resources import Has, Resources, Tenant
@@ -46,7 +47,7 @@ ANSWERS: Responses = {
 )
 async def create_upload(request: Request, tenant: Tenant, has: Has) -> Response:
     """Keep an image, to name it as `image` or `mask` in later requests; the same bytes give the same id."""
-    with spool_folder(has.settings.spool_dir) as folder:
+    with private_folder(has.settings.spool_dir) as folder:
         file = await _read(request, folder, has.settings.max_upload_bytes)
         async with idempotency.once(request, tenant, has, {"file": file.sha256}) as attempt:
             if attempt.replay is not None:

@@ -19,12 +19,13 @@ from flawsmith.contract.bundles import (
 )
 from flawsmith.contract.defect_types import DefectTypeRecord
 from service.backbones import known_backbones
-from service.body import media_type, spool, spool_folder, unsupported
+from service.body import media_type, spool, unsupported
 from service.bundles.reading import FIELD, Bundle, read_bundle
 from service.bundles.writing import BundleFile
 from service.defect_types import Name, shown, unknown
 from service.fields import no_query, query, query_parameters
 from service.files import file_route
+from service.images.folders import private_folder
 from service.openapi import CONDITION_HEADERS, Responses, bundle_body, location, problem, whole_file
 from service.problems import ProblemError
 from service.resources import Has, Resources, Tenant
@@ -110,7 +111,7 @@ async def import_defect_type(request: Request, name: Name, version: Version, ten
     if kind != MEDIA_TYPE:
         raise unsupported(request, MEDIA_TYPE)
     limit = has.settings.max_bundle_bytes
-    with spool_folder(has.settings.spool_dir) as folder:
+    with private_folder(has.settings.spool_dir) as folder:
         file = await spool(request, folder / FIELD, limit, FIELD)
         async with has.turn():
             try:

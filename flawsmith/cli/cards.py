@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.markup import escape
 from rich.table import Table
 
 from flawsmith.cli.terminal import show
@@ -17,7 +16,7 @@ def show_type(kind: DefectType) -> None:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in _lines(kind):
-        table.add_row(name, escape(value))
+        table.add_row(name, value)
     show(table)
     if kind.card is not None and kind.card.retrained_from is not None:
         show(_comparison(kind, kind.card, kind.card.retrained_from))
@@ -26,7 +25,7 @@ def show_type(kind: DefectType) -> None:
 def _comparison(kind: DefectType, card: DefectTypeCard, before: EarlierVersion) -> Table:
     """Scores of both versions, a row each."""
     table = Table("", before.defect_type, kind.reference, box=None, pad_edge=False)
-    table.add_row("backbone", escape(before.backbone), escape(kind.backbone))
+    table.add_row("backbone", before.backbone, kind.backbone)
     table.add_row("verdict", before.verdict or "", card.verdict)
     for name in dict.fromkeys([*before.scores, *card.scores]):
         table.add_row(name, *(f"{of[name]:.2f}" if name in of else "" for of in (before.scores, card.scores)))

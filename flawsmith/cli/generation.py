@@ -124,7 +124,7 @@ def watched(client: Flawsmith, job: Job) -> Job:
 
 def _with_bar(client: Flawsmith, job: Job) -> Job:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -7,28 +7,33 @@ from typing import NoReturn
 
 from pydantic import BaseModel, TypeAdapter
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from flawsmith.cli import exits
 
 
 def output() -> Console:
-    return Console(soft_wrap=True, highlight=False)
+    return _console(stderr=False)
 
 
 def messages() -> Console:
-    return Console(stderr=True, soft_wrap=True, highlight=False)
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    """One that shows what people and services wrote as it is: brackets and colons in it mean nothing."""
+    return Console(stderr=stderr, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 def say(text: str) -> None:
     """A line of the result."""
-    output().print(escape(text))
+    output().print(text)
 
 
 def tell(text: str) -> None:
     """A line about what is going on."""
-    messages().print(escape(text))
+    messages().print(text)
 
 
 def show(table: Table) -> None:
@@ -37,7 +42,7 @@ def show(table: Table) -> None:
 
 def fail(text: str, status: int = exits.FAILED) -> NoReturn:
     """Say what went wrong and end."""
-    messages().print(f"[bold red]Error:[/] {escape(text)}")
+    messages().print(Text.assemble(("Error:", "bold red"), f" {text}"))
     sys.exit(status)
 
 

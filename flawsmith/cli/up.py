@@ -72,14 +72,15 @@ def _access(place: Place, host: str) -> str:
 
 
 class _Signals:
-    """Wishes to stop: Ctrl-C, SIGTERM, or a terminal that closes."""
+    """Wishes to stop: Ctrl-C, SIGTERM, or a terminal that closes; none that was ignored before (``nohup``)."""
 
     def __init__(self) -> None:
         self.received = threading.Event()
         self.count = 0
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), self._on_signal)
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.count += 1

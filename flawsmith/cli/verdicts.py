@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rich.markup import escape
 from rich.table import Table
 
 from flawsmith.cli import exits, terminal
@@ -40,12 +39,12 @@ def show_evaluation(found: Evaluation) -> None:
     for one in found.figures:
         low, high = one.interval
         table.add_row(
-            escape(_title(one)),
+            _title(one),
             str(one.images),
             f"{one.without:.3f}",
             f"{one.with_synthetic:.3f}",
             f"{one.gain:+.3f}",
-            escape(f"[{low:+.3f}, {high:+.3f}]"),
+            f"[{low:+.3f}, {high:+.3f}]",
         )
     terminal.show(table)
     say("A gain above 0 is better, of escapes too; those of a type or a size are at 1 %.")

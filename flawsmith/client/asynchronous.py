@@ -6,6 +6,7 @@ import asyncio
 import io
 import itertools
 import os
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,7 +24,7 @@ from flawsmith.client.datasets import DatasetEntries, DatasetNormals, DatasetOpt
 from flawsmith.client.downloads import Download
 from flawsmith.client.images import ImageSource
 from flawsmith.client.listening import Listener
-from flawsmith.client.retries import PATIENT, Retries
+from flawsmith.client.retries import Retries
 from flawsmith.client.sample_sets import NormalSource, SampleSource
 from flawsmith.client.transfers import Transfer, partial_file
 from flawsmith.client.unpacking import DatasetFolder
@@ -309,7 +310,7 @@ class AsyncFlawsmith:
         watch = Watch(timeout, on_progress, check, self._connection.timeout)
         wait_s: float | None = 0.0
         while wait_s is not None:
-            seen = await self._send(calls.job(calls.job_id_of(job), wait_s), PATIENT)
+            seen = await self._send(calls.job(calls.job_id_of(job), wait_s), watch.retries)
             wait_s = watch.look(seen)
         return seen
 
@@ -453,9 +454,10 @@ class AsyncFlawsmith:
         return None if transfer.is_whole() else httpx.ReadError("the file changed between two parts of it")
 
     async def _send(self, call: Call[T], retries: Retries | None = None) -> T:
+        began = time.monotonic()
         for attempt in itertools.count():
             outcome = await self._attempt(call)
-            pause = (retries or self._connection.retries).pause(call, attempt, outcome)
+            pause = (retries or self._connection.retries).pause(call, attempt, outcome, time.monotonic() - began)
             if pause is None:
                 break
             await asyncio.sleep(pause)

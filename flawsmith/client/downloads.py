@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from flawsmith.client import unpacking
 from flawsmith.client.errors import CorruptDownloadError
 from flawsmith.client.transfers import partial_file
@@ -58,13 +60,32 @@ def finished_items(job: Job) -> Iterator[Item]:
 
 
 def begin(job: Job, out_dir: str | os.PathLike[str]) -> Download:
-    """Make the folder and write ``job.json`` into it."""
+    """Make the folder and write ``job.json`` into it, in place of another job with its items."""
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    job_file = folder / JOB_FILE
-    with partial_file(job_file) as file:
+    download = Download(folder, folder / JOB_FILE)
+    _remove_other(job, download)
+    with partial_file(download.job_file) as file:
         file.write((job.model_dump_json(indent=2) + "\n").encode())
-    return Download(folder, job_file)
+    return download
+
+
+def _remove_other(job: Job, download: Download) -> None:
+    """Remove the items of the job that ``job.json`` names, if it is another one.
+
+    An image of the one beside a label of the other would pass for a pair.
+    """
+    try:
+        other = Job.model_validate_json(download.job_file.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return
+    if other.id == job.id:
+        return
+    for item in finished_items(other):
+        as_tiff = download.folder / item_file(item.index, "image", tiff=True)
+        for path in (as_tiff, *targets(download, item).values()):
+            if path.parent == download.folder:
+                path.unlink(missing_ok=True)
 
 
 def defect_mask(defect: int) -> str:

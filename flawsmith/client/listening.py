@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ from flawsmith.client import calls
 from flawsmith.client.calls import Call
 from flawsmith.client.connection import Connection
 from flawsmith.client.errors import FlawsmithError
-from flawsmith.client.retries import PATIENT
+from flawsmith.client.retries import FIRST, PATIENT
 from flawsmith.contract.events import JobEvent
 from flawsmith.contract.jobs import Item, Job
 
@@ -29,6 +30,8 @@ class Listener:
         self._call: Call[None] = Call("GET", calls.events_path(job_id), lambda answer: None, repeatable=True)
         self._last: str | None = None
         self._failures = 0
+        self._failing_since = 0.0
+        self._has_heard = False
         self.done = False
         """The job's last event was heard."""
 
@@ -49,6 +52,7 @@ class Listener:
             FlawsmithError: what speaks there is no Flawsmith service.
         """
         self._failures = 0
+        self._has_heard = True
         self._last = event.id or self._last
         try:
             if event.event == "item":
@@ -70,7 +74,10 @@ class Listener:
         """
         if outcome is None:
             return BETWEEN_CONNECTIONS_S
-        pause = PATIENT.pause(self._call, self._failures, outcome)
+        if self._failures == 0:
+            self._failing_since = time.monotonic()
+        since_s = time.monotonic() - self._failing_since
+        pause = (PATIENT if self._has_heard else FIRST).pause(self._call, self._failures, outcome, since_s)
         self._failures += 1
         if pause is None:
             self._connection.result(self._call, outcome)

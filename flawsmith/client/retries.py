@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 from typing import TypeVar
@@ -21,33 +22,57 @@ MAX_GROWN_PAUSE_S = 5.0
 class Retries:
     """A bounded number of retries with growing pauses."""
 
-    limit: int = 3
+    limit: float = 3
+    patience_s: float = math.inf
+    """Seconds after the first try at which the last one is made."""
+    through_proxies: bool = False
+    """Whether a proxy's word that nobody answers behind it (502, 504) is taken for a connection that broke."""
 
-    def pause(self, call: Call[T], attempt: int, outcome: httpx.Response | httpx.RequestError) -> float | None:
+    def pause(
+        self, call: Call[T], attempt: int, outcome: httpx.Response | httpx.RequestError, since_s: float = 0.0
+    ) -> float | None:
         """Seconds to wait before sending ``call`` again after its ``attempt``-th outcome (from 0); None ends it.
 
         A call that is not repeatable is sent again only if the service cannot have taken it: nobody answered
         the connection, or the service said that it takes no work now (503), no more of it (429), or that the same
         is still at work (409 under an ``Idempotency-Key``).
+
+        Args:
+            since_s: seconds since the first try.
         """
-        if attempt >= self.limit:
+        pause = self._wanted(call, attempt, outcome)
+        if pause is None or attempt >= self.limit or since_s >= self.patience_s:
             return None
+        return min(pause, self.patience_s - since_s)
+
+    def _wanted(self, call: Call[T], attempt: int, outcome: httpx.Response | httpx.RequestError) -> float | None:
         if isinstance(outcome, httpx.Response):
-            if outcome.status_code in call.accepted or not _asks_to_come_back(outcome):
+            if outcome.status_code in call.accepted:
                 return None
-            return _retry_after(outcome) or _growing(attempt)
+            if _asks_to_come_back(outcome):
+                return _retry_after(outcome) or _growing(attempt)
+            broke = self.through_proxies and call.repeatable and _is_of_proxy(outcome)
+            return _growing(attempt) if broke else None
         never_arrived = isinstance(outcome, httpx.ConnectError | httpx.ConnectTimeout)
         return _growing(attempt) if call.repeatable or never_arrived else None
 
 
-PATIENT = Retries(10)
-"""For the looks of a long wait: jobs outlive a restart of the service, so the wait should too."""
+FIRST = Retries(10, through_proxies=True)
+"""For the first look of a wait: half a minute, for there may be no service at all."""
+PATIENT = Retries(math.inf, patience_s=300.0, through_proxies=True)
+"""For the later ones: jobs outlive a restart of the service, and of its computer, so the wait should too."""
 
 
 def _asks_to_come_back(answer: httpx.Response) -> bool:
     if answer.status_code == httpx.codes.CONFLICT:
         return "retry-after" in answer.headers
     return answer.status_code in (httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUESTS)
+
+
+def _is_of_proxy(answer: httpx.Response) -> bool:
+    """Whether a proxy says that it had no answer, and not the service."""
+    is_problem = answer.headers.get("content-type", "").startswith("application/problem+json")
+    return answer.status_code in (httpx.codes.BAD_GATEWAY, httpx.codes.GATEWAY_TIMEOUT) and not is_problem
 
 
 def _growing(attempt: int) -> float:

@@ -22,7 +22,7 @@ from flawsmith.client.datasets import DatasetEntries, DatasetNormals, DatasetOpt
 from flawsmith.client.downloads import Download
 from flawsmith.client.images import ImageSource
 from flawsmith.client.listening import Listener
-from flawsmith.client.retries import PATIENT, Retries
+from flawsmith.client.retries import Retries
 from flawsmith.client.sample_sets import NormalSource, SampleSource
 from flawsmith.client.transfers import Transfer, partial_file
 from flawsmith.client.unpacking import DatasetFolder
@@ -426,7 +426,7 @@ class Flawsmith:
         watch = Watch(timeout, on_progress, check, self._connection.timeout)
         wait_s: float | None = 0.0
         while wait_s is not None:
-            seen = self._send(calls.job(calls.job_id_of(job), wait_s), PATIENT)
+            seen = self._send(calls.job(calls.job_id_of(job), wait_s), watch.retries)
             wait_s = watch.look(seen)
         return seen
 
@@ -496,6 +496,8 @@ class Flawsmith:
 
     def download(self, job: Job | str, out_dir: str | os.PathLike[str]) -> Download:
         """Write ``job.json`` and the image, mask and preview of every finished item into ``out_dir``.
+
+        Items of another job, whose ``job.json`` is there, are removed first.
 
         Raises:
             CorruptDownloadError: what came is not what the job says.
@@ -579,9 +581,10 @@ class Flawsmith:
         return None if transfer.is_whole() else httpx.ReadError("the file changed between two parts of it")
 
     def _send(self, call: Call[T], retries: Retries | None = None) -> T:
+        began = time.monotonic()
         for attempt in itertools.count():
             outcome = self._attempt(call)
-            pause = (retries or self._connection.retries).pause(call, attempt, outcome)
+            pause = (retries or self._connection.retries).pause(call, attempt, outcome, time.monotonic() - began)
             if pause is None:
                 break
             time.sleep(pause)

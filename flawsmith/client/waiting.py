@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from flawsmith.client.errors import JobFailedError, JobTimeoutError
+from flawsmith.client.retries import FIRST, PATIENT, Retries
 from flawsmith.contract.jobs import Job, JobStatus
 
 LONGEST_WAIT_S = 20.0
@@ -33,6 +35,15 @@ class Watch:
         self._check = check
         longest = WATCHED_WAIT_S if on_progress is not None else LONGEST_WAIT_S
         self._longest = min(longest, answer_timeout / 2)
+        self._has_seen = False
+
+    @property
+    def retries(self) -> Retries:
+        """How often the next look may be tried; for no longer than the wait may take."""
+        retries = PATIENT if self._has_seen else FIRST
+        if self._deadline is None:
+            return retries
+        return replace(retries, patience_s=min(retries.patience_s, self._deadline - time.monotonic()))
 
     def look(self, job: Job) -> float | None:
         """Seconds that the next look may wait; None if ``job`` is final.
@@ -41,6 +52,7 @@ class Watch:
             JobFailedError: the job failed, and the wait was to check that.
             JobTimeoutError: the time is over.
         """
+        self._has_seen = True
         if self._on_progress is not None:
             self._on_progress(job)
         if job.status.is_final:

@@ -57,6 +57,7 @@ MALFORMED_REQUEST = ProblemType("malformed-request", "The request is not valid H
 HEADERS_TOO_LARGE = ProblemType("headers-too-large", "The headers are over the limit", 431)
 UNAUTHENTICATED = ProblemType("unauthenticated", "A valid API key is needed", 401)
 FORBIDDEN = ProblemType("forbidden", "The API key does not allow this", 403)
+FOREIGN_REQUEST = ProblemType("foreign-request", "Without API keys this computer alone is served", 403)
 NOT_FOUND = ProblemType("not-found", "Nothing is here", 404)
 METHOD_NOT_ALLOWED = ProblemType("method-not-allowed", "This method is not offered here", 405)
 NOT_FINISHED = ProblemType("not-finished", "The job is not finished", 409)

@@ -3,8 +3,8 @@
 For one request after the other it reads the headers, says on standard output how many bytes it needs, waits on
 standard input for leave, ``go`` or ``no``, decodes, and leaves PNG files in the request's folder. Each line of
 output is a JSON object with one key: ``field`` (the file that is looked at from here on), ``bytes_needed``,
-``error`` (what is wrong with that file) or ``done`` (the result of one request). An error, or a ``no``, ends the
-process unless the request says ``go_on``.
+``error`` (what is wrong with that file), ``full`` (the system's number of the error that the disk is) or ``done``
+(the result of one request). An error, or a ``no``, ends the process unless the request says ``go_on``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from flawsmith.contract.uploads import ImageInfo
 from service.images.decoding import decode_source, open_source
 from service.images.encoding import encode_mask_png, encode_png
-from service.images.errors import EmptyMaskError, ImageError
+from service.images.errors import FULL, EmptyMaskError, ImageError
 from service.images.limits import Limits
 from service.images.masks import binarise_mask, check_mask
 from service.images.source import Source
@@ -165,6 +165,10 @@ def answered(request: dict[str, Any], act: Act) -> bool:
             error="Decoding the file takes far more memory than its size calls for. "
             "Save the image again as an ordinary PNG and send that."
         )
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        say(full=error.errno)
     else:
         return True
     return False

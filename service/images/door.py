@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import tempfile
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from typing import Any
 from flawsmith.contract.uploads import ImageInfo
 from service.images.decoders import Decoder, LoadedProcess, start
 from service.images.errors import DecoderLostError, DoorBusyError, DoorError, Field, ImageError
+from service.images.folders import private_folder
 from service.images.limits import Limits
 
 DECODING = "service.images.child"
@@ -125,12 +125,13 @@ class Door:
             ImageError: a file cannot be used; ``field`` says which.
             DoorBusyError: no room now; come back after ``retry_after`` seconds.
             DoorError: the decoding process failed by a fault of ours.
+            OSError: the disk is full.
         """
         if image is None and mask is None:
             raise ValueError("nothing to admit: give an image, a mask or both")
         done: dict[str, Any] = {}
         png = mask_png = None
-        async with self._private_folder() as folder:
+        with private_folder(self._folder) as folder:
             if mask is not None or image_info is None:
                 caller = Caller(
                     None if image_info else await _as_file(image, folder / "sent-image"),
@@ -176,6 +177,7 @@ class Door:
             DecoderLostError: the same where it was to go on and cannot.
             DoorBusyError: no room came free in time.
             DoorError: the decoding process failed by a fault of ours.
+            OSError: the disk is full.
         """
         if any(caller.image is None and caller.mask is None for caller in callers):
             raise ValueError("nothing to admit: give an image, a mask or both")
@@ -211,15 +213,15 @@ class Door:
             Results. Where a request says that it goes on, it may be the `ImageError` that it is ``refused`` for.
 
         Raises:
-            ImageError, DecoderLostError, DoorBusyError, DoorError: as `admit_several`.
+            ImageError, DecoderLostError, DoorBusyError, DoorError, OSError: as `admit_several`.
         """
-        async with (
-            self._private_folder() as folder,
-            self._turn(),
-            aclosing(self._decode(requests, folder, self.timeout_s, program)) as results,
-        ):
-            async for result in results:
-                yield result
+        with private_folder(self._folder) as folder:
+            async with (
+                self._turn(),
+                aclosing(self._decode(requests, folder, self.timeout_s, program)) as results,
+            ):
+                async for result in results:
+                    yield result
 
     def _request(
         self, caller: Caller, folder: Path, *, mask_may_be_empty: bool = False, go_on: bool = False
@@ -286,6 +288,8 @@ class Door:
                         decoder.tell(b"go\n")
                     elif "error" in message:
                         raise ImageError(message["error"], field)
+                    elif "full" in message:
+                        raise OSError(message["full"], os.strerror(message["full"]))
                     elif "done" in message:
                         done: dict[str, Any] = message["done"]
                         return done
@@ -330,14 +334,6 @@ class Door:
             yield
         finally:
             self._turns.release()
-
-    @asynccontextmanager
-    async def _private_folder(self) -> AsyncIterator[Path]:
-        folder = Path(tempfile.mkdtemp(prefix="flawsmith-door-", dir=self._folder))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _as_file(content: bytes | Path | None, path: Path) -> Path | None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Literal
 
 Field = Literal["image", "mask"]
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says where a disk is full, or what one may take of it."""
 
 
 class ImageError(ValueError):

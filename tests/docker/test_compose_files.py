@@ -150,3 +150,20 @@ def test_work_in_flight_is_kept_on_disk_and_never_thrown_away() -> None:
     assert options["--appendfsync"] == "everysec"
     assert options["--maxmemory-policy"] == "noeviction"
     assert services()["valkey"]["volumes"] == [f"queue:{options['--dir']}"]
+
+
+def test_requests_wait_on_disk_in_a_folder_that_the_api_may_write_to() -> None:
+    api = services()["api"]
+    place = api["environment"]["FLAWSMITH_SPOOL_DIR"]
+    assert api["volumes"] == [f"spool:{place}"]
+    assert "spool" in project()["volumes"]
+    made = read_stages()["base"].last("RUN") or ""
+    assert f"install -d -o flawsmith -g flawsmith -m 0750 {place}" in made
+
+
+def test_compiled_kernels_lie_where_libraries_may_be_loaded_from_and_stay() -> None:
+    """Docker mounts every tmpfs so that nothing in it is run."""
+    worker = services()["worker"]
+    (volume,) = worker["volumes"]
+    settings = dict(word.split("=", 1) for word in (read_stages()["worker"].last("ENV") or "").split())
+    assert settings["TORCHINDUCTOR_CACHE_DIR"].startswith(f"{volume.removeprefix('cache:')}/")

@@ -7,6 +7,8 @@ import re
 import pytest
 
 from flawsmith.cli.keys import keys
+from flawsmith.client.calls import BUNDLE_TIMEOUT_S, SAMPLES_TIMEOUT_S
+from flawsmith.client.datasets import DATASET_TIMEOUT_S
 from flawsmith.contract.access import Scope, new_key
 from service.keyring import RECORD_AGE_S
 from service.settings import ServiceSettings
@@ -43,3 +45,13 @@ def test_the_times_are_those_of_the_code() -> None:
 @pytest.mark.parametrize("name", ["rate_limit", "create_rate_limit", "max_open_jobs"])
 def test_every_limit_is_explained(name: str) -> None:
     assert f"FLAWSMITH_{name.upper()}" in PAGE
+
+
+def test_the_proxy_that_is_shown_lets_through_what_the_service_takes_and_waits_as_long_as_clients_do() -> None:
+    settings = ServiceSettings()
+    assert re.findall(r"client_max_body_size (\S+);", PAGE) == ["0"]
+    for name, size in re.findall(r"`FLAWSMITH_(MAX_\w+_BYTES)` \((\d+ [MG]B)", PAGE):
+        assert getattr(settings, name.lower()) == int(size.split()[0]) * (10**6 if "MB" in size else 10**9)
+    (patience,) = re.findall(r"proxy_read_timeout (\d+)s;", PAGE)
+    assert int(patience) >= max(DATASET_TIMEOUT_S, SAMPLES_TIMEOUT_S, BUNDLE_TIMEOUT_S)
+    assert "client_max_body_size" not in (ROOT / "docs" / "deploying.md").read_text(encoding="utf-8")

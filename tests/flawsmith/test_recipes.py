@@ -18,7 +18,7 @@ from flawsmith.cli import app, exits
 from flawsmith.client.specs import SpecFiles, packed, read_spec
 from flawsmith.contract.access import new_key
 from flawsmith.contract.specs import DATASET_FORMATS, DatasetEntry, DatasetParameters
-from tests.flawsmith.dataset_server import DatasetServer, dataset_server, png, sha256
+from tests.flawsmith.dataset_server import LABEL, NORMAL, REQUEST, DatasetServer, dataset_server, png, row, sha256
 from tests.flawsmith.running import ROOT
 from tests.flawsmith.test_training import written
 
@@ -34,7 +34,7 @@ def server() -> Iterator[DatasetServer]:
         yield server
 
 
-def run_script(server: DatasetServer, folder: Path, key: str) -> subprocess.CompletedProcess[str]:
+def run_script(server: DatasetServer, folder: Path, key: str, **told: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["sh", RECIPES / "build-dataset.sh", "spec.yaml", "out"],
         cwd=folder,
@@ -44,6 +44,7 @@ def run_script(server: DatasetServer, folder: Path, key: str) -> subprocess.Comp
             "PYTHONPATH": str(ROOT),
             "FLAWSMITH_URL": server.url,
             "FLAWSMITH_API_KEY": key,
+            **told,
         },
         capture_output=True,
         text=True,
@@ -67,6 +68,29 @@ def test_the_script_builds_and_makes_a_row_again(server: DatasetServer, tmp_path
     assert run_script(server, tmp_path, key).returncode == exits.FAILED
     server.fingerprint = "gpu-1"
     assert run_script(server, tmp_path, key).returncode == exits.DONE
+
+
+def test_the_script_makes_a_row_again_that_was_sent_files_only_where_it_is_told_these(
+    server: DatasetServer, tmp_path: Path
+) -> None:
+    spec = b"normals: photos\nmasks: my masks\nregions: field.png\n"
+    spec += b"entries:\n  - {defect_type: scratch, masks: given, per_image: 1}\n"
+    photos = {"photos/line/part.png": NORMAL, "my masks/line/part.png": LABEL, "field.png": png(255)}
+    written(tmp_path, {"spec.yaml": spec, **photos})
+    sent = {"source_mask_sha256": 64 * "1", "source_region_sha256": 64 * "2"}
+    server.rows = [
+        row(number, "defect", request=REQUEST | {"mask": "sent"}, **sent) if number else one
+        for number, one in enumerate(server.rows)
+    ]
+    key = new_key().text
+
+    done = run_script(server, tmp_path, key)
+    assert done.returncode == 0, done.stderr
+    assert "no row is checked" in done.stderr
+    done = run_script(server, tmp_path, key, MASKS="my masks", REGIONS="field.png", NORMALS="photos")
+    assert done.returncode == 0, done.stderr
+    assert "part-defect-1: same" in done.stdout
+    assert server.files == {"image": NORMAL, "mask": LABEL, "region": png(255)}
 
 
 @pytest.mark.parametrize("name", ["github-actions.yml", "gitlab-ci.yml"])

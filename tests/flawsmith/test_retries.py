@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 
+import httpx
 import pytest
 
 from flawsmith import Flawsmith, FlawsmithError
+from flawsmith.client import calls
+from flawsmith.client.connection import Connection
+from flawsmith.client.errors import ServiceUnreachableError
+from flawsmith.client.listening import Listener
+from flawsmith.client.retries import Retries
+from flawsmith.client.waiting import Watch
 from flawsmith.contract.base import now
 from flawsmith.contract.jobs import Job, JobKind, JobStatus, Progress
 from tests.flawsmith.conftest import Part
@@ -28,6 +36,9 @@ JOB = Job(
     created_at=now(),
 )
 GOOD = (200, {}, JOB.model_dump(mode="json"))
+DONE = (200, {}, JOB.model_copy(update={"status": JobStatus.SUCCEEDED}).model_dump(mode="json"))
+LOST = (502, {}, {"says": "a proxy"})
+LATE = (504, {}, {"says": "a proxy"})
 
 Answer = tuple[int, dict[str, str], dict[str, object]] | None
 
@@ -129,6 +140,56 @@ def test_reading_and_canceling_survive_a_broken_connection() -> None:
         client.job(JOB)
         client.cancel(JOB)
     assert asked == ["GET", "GET", "POST", "POST"]
+
+
+def test_a_wait_survives_a_restart_behind_a_proxy() -> None:
+    with server(LOST, GOOD, LOST, LATE, HANG_UP, DONE) as (url, asked), Flawsmith(url) as client:
+        assert client.wait(JOB).status is JobStatus.SUCCEEDED
+    assert asked == ["GET"] * 6
+
+
+def test_events_are_listened_for_behind_a_proxy_that_reaches_nobody() -> None:
+    listener = Listener(Connection(), JOB.id)
+    assert [listener.pause(httpx.Response(status)) > 0 for status in (502, 504)] == [True, True]
+
+
+def test_what_the_service_itself_says_is_no_word_of_a_proxy() -> None:
+    problem = {"type": "x", "title": "Gone", "status": 502, "detail": "for good"}
+    with (
+        server(GOOD, (502, {"Content-Type": "application/problem+json"}, problem)) as (url, asked),
+        Flawsmith(url) as client,
+        pytest.raises(FlawsmithError, match="Gone: for good"),
+    ):
+        client.wait(JOB)
+    assert len(asked) == 2
+
+
+def test_a_wait_that_has_begun_outlasts_minutes_of_silence_and_one_that_has_not_half_a_minute() -> None:
+    def lasts_s(retries: Retries) -> float:
+        waited_s = 0.0
+        for attempt in itertools.count():
+            pause = retries.pause(calls.job(JOB.id), attempt, httpx.ConnectError("refused"), waited_s)
+            if pause is None:
+                break
+            waited_s += pause
+        return waited_s
+
+    watch = Watch(None, None, check=True, answer_timeout=60)
+    assert 25 < lasts_s(watch.retries) < 45
+    watch.look(JOB)
+    assert lasts_s(watch.retries) == pytest.approx(300)
+
+
+def test_a_wait_with_a_time_limit_is_no_more_patient_than_that() -> None:
+    began = time.monotonic()
+    with (
+        server(GOOD, *[HANG_UP] * 20) as (url, asked),
+        Flawsmith(url) as client,
+        pytest.raises(ServiceUnreachableError),
+    ):
+        client.wait(JOB, timeout=1)
+    assert len(asked) > 2
+    assert time.monotonic() - began < 10
 
 
 def test_retries_end() -> None:

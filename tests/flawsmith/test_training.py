@@ -15,7 +15,7 @@ import pytest
 from flawsmith import AsyncFlawsmith, Flawsmith, FlawsmithError, InvalidParameterError
 from flawsmith.contract.jobs import JobStatus
 from tests.flawsmith.running import Up, run_flawsmith
-from tests.flawsmith.training_server import JOB_ID, SHEET, TrainingServer, training_server
+from tests.flawsmith.training_server import DESCRIPTION, JOB_ID, SHEET, TrainingServer, training_server
 from tests.service.images import files
 from tests.service.samples.sets import EMPTY, normals, pairs, photo, zipped
 
@@ -245,6 +245,17 @@ def test_types_are_listed_shown_and_deleted(server: TrainingServer) -> None:
     misplaced = run_flawsmith("defects", "--url", server.url, "delete", "pitting")
     assert misplaced.returncode == 2
     assert "give options after `delete`" in misplaced.stderr
+
+
+def test_what_people_wrote_is_shown_as_it_is(
+    server: TrainingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    for command in (["defects"], ["defects", "show", "pitting"]):
+        assert DESCRIPTION in run_flawsmith(*command, "--url", server.url).stdout
+    nowhere = tmp_path / "[red] :key: [/x]"
+    done = run_flawsmith("check", nowhere, "--url", server.url)
+    assert str(nowhere) in done.stderr
 
 
 # Against the service itself

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from flawsmith import AsyncFlawsmith, CorruptDownloadError, Flawsmith, FlawsmithError, ServiceUnreachableError
+from flawsmith.client import downloads
 from flawsmith.client.connection import Connection
 from flawsmith.contract.base import now
 from flawsmith.contract.jobs import Item, ItemStatus, Job, JobKind, JobStatus, Progress
@@ -173,6 +174,46 @@ def test_parts_that_do_not_fit_together_are_fetched_anew() -> None:
     with running(server) as url:
         assert image(url) == FILE
     assert [asked.get("range") for asked in server.asked] == [None, "bytes=300000-", None]
+
+
+def test_a_job_in_the_place_of_another_leaves_none_of_its_items_and_all_else(tmp_path: Path) -> None:
+    items = [Item(index=index, seed=1, status=ItemStatus.SUCCEEDED) for index in range(3)]
+    jobs = {
+        f"job_{number:026}": (JOB.model_copy(update={"id": f"job_{number:026}", "items": items[:count]}), content)
+        for number, count, content in ((1, 3, b"II*\0 image"), (2, 1, b"\x89PNG image"))
+    }
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            job, content = jobs[self.path.split("/")[3]]
+            body = content if "/items/" in self.path else job.model_dump_json().encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    first, second = jobs
+    of_others = {"item-07.png": b"mine", "notes.txt": b"mine", "overview.png": b"mine"}
+    with listening(Handler) as url, Flawsmith(url) as client:
+        client.download(first, tmp_path)
+        assert (tmp_path / "item-00.tif").exists()
+        for name, data in of_others.items():
+            (tmp_path / name).write_bytes(data)
+        client.download(first, tmp_path)
+        assert (tmp_path / "item-02-mask.png").exists()
+        client.download(second, tmp_path)
+    of_second = {"job.json", "item-00.png", "item-00-mask.png", "item-00-preview.png"}
+    assert {path.name for path in tmp_path.iterdir()} == of_second | of_others.keys()
+
+
+def test_a_job_file_that_is_none_stays_out_of_the_way(tmp_path: Path) -> None:
+    (tmp_path / "job.json").write_text("{}")
+    (tmp_path / "item-00.tif").write_bytes(b"mine")
+    assert downloads.begin(JOB, tmp_path).job_file == tmp_path / "job.json"
+    assert (tmp_path / "item-00.tif").read_bytes() == b"mine"
 
 
 def test_a_refused_or_broken_download_leaves_no_file(tmp_path: Path) -> None:

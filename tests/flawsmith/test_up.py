@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 from flawsmith import Flawsmith
 from flawsmith.contract.jobs import Job, JobStatus
 from tests.flawsmith.conftest import Part
-from tests.flawsmith.running import Up, is_alive, run_flawsmith, running_up
+from tests.flawsmith.running import ROOT, Up, is_alive, run_flawsmith, running_up
 from tests.servers import free_ports
 
 pytestmark = pytest.mark.slow
@@ -95,6 +97,17 @@ def test_jobs_outlive_every_end(backbone: Path, part: Part, tmp_path: Path) -> N
         children = up.children()
         assert up.end(signal.SIGTERM) == 0, up.account()
         assert not any(is_alive(pid) for pid in children.values())
+
+
+def test_a_terminal_that_closes_ends_it_unless_that_is_to_be_ignored() -> None:
+    program = (
+        "import os, signal; from flawsmith.cli.up import _Signals\n"
+        "signals = _Signals(); os.kill(os.getpid(), signal.SIGHUP); print(signals.received.wait(1))\n"
+        "os.kill(os.getpid(), signal.SIGTERM); print(signals.received.wait(1))"
+    )
+    for before, said in (([], "True\nTrue\n"), (["nohup"], "False\nTrue\n")):
+        command = [*before, sys.executable, "-c", program]
+        assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == said
 
 
 def test_a_start_that_cannot_succeed_says_why(tmp_path: Path) -> None:

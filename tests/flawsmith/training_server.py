@@ -45,6 +45,7 @@ from service.samples.reading import read_hold_out, read_zip
 from tests.servers import listening
 
 JOB_ID = "job_00000000000000000000000000"
+DESCRIPTION = "Pits [deep] :key: [/docs/pits]"
 SHEET = b"\x89PNG\r\n\x1a\nsheet"
 
 
@@ -60,7 +61,7 @@ def taught(version: int) -> DefectType:
     return DefectType(
         name="pitting",
         version=version,
-        description="Small craters.",
+        description=DESCRIPTION,
         backbone="flawsmith-small-1",
         backbone_digest="sha256:" + 64 * "0",
         builtin=False,

@@ -13,11 +13,14 @@ from typing import Any
 import httpx
 import pytest
 from redis import Redis
+from starlette.datastructures import Headers
 
 from flawsmith.contract import problems
 from flawsmith.contract.access import ApiKey, Scope, new_key
 from flawsmith.contract.base import now
 from service.keyring import RECORD_AGE_S
+from service.origins import refuse_foreign
+from service.problems import ProblemError
 from service.store.access import AccessRegistry
 from service.store.opening import open_storage
 from service.store.registry import Registry
@@ -213,6 +216,90 @@ def test_without_keys_everything_is_open_and_the_first_key_closes_it(redis_url: 
         AccessRegistry(storage).revoke(key.id)
         assert soon(lambda: client.get("/v1/jobs", headers=bearer(key)).status_code == 401, RECORD_AGE_S + 3)
         assert client.get("/v1/jobs").status_code == 401, "the last key's end opens nothing"
+
+
+@pytest.fixture(scope="module")
+def bare(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client of an API without keys."""
+    settings = folder_settings(valkey.url, tmp_path_factory.mktemp("bare"))
+    Registry(open_storage(settings)).publish(SCRATCH)
+    with serving(settings) as address, client_of(address) as client:
+        yield client
+
+
+def ask_everything(client: httpx.Client, headers: dict[str, str]) -> list[httpx.Response]:
+    """Answers to what reads, makes, changes and deletes, with these headers."""
+    job = client.post("/v1/augmentations", files=FILES, data={"defect_type": "scratch"}).json()["id"]
+    return [
+        client.get("/v1/defect-types", headers=headers),
+        client.get("/metrics", headers=headers),
+        client.post("/v1/augmentations", files=FILES, data={"defect_type": "scratch"}, headers=headers),
+        client.post(f"/v1/jobs/{job}/cancel", headers=headers),
+        client.delete(f"/v1/jobs/{job}", headers=headers),
+    ]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Host": "evil.example:8080"},
+        {"Host": "localhost.evil.example"},
+        {"Host": "127.0.0.1.evil.example"},
+        {"Host": "192.168.1.5:8080"},
+        {"Host": "0.0.0.0:8080"},
+        {"Host": "[::ffff:c0a8:105]"},
+        {"Host": "evil.example:80@127.0.0.1"},
+        {"Host": "[::1]evil.example"},
+        {"Host": ""},
+        {"Host": "evil.example", "Origin": "http://evil.example"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "http://localhost:1"},
+        {"Origin": "null"},
+        {"Origin": ""},
+        {"Origin": "http://[::1"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
+    ids=str,
+)
+def test_without_keys_no_foreign_page_and_no_other_name_gets_anything(
+    bare: httpx.Client, headers: dict[str, str]
+) -> None:
+    for answer in ask_everything(bare, headers):
+        assert_problem(answer, problems.FOREIGN_REQUEST, None, "this computer alone", "flawsmith keys create")
+    assert bare.get("/healthz", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Host": "localhost"},
+        {"Host": "LOCALHOST:9000"},
+        {"Host": "127.3.2.1:9000"},
+        {"Host": "[::1]:9000"},
+        {"Host": "localhost:9000", "Origin": "http://localhost:9000", "Sec-Fetch-Site": "same-origin"},
+        {"Host": "[::1]:9000", "Origin": "http://[::1]:9000"},
+        {"Sec-Fetch-Site": "none"},
+    ],
+    ids=str,
+)
+def test_without_keys_programs_and_its_own_pages_get_everything(
+    bare: httpx.Client, headers: dict[str, str]
+) -> None:
+    assert [answer.status_code for answer in ask_everything(bare, headers)] == [200, 200, 202, 200, 204]
+
+
+def test_a_name_of_this_computer_that_the_settings_give_is_as_good() -> None:
+    named = Headers({"host": "Bench-3:8080", "origin": "http://bench-3:8080"})
+    refuse_foreign(named, "bench-3")
+    with pytest.raises(ProblemError, match="this computer alone"):
+        refuse_foreign(named, "127.0.0.1")
+
+
+def test_with_keys_the_service_may_be_asked_under_any_name(keyed: KeyedApi) -> None:
+    headers = {"Host": "flawsmith.example", "Origin": "https://flawsmith.example"}
+    assert keyed.client.get("/v1/jobs", headers=headers).status_code == 200
 
 
 def test_where_others_reach_it_an_api_without_keys_lets_nobody_in(redis_url: str, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -35,7 +36,7 @@ def connection(address: str) -> Iterator[socket.socket]:
 
 
 def head(path: str, *lines: str) -> bytes:
-    return "\r\n".join([f"POST {path} HTTP/1.1", "Host: test", *lines, "", ""]).encode()
+    return "\r\n".join([f"POST {path} HTTP/1.1", "Host: localhost", *lines, "", ""]).encode()
 
 
 def chunk(data: bytes) -> bytes:
@@ -137,6 +138,18 @@ def test_a_client_that_hangs_up_leaves_nothing(api: Api) -> None:
     assert api.traces() == before
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="writes to a file that is always full")
+def test_where_no_space_is_left_for_a_body_it_is_to_come_later(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.uploads.FIELD", "/dev/full")
+    before = api.traces()
+
+    answer = api.client.post("/v1/uploads", content=bytes(300_000), headers={"Content-Type": "image/png"})
+
+    assert_problem(answer, problems.BUSY, None, "no space is left", "try again", "FLAWSMITH_SPOOL_DIR")
+    assert answer.headers["retry-after"] == "5"
+    assert api.traces() == before
+
+
 @contextmanager
 def service_process(environment: dict[str, str]) -> Iterator[tuple[str, int]]:
     """``python -m service``: its address and process id."""
@@ -157,6 +170,30 @@ def service_process(environment: dict[str, str]) -> Iterator[tuple[str, int]]:
             yield address, process.pid
         finally:
             process.terminate()
+
+
+def test_what_a_killed_process_left_of_its_requests_is_gone_after_the_next_start(
+    redis_url: str, tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    environment = {
+        "FLAWSMITH_REDIS_URL": redis_url,
+        "FLAWSMITH_STORAGE_URL": (tmp_path / "storage").as_uri(),
+        "FLAWSMITH_SPOOL_DIR": str(spool),
+    }
+    with service_process(environment) as (address, pid), connection(address) as opened:
+        opened.sendall(
+            head("/v1/uploads", "Content-Type: image/png", "Content-Length: 3000000") + bytes(2_000_000)
+        )
+        deadline = time.monotonic() + 60
+        while not list(spool.glob("*/*")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.kill(pid, signal.SIGKILL)
+    assert list(spool.glob("*/*"))
+    with service_process(environment):
+        assert list(spool.iterdir()) == []
 
 
 def peak_megabytes(pid: int) -> float:

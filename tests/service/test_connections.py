@@ -56,7 +56,7 @@ def connection(address: str) -> Iterator[socket.socket]:
 
 
 def head(method: str, path: str, *lines: str) -> bytes:
-    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: test", *lines, "", ""]).encode()
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: localhost", *lines, "", ""]).encode()
 
 
 def _read_until_closed(opened: socket.socket) -> bytes:
@@ -279,15 +279,15 @@ def test_a_flood_of_connections_is_cut_off_at_once(address: str) -> None:
 @pytest.mark.parametrize(
     "request_bytes",
     [
-        b"GET /healthz HTTP/1.1\r\nHost: test\r\nX-Evil: a\0b\r\n\r\n",
-        b"GET /healthz HTTP/1.1\r\nHost: test\r\nX-Evil: a\rSet-Cookie: b\r\n\r\n",
-        b"GET /healthz\0 HTTP/1.1\r\nHost: test\r\n\r\n",
-        b"GET /a b HTTP/1.1\r\nHost: test\r\n\r\n",
-        b"GET /healthz HTTP/1.1\r\nHost: test\r\nX-Odd : a\r\n\r\n",
-        b"GET /healthz HTTP/1.1\r\nHost: test\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
-        b"GET /healthz HTTP/1.1\r\nHost: test\r\nContent-Length: -1\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Evil: a\0b\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Evil: a\rSet-Cookie: b\r\n\r\n",
+        b"GET /healthz\0 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /a b HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Odd : a\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\n\r\n",
-        b"POST /v1/uploads HTTP/1.1\r\nHost: test\r\nContent-Type: image/png\r\n"
+        b"POST /v1/uploads HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
         b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
     ],
@@ -315,10 +315,10 @@ def test_what_is_not_http_is_refused(address: str, request_bytes: bytes) -> None
 @pytest.mark.parametrize(
     "request_bytes",
     [
-        b"GET /" + 200_000 * b"a" + b" HTTP/1.1\r\nHost: test\r\n\r\n",
-        b"GET /healthz?" + 200_000 * b"a" + b" HTTP/1.1\r\nHost: test\r\n\r\n",
-        b"GET /healthz HTTP/1.1\r\nHost: test\r\nX: " + 200_000 * b"a" + b"\r\n\r\n",
-        b"GET /healthz HTTP/1.1\r\nHost: test\r\n" + 20_000 * b"X: a\r\n" + b"\r\n",
+        b"GET /" + 200_000 * b"a" + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /healthz?" + 200_000 * b"a" + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " + 200_000 * b"a" + b"\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + 20_000 * b"X: a\r\n" + b"\r\n",
     ],
     ids=["path", "query", "header", "many headers"],
 )

@@ -388,7 +388,7 @@ LIES = {
 @pytest.mark.parametrize("name", LIES)
 def test_heads_that_lie(service: ServiceProcess, harmless: MemoryWatch, name: str) -> None:
     head = [
-        *(b"POST /v1/augmentations HTTP/1.1", b"Host: test", b"Connection: close"),
+        *(b"POST /v1/augmentations HTTP/1.1", b"Host: localhost", b"Connection: close"),
         *(b"Content-Type: application/json", *LIES[name]),
     ]
     status, answer = spoken(service.address, b"\r\n".join(head) + b"\r\n\r\n{}\r\n")
@@ -401,7 +401,7 @@ def test_a_chunk_of_a_terabyte_is_not_waited_for_in_memory(service: ServiceProce
     url = urlsplit(service.address)
     for path in ("/v1/augmentations", "/v1/uploads"):
         with socket.create_connection((url.hostname, url.port), timeout=PATIENCE_S) as connection:
-            head = f"POST {path} HTTP/1.1\r\nHost: test\r\nContent-Type: image/png\r\n"
+            head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
             connection.sendall(
                 head.encode() + b"Transfer-Encoding: chunked\r\n\r\nffffffffff\r\n" + bytes(100_000)
             )
@@ -450,7 +450,7 @@ PATHS = {
 @pytest.mark.parametrize("name", PATHS)
 def test_paths_that_mean_harm(service: ServiceProcess, harmless: MemoryWatch, name: str) -> None:
     for method in ("GET", "DELETE", "POST"):
-        head = f"{method} {PATHS[name]} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
+        head = f"{method} {PATHS[name]} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         status, answer = spoken(service.address, head.encode())
 
         assert 400 <= status < 500, answer[:1000]

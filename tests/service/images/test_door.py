@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import stat
 import subprocess
@@ -229,6 +230,20 @@ def test_a_fault_of_ours_is_not_the_file_s(door: Door, child: Callable[[str], No
     child(script)
     with pytest.raises(DoorError, match="what happened"):
         admit(door, files.png(RGB))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="writes to a file that is always full")
+def test_a_full_disk_is_told_as_one(door: Door, child: Callable[[str], None]) -> None:
+    program = (
+        "import sys; sys.argv[0] = ''\n"
+        "from service.images import child\n"
+        "child.IMAGE_PNG = '/dev/full'\n"
+        "child.main()"
+    )
+    child(f'exec {sys.executable} -c "{program}" "$4"')
+    with pytest.raises(OSError, match="No space left") as caught:
+        admit(door, files.png(RGB))
+    assert caught.value.errno == errno.ENOSPC
 
 
 def test_an_image_beyond_the_whole_budget(folder: Path) -> None:
