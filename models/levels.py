@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
-_TOPS = [(1 << bits) - 1 for bits in range(8, 17)]
 _REACHED = 0.999
 
 
@@ -33,7 +32,10 @@ class Levels:
             return cls(0, 255)
         if white is None:
             beyond = window.size - 1 - math.ceil(_REACHED * (window.size - 1))  # pixels that may exceed it
-            white = next(top for top in _TOPS if np.count_nonzero(window > top) <= beyond)
+            bits = max(8, int(window.max()).bit_length())
+            while bits > 8 and np.count_nonzero(window >= 1 << bits - 1) <= beyond:
+                bits -= 1
+            white = (1 << bits) - 1
         black = 0 if black is None else black
         return cls(black, max(white, black + 1))
 
