@@ -239,9 +239,10 @@ def test_outside_the_request_every_pixel_is_the_inputs_and_inside_the_label_tell
 
 
 def test_sixteen_bits_are_judged_in_the_range_that_they_are_drawn_in(item: Callable[..., ItemRequest]) -> None:
-    image, mask = photo(None, np.uint16, 400), np.zeros(SHAPE, dtype=np.bool_)
-    mask[40:60, 50:80] = True
-    image[:, 100:] += 3500
+    image, mask = np.full((300, 300), 200, np.uint16), np.zeros((300, 300), dtype=np.bool_)
+    mask[100:180, 100:180] = True
+    image[:, 210:] = 3500  # what is drawn with the mask has some of it, what is judged around the mask none
+    image += np.random.default_rng(0).integers(0, 20, image.shape).astype(np.uint16)
     asked = item(image=image, mask=mask)
     result, told = Generator(tiny_backbone()).generate([asked, replace(asked, white_level=4095)])
     assert np.array_equal(result.image, told.image)
