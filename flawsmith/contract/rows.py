@@ -99,7 +99,8 @@ class ItemAnnotations(Schema):
     height: int
     regions: list[RegionAnnotation]
     polygon_iou: float
-    """Of the pixels within all polygons with those of the label; 1 where there is no region."""
+    """Of the pixels within a defect's polygons with those of its label, the least of all defects; 1 where there is
+    no region."""
 
 
 class ItemView(Schema):
