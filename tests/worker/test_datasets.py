@@ -406,6 +406,27 @@ def test_a_normal_image_is_read_once_for_shards_one_after_the_other(
     assert [read[source_file(number, "image")] for number in (0, 1)] == [1, 1]
 
 
+def test_an_item_of_which_nothing_is_seen_says_so_though_no_quality_is_asked_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = fake_models.drawn
+
+    def unseen(one: ItemRequest) -> ItemResult:
+        label = np.zeros_like(one.mask)
+        return replace(drawn(one), refined_mask=label, regions=(), attempts=3, accepted=one.control)
+
+    monkeypatch.setattr(fake_models, "drawn", unseen)
+    of = [planned(SOURCES[0], [TYPE], seed=1), planned(SOURCES[0], [TYPE], seed=2, kind="control")]
+    assert of[0].augmentation is not None
+    assert of[0].augmentation.defects[0].min_quality == 0
+    job_id = bench.accepted(of)
+    assert bench.worked_on(job_id).counts.rejected == 1
+    item, control = bench.items(job_id)
+    assert item.rejection is not None
+    assert (item.accepted, item.rejection.code) == (False, "nothing-seen")
+    assert (control.accepted, control.rejection) == (True, None)
+
+
 def test_an_item_below_its_least_quality_is_kept_and_not_accepted(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
