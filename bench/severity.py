@@ -112,7 +112,7 @@ def laid(mask: Mask, shape: tuple[int, int], rng: np.random.Generator) -> Mask:
 
 
 def strengths(generator: Generator, adapter: Adapter, ground: Ground) -> list[float]:
-    """Strength at each level, one seed and no redraw."""
+    """Strength at each level, one seed; drawn again only where nothing is seen."""
     request = replace(ItemRequest.by_default(ground.image, ground.mask, adapter, ground.seed), min_quality=0.0)
     # Deepest first: the others then find their trajectory in the cache.
     drawn = {level: generator.generate([replace(request, severity=level)])[0] for level in reversed(LEVELS)}

@@ -79,7 +79,7 @@ def judged(
     calibration: Calibration,
     attempt: int,
 ) -> ItemResult:
-    """What was drawn, with its scores and measures.
+    """What was drawn, with its scores and measures. Without a labelled pixel it is no defect, and not accepted.
 
     Args:
         image: the composed photo.
@@ -109,7 +109,7 @@ def judged(
         soft_edge_px=max(outcome.edge for outcome in outcomes),
         pixels_per_model_pixel=max(outcome.scale for outcome in outcomes),
         attempts=attempt,
-        accepted=scored.quality >= request.min_quality,
+        accepted=scored.quality >= request.min_quality and (request.control or bool(refined.any())),
     )
 
 

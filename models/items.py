@@ -129,7 +129,8 @@ class ItemResult:
         soft_edge_px: changed pixels that are not labelled lie within this distance of a labelled one.
         pixels_per_model_pixel: the coarsest scale at which a part of the mask was drawn.
         attempts: how often the item was drawn.
-        accepted: quality reached ``min_quality``, and nothing that was aimed at is missed.
+        accepted: quality reached ``min_quality``, some pixel is labelled or it is a control, and nothing that was
+            aimed at is missed.
         missed: what of the request's aim is missed.
         requested: the mask that it was drawn in, where that is another one than the request's.
     """

@@ -49,7 +49,7 @@ from service import idempotency, uploads
 from service.accepting import accept
 from service.alignment.registration import limit
 from service.body import MEGABYTE, media_type, read, unsupported
-from service.entries import Entries, resolve_entries, too_many
+from service.entries import Entries, check_pairs, resolve_entries, too_many
 from service.fields import from_json, from_texts, missing, no_query, said
 from service.forms import read_form
 from service.images.folders import private_folder
@@ -424,13 +424,15 @@ def _planned(sent: Sent, entries: Entries, found: NormalSet) -> Planned:
     """What is made of the normal images.
 
     Raises:
-        ProblemError: an entry can be drawn on none of them, there are too many items, or groups are not known.
+        ProblemError: an entry can be drawn on none of them, there are too many items or entries, or groups are not
+            known.
     """
     parameters = sent.parameters
     try:
         sources = filed(found.images, parameters)
     except SampleError as error:
         raise _unfit(error) from error
+    check_pairs(entries.entries, len(sources))
     closed = frozenset(number for number, one in enumerate(found.images) if not one.has_room)
     warnings = [*found.warnings, *_check_usable(sent, entries, sources, closed)]
     seed = parameters.seed if parameters.seed is not None else secrets.randbelow(MAX_SEED + 1)

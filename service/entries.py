@@ -13,6 +13,7 @@ from flawsmith.contract.defect_types import DefectTypeRecord
 from flawsmith.contract.ids import split_defect_type
 from flawsmith.contract.specs import (
     MAX_ITEMS,
+    MAX_PAIRS,
     AnySeverity,
     DatasetEntry,
     DatasetLock,
@@ -153,6 +154,22 @@ def too_many(items: int, normals: int | None = None) -> ProblemError:
         f"entries and controls come to {items:,} items{of}; a data set has at most {MAX_ITEMS:,}. Ask for fewer,"
         " or make several data sets",
     )
+
+
+def check_pairs(entries: Sequence[ResolvedEntry], normals: int) -> None:
+    """Refuse entries and bins that take too long to be spread over so many normal images.
+
+    Raises:
+        ProblemError: they are too many.
+    """
+    parts = sum(len(entry.bins or [entry]) for entry in entries)
+    if parts * normals > MAX_PAIRS:
+        raise invalid(
+            "entries",
+            f"entries are {parts:,}, each bin counted as one, and come to {parts * normals:,} pairs with"
+            f" {normals:,} normal images; a data set has at most {MAX_PAIRS:,}. Ask for fewer bins, or make"
+            " several data sets",
+        )
 
 
 def _check_locked(

@@ -50,20 +50,24 @@ class Series:
         entry: its place in the request.
         bin: of the entry's bins the one that they are for; None if there are none, or of controls.
         control: drawn without a defect, in places of the entry.
-        bases: of each normal image that is drawn on, by its number: what its items have in common, in hex.
-        numbers: of each of them, the numbers that its items have among their equals.
+        content: digest of what is asked for, counts left out.
+        numbers: of each normal image that has items of them, by its number: their numbers among their equals.
     """
 
     entry: int
     bin: int | None
     control: bool
     asked: ResolvedEntry
-    bases: Mapping[int, str]
+    content: str
     numbers: Mapping[int, range]
 
     @property
     def items(self) -> int:
         return sum(map(len, self.numbers.values()))
+
+    def base(self, source: DatasetSource) -> str:
+        """What its items on a normal image have in common, in hex."""
+        return _base(self.content, self.asked, source)
 
 
 def side(group: str, split: DatasetSplit) -> Split:
@@ -129,17 +133,16 @@ def series(
     found = []
     for number, place_of_bin, entry, control in asked:
         content = _content_of(seed, entry, control=control)
-        drawn_on = usable(entry, sources, closed)
-        bases = {source.number: _base(content, entry, source) for source in drawn_on}
+        bases = sorted((_base(content, entry, one), one.number) for one in usable(entry, sources, closed))
         numbers = {}
-        for place, source in enumerate(sorted(bases, key=lambda one: (bases[one], one))):
+        for place, (base, source) in enumerate(bases[: entry.count]):  # for those behind nothing is left
             wanted = (
                 entry.per_image if entry.count is None else (entry.count + len(bases) - 1 - place) // len(bases)
             )
-            first_number = taken[bases[source]]
-            taken[bases[source]] += wanted or 0
-            numbers[source] = range(first_number, taken[bases[source]])
-        found.append(Series(number, place_of_bin, control, entry, bases, numbers))
+            first_number = taken[base]
+            taken[base] += wanted or 0
+            numbers[source] = range(first_number, taken[base])
+        found.append(Series(number, place_of_bin, control, entry, content, numbers))
     return found
 
 
@@ -162,15 +165,18 @@ def plan(
     for source in sorted(sources, key=lambda one: one.number):
         if resolved.include_normals:
             made = _made("normal", source, None, types)
-            place = _place(spread, source) if resolved.frame == "crop" else None
+            place = _place(spread, source, closed) if resolved.frame == "crop" else None
             at = _made("defect", source, place, types) if place else None
             item = _item(index, names, "normal", None, source, None, made)
             yield item.model_copy(update={"place": place, "view": _view(resolved, source, made, at)})
             index += 1
         for one in spread:
+            if source.number not in one.numbers:
+                continue
             kind: DatasetItemKind = "control" if one.control else "defect"
-            for number in one.numbers.get(source.number, ()):
-                identity = _sha256(f"{one.bases[source.number]}:{number}")
+            base = one.base(source)
+            for number in one.numbers[source.number]:
+                identity = _sha256(f"{base}:{number}")
                 drawn = _augmentation(one, source, identity)
                 made = _made(kind, source, drawn, types)
                 backbone = types[drawn.defects[0].reference].backbone
@@ -263,17 +269,19 @@ def _view(resolved: ResolvedDataset, source: DatasetSource, made: str, place: st
     return _sha256(_canonical(shaped))
 
 
-def _place(spread: Sequence[Series], source: DatasetSource) -> ResolvedAugmentation | None:
+def _place(
+    spread: Sequence[Series], source: DatasetSource, closed: Collection[int]
+) -> ResolvedAugmentation | None:
     """What is, or might be, drawn on a normal image where it is cropped: the first item of an entry on it.
 
     Of several entries it is the one on which a digest falls, so that normal images are cropped where defects of
     all entries are, and neither counts nor the order of entries move a crop.
     """
-    drawn_on = [one for one in spread if not one.control and source.number in one.bases]
+    drawn_on = [one for one in spread if not one.control and usable(one.asked, [source], closed)]
     if not drawn_on:
         return None
-    chosen = min(drawn_on, key=lambda one: _sha256(f"place:{one.bases[source.number]}"))
-    return _augmentation(chosen, source, _sha256(f"{chosen.bases[source.number]}:0"))
+    chosen = min(drawn_on, key=lambda one: _sha256(f"place:{one.base(source)}"))
+    return _augmentation(chosen, source, _sha256(f"{chosen.base(source)}:0"))
 
 
 def _item(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
+from functools import partial
+from itertools import combinations
 
 from flawsmith.contract.datasets import DatasetSource
 from flawsmith.contract.resolved import ResolvedAugmentation
-from flawsmith.contract.specs import DatasetBin, overlapping
+from flawsmith.contract.specs import DatasetBin
 from flawsmith.contract.uploads import ImageInfo
 from flawsmith.contract.wishes import LEAST_SIZE_PX, SizeRange
 from service.resolution import invalid
@@ -39,14 +42,14 @@ def check_bins(at: str, bins: Sequence[DatasetBin], sources: Sequence[DatasetSou
     """
     sizes = [(f"{at}.{place}.size", one.size) for place, one in enumerate(bins) if one.size is not None]
     _check_known(sizes, sources)
-    for pixel_size_um in sorted({source.pixel_size_um for source in sources if source.pixel_size_um}):
-        clash = overlapping(bins, pixel_size_um)
-        if clash is not None:
-            raise invalid(
-                at,
-                f"{at}: bins {clash[0]} and {clash[1]} overlap where a pixel is {pixel_size_um:g} µm; make their"
-                " ranges end where others begin",
-            )
+    clash = _clash(bins, sorted({source.pixel_size_um for source in sources if source.pixel_size_um}))
+    if clash is not None:
+        pixel_size_um, first, second = clash
+        raise invalid(
+            at,
+            f"{at}: bins {first} and {second} overlap where a pixel is {pixel_size_um:g} µm; make their ranges end"
+            " where others begin",
+        )
     warnings = []
     for field, size in sizes:
         out = [one for one in sources if not size.fits(one.image.width, one.image.height, one.pixel_size_um)]
@@ -58,6 +61,30 @@ def check_bins(at: str, bins: Sequence[DatasetBin], sources: Sequence[DatasetSou
                 f" {listed([one.name for one in out])}"
             )
     return warnings
+
+
+def _clash(bins: Sequence[DatasetBin], pixel_sizes_um: Sequence[float]) -> tuple[float, int, int] | None:
+    """The first pixel size where two bins of different units overlap, and their places; None if none do.
+
+    Those of one unit were held against each other when the request was read. The larger a pixel, the shorter is in
+    pixels what is in µm: if two do not overlap where it first begins below the end of the other, they never do.
+
+    Args:
+        pixel_sizes_um: ascending.
+    """
+    found = []
+    for (first, one), (second, other) in combinations(enumerate(bins), 2):
+        if one.size is None or other.size is None or one.size.unit == other.size.unit:
+            continue
+        um, px = (one.size, other.size) if one.size.unit == "um" else (other.size, one.size)
+        place = bisect_left(pixel_sizes_um, True, key=partial(_begins_below, um, px.max))
+        if place < len(pixel_sizes_um) and one.overlaps(other, pixel_sizes_um[place]):
+            found.append((pixel_sizes_um[place], first, second))
+    return min(found, default=None)
+
+
+def _begins_below(size: SizeRange, end: float, pixel_size_um: float) -> bool:
+    return size.pixels(pixel_size_um)[0] < end
 
 
 def _check_known(sizes: Sequence[tuple[str, SizeRange]], sources: Sequence[DatasetSource]) -> None:

@@ -32,11 +32,10 @@ def annotated(labels: Sequence[Mask], size: tuple[int, int]) -> ItemAnnotations:
     if place is None:
         return _annotations(size, [], 1.0)
     rows, columns = place
-    labelled = np.zeros((rows.stop - rows.start, columns.stop - columns.start), dtype=np.bool_)
-    within = labelled.copy()
+    polygon_iou = 1.0
     for defect, label in enumerate(labels):
         cut = label[rows, columns]
-        labelled |= cut
+        within = np.zeros_like(cut)
         of_defect = []
         numbered, _ = ndimage.label(cut, _EIGHT)
         for number, box in enumerate(ndimage.find_objects(numbered), start=1):
@@ -54,7 +53,9 @@ def annotated(labels: Sequence[Mask], size: tuple[int, int]) -> ItemAnnotations:
                 )
             )
         regions += sorted(of_defect, key=lambda one: -one.area)
-    return _annotations(size, regions, np.count_nonzero(labelled & within) / np.count_nonzero(labelled | within))
+        if of_defect:  # a hole counts though another defect fills it
+            polygon_iou = min(polygon_iou, np.count_nonzero(cut & within) / np.count_nonzero(cut | within))
+    return _annotations(size, regions, polygon_iou)
 
 
 def _annotations(size: tuple[int, int], regions: list[RegionAnnotation], polygon_iou: float) -> ItemAnnotations:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,8 @@ class MadeItems:
 
     The record of an item is written once, after its files: so an item is there as a whole or is made again. What
     describes its labels is written after it and follows from the record that holds, whoever writes it: so it is
-    never of another worker's labels, and `complete` writes what one that died has left out.
+    never of another worker's labels, and `complete` writes what one that died has left out, and anew what is older
+    than the record: the house removes a record before the files, and what is made again may have other labels.
     """
 
     def __init__(self, storage: Storage, tenant: str) -> None:
@@ -65,7 +67,7 @@ class MadeItems:
     def complete(
         self, item: Item, size: tuple[int, int], classes: Sequence[int] | None, *, labelled: bool
     ) -> None:
-        """Write what describes an item that was made, as far as it is not there.
+        """Write what describes an item that was made, as far as it is not there since then.
 
         Args:
             size, classes: as of `keep`.
@@ -75,7 +77,8 @@ class MadeItems:
         wanted = {keys.made_annotations(self._tenant, item.made)}
         if classes is not None:
             wanted.add(keys.made_classes(self._tenant, item.made, classes))
-        if not wanted.issubset(self._storage.list(keys.made_prefix(self._tenant, item.made))):
+        written = self._storage.modified(keys.made_prefix(self._tenant, item.made))
+        if not are_after(keys.made_record(self._tenant, item.made), wanted, written):
             self._describe(item.made, self.labels(item) if labelled else [], size, classes)
 
     def _describe(
@@ -104,6 +107,16 @@ class MadeItems:
             name = key.removeprefix(prefix)
             if not (keys.is_file_of(key, holds) or key in described or name.startswith("classes-")):
                 self._storage.delete(key)
+
+
+def are_after(record: str, wanted: Iterable[str], written: Mapping[str, datetime]) -> bool:
+    """Whether all that is wanted beside a record was written after it.
+
+    Args:
+        written: what lies there, and when it was written; a record that has just been removed is not asked.
+    """
+    since = written.get(record)
+    return all(key in written and (since is None or written[key] >= since) for key in wanted)
 
 
 def class_label(labels: Sequence[Mask], size: tuple[int, int], classes: Sequence[int]) -> NDArray[np.uint8]:

@@ -20,23 +20,25 @@ def rejection(augmentation: ResolvedAugmentation, results: Sequence[ItemResult])
         (code, f"defect {number}: {detail}" if augmentation.several else detail)
         for number, (defect, result) in enumerate(zip(augmentation.defects, results, strict=True))
         if not result.accepted
-        for code, detail in _reasons(defect, result, augmentation.pixel_size_um)
+        for code, detail in _reasons(augmentation, defect, result)
     ]
     if not reasons:
         return None
     return Failure(code=reasons[0][0], detail="; ".join(detail for _, detail in reasons))
 
 
-def _reasons(defect: ResolvedDefect, result: ItemResult, pixel_size_um: float | None) -> list[tuple[str, str]]:
+def _reasons(
+    augmentation: ResolvedAugmentation, defect: ResolvedDefect, result: ItemResult
+) -> list[tuple[str, str]]:
     """Codes and details."""
     found = []
-    if result.missed and not result.regions:
+    if not result.regions and not augmentation.control:  # which has none, and is not meant to
         return [
             ("nothing-seen", f"after {result.attempts} attempts no defect is to be seen that could be measured")
         ]
     for name in result.missed:
         if name == "size" and defect.size is not None:
-            found.append(("size-missed", _size(defect.size, result, pixel_size_um)))
+            found.append(("size-missed", _size(defect.size, result, augmentation.pixel_size_um)))
         if name == "contrast" and defect.contrast is not None:
             found.append(("contrast-missed", _contrast(defect.contrast, result)))
     if result.scores.quality < defect.min_quality:

@@ -25,7 +25,7 @@ from service.store import keys
 from service.store.storage import ObjectNotFoundError, Storage
 from worker.annotations import annotated
 from worker.items import encoded, media_type
-from worker.made import MadeItems, class_label
+from worker.made import MadeItems, are_after, class_label
 from worker.material import Material, Types
 from worker.subjects import Mask, Subject
 
@@ -56,7 +56,7 @@ class Views:
         subject: Callable[[], Subject],
         classes: Sequence[int] | None,
     ) -> None:
-        """Make the view of a row, unless it is there, and its label image of classes.
+        """Make the view of a row and its label image of classes, unless they are there.
 
         Args:
             item: the row's, as it is kept.
@@ -75,7 +75,7 @@ class Views:
         if classes is None:
             return
         key = keys.made_classes(self._tenant, view.view, classes)
-        if not self._storage.exists(key):
+        if labels is not None or not self._follows(view, key):
             cut = [_cut(label, view.crop) for label in (self._labels(row, item) if labels is None else labels)]
             image = encode_classes_png(class_label(cut, (view.height, view.width), classes))
             self._storage.put(key, image, "image/png")
@@ -85,6 +85,11 @@ class Views:
             return ItemView.model_validate_json(self._storage.get(keys.made_record(self._tenant, view)))
         except ObjectNotFoundError:
             return None
+
+    def _follows(self, view: ItemView, key: str) -> bool:
+        """Whether a file beside a view is there, and not of one that was made before."""
+        written = self._storage.modified(keys.made_prefix(self._tenant, view.view))
+        return are_after(keys.made_record(self._tenant, view.view), [key], written)
 
     def _make(
         self,

@@ -21,7 +21,7 @@ class Wish:
     Attributes:
         image, mask: PNG files.
         steps: of the model; None is as the type has it.
-        min_quality: 0 draws every item once.
+        min_quality: 0 draws every item once, unless nothing of it is seen.
     """
 
     image: bytes

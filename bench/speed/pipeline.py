@@ -64,7 +64,7 @@ class Setting:
                 steps=self.steps,
                 severity=self.severity,
                 guidance=self.guidance,
-                min_quality=0.0,  # each item once, as the reference draws it
+                min_quality=0.0,  # each item that shows something once, as the reference draws it
             )
 
         return ask

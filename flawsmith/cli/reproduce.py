@@ -57,7 +57,7 @@ def reproduce(
     """Make an item of a data set again, and hold it against its row.
 
     Exits with 0 if the pixels are the same, 6 if they were drawn by other hardware or software and the labels
-    agree within the tolerance, and 1 if not.
+    agree within the tolerance or it is a control, which has none, and 1 if not.
     """
     found = reproducing.find_row(manifest, row)
     folder = manifest.parent

@@ -49,4 +49,5 @@ def _outcome(item: Item) -> str:
         return f"{item.status}: {item.error.detail}"
     if item.scores is None:
         return str(item.status)
-    return f"{item.status}, quality {item.scores.quality:.2f}" + ("" if item.accepted else ", below min_quality")
+    missed = item.rejection.code.replace("-", " ") if item.rejection else "below min_quality"
+    return f"{item.status}, quality {item.scores.quality:.2f}" + ("" if item.accepted else f", {missed}")

@@ -41,7 +41,7 @@ class Reproduction:
     same_fingerprint: bool
     same_pixels: bool
     iou: float | None = None
-    """Of both labels, 0–1; None if the pixels settle it."""
+    """Of both labels, 0–1; None if the pixels settle it, or of a control."""
 
 
 def find_row(manifest: Path, index: int) -> DatasetRow:
@@ -180,7 +180,7 @@ def find_label(row: DatasetRow, dataset: Path) -> Path:
         path
         for part in ("masks", "binary-masks", "mvtec")
         for path in sorted((dataset / part).rglob("*.png"))
-        if path.stem in (stem, f"{stem}_mask") and (part != "mvtec" or "ground_truth" in path.parts)
+        if (_is_ground_truth(path, stem) if part == "mvtec" else path.stem == stem)
     ]
     if not found:
         raise InvalidParameterError(
@@ -203,7 +203,7 @@ def compare(row: DatasetRow, item: Item, label: bytes | None, dataset: Path) -> 
     """Hold an item that was made again against its row.
 
     Under the same execution fingerprint pixels must be equal; under another one the labels must agree to
-    `LEAST_IOU`.
+    `LEAST_IOU`. A control has none to agree: the service's mask of it is where it was drawn anew.
 
     Args:
         row: of a manifest.
@@ -222,13 +222,16 @@ def compare(row: DatasetRow, item: Item, label: bytes | None, dataset: Path) -> 
         return Reproduction(
             "different", "other pixels under the same execution fingerprint", same_fingerprint, False
         )
+    others = f"another execution fingerprint ({item.fingerprint}, and not {row.fingerprint})"
+    if row.kind == "control":
+        reason = f"{others}; a control has no label that could be held against the row"
+        return Reproduction("within_tolerance", reason, same_fingerprint, False)
     assert label is not None
     value = iou(find_label(row, dataset).read_bytes(), label, row.crop)
     fits = value >= LEAST_IOU
     return Reproduction(
         "within_tolerance" if fits else "different",
-        f"another execution fingerprint ({item.fingerprint}, and not {row.fingerprint}); the labels agree to "
-        f"{value:.4f} (IoU), and {LEAST_IOU:g} is the least",
+        f"{others}; the labels agree to {value:.4f} (IoU), and {LEAST_IOU:g} is the least",
         same_fingerprint,
         False,
         value,
@@ -257,6 +260,16 @@ def iou(first: bytes, second: bytes, crop: Box | None = None) -> float:
         _set_pixels(combined) for combined in (ImageChops.logical_and(*masks), ImageChops.logical_or(*masks))
     )
     return both / either if either else 1.0
+
+
+def _is_ground_truth(path: Path, stem: str) -> bool:
+    """Whether a file is an item's label in MVTec's layout, where names begin with digits of their digest.
+
+    Args:
+        stem: of the item's image, which has these digits, too, if there is no other layout.
+    """
+    name = path.stem.removesuffix("_mask")
+    return "ground_truth" in path.parts and stem in (name, name.partition("-")[2])
 
 
 def _above_black(level: int) -> int:

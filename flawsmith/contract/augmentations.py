@@ -111,7 +111,8 @@ class AugmentationParameters(Schema):
     part: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """Text of C2, what the part is; the type's own if absent."""
     min_quality: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Items below are drawn again, a bounded number of times; the service's default if absent."""
+    """Items below are drawn again, a bounded number of times; the service's default if absent. So are items of
+    which no pixel could be labelled, whatever it is."""
     black_level: Annotated[int, Field(ge=0, le=65534)] | None = None
     """16-bit images only: the value shown to the model as black; fitted on the window if absent."""
     white_level: Annotated[int, Field(ge=1, le=65535)] | None = None

@@ -51,8 +51,8 @@ class Progress(Answer):
 
 
 class Counts(Answer):
-    """Items by outcome; ``rejected`` are succeeded ones that are not accepted: below ``min_quality``, or of
-    another size or contrast than asked for."""
+    """Items by outcome; ``rejected`` are succeeded ones that are not accepted: below ``min_quality``, of another
+    size or contrast than asked for, or without a labelled pixel."""
 
     succeeded: int = 0
     failed: int = 0
@@ -166,7 +166,8 @@ class Item(Answer):
     defects: list[ItemDefect] | None = None
     """Its several defects; each score of the item is the least that one of them has. None where it has one."""
     rejection: Failure | None = None
-    """Why it is not accepted: below quality, or another size or contrast than was asked for; None where it is."""
+    """Why it is not accepted: below quality, another size or contrast than was asked for, or nothing to be seen
+    that could be labelled; None where it is."""
     fingerprint: str | None = None
     """Execution fingerprint: same inputs and same fingerprint, same pixels."""
     made: str | None = None

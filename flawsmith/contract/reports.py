@@ -174,7 +174,8 @@ class ReportRejections(Answer):
     """What was asked for and is not part of the exports, and why."""
 
     weakest: dict[str, int]
-    """Items that are not accepted, by what of their bin they miss, else by which of their scores is the least."""
+    """Items that are not accepted, by what of their bin they miss or that nothing of them is seen, else by which
+    of their scores is the least."""
     shown: list[ReportItem]
     """Some of them, drawn by lot."""
     failures: list[ReportFailure]

@@ -22,8 +22,8 @@ class DatasetRow(Answer):
     status: Literal["pending", "succeeded", "failed", "canceled"]
     """Pending only while the data set is being made."""
     accepted: bool | None
-    """Whether it has the least quality, the size and the contrast asked for; those that have not are no part of
-    the exports."""
+    """Whether it has the least quality, the size and the contrast asked for, and a labelled pixel unless it is a
+    control; those that have not are no part of the exports."""
     rejection: str | None = None
     """Why it is not accepted."""
     entry: int | None = None
@@ -99,7 +99,8 @@ class ItemAnnotations(Schema):
     height: int
     regions: list[RegionAnnotation]
     polygon_iou: float
-    """Of the pixels within all polygons with those of the label; 1 where there is no region."""
+    """Of the pixels within a defect's polygons with those of its label, the least of all defects; 1 where there is
+    no region."""
 
 
 class ItemView(Schema):

@@ -28,6 +28,8 @@ MAX_BINS = 32
 """Of an entry."""
 MAX_ITEMS = 100_000
 MAX_NORMALS = 10_000
+MAX_PAIRS = MAX_ENTRIES * MAX_NORMALS
+"""Of an entry, or a bin of one, and a normal image that it may be drawn on: each is looked at for the plan."""
 MAX_EVALUATIONS = 64
 
 DatasetFormat = Literal["mvtec", "coco", "yolo", "classes", "jsonl"]
@@ -160,15 +162,11 @@ class DatasetEntry(Schema):
         return self
 
 
-def overlapping(bins: Sequence[DatasetBin], pixel_size_um: float | None = None) -> tuple[int, int] | None:
-    """Places of two bins that overlap; None if none do.
-
-    Args:
-        pixel_size_um: without it sizes in µm are not held against those in pixels.
-    """
+def overlapping(bins: Sequence[DatasetBin]) -> tuple[int, int] | None:
+    """Places of two bins that overlap; None if none do. Sizes in µm are not held against those in pixels."""
     for (first, one), (second, other) in combinations(enumerate(bins), 2):
         mixed = one.size is not None and other.size is not None and one.size.unit != other.size.unit
-        if (pixel_size_um is not None or not mixed) and one.overlaps(other, pixel_size_um):
+        if not mixed and one.overlaps(other):
             return first, second
     return None
 

@@ -41,7 +41,8 @@ MOST_REJECTED = 24
 MOST_PAIRS = 12
 MOST_FAILURES = 20
 _MISSED = {"size-missed": "size", "contrast-missed": "contrast", "nothing-seen": "nothing seen"}
-"""What an item misses of its bin, by the code of its rejection: then no score is to blame."""
+"""What an item misses of its bin, or that nothing of it is seen, by the code of its rejection: then no score is to
+blame."""
 
 
 class Gathering:

@@ -102,6 +102,11 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def mvtec_stem(name: str) -> str:
+    """What the files of an item are called in MVTec's layout."""
+    return f"{sha256(name.encode())[:8]}-{name}"
+
+
 def row(index: int, kind: DatasetItemKind, split: Split = "train", **changes: Any) -> DatasetRow:
     """A row of an item that was made, with files as `archive` has them."""
     drawn = kind != "normal"
@@ -115,7 +120,7 @@ def row(index: int, kind: DatasetItemKind, split: Split = "train", **changes: An
         "accepted": True,
         "image": f"images/{split}/part-{kind}-{index}.png",
         "image_sha256": sha256(picture(index)),
-        "mask_sha256": sha256(LABEL) if drawn else None,
+        "mask_sha256": sha256(label_of(kind)) if drawn else None,
         "pixels_sha256": sha256(b"pixels %d" % index) if drawn else None,
         "source": "line/part.png",
         "source_sha256": sha256(NORMAL),
@@ -132,6 +137,10 @@ def row(index: int, kind: DatasetItemKind, split: Split = "train", **changes: An
         "fingerprint": FINGERPRINT if drawn else None,
     }
     return DatasetRow.model_validate(values | changes)
+
+
+def label_of(kind: DatasetItemKind) -> bytes:
+    return LABEL if kind == "defect" else png(0)
 
 
 def picture(index: int) -> bytes:
@@ -300,13 +309,13 @@ class DatasetServer:
             image = NORMAL if one.kind == "normal" else picture(one.index)
             content[one.image] = image
             if "classes" in wanted and one.kind != "normal":
-                content[f"masks/{one.split}/{one.name}.png"] = LABEL
+                content[f"masks/{one.split}/{one.name}.png"] = label_of(one.kind)
             if "jsonl" in wanted:
-                content[f"binary-masks/{one.split}/{one.name}.png"] = LABEL if one.kind == "defect" else png(0)
+                content[f"binary-masks/{one.split}/{one.name}.png"] = label_of(one.kind)
             if "mvtec" in wanted:
                 content[str(_in_mvtec(one).image)] = image
             if "mvtec" in wanted and one.kind == "defect":
-                content[f"mvtec/part/ground_truth/scratch/{one.name}_mask.png"] = LABEL
+                content[f"mvtec/part/ground_truth/scratch/{mvtec_stem(one.name)}_mask.png"] = LABEL
         for name, data in self.spoilt.items():
             if data is None:
                 del content[name]
@@ -343,7 +352,7 @@ class DatasetServer:
 def _in_mvtec(found: DatasetRow) -> DatasetRow:
     """As the manifest of an archive in this layout alone says it."""
     folder = "test/scratch" if found.kind == "defect" else "test/good" if found.kind == "control" else "train/good"
-    return found.model_copy(update={"image": f"mvtec/part/{folder}/{found.name}.png"})
+    return found.model_copy(update={"image": f"mvtec/part/{folder}/{mvtec_stem(found.name)}.png"})
 
 
 AUGMENTATION = "job_" + 26 * "a"

@@ -15,6 +15,7 @@ from flawsmith import Flawsmith
 from flawsmith.client.errors import InvalidParameterError
 from flawsmith.client.reproducing import iou, needs_mask, wish
 from flawsmith.contract.datasets import Alignment
+from flawsmith.contract.specs import DatasetFormat
 from tests.flawsmith.dataset_server import LABEL, NORMAL, REQUEST, DatasetServer, dataset_server, png, row, sha256
 from tests.flawsmith.running import run_here
 from tests.flawsmith.test_training import written
@@ -77,18 +78,42 @@ def test_other_pixels_under_the_same_fingerprint_exit_with_1(server: DatasetServ
         (png(0), 1, "different"),
     ],
 )
-@pytest.mark.parametrize("layout", ["classes", "jsonl", "mvtec"])
+@pytest.mark.parametrize("layouts", [["classes"], ["jsonl"], ["mvtec"], ["coco", "mvtec"]], ids="+".join)
 def test_under_another_fingerprint_labels_must_agree(
-    server: DatasetServer, tmp_path: Path, label: bytes, status: int, agreement: str, layout: str
+    server: DatasetServer, tmp_path: Path, label: bytes, status: int, agreement: str, layouts: list[DatasetFormat]
 ) -> None:
     with Flawsmith(server.url) as client:
-        manifest = client.download_dataset(JOB, tmp_path / "set", formats=[layout]).manifest  # type: ignore[list-item]
+        manifest = client.download_dataset(JOB, tmp_path / "set", formats=layouts).manifest
     server.fingerprint, server.pixels, server.label = "gpu-1", sha256(b"others"), label
     done = reproduce(server, manifest, 1, "--json")
     assert done.returncode == status, done.stderr
     said = json.loads(done.stdout)
     assert said["agreement"] == agreement
     assert said["iou"] == pytest.approx(1.0 if status == 6 else 0.95 if label != png(0) else 0.0)
+
+
+@pytest.mark.parametrize("layouts", [["classes"], ["mvtec"], ["coco"]], ids="+".join)
+def test_a_control_has_no_label_that_must_agree(
+    server: DatasetServer, tmp_path: Path, layouts: list[DatasetFormat]
+) -> None:
+    """The service's mask of it is where it was drawn anew."""
+    with Flawsmith(server.url) as client:
+        manifest = client.download_dataset(JOB, tmp_path / "set", formats=layouts).manifest
+    server.fingerprint = "gpu-1"
+    done = reproduce(server, manifest, 3, "--json")
+    assert done.returncode == 6, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["agreement"], said["iou"]) == ("within_tolerance", None)
+    assert "a control has no label" in said["reason"]
+
+
+def test_a_control_must_have_the_same_pixels_under_the_same_fingerprint(
+    server: DatasetServer, tmp_path: Path
+) -> None:
+    manifest = unpacked(server, tmp_path)
+    assert reproduce(server, manifest, 3).returncode == 1
+    server.pixels = sha256(b"pixels 3")
+    assert reproduce(server, manifest, 3).returncode == 0
 
 
 def test_another_fingerprint_with_the_same_pixels_is_the_same(server: DatasetServer, tmp_path: Path) -> None:

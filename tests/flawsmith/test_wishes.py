@@ -82,8 +82,8 @@ def test_bins_overlap_where_both_their_sizes_and_contrasts_do() -> None:
     assert overlapping([DatasetBin(contrast=weak, count=1), of(1, 2)]) == (0, 1)
     micrometres = [of(20, 50), of(200, 400, "um")]
     assert overlapping(micrometres) is None, "nobody knows yet"
-    assert overlapping(micrometres, 4.0) is None
-    assert overlapping(micrometres, 5.0) == (0, 1)
+    assert not micrometres[0].overlaps(micrometres[1], 4.0)
+    assert micrometres[0].overlaps(micrometres[1], 5.0)
 
 
 @pytest.mark.parametrize(

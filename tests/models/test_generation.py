@@ -15,11 +15,12 @@ from torch.nn import functional
 
 from models.adapters import Adapter, AdapterError, Card
 from models.aims import Aim
-from models.finishing import change_of, place_of
+from models.finishing import Outcome, change_of, judged, place_of
 from models.generation import Generator
 from models.items import MAX_AIMED_ATTEMPTS, MAX_ATTEMPTS, ItemRequest, ItemResult
 from models.levels import Pixels
 from models.placement import DrawnMask
+from models.refinement import Calibration
 from models.resampling import model_windows
 from models.samples import Exemplar
 from models.training.recipe import Ablation
@@ -357,6 +358,20 @@ def test_below_its_quality_an_item_is_drawn_again_a_bounded_number_of_times(
     (result,) = Generator(tiny_backbone()).generate([item(min_quality=1.0)])
     assert not result.accepted
     assert result.attempts == MAX_ATTEMPTS
+
+
+def test_without_a_labelled_pixel_an_item_is_no_defect_whatever_quality_is_asked_for(
+    item: Callable[..., ItemRequest],
+) -> None:
+    def accepted(request: ItemRequest, label: NDArray[np.bool_]) -> bool:
+        return judged(request, request.image, label, [Outcome(0.0, 2, 1.0)], Calibration(), 1).accepted
+
+    request, nothing = item(min_quality=0.0), np.zeros(SHAPE, np.bool_)
+    pixel = nothing.copy()
+    pixel[50, 60] = True
+    assert not accepted(request, nothing)
+    assert accepted(request, pixel)
+    assert accepted(replace(request, control=True), nothing)
 
 
 def test_measures_describe_the_refined_mask(item: Callable[..., ItemRequest]) -> None:

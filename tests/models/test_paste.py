@@ -177,6 +177,7 @@ def test_a_defect_that_nobody_would_see_is_not_labelled_and_changes_nothing() ->
     assert np.array_equal(result.image, GREY)
     assert result.scores.coverage == 0
     assert result.regions == ()
+    assert (result.accepted, result.attempts) == (False, MAX_ATTEMPTS)
 
 
 def test_below_the_wanted_quality_it_is_pasted_again_and_the_best_is_given() -> None:

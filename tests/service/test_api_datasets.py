@@ -751,6 +751,18 @@ def test_what_cannot_be_made_is_refused_with_field_and_remedy(api: Api, name: st
     assert api.traces() == before
 
 
+def test_more_bins_on_normal_images_than_can_be_planned_are_refused(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bins = [{"size": {"min": least, "max": least + 4}, "count": 1} for least in (4, 8)]
+    entries = {"defect_type": "pitting", "bins": bins}, {"defect_type": "burr", "count": 1}
+    monkeypatch.setattr("service.entries.MAX_PAIRS", 9)
+    assert sent(api, *entries, dry_run=True).status_code == 200
+    monkeypatch.setattr("service.entries.MAX_PAIRS", 8)
+    answer = sent(api, *entries, dry_run=True)
+    assert_problem(answer, problems.INVALID_REQUEST, "entries", "are 3, each bin", "9 pairs with 3", "most 8")
+
+
 def test_uploads_that_do_not_fit_are_refused_by_their_place(api: Api) -> None:
     image, small = uploaded(api, photo(0)), uploaded(api, mask(of=(40, 40)))
     nobodys = "sha256:" + 64 * "0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from typing import Any
@@ -363,6 +364,13 @@ def test_items_without_a_size_keep_the_seeds_and_digests_that_they_had_before_th
     ]
 
 
+def test_normal_images_without_an_item_are_not_kept() -> None:
+    (few,), (each,) = (series(7, [one], 0, SOURCES) for one in (entry("pit", count=2), entry("pit", per_image=2)))
+    assert [list(numbers) for numbers in few.numbers.values()] == [[0], [0]]
+    assert few.items == 2
+    assert set(each.numbers) == set(range(5))
+
+
 def binned(*bins: dict[str, Any], **changes: Any) -> ResolvedEntry:
     return entry("scratch", bins=list(bins), **changes)
 
@@ -414,3 +422,21 @@ def test_normal_images_that_cannot_show_a_size_are_left_out_of_its_bin() -> None
     assert Counter(item.source.number for item in items if item.bin == 1) == {0: 4}, (
         "2 pixels are too few, and 100 more than the diagonal"
     )
+
+
+def test_a_plan_is_what_it_was_when_every_normal_image_was_kept() -> None:
+    on = [
+        source(number, pixels=number % 5, pixel_size_um=5.0, mask_sha256=64 * "a" if number % 3 else None)
+        for number in range(7)
+    ]
+    asked = [
+        binned(SMALL | {"count": 3}, LARGE | {"per_image": 1}),
+        entry("dent", count=2, given=True),
+        entry("pit", "dent", count=9),
+        binned(SMALL | {"count": 2}),
+    ]
+    items = planned(*asked, sources=on, controls=4, closed=(2,), frame="crop", crop_size=64)
+    before = "14ba571d519b1a8ea306ee5f52429ab43958c2f0a044d55e5cf5d2beb4ac5a09"
+    told = [f"{one.kind} {one.source.number} {one.entry} {one.bin} {one.made} {one.view}" for one in items]
+    assert len(told) == 33
+    assert hashlib.sha256("\n".join(told).encode()).hexdigest() == before

@@ -127,6 +127,15 @@ def test_holes_are_left_out_and_told_of() -> None:
     assert annotated([mask], mask.shape).polygon_iou == 0.75
 
 
+def test_a_hole_is_told_of_though_another_defect_fills_it() -> None:
+    ring, spot = np.zeros((2, 30, 30), dtype=np.bool_)
+    ring[5:25, 5:25] = True
+    spot[10:20, 10:20] = True
+    ring &= ~spot
+    assert annotated([ring, spot], ring.shape).polygon_iou == 0.75
+    assert annotated([spot, np.zeros_like(spot), ring], ring.shape).polygon_iou == 0.75
+
+
 def test_a_scratch_on_a_photo_of_20_megapixels_is_annotated_at_once() -> None:
     mask = np.zeros((4000, 5000), dtype=np.bool_)
     rows = np.arange(300, 3700)

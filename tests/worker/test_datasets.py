@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -404,6 +405,57 @@ def test_a_normal_image_is_read_once_for_shards_one_after_the_other(
     monkeypatch.setattr(bench.storage, "get", counting)
     bench.worked_on(job_id)
     assert [read[source_file(number, "image")] for number in (0, 1)] == [1, 1]
+
+
+def test_an_item_of_which_nothing_is_seen_says_so_though_no_quality_is_asked_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = fake_models.drawn
+
+    def unseen(one: ItemRequest) -> ItemResult:
+        label = np.zeros_like(one.mask)
+        return replace(drawn(one), refined_mask=label, regions=(), attempts=3, accepted=one.control)
+
+    monkeypatch.setattr(fake_models, "drawn", unseen)
+    of = [planned(SOURCES[0], [TYPE], seed=1), planned(SOURCES[0], [TYPE], seed=2, kind="control")]
+    assert of[0].augmentation is not None
+    assert of[0].augmentation.defects[0].min_quality == 0
+    job_id = bench.accepted(of)
+    assert bench.worked_on(job_id).counts.rejected == 1
+    item, control = bench.items(job_id)
+    assert item.rejection is not None
+    assert (item.accepted, item.rejection.code) == (False, "nothing-seen")
+    assert (control.accepted, control.rejection) == (True, None)
+
+
+def test_labels_that_are_older_than_the_record_are_described_anew(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The house removed a record and not yet the files; another device drew another label, and died at once or
+    nobody wanted its classes."""
+    row = planned(SOURCES[0], [TYPE], seed=1)
+    bench.worked_on(bench.accepted([row]))
+    older = keys.made_annotations(TENANT, row.made), keys.made_classes(TENANT, row.made, [2])
+    kept = bench.storage.get(older[0])
+    bench.storage.delete(keys.made_record(TENANT, row.made))
+    drawn = fake_models.drawn
+
+    def thinner(one: ItemRequest) -> ItemResult:
+        refined = drawn(one).refined_mask & (np.arange(64) % 2 == 0)
+        return replace(drawn(one), refined_mask=refined)
+
+    monkeypatch.setattr(fake_models, "drawn", thinner)
+    bench.worked_on(bench.accepted([row], formats=["coco"]))
+    bench.storage.put(older[0], kept)
+    for key in older:
+        os.utime(bench.storage.root / key, (0, 0))
+    job_id = bench.accepted([row])
+    bench.worked_on(job_id)
+    item = bench.item(job_id, 0)
+    assert item.reused
+    label = bench.mask(item)
+    assert np.array_equal(bench.classes(item, [2]) > 0, label)
+    assert sum(region.area for region in bench.annotations(item).regions) == label.sum()
 
 
 def test_an_item_below_its_least_quality_is_kept_and_not_accepted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from pycocotools import mask as coco
 from flawsmith.contract.datasets import DatasetSource, PlannedItem
 from flawsmith.contract.jobs import JobStatus
 from flawsmith.contract.rows import ItemView
+from models.items import ItemRequest, ItemResult
 from models.levels import Levels
 from service.images.canonical import Pixels
 from service.images.decoding import decode
@@ -177,6 +179,32 @@ def test_a_view_of_an_item_that_was_drawn_otherwise_is_made_anew(
     monkeypatch.setattr(fake_models, "drawn", lambda one: replace(drawn(one), image=255 - drawn(one).image))
     bench.worked_on(bench.accepted([row], **CROP))
     assert view_of(bench, row).image_sha256 != first.image_sha256
+
+
+@pytest.mark.parametrize("wanted_at_once", [True, False])
+def test_classes_of_a_view_that_was_made_before_are_drawn_anew(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, wanted_at_once: bool
+) -> None:
+    (row,) = rows(source(0))[:1]
+    assert row.view is not None
+    bench.worked_on(bench.accepted([row], **CROP))
+    os.utime(bench.storage.root / keys.made_classes(TENANT, row.view, [2]), (0, 0))
+    for removed in (row.made, row.view):  # by the house, which lets the files be until its next round
+        bench.storage.delete(keys.made_record(TENANT, removed))
+    drawn = fake_models.drawn
+
+    def thinner(one: ItemRequest) -> ItemResult:
+        refined = drawn(one).refined_mask & (np.arange(64) % 2 == 0)
+        return replace(drawn(one), refined_mask=refined)
+
+    monkeypatch.setattr(fake_models, "drawn", thinner)
+    if not wanted_at_once:
+        bench.worked_on(bench.accepted([row], formats=["coco"], **CROP))
+    job_id = bench.accepted([row], **CROP)
+    bench.worked_on(job_id)
+    shown = bench.item(job_id, 0).model_copy(update={"made": row.view})
+    mask = decode(bench.storage.get(keys.view_mask(TENANT, view_of(bench, row)))).pixels > 0
+    assert np.array_equal(bench.classes(shown, [2]) > 0, mask)
 
 
 def test_a_worker_that_dies_before_the_view_is_made_is_followed_by_one_that_makes_it(
