@@ -60,6 +60,10 @@ class Exemplar:
     mask: Mask
     sample: int
 
+    @property
+    def nbytes(self) -> int:
+        return self.image.nbytes + self.mask.nbytes
+
     @cached_property
     def extent(self) -> tuple[float, float]:
         """Length and width of the defect in pixels."""

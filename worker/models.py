@@ -7,7 +7,7 @@ import hashlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,7 +38,8 @@ _log = logging.getLogger(__name__)
 
 _WARM_STEPS = 4
 _KEPT_ADAPTERS = 32
-_KEPT_EXEMPLARS = 32
+_KEPT_REFERENCES = 32
+_EXEMPLAR_BYTES = 256 << 20
 LANES = {"cpu": 1, "cuda": 2}
 """Threads that may ask for models, by kind of device."""
 
@@ -91,8 +92,8 @@ class Models:
         bundled = {folder.name: folder.name for folder in BUNDLED.iterdir() if folder.is_dir()}
         self._sources = bundled | named_backbones((*settings.backbones, settings.backbone))
         self._taught: Kept[str, Adapter] = Kept(_KEPT_ADAPTERS)
-        self._exemplars: Kept[str, list[Exemplar]] = Kept(_KEPT_EXEMPLARS)
-        self._references: Kept[str, References] = Kept(_KEPT_EXEMPLARS)
+        self._exemplars: Kept[str, list[Exemplar]] = Kept(_EXEMPLAR_BYTES, weigh=_bytes_of)
+        self._references: Kept[tuple[str, str | None], References] = Kept(_KEPT_REFERENCES)
         self._generators: OrderedDict[str, Generator] = OrderedDict()
         self._adapters: dict[str, dict[tuple[str, int], Adapter]] = {}
         self.default = ""
@@ -176,8 +177,9 @@ class Models:
         features = self.adapter(record).references
         if features is None:
             return None
-        exemplars = self.exemplars(record)
-        return self._references.get(record.adapter_sha256, lambda: References.of(exemplars, features))
+        # Versions may have an adapter in common and not their exemplars: a bundle comes without them, too.
+        key = (record.adapter_sha256, record.exemplars_sha256)
+        return self._references.get(key, lambda: References.of(self.exemplars(record), features))
 
     def _read_adapter(self, record: DefectTypeRecord) -> Adapter:
         key = keys.defect_type_adapter(record.tenant, record.name, record.version)
@@ -318,6 +320,10 @@ class Models:
                 backbone.name,
             )
         return backbone.name
+
+
+def _bytes_of(exemplars: Sequence[Exemplar]) -> int:
+    return sum(one.nbytes for one in exemplars)
 
 
 def start_of(card: Card) -> Start:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
 
 from flawsmith.contract.ids import BUILTIN_TENANT
@@ -107,6 +108,36 @@ def test_what_a_tenant_has_taught_comes_out_of_storage_and_is_kept(taught: Taugh
 
 def test_a_type_without_exemplars_has_none(taught: Taught) -> None:
     assert taught.models.exemplars(taught.record.model_copy(update={"exemplars_sha256": None})) == []
+
+
+def test_versions_that_share_an_adapter_are_judged_by_their_own_exemplars(taught: Taught) -> None:
+    described = replace(taught.adapter, references=torch.zeros(1, 4)).to_bytes()
+    taught.storage.put(taught.keys[0], described)
+    digest = f"sha256:{hashlib.sha256(described).hexdigest()}"
+    own = taught.record.model_copy(update={"adapter_sha256": digest})
+    without = own.model_copy(update={"exemplars_sha256": None})
+
+    for record in (without, own, without):
+        references = taught.models.references(record)
+        assert references is not None
+        assert (references.patterns is None) is (record is without)
+
+
+def test_exemplars_that_take_more_bytes_than_are_kept_are_read_again(
+    backbone_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.models._EXEMPLAR_BYTES", 1)
+    taught = Taught(backbone_folder, FolderStorage(tmp_path))
+    (exemplar,) = taught.exemplars
+    others = exemplars_to_bytes([replace(exemplar, image=255 - exemplar.image)])
+    taught.storage.put(keys.defect_type_exemplars(TENANT, "pitting", 3), others)
+    digest = f"sha256:{hashlib.sha256(others).hexdigest()}"
+    other = taught.record.model_copy(update={"version": 3, "exemplars_sha256": digest})
+
+    first = taught.models.exemplars(taught.record)
+    assert taught.models.exemplars(taught.record) is first, "the last ones are kept, however large"
+    taught.models.exemplars(other)
+    assert taught.models.exemplars(taught.record) is not first
 
 
 def test_what_is_not_what_was_published_is_not_used(taught: Taught) -> None:
