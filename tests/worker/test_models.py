@@ -178,6 +178,16 @@ def test_backbones_of_the_settings_are_loaded_by_their_names(backbone_folder: Pa
     assert models.backbone("other").name == "other"
 
 
+def test_a_backbone_by_a_link_is_called_by_the_links_name(backbone_folder: Path, tmp_path: Path) -> None:
+    link = tmp_path / "current"
+    link.symlink_to(backbone_folder)
+    models = Models(WorkerSettings(backbone=str(backbone_folder), backbones=(str(link),), device="cpu"))
+
+    backbone = models.backbone("current")
+    assert backbone.name == "current"
+    assert backbone.digest == models.backbone().digest
+
+
 def test_backbones_that_were_not_used_for_longest_make_room_for_others(
     backbone_folder: Path, tmp_path: Path
 ) -> None:
