@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -19,6 +21,7 @@ from models.samples import exemplars_from_bytes
 from service.store import keys
 from service.store.folder import FolderStorage
 from service.store.jobs import Jobs
+from service.store.keys import SampleKind
 from service.store.mending import Mender
 from service.store.queue import RETRY, RETRY_LAST
 from service.store.registry import Registry
@@ -287,6 +290,46 @@ def test_a_cancel_is_seen_at_the_next_step(room: Room) -> None:
     assert steps[-1] == 3
     assert room.job(job_id).status is JobStatus.CANCELED
     assert room.versions() == []
+
+
+def at_first(
+    kind: SampleKind, storage: FolderStorage, patch: pytest.MonkeyPatch, do: Callable[[], object]
+) -> list[str]:
+    """Do something when the first sample of a kind is read; keys of the images that are read of it."""
+    get, read = storage.get, list[str]()
+
+    def noting(key: str) -> bytes:
+        if f"/{kind}/" in key and key.endswith("/image.png"):
+            if not read:
+                do()
+            read.append(key)
+        return get(key)
+
+    patch.setattr(storage, "get", noting)
+    return read
+
+
+def test_a_stop_is_heard_between_samples_that_are_read(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = room.accept()
+    read = at_first("samples", room.storage, monkeypatch, lambda: setattr(room, "stopping", True))
+    assert room.worker().run(TENANT, job_id, 0) is RETRY
+    assert len(read) == 1
+
+    room.stopping = False
+    assert room.finish(job_id).status is JobStatus.SUCCEEDED
+
+
+def test_a_cancel_is_heard_between_samples_that_are_read(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cancel() -> None:
+        room.jobs.cancel(TENANT, job_id)
+        time.sleep(0.03)  # a worker asks no more often than that
+
+    job_id = room.accept()
+    read = at_first("samples", room.storage, monkeypatch, cancel)
+    assert room.worker().run(TENANT, job_id, 0) is None
+    assert len(read) == 1
+    assert room.school.begun == {}
+    assert room.job(job_id).status is JobStatus.CANCELED
 
 
 def test_a_stopping_worker_keeps_what_was_learned(room: Room) -> None:
