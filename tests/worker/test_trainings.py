@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from redis import Redis
 from rq.job import Retry
@@ -33,7 +36,7 @@ from worker import shards as shards_module
 from worker import slices as slices_module
 from worker.settings import WorkerSettings
 from worker.shards import Shards, ShardTakenError
-from worker.trainings import Trainings
+from worker.trainings import Teaching, Trainings
 
 SLICE_S = 0.0
 """Each slice is one step."""
@@ -382,6 +385,35 @@ def test_a_training_that_always_fails_at_one_place_is_given_up(room: Room) -> No
     assert job.error is not None
     assert job.error.code == "training-failed"
     assert "no such number" in job.error.detail
+
+
+def test_a_slice_that_runs_out_of_memory_frees_it_before_it_is_tried_again(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teach, begun, left = room.school.teach, list[weakref.ref[Teaching]](), list[Teaching | None]()
+
+    def noting(*arguments: Any) -> Teaching:
+        work = teach(*arguments)
+        begun.append(weakref.ref(work))
+        return work
+
+    def free(models: FakeModels) -> None:
+        gc.collect()
+        left.extend(work() for work in begun)
+
+    def before_step(step: int) -> None:
+        if step == 3 and not left:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(room.school, "teach", noting)
+    monkeypatch.setattr(FakeModels, "free", free)
+    room.school.before_step = before_step
+    job_id = room.accept()
+    worker = room.worker(slice_s=10)
+    with pytest.raises(torch.OutOfMemoryError):
+        worker.run(TENANT, job_id, 0)
+    assert left == [None], "what it held was let go of before"
+    assert room.finish(job_id, worker).status is JobStatus.SUCCEEDED
 
 
 def test_failures_at_many_places_are_not_added_up(room: Room) -> None:
