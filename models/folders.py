@@ -29,10 +29,13 @@ class BackboneError(Exception):
 
 
 def find(path_or_name: str | Path) -> tuple[Path, str]:
-    """The folder of a backbone and its name; of one from the hub, which is named with a "/", without weights."""
+    """The folder of a backbone and its name; of one from the hub, which is named with a "/", without weights.
+
+    A folder that a link leads to is called by the link's name, as whoever named it calls it.
+    """
     path = Path(path_or_name)
     if path.is_dir():
-        return path.resolve(), path.resolve().name
+        return path.resolve(), path.absolute().name
     if (BUNDLED / path_or_name).is_dir():
         return BUNDLED / path_or_name, str(path_or_name)
     if not _HUB_NAME.fullmatch(str(path_or_name)):

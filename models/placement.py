@@ -7,9 +7,9 @@ allow, at a place that is likely by them. Kept are shapes and numbers, never a p
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,7 +150,16 @@ class MaskDistribution:
         Raises:
             MaskDistributionError: none has a mask.
         """
-        parts = {i: foreground(sample.image) for i, sample in enumerate(samples) if sample.mask.any()}
+        return _ended(cls.learning(samples))
+
+    @classmethod
+    def learning(cls, samples: Sequence[Sample]) -> Generator[None, None, MaskDistribution]:
+        """As `learned`, bit by bit: between any two samples something else may be done, or it may be left off."""
+        parts: dict[int, Mask] = {}
+        for i, sample in enumerate(samples):
+            if sample.mask.any():
+                parts[i] = foreground(sample.image)
+                yield
         if not parts:
             raise MaskDistributionError("no sample has a mask; send at least one pair of an image and its mask")
         told = {i: part for i, part in parts.items() if not part.all()}
@@ -165,6 +174,7 @@ class MaskDistribution:
             counts.append(min(len(own), MAX_REGIONS))
             if i in told:
                 depths += _depths_at([centre_in(one.place, frame) for one in own], part)
+            yield
         known = tuple(one.known() for one in _thinned(found, MAX_SHAPES))
         return cls(
             on_part=on_part,
@@ -588,6 +598,14 @@ def _thinned(values: list[Any], most: int) -> list[Any]:
     """At most so many of them, evenly spread."""
     step = max(1.0, len(values) / most)
     return [values[int(i * step)] for i in range(min(len(values), most))]
+
+
+def _ended(learning: Generator[None, None, MaskDistribution]) -> MaskDistribution:
+    try:
+        while True:
+            next(learning)
+    except StopIteration as end:
+        return cast(MaskDistribution, end.value)
 
 
 def _number(value: Any, low: float, high: float) -> float:

@@ -60,6 +60,10 @@ class Exemplar:
     mask: Mask
     sample: int
 
+    @property
+    def nbytes(self) -> int:
+        return self.image.nbytes + self.mask.nbytes
+
     @cached_property
     def extent(self) -> tuple[float, float]:
         """Length and width of the defect in pixels."""
@@ -72,13 +76,20 @@ class Exemplar:
 
 
 def exemplars_of(samples: Sequence[Sample]) -> list[Exemplar]:
-    """Defects cut out of samples: regions that lie close together are one defect."""
-    found = []
-    for number, sample in enumerate(samples):
-        if not sample.mask.any():
-            continue
-        image = in_eight_bits(sample.image)
-        found += [Exemplar(image[place].copy(), own, number) for place, own in defects(sample.mask)]
+    """Defects cut out of samples, as many as a type keeps."""
+    return some_of([one for number, sample in enumerate(samples) for one in exemplars_in(sample, number)])
+
+
+def exemplars_in(sample: Sample, number: int) -> list[Exemplar]:
+    """Defects cut out of one of the samples: regions that lie close together are one defect."""
+    if not sample.mask.any():
+        return []
+    image = in_eight_bits(sample.image)
+    return [Exemplar(image[place].copy(), own, number) for place, own in defects(sample.mask)]
+
+
+def some_of(found: Sequence[Exemplar]) -> list[Exemplar]:
+    """As many of all defects as a type keeps, evenly spread over them."""
     step = max(1.0, len(found) / MAX_EXEMPLARS)
     return [found[int(i * step)] for i in range(min(len(found), MAX_EXEMPLARS))]
 

@@ -137,6 +137,7 @@ class Batches:
             return
         orders = [one.order for one in batch]
         material = orders[0].material
+        shape = self._models.batch_shape  # ahead of the generator, which has these rows or fewer
         generator = self._models.generator(material.backbone)
         self._metrics.observe(catalog.BATCH_ITEMS, len(batch))
         self._metrics.observe(catalog.BATCH_SHARDS, len({one.steps for one in batch}))
@@ -165,7 +166,7 @@ class Batches:
                 batch[0].around.copy().run(_log_failure, batch[0].order.index, error)
         # Out of the handler, so that nothing holds what was drawn so far in memory.
         if no_memory and not last_try:
-            last_try = not self._models.shrink()
+            last_try = not self._models.shrink(shape)
         elif len(batch) == 1:
             give(batch[0], _item_failure(why, no_memory=no_memory), generator.fingerprint)
             return

@@ -125,7 +125,8 @@ class Engine:
         for one in batch:
             one.member.begin(len(one.order.requests))
         alone = len({one.steps for one in batch}) == 1
-        around = batch[0].around if alone else Context()
+        # A copy, for other lanes may be at further batches of what was asked for together with this one.
+        around = batch[0].around.copy() if alone else Context()
         try:
             around.run(self._watched, lambda: self._draw(batch))
         except BaseException as error:

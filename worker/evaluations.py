@@ -110,21 +110,22 @@ class Evaluations(Slices[EvaluationManifest, Trial, EvaluationRecord]):
         return succeeded(turn.manifest) if kept is not None and kept.state.result is not None else None
 
     def _material(
-        self, manifest: EvaluationManifest, kept: EvaluationRecord | None
+        self, turn: Turn[EvaluationManifest], kept: EvaluationRecord | None
     ) -> tuple[Backbone, Callable[[], Trial]]:
+        manifest, hear = turn.manifest, turn.steps.hear
         wanted = manifest.evaluation
         name, version = split_defect_type(wanted.defect_type)
         record = self._registry.get(manifest.tenant, name, version)
         if record is None:
             raise UnjudgeableError(f"{wanted.defect_type} was deleted; teach it again, and evaluate that version")
         backbone = self._models.backbone(record.backbone)
-        samples, normals = read_samples(self._storage, manifest)
+        samples, normals = read_samples(self._storage, manifest, hear)
         learned = Learned(
             self._models.adapter(record), self._models.exemplars(record), self._models.references(record), samples
         )
         hold_out = [
             Held(sample, None if label is None else label or name)
-            for sample, label in read_hold_out(self._storage, manifest)
+            for sample, label in read_hold_out(self._storage, manifest, hear)
         ]
         return backbone, lambda: self._begin_trial(backbone, wanted, learned, normals, hold_out)
 

@@ -14,15 +14,19 @@ Value = TypeVar("Value")
 
 
 class Kept(Generic[Key, Value]):
-    """The last ``size`` values that were asked for; any thread may ask.
+    """The last values that were asked for, of ``size`` together; any thread may ask.
 
     Args:
+        weigh: how much of that a value takes; by default each is one of so many. The last one always stays.
         for_s: seconds after which a value is read again; by default it never is.
     """
 
-    def __init__(self, size: int, for_s: float = math.inf) -> None:
+    def __init__(
+        self, size: int, for_s: float = math.inf, weigh: Callable[[Value], int] = lambda value: 1
+    ) -> None:
         self._size = size
         self._for_s = for_s
+        self._weigh = weigh
         self._values: OrderedDict[Key, tuple[float, Value]] = OrderedDict()
         self._keeping = threading.Lock()
 
@@ -37,8 +41,10 @@ class Kept(Generic[Key, Value]):
         with self._keeping:
             self._values[key] = (began, value)
             self._values.move_to_end(key)
-            while len(self._values) > self._size:
-                self._values.popitem(last=False)
+            weight = sum(self._weigh(kept) for _, kept in self._values.values())
+            while weight > self._size and len(self._values) > 1:
+                _, (_, oldest) = self._values.popitem(last=False)
+                weight -= self._weigh(oldest)
         return value
 
     def has(self, key: Key) -> bool:

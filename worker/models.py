@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import hashlib
 import logging
+import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,7 +39,8 @@ _log = logging.getLogger(__name__)
 
 _WARM_STEPS = 4
 _KEPT_ADAPTERS = 32
-_KEPT_EXEMPLARS = 32
+_KEPT_REFERENCES = 32
+_EXEMPLAR_BYTES = 256 << 20
 LANES = {"cpu": 1, "cuda": 2}
 """Threads that may ask for models, by kind of device."""
 
@@ -91,9 +93,10 @@ class Models:
         bundled = {folder.name: folder.name for folder in BUNDLED.iterdir() if folder.is_dir()}
         self._sources = bundled | named_backbones((*settings.backbones, settings.backbone))
         self._taught: Kept[str, Adapter] = Kept(_KEPT_ADAPTERS)
-        self._exemplars: Kept[str, list[Exemplar]] = Kept(_KEPT_EXEMPLARS)
-        self._references: Kept[str, References] = Kept(_KEPT_EXEMPLARS)
+        self._exemplars: Kept[str, list[Exemplar]] = Kept(_EXEMPLAR_BYTES, weigh=_bytes_of)
+        self._references: Kept[tuple[str, str | None], References] = Kept(_KEPT_REFERENCES)
         self._generators: OrderedDict[str, Generator] = OrderedDict()
+        self._keeping = threading.Lock()  # while they change, or their order
         self._adapters: dict[str, dict[tuple[str, int], Adapter]] = {}
         self.default = ""
         self.default = self._load(settings.backbone)
@@ -118,15 +121,23 @@ class Models:
             BackboneError: there is no such backbone, or it cannot be loaded.
         """
         self._idle_since = None
-        if backbone not in self._generators:
+        generator = self._loaded(backbone)
+        if generator is None:
             if backbone not in self._sources:
                 known = ", ".join(sorted(self._sources))
                 raise BackboneError(
                     f"this worker has no backbone {backbone}, but {known}; others can be named in the settings"
                 )
             self._load(self._sources[backbone])
-        self._generators.move_to_end(backbone)
-        return self._generators[backbone]
+            generator = self._generators[backbone]
+        return generator
+
+    def _loaded(self, backbone: str) -> Generator | None:
+        """The generator on a backbone, which is the last that was used now; None if it is not loaded."""
+        with self._keeping:
+            if backbone in self._generators:
+                self._generators.move_to_end(backbone)
+            return self._generators.get(backbone)
 
     def adapter(self, record: DefectTypeRecord) -> Adapter:
         """What was learned for this version of a defect type.
@@ -176,8 +187,9 @@ class Models:
         features = self.adapter(record).references
         if features is None:
             return None
-        exemplars = self.exemplars(record)
-        return self._references.get(record.adapter_sha256, lambda: References.of(exemplars, features))
+        # Versions may have an adapter in common and not their exemplars: a bundle comes without them, too.
+        key = (record.adapter_sha256, record.exemplars_sha256)
+        return self._references.get(key, lambda: References.of(self.exemplars(record), features))
 
     def _read_adapter(self, record: DefectTypeRecord) -> Adapter:
         key = keys.defect_type_adapter(record.tenant, record.name, record.version)
@@ -250,49 +262,66 @@ class Models:
         if not due or not self._generators:
             return
         _log.info("idle for %.0f s: backbones go until there is work", now - self._idle_since)
-        self._generators.clear()
+        with self._keeping:
+            self._generators.clear()
         self._adapters.clear()
         for kept in (self._taught, self._exemplars, self._references):
             kept.clear()
         also()
-        self._free()
+        self._give_back()
 
-    def shrink(self) -> bool:
+    def shrink(self, shape: int) -> bool:
         """Make do with less memory: halve the rows of every model call, for as long as this process lives.
 
-        Generators are made anew with empty caches; where calls are padded they have another fingerprint then.
+        Where calls are padded items have another fingerprint then.
+
+        Args:
+            shape: `batch_shape` as it was when the generator was taken that found too little memory. If it is less
+                by now, another thread has met the same lack, and it is not halved once more.
 
         Returns:
-            False if a call has one row already; the caches are emptied all the same.
+            False if a call had one row already; memory is freed all the same.
         """
         with self.turn:
-            halved = self.batch_shape > 1
-            if halved:
+            if shape == self.batch_shape > 1:
                 self.batch_shape //= 2
                 _log.warning("out of memory: from now on a model call has %d rows", self.batch_shape)
-            for generator in self._generators.values():
-                generator.cache = TrajectoryCache(0)  # whoever is at work with it holds on to it
-                generator.backbone.forget_graphs()
-            self._generators = OrderedDict(
-                (name, self._generator_on(generator.backbone)) for name, generator in self._generators.items()
-            )
-            self._free()
-            return halved
+            self.free()
+            return self.batch_shape < shape
+
+    def free(self) -> None:
+        """Give back the memory of what can be made again: generators are made anew, with empty caches."""
+        with self.turn:
+            self._make_anew()
+            self._give_back()
+
+    def _make_anew(self) -> None:
+        with self._keeping:
+            before = list(self._generators.items())
+        for _, generator in before:
+            generator.cache = TrajectoryCache(0)  # whoever is at work with it holds on to it
+            generator.backbone.forget_graphs()
+        for name, generator in before:
+            anew = self._generator_on(generator.backbone)
+            with self._keeping:
+                self._generators[name] = anew
 
     def _generator_on(self, backbone: Backbone) -> Generator:
         return Generator(backbone, batch_shape=self.batch_shape, turn=self.turn)
 
     def _make_room(self, size: int) -> None:
         """Let go of backbones until ``size`` more bytes fit into the budget, or the default one alone is left."""
-        loaded = {name: generator.backbone.nbytes for name, generator in self._generators.items()}
+        with self._keeping:
+            loaded = {name: generator.backbone.nbytes for name, generator in self._generators.items()}
         for name in [name for name in loaded if name != self.default]:
             if sum(loaded.values()) + size <= self._budget:
                 return
             _log.info("backbone %s goes, for others need its memory", name)
-            del loaded[name], self._generators[name], self._adapters[name]
-            self._free()
+            with self._keeping:
+                del loaded[name], self._generators[name], self._adapters[name]
+            self._give_back()
 
-    def _free(self) -> None:
+    def _give_back(self) -> None:
         """Give back what nobody uses any more."""
         gc.collect()
         give_back()
@@ -309,7 +338,9 @@ class Models:
         for adapter in adapters:
             adapter.check(backbone)
         self._adapters[backbone.name] = {(adapter.name, adapter.version): adapter for adapter in adapters}
-        self._generators[backbone.name] = self._generator_on(backbone)
+        generator = self._generator_on(backbone)
+        with self._keeping:
+            self._generators[backbone.name] = generator
         _log.info("backbone %s on %s with %d defect types", backbone.name, self.device, len(adapters))
         if backbone.calibration is None:
             _log.warning(
@@ -318,6 +349,10 @@ class Models:
                 backbone.name,
             )
         return backbone.name
+
+
+def _bytes_of(exemplars: Sequence[Exemplar]) -> int:
+    return sum(one.nbytes for one in exemplars)
 
 
 def start_of(card: Card) -> Start:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -28,9 +29,12 @@ def read_listed(storage: Storage, manifest: TrainingManifest) -> SamplesManifest
 
 
 def read_samples(
-    storage: Storage, manifest: TrainingManifest | EvaluationManifest
+    storage: Storage, manifest: TrainingManifest | EvaluationManifest, hear: Callable[[], None]
 ) -> tuple[list[Sample], list[Sample]]:
     """The samples that a type is taught from, or was, and its normal images.
+
+    Args:
+        hear: called ahead of each; it stops the reading by raising.
 
     Raises:
         StorageError: they cannot be read.
@@ -38,27 +42,29 @@ def read_samples(
     model = SamplesManifest if isinstance(manifest, TrainingManifest) else HoldOutManifest
     listed = model.model_validate_json(_listed(storage, manifest))
     return (
-        [_read(storage, manifest, "samples", number, record) for number, record in enumerate(listed.samples)],
-        [_read(storage, manifest, "normals", number, record) for number, record in enumerate(listed.normals)],
+        _read(storage, manifest, "samples", listed.samples, hear),
+        _read(storage, manifest, "normals", listed.normals, hear),
     )
 
 
-def read_hold_out(storage: Storage, manifest: EvaluationManifest) -> list[tuple[Sample, str | None]]:
+def read_hold_out(
+    storage: Storage, manifest: EvaluationManifest, hear: Callable[[], None]
+) -> list[tuple[Sample, str | None]]:
     """The hold-out of an evaluation: images with their labels.
 
     A label is empty where nobody said what class the defect is of, and None where the image shows a good part.
+
+    Args:
+        hear: called ahead of each; it stops the reading by raising.
 
     Raises:
         StorageError: it cannot be read.
     """
     listed = HoldOutManifest.model_validate_json(_listed(storage, manifest))
-    return [
-        (_read(storage, manifest, "held", number, record), record.label or "")
-        for number, record in enumerate(listed.held)
-    ] + [
-        (_read(storage, manifest, "held-normals", number, record), None)
-        for number, record in enumerate(listed.held_normals)
-    ]
+    defective = _read(storage, manifest, "held", listed.held, hear)
+    good = _read(storage, manifest, "held-normals", listed.held_normals, hear)
+    labels = [*(record.label or "" for record in listed.held), *(None for _ in good)]
+    return list(zip([*defective, *good], labels, strict=True))
 
 
 def _listed(storage: Storage, manifest: SlicedManifest) -> bytes:
@@ -66,6 +72,20 @@ def _listed(storage: Storage, manifest: SlicedManifest) -> bytes:
 
 
 def _read(
+    storage: Storage,
+    manifest: SlicedManifest,
+    kind: SampleKind,
+    records: Sequence[SampleRecord],
+    hear: Callable[[], None],
+) -> list[Sample]:
+    read = []
+    for number, record in enumerate(records):
+        hear()
+        read.append(_read_one(storage, manifest, kind, number, record))
+    return read
+
+
+def _read_one(
     storage: Storage, manifest: SlicedManifest, kind: SampleKind, number: int, record: SampleRecord
 ) -> Sample:
     def pixels(part: Literal["image", "mask"]) -> Pixels:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable, Container, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -263,10 +264,12 @@ class Shards:
                 evaluation = Turn(manifest, steps, check_held)
                 return self._engine.call(lambda: evaluations.work(evaluation))
         except Exception as error:
-            if is_out_of_memory(error):
-                self._metrics.count(catalog.OUT_OF_MEMORY)
             if not isinstance(error, (StoppingError, JobCanceledError)):
                 self._forget(shard.job_id)
+            if is_out_of_memory(error):
+                self._metrics.count(catalog.OUT_OF_MEMORY)
+                traceback.clear_frames(error.__traceback__)  # which hold what the job had in memory
+                self._engine.call(self._models.free)
             raise
         kind = manifest.kind.value
         return failed(manifest, f"{kind}-failed", f"this worker knows no {kind}s; start one that does")

@@ -169,7 +169,7 @@ class Slices(ABC, Generic[ManifestT, WorkT, KeptT]):
                 time.sleep(_PAUSE_S)
                 return None
             try:
-                live = self._begin(manifest, kept)
+                live = self._begin(turn, kept)
             except UnfitError as error:
                 return failed(manifest, self.unfit, str(error))
         try:
@@ -196,11 +196,12 @@ class Slices(ABC, Generic[ManifestT, WorkT, KeptT]):
         """The outcome of a job whose result is there, though nobody has said so: a worker died just then."""
 
     @abstractmethod
-    def _material(self, manifest: ManifestT, kept: KeptT | None) -> tuple[Backbone, Callable[[], WorkT]]:
+    def _material(self, turn: Turn[ManifestT], kept: KeptT | None) -> tuple[Backbone, Callable[[], WorkT]]:
         """What the job runs on, and what begins it there.
 
         Raises:
             UnfitError: nothing can come of it; what begins it may raise it, too.
+            StoppingError, JobCanceledError: as the steps say.
         """
 
     @abstractmethod
@@ -228,9 +229,10 @@ class Slices(ABC, Generic[ManifestT, WorkT, KeptT]):
                 return True
         return not self._memory.has_room(self._patience_s, self._slice_s)
 
-    def _begin(self, manifest: ManifestT, kept: KeptT | None) -> Live[WorkT]:
+    def _begin(self, turn: Turn[ManifestT], kept: KeptT | None) -> Live[WorkT]:
         """The job as of its newest checkpoint that can be read; from the beginning if there is none."""
-        backbone, begun = self._material(manifest, kept)
+        manifest = turn.manifest
+        backbone, begun = self._material(turn, kept)
         if kept is not None and kept.backbone_digest != backbone.digest:
             _log.error("%s was begun on another %s; it begins anew", manifest.job_id, backbone.name)
             kept = None

@@ -115,11 +115,11 @@ class Trainings(Slices[TrainingManifest, Teaching, TrainingRecord]):
         return None if published is None else self._end(turn.manifest, kept, published)
 
     def _material(
-        self, manifest: TrainingManifest, kept: TrainingRecord | None
+        self, turn: Turn[TrainingManifest], kept: TrainingRecord | None
     ) -> tuple[Backbone, Callable[[], Teaching]]:
-        wanted = manifest.training
+        wanted = turn.manifest.training
         backbone = self._models.backbone(kept.backbone if kept else wanted.backbone)
-        samples, normals = read_samples(self._storage, manifest)
+        samples, normals = read_samples(self._storage, turn.manifest, turn.steps.hear)
         return backbone, lambda: self._teach(backbone, wanted, samples, normals)
 
     def _shown(self, work: Teaching, kept: TrainingRecord | None) -> TrainingState:

@@ -22,7 +22,7 @@ from models.items import ItemResult
 from models.levels import colour
 from models.placement import MaskDistribution
 from models.references import References
-from models.samples import Sample, exemplars_of, exemplars_to_bytes
+from models.samples import Exemplar, Sample, exemplars_in, exemplars_to_bytes, some_of
 from models.teaching.examples import arrangements, examples, normal_examples, rgb
 from models.teaching.learner import Learner
 from models.teaching.lesson import Lesson, Phase, Progress, Taught, TeachingError
@@ -90,8 +90,6 @@ class Teaching:
         self._beginnings = beginnings or {}
         self._ablation = ablation
         self._generator = Generator(backbone, ablation=ablation)
-        self.exemplars = exemplars_of(self._samples)
-        self.masks = MaskDistribution.learned(self._samples)
         self._learner: Learner | None = None
         self._restored: dict[str, Any] | None = None
         self._preparing = self._prepared()
@@ -111,7 +109,8 @@ class Teaching:
     @property
     def progress(self) -> Progress:
         """How far it is."""
-        searching = trials(bool(self.exemplars), self.lesson.logical) * self.lesson.places
+        # Each sample has a defect to begin on, cut out by now or not.
+        searching = trials(has_exemplars=True, logical=self.lesson.logical) * self.lesson.places
         before = self._units_prepared + self._step
         found = len(self._tried) * self.lesson.places + len(self._trial)
         steps = self._prepare_units + self.lesson.steps + searching + self.lesson.items
@@ -240,7 +239,13 @@ class Teaching:
         return (1, 2) if self.lesson.coarse else (1,)
 
     def _prepared(self) -> Iterator[None]:
-        """Encode all examples, some a unit, and make the learner."""
+        """Cut out exemplars and learn masks, a sample a unit; encode examples, some a unit; make the learner."""
+        cut: list[Exemplar] = []
+        for number, sample in enumerate(self._samples):
+            cut += exemplars_in(sample, number)
+            yield
+        self.exemplars = some_of(cut)
+        self.masks = yield from MaskDistribution.learning(self._samples)
         pools: list[tuple[Pool, Pool | None]] = []
         for scale in self._scales:
             yield from self._encode(scale, pools)

@@ -36,6 +36,7 @@ class FakeModels:
         on_step: called before each step's own ``on_step``.
         batches: indices of the items in each batch that was asked for.
         shrunk: how often less memory was asked for.
+        freed: how often memory was, with rows as they are.
         masks: of every adapter's card.
         real_defects: what every type keeps of its samples.
         lanes, turn: as those of `Models`; a batch takes its turn for the steps.
@@ -46,6 +47,7 @@ class FakeModels:
     on_step: Callable[[], None] = lambda: None
     batches: list[list[int]] = field(default_factory=list)
     shrunk: int = 0
+    freed: int = 0
     masks: dict[str, Any] = field(default_factory=dict)
     real_defects: list[Exemplar] = field(default_factory=list)
     calibration: Calibration = field(default_factory=Calibration)
@@ -56,11 +58,15 @@ class FakeModels:
     def fingerprint(self) -> str:
         return f"fake{self.batch_shape}"
 
-    def shrink(self) -> bool:
-        self.shrunk += 1
-        halved = self.batch_shape > 1
-        self.batch_shape = max(1, self.batch_shape // 2)
-        return halved
+    def shrink(self, shape: int) -> bool:
+        with self.turn:
+            self.shrunk += 1
+            if shape == self.batch_shape > 1:
+                self.batch_shape //= 2
+            return self.batch_shape < shape
+
+    def free(self) -> None:
+        self.freed += 1
 
     def as_models(self) -> Models:
         return cast(Models, self)

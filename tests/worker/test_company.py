@@ -700,6 +700,46 @@ def test_what_does_not_fill_a_batch_is_joined_by_others_until_the_device_is_free
     assert lanes.models.batches == [[0], [0] * (ROWS - 1)]
 
 
+def test_two_lanes_may_draw_what_was_asked_for_together(lanes: Crew) -> None:
+    """As they do when memory ran out before it was drawn, and it fills several batches."""
+    gate, both = Gate(), threading.Barrier(2)
+
+    def meet(batch: list[int]) -> None:
+        both.wait(10)
+
+    lanes.models.on_step = gate
+    with lanes.at_work():
+        jobs = [lanes.accept(ROWS, shard_size=ROWS)]
+        assert gate.reached.wait(10)
+        jobs += [lanes.accept(ROWS, shard_size=ROWS) for _ in range(2)]
+        until(lambda: len(lanes.models.batches) == 2, 20)
+        lanes.await_waiting(ROWS)
+        lanes.models.batch_shape, lanes.models.before = ROWS // 2, meet
+        gate.open()
+        for job_id in jobs:
+            assert lanes.outcomes(job_id) == [OK] * ROWS
+    assert [len(batch) for batch in lanes.models.batches] == [ROWS, ROWS, ROWS // 2, ROWS // 2]
+    for job_id in jobs:
+        assert lanes.redis.hget(f"flawsmith:{TENANT}:job:{job_id}", "attempts:0") == b"1"
+
+
+def test_one_lack_of_memory_that_two_lanes_meet_halves_rows_once(lanes: Crew) -> None:
+    both = threading.Barrier(2)
+
+    def fail(batch: list[int]) -> None:
+        if len(batch) == ROWS:
+            both.wait(10)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    lanes.models.before = fail
+    jobs = [lanes.accept(ROWS, shard_size=ROWS) for _ in range(2)]
+    with lanes.at_work():
+        for job_id in jobs:
+            assert lanes.outcomes(job_id) == [OK] * ROWS
+    assert lanes.models.batch_shape == ROWS // 2
+    assert lanes.models.shrunk == 2
+
+
 def test_a_worker_of_several_lanes_asks_for_shards_to_fill_them_all(lanes: Crew) -> None:
     lanes.worker._appear()
     assert shards_at_once(shard_queue(lanes.redis), 1) == [2 * ROWS]

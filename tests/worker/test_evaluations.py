@@ -18,7 +18,7 @@ from service.store.storage import StorageUnavailableError
 from tests.worker.fake_models import FakeModels
 from tests.worker.fake_teaching import School
 from tests.worker.fake_trial import PARTS, STEPS, Bench
-from tests.worker.test_trainings import Killed, dying_storage
+from tests.worker.test_trainings import Killed, at_first, dying_storage
 from tests.worker.tiny_worker import (
     TENANT,
     accept,
@@ -277,6 +277,18 @@ def test_a_cancel_is_seen_at_the_next_step(room: Room) -> None:
     assert job.status is JobStatus.CANCELED
     assert job.evaluation is not None
     assert job.evaluation.result is None
+
+
+def test_a_stop_is_heard_between_photos_of_the_hold_out_that_are_read(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = room.accept()
+    read = at_first("held", room.storage, monkeypatch, lambda: setattr(room, "stopping", True))
+    assert room.worker().run(TENANT, job_id, 0) is RETRY
+    assert len(read) == 1
+
+    room.stopping = False
+    assert room.finish(job_id).status is JobStatus.SUCCEEDED
 
 
 def test_a_stopping_worker_keeps_what_was_done(room: Room) -> None:

@@ -25,6 +25,20 @@ def test_the_last_ones_asked_for_are_kept_and_others_read_again() -> None:
     assert read[-1] == "a"
 
 
+def test_values_that_weigh_more_than_fits_go_the_oldest_first_and_the_last_one_stays() -> None:
+    kept: Kept[str, str] = Kept(5, weigh=len)
+
+    def ask(*values: str) -> str:
+        for value in values:
+            kept.get(value, lambda value=value: value)
+        return "".join(one[0] for one in ("a", "bb", "ccc", "dddddddd") if kept.has(one))
+
+    assert ask("a", "bb") == "ab"
+    assert ask("a", "ccc") == "ac"
+    assert ask("dddddddd") == "d"
+    assert ask("a") == "a"
+
+
 def test_what_cannot_be_read_is_not_kept() -> None:
     kept: Kept[str, int] = Kept(2)
     with pytest.raises(ZeroDivisionError):

@@ -127,12 +127,12 @@ def test_real_models_draw_on_with_fewer_rows(backbone_folder: Path, monkeypatch:
     before = shrunk.generator("tiny").fingerprint
     with pytest.raises(torch.OutOfMemoryError):
         shrunk.generator("tiny").generate(wanted)
-    assert shrunk.shrink()
+    assert shrunk.shrink(shrunk.batch_shape)
     assert shrunk.batch_shape == 2
     results = shrunk.generator("tiny").generate(wanted)
     assert before == shrunk.generator("tiny").fingerprint
     for result, one in zip(results, expected, strict=True):
         assert np.array_equal(result.image, one.image)
-    assert shrunk.shrink()
-    assert not shrunk.shrink()
+    assert shrunk.shrink(shrunk.batch_shape)
+    assert not shrunk.shrink(shrunk.batch_shape)
     assert shrunk.batch_shape == 1

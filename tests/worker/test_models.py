@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import threading
 import weakref
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
 
 from flawsmith.contract.ids import BUILTIN_TENANT
 from models.adapters import AdapterError
 from models.backbone import Backbone
 from models.folders import BackboneError
+from models.generation import Generator
 from models.items import ItemRequest
 from models.samples import Sample, exemplars_of, exemplars_to_bytes
 from service.store import keys
@@ -109,6 +112,36 @@ def test_a_type_without_exemplars_has_none(taught: Taught) -> None:
     assert taught.models.exemplars(taught.record.model_copy(update={"exemplars_sha256": None})) == []
 
 
+def test_versions_that_share_an_adapter_are_judged_by_their_own_exemplars(taught: Taught) -> None:
+    described = replace(taught.adapter, references=torch.zeros(1, 4)).to_bytes()
+    taught.storage.put(taught.keys[0], described)
+    digest = f"sha256:{hashlib.sha256(described).hexdigest()}"
+    own = taught.record.model_copy(update={"adapter_sha256": digest})
+    without = own.model_copy(update={"exemplars_sha256": None})
+
+    for record in (without, own, without):
+        references = taught.models.references(record)
+        assert references is not None
+        assert (references.patterns is None) is (record is without)
+
+
+def test_exemplars_that_take_more_bytes_than_are_kept_are_read_again(
+    backbone_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.models._EXEMPLAR_BYTES", 1)
+    taught = Taught(backbone_folder, FolderStorage(tmp_path))
+    (exemplar,) = taught.exemplars
+    others = exemplars_to_bytes([replace(exemplar, image=255 - exemplar.image)])
+    taught.storage.put(keys.defect_type_exemplars(TENANT, "pitting", 3), others)
+    digest = f"sha256:{hashlib.sha256(others).hexdigest()}"
+    other = taught.record.model_copy(update={"version": 3, "exemplars_sha256": digest})
+
+    first = taught.models.exemplars(taught.record)
+    assert taught.models.exemplars(taught.record) is first, "the last ones are kept, however large"
+    taught.models.exemplars(other)
+    assert taught.models.exemplars(taught.record) is not first
+
+
 def test_what_is_not_what_was_published_is_not_used(taught: Taught) -> None:
     for key in taught.keys:
         taught.storage.put(key, taught.storage.get(key) + b" ")
@@ -147,6 +180,16 @@ def test_backbones_of_the_settings_are_loaded_by_their_names(backbone_folder: Pa
     assert models.backbone("other").name == "other"
 
 
+def test_a_backbone_by_a_link_is_called_by_the_links_name(backbone_folder: Path, tmp_path: Path) -> None:
+    link = tmp_path / "current"
+    link.symlink_to(backbone_folder)
+    models = Models(WorkerSettings(backbone=str(backbone_folder), backbones=(str(link),), device="cpu"))
+
+    backbone = models.backbone("current")
+    assert backbone.name == "current"
+    assert backbone.digest == models.backbone().digest
+
+
 def test_backbones_that_were_not_used_for_longest_make_room_for_others(
     backbone_folder: Path, tmp_path: Path
 ) -> None:
@@ -170,7 +213,7 @@ def test_backbones_that_were_not_used_for_longest_make_room_for_others(
     assert models.generator("second") is not second, "it went, and came again"
     assert models.generator(models.default).backbone.name == "tiny"
     assert models.bundled_types()
-    assert models.shrink() is False
+    assert models.shrink(models.batch_shape) is False
 
 
 def test_a_backbone_larger_than_the_budget_is_loaded_all_the_same(backbone_folder: Path, tmp_path: Path) -> None:
@@ -266,12 +309,12 @@ def test_after_a_rest_memory_that_runs_out_halves_the_batch_and_a_halved_one_sta
 
     models = Models(settings)
     rest(models)
-    assert models.shrink()  # while nothing is loaded
+    assert models.shrink(models.batch_shape)  # while nothing is loaded
     rest(models)
     pixels, fingerprint = drawn(models)
     rest(models)
     models.generator(models.default)
-    assert models.shrink()
+    assert models.shrink(models.batch_shape)
     rest(models)
     assert models.batch_shape == 1
 
@@ -295,8 +338,46 @@ def test_what_was_drawn_before_memory_ran_out_is_held_by_nobody(models: Models) 
     drawn(models)
     at_work = models.generator(models.default)
     assert len(at_work.cache) > 0
-    models.shrink()
+    models.shrink(models.batch_shape)
     assert len(at_work.cache) == 0
+
+
+def test_freed_memory_is_that_of_caches_and_leaves_rows_as_they_are(models: Models) -> None:
+    before = drawn(models)
+    at_work, rows = models.generator(models.default), models.batch_shape
+    models.free()
+    assert len(at_work.cache) == 0
+    assert models.generator(models.default) is not at_work
+    assert models.batch_shape == rows
+    assert drawn(models) == before
+
+
+def test_one_lack_of_memory_that_two_threads_met_halves_rows_once(backbone_folder: Path) -> None:
+    models = Models(WorkerSettings(backbone=str(backbone_folder), device="cpu", batch_shape=4))
+    assert models.shrink(4)
+    assert models.shrink(4)
+    assert models.batch_shape == 2
+
+
+def test_a_backbone_may_be_looked_up_while_memory_is_freed(
+    backbone_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = str(shutil.copytree(backbone_folder, tmp_path / "other"))
+    models = Models(WorkerSettings(backbone=str(backbone_folder), backbones=(other,), device="cpu"))
+    models.generator("other")
+    generator_on = models._generator_on
+
+    def looked_up_meanwhile(backbone: Backbone) -> Generator:
+        thread = threading.Thread(target=models.generator, args=(backbone.name,))
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive()
+        return generator_on(backbone)
+
+    before = [models.generator(name) for name in ("tiny", "other")]
+    monkeypatch.setattr(models, "_generator_on", looked_up_meanwhile)
+    models.free()
+    assert not {*before} & {models.generator(name) for name in ("tiny", "other")}
 
 
 def test_a_backbone_without_calibration_is_told(backbone_folder: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
+import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from redis import Redis
 from rq.job import Retry
@@ -19,6 +24,7 @@ from models.samples import exemplars_from_bytes
 from service.store import keys
 from service.store.folder import FolderStorage
 from service.store.jobs import Jobs
+from service.store.keys import SampleKind
 from service.store.mending import Mender
 from service.store.queue import RETRY, RETRY_LAST
 from service.store.registry import Registry
@@ -30,7 +36,7 @@ from worker import shards as shards_module
 from worker import slices as slices_module
 from worker.settings import WorkerSettings
 from worker.shards import Shards, ShardTakenError
-from worker.trainings import Trainings
+from worker.trainings import Teaching, Trainings
 
 SLICE_S = 0.0
 """Each slice is one step."""
@@ -289,6 +295,46 @@ def test_a_cancel_is_seen_at_the_next_step(room: Room) -> None:
     assert room.versions() == []
 
 
+def at_first(
+    kind: SampleKind, storage: FolderStorage, patch: pytest.MonkeyPatch, do: Callable[[], object]
+) -> list[str]:
+    """Do something when the first sample of a kind is read; keys of the images that are read of it."""
+    get, read = storage.get, list[str]()
+
+    def noting(key: str) -> bytes:
+        if f"/{kind}/" in key and key.endswith("/image.png"):
+            if not read:
+                do()
+            read.append(key)
+        return get(key)
+
+    patch.setattr(storage, "get", noting)
+    return read
+
+
+def test_a_stop_is_heard_between_samples_that_are_read(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = room.accept()
+    read = at_first("samples", room.storage, monkeypatch, lambda: setattr(room, "stopping", True))
+    assert room.worker().run(TENANT, job_id, 0) is RETRY
+    assert len(read) == 1
+
+    room.stopping = False
+    assert room.finish(job_id).status is JobStatus.SUCCEEDED
+
+
+def test_a_cancel_is_heard_between_samples_that_are_read(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cancel() -> None:
+        room.jobs.cancel(TENANT, job_id)
+        time.sleep(0.03)  # a worker asks no more often than that
+
+    job_id = room.accept()
+    read = at_first("samples", room.storage, monkeypatch, cancel)
+    assert room.worker().run(TENANT, job_id, 0) is None
+    assert len(read) == 1
+    assert room.school.begun == {}
+    assert room.job(job_id).status is JobStatus.CANCELED
+
+
 def test_a_stopping_worker_keeps_what_was_learned(room: Room) -> None:
     room.finish(room.accept())
     job_id = room.accept()
@@ -339,6 +385,35 @@ def test_a_training_that_always_fails_at_one_place_is_given_up(room: Room) -> No
     assert job.error is not None
     assert job.error.code == "training-failed"
     assert "no such number" in job.error.detail
+
+
+def test_a_slice_that_runs_out_of_memory_frees_it_before_it_is_tried_again(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teach, begun, left = room.school.teach, list[weakref.ref[Teaching]](), list[Teaching | None]()
+
+    def noting(*arguments: Any) -> Teaching:
+        work = teach(*arguments)
+        begun.append(weakref.ref(work))
+        return work
+
+    def free(models: FakeModels) -> None:
+        gc.collect()
+        left.extend(work() for work in begun)
+
+    def before_step(step: int) -> None:
+        if step == 3 and not left:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(room.school, "teach", noting)
+    monkeypatch.setattr(FakeModels, "free", free)
+    room.school.before_step = before_step
+    job_id = room.accept()
+    worker = room.worker(slice_s=10)
+    with pytest.raises(torch.OutOfMemoryError):
+        worker.run(TENANT, job_id, 0)
+    assert left == [None], "what it held was let go of before"
+    assert room.finish(job_id, worker).status is JobStatus.SUCCEEDED
 
 
 def test_failures_at_many_places_are_not_added_up(room: Room) -> None:

@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 
 from models.adapters import Adapter
 from models.backbone import Backbone
+from models.foreground import foreground
 from models.generation import Generator
 from models.items import ItemRequest
+from models.levels import Pixels
 from models.lora import worn
+from models.masks import Mask
 from models.placement import MaskDistribution
-from models.samples import Sample, exemplars_from_bytes
+from models.samples import Sample, defects, exemplars_from_bytes
 from models.teaching.lesson import Lesson, Taught, TeachingError
 from models.teaching.teaching import Teaching
 from tests.models.teaching.parts import killed_every, photo
@@ -99,6 +102,29 @@ def test_a_stop_between_units_loses_nothing(
         except KeyboardInterrupt:
             continue
     assert teaching.result().adapter.to_bytes() == taught.adapter.to_bytes()
+
+
+def test_samples_are_prepared_one_at_a_time_so_that_a_stop_is_heard_between_them(
+    backbone: Backbone, samples: Sequence[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut, looked_at = 0, 0
+
+    def cutting(mask: Mask) -> list[tuple[tuple[slice, slice], Mask]]:
+        nonlocal cut
+        cut += 1
+        return defects(mask)
+
+    def looking(image: Pixels) -> Mask:
+        nonlocal looked_at
+        looked_at += 1
+        return foreground(image)
+
+    monkeypatch.setattr("models.samples.defects", cutting)
+    monkeypatch.setattr("models.placement.foreground", looking)
+    teaching = Teaching(backbone, LESSON, samples)
+    for done in range(2 * len(samples)):
+        assert (cut, looked_at) == (min(done, len(samples)), max(done - len(samples), 0))
+        teaching.advance(0)
 
 
 def test_another_lessons_checkpoint_is_refused(backbone: Backbone, samples: Sequence[Sample]) -> None:
