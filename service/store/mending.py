@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, cast
 
-from redis.exceptions import ResponseError, WatchError
+from redis.exceptions import WatchError
 from rq.job import Job as QueueJob
 from rq.registry import StartedJobRegistry
 
@@ -30,6 +30,7 @@ from service.store.lookup import Lookup
 from service.store.queue import enqueue_shard, shard_job_id, shard_queue
 from service.store.settings import StoreSettings
 from service.store.storage import ObjectNotFoundError, Storage
+from service.store.unreadable import Unreadable
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -93,7 +94,7 @@ class Mender:
         self._grace = timedelta(seconds=grace_s)
         self._orphan_age = timedelta(seconds=orphan_age_s)
         self._suspects: set[str] = set()
-        self._unreadable: set[str] = set()
+        self._unreadable = Unreadable(_log, " and is left alone")
 
     def redis_remembers(self) -> bool:
         """Whether Redis is one that `rebuild` has filled, and not a new or an emptied one."""
@@ -138,7 +139,7 @@ class Mender:
         suspects: set[str] = set()
         for tenant in known_tenants(self._redis):
             for job_id in self._open(tenant):
-                with self._unreadable_aside(job_id):
+                with self._unreadable.aside(f"job {job_id}"):
                     self._mend(tenant, job_id, started, suspects, mended)
         self._suspects = suspects
         return mended
@@ -169,7 +170,7 @@ class Mender:
         for tenant in self._stored_tenants():
             for batch in self._batches(tenant, after):
                 for job_id in self._unlisted(tenant, batch):
-                    with self._unreadable_aside(job_id):
+                    with self._unreadable.aside(f"job {job_id}"):
                         if not self._recover_one(tenant, job_id, mended):
                             settled = min(settled, job_time(job_id))
         return settled
@@ -265,16 +266,6 @@ class Mender:
         if not held and self._is_suspect(name, suspects) and self._requeue(tenant, job_id, shard):
             _log.warning("shard %d of %s was in no queue; it is queued again", shard, job_id)
             mended.requeued += 1
-
-    @contextmanager
-    def _unreadable_aside(self, job_id: str) -> Iterator[None]:
-        """Let one job that cannot be read not keep the others from being looked at; say so once."""
-        try:
-            yield
-        except (ValueError, KeyError, ResponseError) as error:  # not of this format version, or broken
-            if job_id not in self._unreadable:
-                _log.error("job %s cannot be read and is left alone: %.200s", job_id, error)
-            self._unreadable.add(job_id)
 
     def _is_suspect(self, name: str, suspects: set[str]) -> bool:
         """Whether the same was amiss already when `mend_open` looked last."""

@@ -661,6 +661,16 @@ def lanes(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> Crew:
     return crew
 
 
+def drawn_prepared_and_waiting(lanes: Crew, gate: Gate) -> list[str]:
+    """Three jobs of a full batch each: one is held at the gate while it is drawn, one prepared, one waits."""
+    jobs = [lanes.accept(ROWS, shard_size=ROWS)]
+    assert gate.reached.wait(10)
+    jobs += [lanes.accept(ROWS, shard_size=ROWS) for _ in range(2)]
+    until(lambda: len(lanes.models.batches) == 2, 20)
+    lanes.await_waiting(ROWS)
+    return jobs
+
+
 def test_a_full_batch_is_prepared_while_another_is_drawn_and_finished_while_the_next_one_is(lanes: Crew) -> None:
     gate, inside, most = Gate(), 0, 0
 
@@ -673,11 +683,7 @@ def test_a_full_batch_is_prepared_while_another_is_drawn_and_finished_while_the_
 
     lanes.models.on_step = step
     with lanes.at_work():
-        jobs = [lanes.accept(ROWS, shard_size=ROWS)]
-        assert gate.reached.wait(10)
-        jobs += [lanes.accept(ROWS, shard_size=ROWS) for _ in range(2)]
-        until(lambda: len(lanes.models.batches) == 2, 20)
-        lanes.await_waiting(ROWS)
+        jobs = drawn_prepared_and_waiting(lanes, gate)
         gate.open()
         for job_id in jobs:
             assert lanes.outcomes(job_id) == [OK] * ROWS
@@ -709,11 +715,7 @@ def test_two_lanes_may_draw_what_was_asked_for_together(lanes: Crew) -> None:
 
     lanes.models.on_step = gate
     with lanes.at_work():
-        jobs = [lanes.accept(ROWS, shard_size=ROWS)]
-        assert gate.reached.wait(10)
-        jobs += [lanes.accept(ROWS, shard_size=ROWS) for _ in range(2)]
-        until(lambda: len(lanes.models.batches) == 2, 20)
-        lanes.await_waiting(ROWS)
+        jobs = drawn_prepared_and_waiting(lanes, gate)
         lanes.models.batch_shape, lanes.models.before = ROWS // 2, meet
         gate.open()
         for job_id in jobs:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime, timedelta
-
-from redis.exceptions import ResponseError
 
 from flawsmith.contract.base import now
 from flawsmith.contract.ids import RESERVED_TENANTS, job_id_before
@@ -16,6 +13,7 @@ from flawsmith.contract.uploads import UploadRecord
 from service.store import keys
 from service.store.jobs import JobNotFinalError, Jobs
 from service.store.storage import ObjectNotFoundError, Storage
+from service.store.unreadable import Unreadable
 from worker.house.settings import HouseSettings
 
 _log = logging.getLogger(__name__)
@@ -35,7 +33,7 @@ class Retention:
         self._storage = storage
         self._settings = settings
         self._stopping = stopping
-        self._unreadable: set[str] = set()
+        self._unreadable = Unreadable(_log, ", and is kept however old it is")
 
     def sweep(self) -> int:
         """Delete what is too old; how many jobs and uploads went."""
@@ -60,7 +58,7 @@ class Retention:
                 break  # ids sort by age, and no job ends before it begins
             if not keys.is_job_id(job_id):
                 continue
-            with self._unreadable_aside(f"job {job_id}"):
+            with self._unreadable.aside(f"job {job_id}"):
                 if self._ended_before(tenant, job_id, before):
                     deleted += self._delete_job(tenant, job_id)
         return deleted
@@ -83,7 +81,7 @@ class Retention:
         for digest in filter(keys.is_digest, self._storage.folders(keys.uploads_prefix(tenant))):
             if self._stopping():
                 break
-            with self._unreadable_aside(f"upload sha256:{digest} of {tenant}"):
+            with self._unreadable.aside(f"upload sha256:{digest} of {tenant}"):
                 if self._uploaded_before(tenant, digest, before):
                     # Without its record an upload does not exist: what comes after may be interrupted.
                     self._storage.delete(keys.upload_record(tenant, digest))
@@ -99,13 +97,3 @@ class Retention:
             written = self._storage.modified(keys.upload_prefix(tenant, digest)).values()
             return bool(written) and max(written) < moment
         return UploadRecord.model_validate_json(data).created_at < moment
-
-    @contextmanager
-    def _unreadable_aside(self, what: str) -> Iterator[None]:
-        """Let what cannot be read not keep the rest from being looked at; say so once."""
-        try:
-            yield
-        except (ValueError, KeyError, ResponseError) as error:  # not of this format version, or broken
-            if what not in self._unreadable:
-                _log.error("%s cannot be read, and is kept however old it is: %.200s", what, error)
-            self._unreadable.add(what)
