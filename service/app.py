@@ -12,7 +12,6 @@ from starlette.types import ASGIApp
 import flawsmith
 from service import (
     augmentations,
-    datasets,
     defect_types,
     evaluations,
     events,
@@ -20,7 +19,6 @@ from service import (
     items,
     jobs,
     metrics,
-    openapi,
     problems,
     reporting,
     rows,
@@ -29,8 +27,11 @@ from service import (
     versions,
 )
 from service.access import permit
+from service.datasets import endpoint as datasets
 from service.limits import RateLimitHeaders
 from service.observation import Observation
+from service.openapi import document
+from service.openapi.responses import problem
 from service.resources import open_resources
 from service.settings import ServiceSettings
 from service.telemetry import traces
@@ -60,7 +61,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         title="Flawsmith",
         version=flawsmith.__version__,
         summary="Realistic, labelled defects on photos of good parts.",
-        description=openapi.DESCRIPTION,
+        description=document.DESCRIPTION,
         license_info={"name": "Apache 2.0", "identifier": "Apache-2.0"},
         redirect_slashes=False,
         redoc_url=None,
@@ -83,11 +84,11 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         app.include_router(
             module.router,
             dependencies=[Depends(permit)],
-            responses=openapi.problem(401, 403, 422, 429, 500, 503),
+            responses=problem(401, 403, 422, 429, 500, 503),
         )
     app.include_router(health.router)
-    app.include_router(metrics.router, responses=openapi.problem(401, 403, 429, 500, 503))
+    app.include_router(metrics.router, responses=problem(401, 403, 429, 500, 503))
     app.add_middleware(RateLimitHeaders)
     problems.install(app)
-    openapi.install(app)
+    document.install(app)
     return app

@@ -29,7 +29,8 @@ from service.images.door import Admitted
 from service.images.errors import ImageError
 from service.images.folders import private_folder
 from service.masks import BOUNDS, AdmittedMask, Requested, SentMask, requested
-from service.openapi import Responses, augmentation_body, location, problem
+from service.openapi.bodies import augmentation_body
+from service.openapi.responses import Responses, location, problem
 from service.problems import ProblemError
 from service.resolution import Parameters, Wish, check_levels, mask_field, resolve, wishes
 from service.resources import Has, Quota, Resources, Tenant

@@ -12,7 +12,7 @@ from flawsmith.contract.base import Schema
 from flawsmith.contract.defect_types import DefectType, DefectTypeList, DefectTypeRecord
 from flawsmith.contract.ids import BUILTIN_TENANT, DefectTypeName, split_defect_type
 from service.fields import no_query, query, query_parameters
-from service.openapi import problem
+from service.openapi.responses import problem
 from service.problems import ProblemError, not_found
 from service.resources import Has, Resources, Tenant
 

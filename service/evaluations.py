@@ -32,7 +32,8 @@ from service.fields import from_texts, missing, no_query, said
 from service.forms import read_form
 from service.idempotency import Attempt
 from service.images.folders import private_folder
-from service.openapi import Responses, evaluation_body, location, problem
+from service.openapi.bodies import evaluation_body
+from service.openapi.responses import Responses, location, problem
 from service.problems import ProblemError
 from service.resources import Has, Quota, Resources, Tenant
 from service.retraining import Lender, Lent, lender

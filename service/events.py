@@ -21,7 +21,7 @@ from flawsmith.contract.jobs import ItemStatus, Job, Progress
 from flawsmith.contract.trainings import TrainingState
 from service.fields import no_query
 from service.jobs import JobPath, find, with_urls
-from service.openapi import Responses, problem
+from service.openapi.responses import Responses, problem
 from service.resources import Has, Resources, Tenant
 from service.store.events import Event
 

@@ -15,7 +15,7 @@ from flawsmith.contract.uploads import ImageInfo
 from service.fields import no_query
 from service.files import StoredFile, file_route
 from service.jobs import JobPath, find
-from service.openapi import FILE_HEADERS, file, problem
+from service.openapi.responses import FILE_HEADERS, file, problem
 from service.problems import ProblemError, not_found
 from service.resources import Has, Resources, Tenant
 from service.store import keys

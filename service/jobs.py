@@ -22,7 +22,7 @@ from service.exports import formats
 from service.exports.archive import DatasetArchive
 from service.fields import no_query, query, query_parameters
 from service.files import StoredFile, file_route
-from service.openapi import CONDITION_HEADERS, FILE_HEADERS, Responses, file, problem, whole_file
+from service.openapi.responses import CONDITION_HEADERS, FILE_HEADERS, Responses, file, problem, whole_file
 from service.problems import ProblemError, not_found
 from service.resources import Has, Resources, Tenant
 from service.store import keys

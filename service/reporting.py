@@ -20,7 +20,7 @@ from flawsmith.contract.reports import DatasetReport, ReportFormat
 from service.fields import query, query_parameters
 from service.files import Kept, file_route
 from service.jobs import JobPath, find
-from service.openapi import CONDITION_HEADERS, Responses, problem, whole_file
+from service.openapi.responses import CONDITION_HEADERS, Responses, problem, whole_file
 from service.problems import ProblemError, not_found
 from service.reports.gathering import gathered, thumbnails
 from service.reports.page import POLICY, page

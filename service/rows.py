@@ -16,7 +16,7 @@ from flawsmith.contract.rows import DatasetRowPage
 from service.exports.rows import outcomes, row
 from service.fields import query, query_parameters
 from service.jobs import JobPath, find
-from service.openapi import problem
+from service.openapi.responses import problem
 from service.problems import ProblemError, not_found
 from service.resources import Has, Tenant
 from service.store.storage import ObjectNotFoundError

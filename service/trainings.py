@@ -33,7 +33,8 @@ from service.fields import from_json, from_texts, missing, no_query, said
 from service.forms import read_form
 from service.idempotency import Attempt
 from service.images.folders import private_folder
-from service.openapi import Responses, location, problem, training_body
+from service.openapi.bodies import training_body
+from service.openapi.responses import Responses, location, problem
 from service.problems import ProblemError
 from service.resources import Has, Quota, Resources, Tenant
 from service.retraining import Lender, lender

@@ -21,7 +21,8 @@ from service.forms import read_form
 from service.images.door import Admitted
 from service.images.errors import ImageError
 from service.images.folders import private_folder
-from service.openapi import Responses, location, problem, upload_body
+from service.openapi.bodies import upload_body
+from service.openapi.responses import Responses, location, problem
 from service.problems import ProblemError, not_found
 from service.resources import Has, Resources, Tenant
 from service.store import keys

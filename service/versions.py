@@ -26,7 +26,8 @@ from service.defect_types import Name, shown, unknown
 from service.fields import no_query, query, query_parameters
 from service.files import file_route
 from service.images.folders import private_folder
-from service.openapi import CONDITION_HEADERS, Responses, bundle_body, location, problem, whole_file
+from service.openapi.bodies import bundle_body
+from service.openapi.responses import CONDITION_HEADERS, Responses, location, problem, whole_file
 from service.problems import ProblemError
 from service.resources import Has, Resources, Tenant
 from service.store import keys

@@ -322,7 +322,7 @@ def test_what_cannot_be_read_or_is_there_twice_is_left_out_and_told(
 
     manifest = manifest_of(api, answer)
     assert {one.name for one in manifest.state.left_out} == {"broken.png", "twice.png"}
-    monkeypatch.setattr("service.datasets.MAX_LEFT_OUT", 1)
+    monkeypatch.setattr("service.datasets.planned.MAX_LEFT_OUT", 1)
     told = sent(api, zips={"normals": normals}).json()["dataset"]
     assert ([one["name"] for one in told["left_out"]], told["left_out_count"]) == (["broken.png"], 2)
     assert (manifest.dataset.normals, manifest.state.entries[0].items) == (2, 4)

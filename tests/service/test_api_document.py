@@ -15,7 +15,7 @@ from flawsmith.contract.evaluations import EvaluationParameters
 from flawsmith.contract.specs import DatasetParameters, DatasetRequest
 from flawsmith.contract.trainings import TrainingParameters, TrainingRequest
 from service.app import create_app
-from service.openapi import PATH, dump
+from service.openapi.document import PATH, dump
 from service.settings import ServiceSettings
 from tests.service.conftest import Api
 from tests.service.serving import openapi_document
