@@ -756,9 +756,9 @@ def test_more_bins_on_normal_images_than_can_be_planned_are_refused(
 ) -> None:
     bins = [{"size": {"min": least, "max": least + 4}, "count": 1} for least in (4, 8)]
     entries = {"defect_type": "pitting", "bins": bins}, {"defect_type": "burr", "count": 1}
-    monkeypatch.setattr("service.entries.MAX_PAIRS", 9)
+    monkeypatch.setattr("service.datasets.entries.MAX_PAIRS", 9)
     assert sent(api, *entries, dry_run=True).status_code == 200
-    monkeypatch.setattr("service.entries.MAX_PAIRS", 8)
+    monkeypatch.setattr("service.datasets.entries.MAX_PAIRS", 8)
     answer = sent(api, *entries, dry_run=True)
     assert_problem(answer, problems.INVALID_REQUEST, "entries", "are 3, each bin", "9 pairs with 3", "most 8")
 
