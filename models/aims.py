@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from models.measures import RegionMeasures
-from models.placement import DrawnMask
+from models.placement.drawn import DrawnMask
 
 Range: TypeAlias = tuple[float, float]
 """Least and greatest, both included."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from models.aims import Aim, Range, middle
 from models.items import MAX_AIMED_ATTEMPTS, MAX_ATTEMPTS, ItemRequest, ItemResult
-from models.placement import DrawnMask, PlacementError
+from models.placement.drawn import DrawnMask, PlacementError
 
 _REACHED = (0.35, 2.5)  # bounds of what a region's length is taken to be over that of its mask
 _STEEPNESS = 0.8  # power of the severity that contrast grows by, until two attempts tell

@@ -13,7 +13,7 @@ from models.levels import Levels, Pixels, colour
 from models.masks import Mask
 from models.measures import RegionMeasures
 from models.noise import noise_key
-from models.placement import DrawnMask
+from models.placement.drawn import DrawnMask
 from models.references import References
 from models.samples import Exemplar
 from models.scores import Scores

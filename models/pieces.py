@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from models.masks import Mask
 from models.measures import length_of
-from models.placement import DrawnMask, PlacementError
+from models.placement.drawn import DrawnMask, PlacementError
 
 _TRIES = 16
 _CLOSE = 0.95  # of the length that is enough

@@ -12,7 +12,7 @@ from typing import Protocol
 from flawsmith.contract.jobs import Failure, Item, ItemStatus
 from flawsmith.contract.manifests import AugmentationManifest
 from models.items import ItemResult
-from models.placement import PlacementError
+from models.placement.drawn import PlacementError
 from service.store.connection import QueueUnavailableError
 from service.store.storage import Storage
 from service.telemetry import context, traces

@@ -14,7 +14,8 @@ from models.items import ItemResult
 from models.masks import distance_outside
 from models.noise import noise_key
 from models.pieces import piece
-from models.placement import DrawnMask, MaskDistribution, PlacementError
+from models.placement.distribution import MaskDistribution
+from models.placement.drawn import DrawnMask, PlacementError
 from worker.subjects import Mask, Subject
 
 

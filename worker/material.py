@@ -11,7 +11,7 @@ from flawsmith.contract.resolved import ResolvedAugmentation, ResolvedDefect
 from models.adapters import Adapter
 from models.aims import Aim
 from models.items import ItemRequest
-from models.placement import MaskDistribution
+from models.placement.distribution import MaskDistribution
 from models.references import References
 from models.samples import Exemplar
 from worker.masks import ItemMasks, RequestedMasks

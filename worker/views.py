@@ -17,7 +17,7 @@ from flawsmith.contract.jobs import Item
 from flawsmith.contract.rows import ItemView
 from flawsmith.contract.specs import Box
 from models.levels import Levels, Pixels, colour, has_alpha
-from models.placement import PlacementError
+from models.placement.drawn import PlacementError
 from models.windows import CONTEXT
 from service.images.decoding import read_canonical
 from service.images.encoding import encode_classes_png, encode_mask_png

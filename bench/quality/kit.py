@@ -10,7 +10,7 @@ from typing import Any
 from bench import shared
 from bench.quality.sources import GOOD, Source
 from models.evaluation.requests import loose_places
-from models.placement import MaskDistribution
+from models.placement.distribution import MaskDistribution
 from models.samples import Exemplar, Sample, exemplars_of
 from models.teaching.trials import Place
 

@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 
 from models.masks import grown
-from models.placement import MaskDistribution
+from models.placement.distribution import MaskDistribution
 from models.samples import Sample
 from models.teaching.trials import Place, places
 

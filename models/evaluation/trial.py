@@ -23,7 +23,7 @@ from models.generation import Generator
 from models.items import ItemRequest
 from models.levels import Pixels
 from models.masks import Mask, around
-from models.placement import MaskDistribution
+from models.placement.distribution import MaskDistribution
 from models.references import References
 from models.samples import Exemplar, Sample
 from models.teaching.trials import Place, arranged_places

@@ -20,7 +20,7 @@ from models.backbone import Backbone
 from models.generation import Generator
 from models.items import ItemResult
 from models.levels import colour
-from models.placement import MaskDistribution
+from models.placement.distribution import MaskDistribution
 from models.references import References
 from models.samples import Exemplar, Sample, exemplars_in, exemplars_to_bytes, some_of
 from models.teaching.examples import arrangements, examples, normal_examples, rgb

@@ -14,7 +14,8 @@ from models.items import ItemRequest, ItemResult
 from models.levels import Pixels
 from models.masks import Mask, pooled
 from models.noise import noise_key
-from models.placement import MaskDistribution, PlacementError
+from models.placement.distribution import MaskDistribution
+from models.placement.drawn import PlacementError
 from models.references import References
 from models.samples import Exemplar, Sample
 

@@ -9,7 +9,7 @@ from PIL import Image
 from bench.data import Entry, entries
 from bench.promises.pairs import data_folder
 from models.foreground import foreground
-from models.placement import MaskDistribution
+from models.placement.distribution import MaskDistribution
 from models.samples import Sample
 
 pytestmark = pytest.mark.skipif(data_folder() is None, reason="the real images are not here")

@@ -19,7 +19,7 @@ from flawsmith.contract.defect_types import DefectTypeDefaults, DefectTypeRecord
 from flawsmith.contract.jobs import JobStatus
 from models.adapters import Adapter, Card
 from models.backbone import Backbone
-from models.placement import MaskDistribution
+from models.placement.distribution import MaskDistribution
 from models.samples import Sample
 from service.store import keys
 from service.store.folder import FolderStorage

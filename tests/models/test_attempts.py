@@ -13,7 +13,7 @@ from models.aims import Aim, middle, spread
 from models.attempts import Attempts
 from models.items import MAX_AIMED_ATTEMPTS, MAX_ATTEMPTS, ItemRequest, ItemResult
 from models.measures import RegionMeasures
-from models.placement import DrawnMask, PlacementError
+from models.placement.drawn import DrawnMask, PlacementError
 from models.scores import Scores
 
 Seen = tuple[float, float, float]

@@ -19,7 +19,7 @@ from models.finishing import Outcome, change_of, judged, place_of
 from models.generation import Generator
 from models.items import MAX_AIMED_ATTEMPTS, MAX_ATTEMPTS, ItemRequest, ItemResult
 from models.levels import Pixels
-from models.placement import DrawnMask
+from models.placement.drawn import DrawnMask
 from models.refinement import Calibration
 from models.resampling import model_windows
 from models.samples import Exemplar

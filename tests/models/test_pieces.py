@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from models.measures import length_of
 from models.pieces import piece
-from models.placement import PlacementError
+from models.placement.drawn import PlacementError
 
 Mask = NDArray[np.bool_]
 

@@ -13,14 +13,8 @@ from scipy import ndimage
 from models.foreground import foreground
 from models.measures import length_of
 from models.noise import noise_key
-from models.placement import (
-    MAX_PLACES,
-    MAX_SHAPES,
-    DrawnMask,
-    MaskDistribution,
-    MaskDistributionError,
-    PlacementError,
-)
+from models.placement.distribution import MAX_PLACES, MAX_SHAPES, MaskDistribution, MaskDistributionError
+from models.placement.drawn import DrawnMask, PlacementError
 from models.samples import Sample
 
 Mask = NDArray[np.bool_]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from flawsmith.contract.files import EXCLUDE_FILE, INPUT_FILE, REGION_FILE
 from flawsmith.contract.jobs import Item, ItemStatus, Job, JobStatus
-from models.placement import MaskDistribution, MaskDistributionError
+from models.placement.distribution import MaskDistribution, MaskDistributionError
 from models.samples import Sample
 from service.images.canonical import CanonicalImage
 from service.images.decoding import decode

@@ -23,7 +23,7 @@ from models.items import ItemRequest
 from models.levels import Pixels
 from models.lora import worn
 from models.masks import Mask
-from models.placement import MaskDistribution
+from models.placement.distribution import MaskDistribution
 from models.samples import Sample, defects, exemplars_from_bytes
 from models.teaching.lesson import Lesson, Taught, TeachingError
 from models.teaching.teaching import Teaching
