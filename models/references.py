@@ -14,14 +14,15 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
 from models.features import features
 from models.frames import box_of
 from models.masks import Mask
-from models.samples import Exemplar
-from models.windows import reflected
+from models.samples import Exemplar, defects
+from models.windows import Place, reflected
 
 Vectors = NDArray[np.float32]
 
@@ -30,15 +31,22 @@ _AROUND = 0.5  # of a defect's longer side, seen around it
 _LEAST = 32  # pixels a side that are seen at least
 _PATCH = 24  # pixels a side of a pattern
 _COPY = 0.97  # correlation from which two patterns are one
+_TURNS = tuple(7.5 * i for i in range(1, 12))  # degrees by which examples are turned, besides right angles
+_JUDGED = 8  # defects of a label
+_SPECK = 0.02  # of the area of the largest defect of a label, below which a region is none
 
 
 @dataclass(frozen=True, eq=False)
 class References:
     """The real examples of a type.
 
+    An item's label may have several defects, as a sample's may; examples are one each. So each defect of a label
+    is judged by itself, the largest `_JUDGED` of them: realism is their mean by area, novelty that of the likest.
+
     Attributes:
         features: (n, F), of each.
-        patterns: (n, P·P), of unit length; None where the examples' pixels are not at hand.
+        patterns: (n, turns, P·P), of each as it is turned, of unit length; None where the examples' pixels are not
+            at hand.
     """
 
     features: Vectors
@@ -49,7 +57,7 @@ class References:
         """Of exemplars; their features, where an adapter has them, need not be computed."""
         if described is None:
             described = described_exemplars(exemplars)
-        patterns = np.stack([pattern(_unit(one), one.mask) for one in exemplars]) if exemplars else None
+        patterns = np.stack([_turned(_unit(one), one.mask) for one in exemplars]) if exemplars else None
         return cls(np.asarray(described.numpy(), np.float32), patterns)
 
     @cached_property
@@ -70,7 +78,7 @@ class References:
         """How alike two real examples' patterns may be without one being a copy: nine in ten are less alike."""
         if self.patterns is None or len(self.patterns) < 2:
             return 0.0
-        alike = np.stack([_alike(one, self.patterns) for one in self.patterns])
+        alike = np.stack([_alike(one, self.patterns) for one in self.patterns[:, 0]])
         np.fill_diagonal(alike, -1)
         return float(np.clip(np.quantile(alike.max(axis=1), 0.9), 0.0, _COPY - 0.05))
 
@@ -85,8 +93,11 @@ class References:
         """
         if self.spread == 0 or not mask.any():
             return None
-        distances = np.sort(_distances(described(image, mask)[None], self.features)[0])
-        return min(1.0, (self.spread / max(float(distances[self._neighbour - 1]), 1e-9)) ** 2)
+        judged = _largest(mask)
+        found = np.stack([described(image[place], own) for place, own in judged])
+        distances = np.sort(_distances(found, self.features), axis=1)[:, self._neighbour - 1]
+        each = np.minimum(1.0, (self.spread / np.maximum(distances, 1e-9)) ** 2)
+        return float(np.average(each, weights=[own.sum() for _, own in judged]))
 
     def novelty(self, image: NDArray[np.float32], mask: Mask) -> float | None:
         """1 where the item's pattern is no more like a real example's than two of those are; 0 for a copy.
@@ -96,7 +107,9 @@ class References:
         """
         if self.patterns is None or not mask.any():
             return None
-        alike = float(_alike(pattern(image, mask), self.patterns).max())
+        alike = max(
+            float(_alike(pattern(image[place], own), self.patterns).max()) for place, own in _largest(mask)
+        )
         return float(np.clip((_COPY - alike) / (_COPY - self.likeness), 0.0, 1.0))
 
 
@@ -131,11 +144,32 @@ def pattern(image: NDArray[np.float32], mask: Mask) -> Vectors:
     return np.asarray((flat / flat.norm().clamp(min=1e-6)).numpy(), np.float32)
 
 
+def _turned(image: NDArray[np.float32], mask: Mask) -> Vectors:
+    """(turns, P·P) patterns of a defect turned by less than a right angle, first as it is."""
+    found = [pattern(image, mask)]
+    for angle in _TURNS:
+        inside = ndimage.rotate(mask.astype(np.float32), angle, order=1) > 0.5
+        # A speck may fall between the pixels.
+        if inside.any():
+            turned = ndimage.rotate(image, angle, order=1, mode="reflect")
+            found.append(pattern(np.asarray(turned, np.float32), inside))
+        else:
+            found.append(found[0])
+    return np.stack(found)
+
+
 def _alike(one: Vectors, others: Vectors) -> NDArray[np.float32]:
-    """(n,) the greatest correlation of a pattern, in its eight positions, with each of others."""
+    """(n,) the greatest correlation of a pattern, in its eight positions, with each of others (n, turns, P·P)."""
     square = one.reshape(_PATCH, _PATCH)
     positions = [np.rot90(side, turn).ravel() for side in (square, square[:, ::-1]) for turn in range(4)]
-    return np.asarray((np.stack(positions) @ others.T).max(axis=0), np.float32)
+    return np.asarray((others @ np.stack(positions).T).max(axis=(1, 2)), np.float32)
+
+
+def _largest(mask: Mask) -> list[tuple[Place, Mask]]:
+    """The defects of a label that are judged, cut out as examples are."""
+    found = sorted(defects(mask), key=lambda one: -int(one[1].sum()))
+    least = _SPECK * found[0][1].sum()
+    return [one for one in found[:_JUDGED] if one[1].sum() >= least]
 
 
 def _distances(ours: Vectors, theirs: Vectors) -> NDArray[np.float64]:
