@@ -51,6 +51,14 @@ class Canvas:
         L = self.latent_size
         return [plane[:, row : row + L, column : column + L] for row, column in self.corners]
 
+    def covered(self) -> Tensor:
+        """(height, width) bool: cells that a window covers."""
+        L = self.latent_size
+        covered = torch.zeros(self.height, self.width, dtype=torch.bool)
+        for row, column in self.corners:
+            covered[row : row + L, column : column + L] = True
+        return covered
+
     def merged(self, parts: Sequence[Tensor]) -> Tensor:
         """Weighted mean of the windows' (C, L, L) tensors on the plane; cells that no window covers are 0."""
         if len(parts) == 1:

@@ -164,6 +164,11 @@ class Drawing:
         ]
         return found
 
+    def latent_texture(self) -> float:
+        """Norm over channels of the deviation of z_0, in cells that a window covers."""
+        z_0 = self.plane[0].float()
+        return float(z_0[:, self.canvas.covered().to(z_0.device)].std(dim=1).norm())
+
     def lies_at(self, place: Place) -> Mask:
         """Where in a place (rows, columns) `lies` is; anywhere if it is None."""
         if self.lies is None:
@@ -177,7 +182,7 @@ class Drawing:
             channels: of the photo, 1 or 3; grey ones get the mean.
 
         Returns:
-            (rows, columns, channels) float32.
+            (rows, columns, channels) float32; 0 where no window is.
         """
         if channels == 1:
             parts = [part.mean(dim=0, keepdim=True) for part in parts]

@@ -15,7 +15,7 @@ from models.items import ItemRequest, ItemResult
 from models.levels import Pixels, colour, saturation
 from models.masks import Mask, around, inner_edge, outer_edge, spanned
 from models.measures import measured
-from models.refinement import Calibration, Change, change_map, refined_mask
+from models.refinement import Calibration, Change, change_map, refined_mask, texture
 from models.stages import stage
 from models.windows import Place, Plot
 
@@ -43,11 +43,13 @@ class Outcome:
 
     Attributes:
         salience: `scores.salience` of its change.
+        asked: pixels of the request where a defect was to be: all, or where the real one lies that it began on.
         edge: width of its soft edge in pixels.
         scale: pixels per model pixel.
     """
 
     salience: float
+    asked: int
     edge: int
     scale: float
 
@@ -95,7 +97,7 @@ def judged(
         presence=scores.presence(float(np.mean([outcome.salience for outcome in outcomes])), calibration.presence),
         seam=scores.seam(before, after, request.mask[place]),
         grain=scores.grain(before, after, refined[place], request.mask[place]),
-        coverage=float(refined.sum() / request.mask.sum()),
+        coverage=float(refined.sum() / max(1, sum(outcome.asked for outcome in outcomes))),
         background_max_abs_diff=background_difference(request.image, image, request.mask),
         realism=known.realism(drawn, refined[place]) if known else None,
         novelty=known.novelty(drawn, refined[place]) if known else None,
@@ -148,7 +150,7 @@ def _plotted(
     touched = alpha > 0
     colour(image)[place][touched] = drawing.levels.from_unit(y[touched], image.dtype, saturation(request.image))
     refined[place] |= own_refined
-    return Outcome(scores.salience(map_, own), edge, scale)
+    return Outcome(scores.salience(map_, own), int(drawn.sum()), edge, scale)
 
 
 def background_difference(before: Pixels, after: Pixels, mask: Mask) -> int:
@@ -182,12 +184,14 @@ def change_of(part: Decoded, place: Place, x: composition.Field) -> Change:
         else:
             detail = composition.detail_strength(pixels, begun, scale)
         pixels = pixels + detail * (drawing.at(place, drawing.graft, x) - x - begun)
+    reconstruction = drawing.blended(bases, place, x.shape[2])
     return Change(
         pixels=pixels,
-        reconstruction=drawing.blended(bases, place, x.shape[2]),
+        reconstruction=reconstruction,
+        texture=texture(reconstruction, drawing.plot.shown_at(place)),
         detail=detail,
         latents=drawing.latent_change(place),
-        latent_texture=float(drawing.plane[0].float().std(dim=(1, 2)).norm()),
+        latent_texture=drawing.latent_texture(),
         scale=scale,
     )
 

@@ -206,7 +206,7 @@ class Generator:
         unit = levels.to_unit(frame)
         canvas = Canvas.of(plot, backbone.latent_size)
         windows = model_windows(unit, plot, backbone.window_px)
-        start = Start.of(request, plot, unit, backbone.window_px, attempt)
+        start = Start.of(request, plot, unit, levels, backbone.window_px, attempt)
         return _Piece(request, plot, attempt, levels, canvas, windows, start)
 
     def _drawing(self, piece: _Piece, trajectories: Iterator[Trajectory], begun: Iterator[Tensor]) -> Drawing:

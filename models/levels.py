@@ -43,6 +43,14 @@ class Levels:
         """Levels → unit range; values beyond black and white lie outside [0, 1]."""
         return ((pixels.astype(np.float32) - self.black) / (self.white - self.black)).astype(np.float32)
 
+    def of_unit(self, unit: NDArray[np.float32], other: Levels) -> NDArray[np.float32]:
+        """What is in unit range of other levels, in that of these."""
+        if other == self:
+            return unit
+        span = self.white - self.black
+        scale, offset = (other.white - other.black) / span, (other.black - self.black) / span
+        return np.asarray(unit * np.float32(scale) + np.float32(offset), np.float32)
+
     def from_unit(self, unit: NDArray[np.float32], dtype: np.dtype[np.uint8 | np.uint16], top: int) -> Pixels:
         """Unit range → levels, rounded, cut to [0, ``top``]."""
         levels = unit * np.float32(self.white - self.black) + np.float32(self.black)

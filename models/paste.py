@@ -22,7 +22,7 @@ from models.finishing import GRAIN_REACH, Outcome, judged
 from models.items import ItemRequest, ItemResult
 from models.levels import colour, saturation
 from models.masks import Mask, inner_edge, outer_edge
-from models.refinement import Calibration, pixel_map
+from models.refinement import Calibration, pixel_map, texture
 from models.samples import Exemplar
 from models.sizes import Sizes, chances, sizes_of
 from models.warping import warped
@@ -111,14 +111,15 @@ def _pasted(
         own = site[patch.place]
         x = levels.to_unit(colour(request.image)[ours])
         full = blended(x, patch, request.mask[ours], key)
-        map_ = pixel_map(_alpha(own, patch.mask) * (full - x), x, 1.0, calibration)
+        map_ = pixel_map(_alpha(own, patch.mask) * (full - x), texture(x), 1.0, calibration)
         label = _visible(patch.mask, map_)
         alpha = _alpha(own, label)
         touched = alpha[:, :, 0] > 0
         y = x + alpha * (full - x)
         colour(image)[ours][touched] = levels.from_unit(y[touched], image.dtype, saturation(request.image))
         refined[ours] |= label
-        outcomes.append(Outcome(scores.salience(map_, patch.mask), SOFT_EDGE_PX, 1.0))
+        asked = int((own & patch.mask).sum())
+        outcomes.append(Outcome(scores.salience(map_, patch.mask), asked, SOFT_EDGE_PX, 1.0))
     return judged(request, image, refined, outcomes, calibration, attempt)
 
 

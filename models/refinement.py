@@ -48,33 +48,31 @@ class Change:
 
     Attributes:
         pixels: (H, W, channels) D(ẑ) − D(E(x)), and the detail of a real defect that the VAE does not hold.
-        reconstruction: (H, W, channels) D(E(x)).
+        reconstruction: (H, W, channels) D(E(x)); 0 where no window shows the place.
+        texture: of the reconstruction, where windows show it.
         latents: (H, W) norm of ẑ_0 − z_0 over channels.
-        latent_texture: norm over channels of the deviation of z_0 in the plot.
+        latent_texture: norm over channels of the deviation of z_0 in the plot's windows.
         scale: pixels per model pixel.
         detail: (H, W, 1) in [0, 1.5], how strong that detail is.
     """
 
     pixels: NDArray[np.float32]
     reconstruction: NDArray[np.float32]
+    texture: float
     latents: NDArray[np.float32]
     latent_texture: float
     scale: float
     detail: NDArray[np.float32]
-
-    @property
-    def texture(self) -> float:
-        """Deviation of the reconstruction's luminance."""
-        return texture(self.reconstruction)
 
     def size(self) -> NDArray[np.float32]:
         """Greatest change over channels, (H, W), without detail finer than the model's pixels or the photo's."""
         return change_size(self.pixels, self.scale)
 
 
-def texture(picture: NDArray[np.float32]) -> float:
-    """Deviation of a picture's (H, W, channels) luminance."""
-    return float(picture.mean(axis=2).std())
+def texture(picture: NDArray[np.float32], shown: Mask | None = None) -> float:
+    """Deviation of a picture's (H, W, channels) luminance, where it is `shown` (H, W)."""
+    luminance = picture.mean(axis=2)
+    return float((luminance if shown is None else luminance[shown]).std())
 
 
 def change_size(pixels: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
@@ -84,16 +82,16 @@ def change_size(pixels: NDArray[np.float32], scale: float) -> NDArray[np.float32
 
 
 def pixel_map(
-    pixels: NDArray[np.float32], before: NDArray[np.float32], scale: float, calibration: Calibration
+    pixels: NDArray[np.float32], texture: float, scale: float, calibration: Calibration
 ) -> NDArray[np.float32]:
     """How much pixels changed against what controls change: (H, W), 1 at the calibrated threshold.
 
     Args:
         pixels: (H, W, channels), the change.
-        before: (H, W, channels), what was there.
+        texture: `texture` of what was there.
         scale: pixels below which no detail counts.
     """
-    threshold = calibration.pixel_floor + calibration.pixel_slope * texture(before)
+    threshold = calibration.pixel_floor + calibration.pixel_slope * texture
     return np.asarray(change_size(pixels, scale) / threshold, np.float32)
 
 
@@ -102,7 +100,7 @@ def change_map(change: Change, calibration: Calibration) -> NDArray[np.float32]:
 
     The geometric mean of pixels and features, so that neither VAE ringing nor a shift that no one sees suffices.
     """
-    pixels = pixel_map(change.pixels, change.reconstruction, change.scale, calibration)
+    pixels = pixel_map(change.pixels, change.texture, change.scale, calibration)
     latents = change.latents / (calibration.latent_floor + calibration.latent_slope * change.latent_texture)
     return np.asarray(np.sqrt(pixels * latents), dtype=np.float32)
 

@@ -14,6 +14,7 @@ from models.exemplars import sketch
 from models.filling import emptied
 from models.grafts import grafted
 from models.items import ItemRequest
+from models.levels import Levels
 from models.masks import Mask, grown_where_thin, on_latent_grid, pooled
 from models.noise import noise_key
 from models.resampling import model_windows
@@ -36,9 +37,19 @@ class Start:
 
     @classmethod
     def of(
-        cls, request: ItemRequest, plot: Plot, unit: NDArray[np.float32], window_px: int, attempt: int
+        cls,
+        request: ItemRequest,
+        plot: Plot,
+        unit: NDArray[np.float32],
+        levels: Levels,
+        window_px: int,
+        attempt: int,
     ) -> Start:
-        """What an item of this type begins on, `unit` being the photo under the plot, (H, W, channels)."""
+        """What an item of this type begins on.
+
+        Args:
+            unit: (H, W, channels), the photo under the plot, in unit range of `levels`.
+        """
         if request.adapter.card.logical:
             return cls((_emptied(request, plot, unit, window_px),))
         if request.begins_on == "noise":
@@ -48,8 +59,10 @@ class Start:
         if request.begins_on == "exemplar":
             requested = plot.cells(*unit.shape[:2])
             rng = np.random.default_rng(key)
-            graft, lies = grafted(unit, requested, request.exemplars, rng, control=request.control)
-            laid_on = graft
+            whole = request.levels  # exemplars are of the range that a whole photo spans
+            frame = whole.of_unit(unit, levels)
+            laid_on, lies = grafted(frame, requested, request.exemplars, rng, control=request.control)
+            laid_on = graft = levels.of_unit(laid_on, whole)
         else:
             look = noise_key(request.seed, request.index, "look", 0)  # one light on all of an image
             laid_on, lies = sketch(unit, plot, window_px, request.adapter.card.sketch, key, look)

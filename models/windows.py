@@ -93,6 +93,15 @@ class Plot:
         mask[self.rows - rows.start, self.columns - columns.start] = True
         return mask
 
+    def shown_at(self, place: Place) -> NDArray[np.bool_]:
+        """Pixels of a part of the photo that a window shows."""
+        rows, columns = place
+        shown = np.zeros((rows.stop - rows.start, columns.stop - columns.start), dtype=np.bool_)
+        for window in self.windows:
+            top, left = window.y - rows.start, window.x - columns.start
+            shown[max(top, 0) : max(top + window.side, 0), max(left, 0) : max(left + window.side, 0)] = True
+        return shown
+
     def frame(self, image: Pixels) -> Pixels:
         """The photo under the plot, (height, width, channels), mirrored beyond its borders."""
         rows = reflected(self.y, self.height, image.shape[0])

@@ -231,7 +231,7 @@ class Contest:
         normal = scene.truth.normal
         seen = as_drawn(generator, normal, image, scene.mask, number)
         request = ItemRequest.by_default(normal, scene.mask, neutral(self._plain), number, references=references)
-        outcome = Outcome(0.0, seen.soft_edge_px, seen.pixels_per_model_pixel)
+        outcome = Outcome(0.0, int(scene.mask.sum()), seen.soft_edge_px, seen.pixels_per_model_pixel)
         told = judged(request, image, seen.refined_mask, [outcome], generator.calibration, attempt=1).scores
         return replace(told, presence=seen.scores.presence)
 

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from models.composition import composed, detail_strength, kept_texture, surrounding_grain
 from models.refinement import Calibration, Change, change_map, refined_mask
+from models.refinement import texture as busyness
 
 RNG = np.random.default_rng(1)
 
@@ -82,7 +83,7 @@ def drawn(size: float, texture: float = 0.0) -> Change:
     pixels = np.where(disc()[:, :, None], size, 0).astype(np.float32).repeat(3, axis=2)
     base = (0.5 + texture * RNG.choice([-1, 1], (80, 80, 1))).astype(np.float32).repeat(3, axis=2)
     latents = np.where(disc(), 2.0, 0).astype(np.float32)
-    return Change(pixels, base, latents, 1.0, scale=1.0, detail=np.zeros((80, 80, 1), np.float32))
+    return Change(pixels, base, busyness(base), latents, 1.0, scale=1.0, detail=np.zeros((80, 80, 1), np.float32))
 
 
 def test_the_refined_mask_is_the_change_inside_the_request() -> None:

@@ -22,7 +22,7 @@ from models.levels import Pixels
 from models.placement.drawn import DrawnMask
 from models.refinement import Calibration
 from models.resampling import model_windows
-from models.samples import Exemplar
+from models.samples import Exemplar, Sample, exemplars_of
 from models.training.recipe import Ablation
 from tests.models.tiny import tiny_adapter, tiny_backbone
 
@@ -250,6 +250,52 @@ def test_sixteen_bits_are_judged_in_the_range_that_they_are_drawn_in(item: Calla
     assert (result.scores, result.regions) == (told.scores, told.regions)
 
 
+@pytest.mark.parametrize("brightest", [300, 3500])
+def test_a_real_defect_is_laid_as_strong_in_a_dim_place_of_sixteen_bits(
+    item: Callable[..., ItemRequest], brightest: int
+) -> None:
+    """Whatever else the photo shows: it darkens by half, as it did where it was cut out."""
+    rng = np.random.default_rng(0)
+
+    def dim() -> NDArray[np.float64]:
+        image = np.full((300, 300), 300.0)
+        image[:, 250:] = brightest
+        return np.asarray(image + rng.normal(0, 3, image.shape))
+
+    sample, defect, mask = dim(), np.zeros((300, 300), np.bool_), np.zeros((300, 300), np.bool_)
+    defect[90:120, 80:115], mask[85:125, 75:120] = True, True
+    sample[defect] *= 0.5
+    plain = item(
+        image=dim().astype(np.uint16),
+        mask=mask,
+        exemplars=exemplars_of([Sample(sample.astype(np.uint16), defect, "")]),
+    )
+    asked = replace(plain, adapter=replace(plain.adapter, card=Card(exemplars=1.0)))
+    ((part,),) = Generator(tiny_backbone()).decoded([asked])
+    drawing = part.drawing
+    assert drawing.graft is not None
+    photo = drawing.levels.to_unit(drawing.plot.frame(asked.image[:, :, None]))
+    core = ndimage.binary_erosion(drawing.lies, iterations=3)
+    assert 1 - drawing.graft[core].mean() / photo[core].mean() == pytest.approx(0.5, abs=0.08)
+
+
+def test_thresholds_follow_the_surface_and_not_what_no_window_shows(item: Callable[..., ItemRequest]) -> None:
+    """Windows around an oblique line leave corners of its place out; a plain surface stays plain for that."""
+    image = np.asarray(np.random.default_rng(0).normal(200, 2, (300, 300)), np.uint8)
+    mask, along = np.zeros((300, 300), np.bool_), np.arange(75, 225)
+    mask[along, along], mask[along, along + 1] = True, True
+    (part,) = Generator(tiny_backbone()).decoded([item(image=image, mask=mask)])[0]
+    place = place_of(part.drawing.plot, mask.shape, 18)
+    change = change_of(part, place, part.drawing.levels.to_unit(image[:, :, None][place]))
+    shown, z_0 = part.drawing.plot.shown_at(place), part.drawing.plane[0]
+    assert not shown.all()
+    assert change.texture == pytest.approx(float(change.reconstruction[shown].std()), rel=1e-4)
+    assert change.texture < 0.1 * change.reconstruction.std()
+    covered = z_0[:, (z_0 != 0).any(dim=0)]
+    assert covered.shape[1] < z_0[0].numel()
+    assert change.latent_texture == pytest.approx(float(covered.std(dim=1).norm()), rel=1e-4)
+
+
 def test_an_items_pixels_do_not_depend_on_its_neighbours_its_slot_or_the_cache(
     item: Callable[..., ItemRequest], generator: Generator, new_generator: Callable[[], Generator]
 ) -> None:
@@ -364,7 +410,9 @@ def test_without_a_labelled_pixel_an_item_is_no_defect_whatever_quality_is_asked
     item: Callable[..., ItemRequest],
 ) -> None:
     def accepted(request: ItemRequest, label: NDArray[np.bool_]) -> bool:
-        return judged(request, request.image, label, [Outcome(0.0, 2, 1.0)], Calibration(), 1).accepted
+        return judged(
+            request, request.image, label, [Outcome(0.0, int(request.mask.sum()), 2, 1.0)], Calibration(), 1
+        ).accepted
 
     request, nothing = item(min_quality=0.0), np.zeros(SHAPE, np.bool_)
     pixel = nothing.copy()

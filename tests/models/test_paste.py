@@ -118,6 +118,15 @@ def test_sixteen_bits_are_pasted_and_judged_in_the_range_of_the_whole_photo() ->
     assert (result.scores, result.regions) == (told.scores, told.regions)
 
 
+def test_a_defect_somewhere_in_a_loose_request_is_accepted() -> None:
+    """It keeps its size, so it is a small share of the request, and no worse for that."""
+    loose = replace(request(GREY, mask((5, 5, 150, 190))), min_quality=0.05)
+    result = paste(loose, [pit()], CALIBRATION)
+    assert (result.accepted, result.attempts) == (True, 1)
+    assert result.refined_mask.sum() < 0.05 * loose.mask.sum()
+    assert result.scores.coverage > 0.9
+
+
 def test_dark_surroundings_give_a_darker_defect_and_never_a_negative_one() -> None:
     dark = np.rint(surface(40, 2)).astype(np.uint8)
     result = paste(request(dark), [pit()], CALIBRATION)

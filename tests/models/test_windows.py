@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from models.masks import spanned
 from models.windows import (
     MAX_PIXELS_PER_MODEL_PIXEL,
     MAX_WINDOWS_PER_MASK,
@@ -107,6 +108,21 @@ def test_a_mask_that_covers_the_image_gets_one_window() -> None:
     assert len(plot.windows) == 1
     assert plot.windows[0].x <= 0
     assert plot.windows[0].x + plot.side >= 1500
+
+
+def test_of_an_oblique_line_s_plot_the_corners_are_shown_by_no_window() -> None:
+    mask = blank()
+    along = np.arange(700)
+    for step in range(3):
+        mask[100 + along, 300 + along + step] = True
+    (plot,) = plan(mask, 128, 32)
+    place = spanned(plot.rows, plot.columns, mask.shape, 16)
+    shown = np.zeros_like(mask)
+    for window in plot.windows:
+        shown[max(window.y, 0) : window.y + window.side, max(window.x, 0) : window.x + window.side] = True
+    assert np.array_equal(plot.shown_at(place), shown[place])
+    assert not plot.shown_at(place).all()
+    assert shown[mask].all()
 
 
 def test_a_speckled_mask_stays_within_the_limit_of_windows() -> None:
