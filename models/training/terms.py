@@ -25,7 +25,7 @@ class Rows:
     """How a batch is made up.
 
     defects, backgrounds, normals: rows of the first term (z_t under C1), of the second (z_t^m under C2, of the
-        same scenes), and of normal images under C2, every third with a random m, of fewer than three none.
+        same scenes), and of normal images under C2, every third with a random m, of fewer by chance.
     gamma: cap of the weight by t.
     least_start: of T: the noise of the first term's rows is that of a drawing begun there or above.
     least_sketched: the same for drawings that began on a sketch, or on an exemplar.
@@ -130,8 +130,9 @@ class Terms:
         scenes = torch.from_numpy(rng.choice(self._defective, n, replace=len(self._defective) < n))
         normals = torch.from_numpy(rng.choice(self._known, rest))
         m = torch.stack([self._mask(int(i), rng) for i in scenes])
+        third = int(rng.integers(3))  # a batch of one normal image has a mask in every third step, too
         m_normals = [
-            self._mask(int(rng.choice(self._defective)), rng) if i % 3 == 2 else torch.zeros_like(m[0])
+            self._mask(int(rng.choice(self._defective)), rng) if i % 3 == third else torch.zeros_like(m[0])
             for i in range(len(normals))
         ]
         disentangled = self.ablation.disentangled

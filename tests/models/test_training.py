@@ -237,6 +237,19 @@ def test_drawings_begin_on_sketches_as_deep_as_they_start_or_on_the_normal_image
     torch.testing.assert_close(on_normals, normal)
 
 
+@pytest.mark.parametrize("normals", [1, 2, 6])
+def test_normal_images_have_a_random_mask_in_every_third_row(normals: int) -> None:
+    stage = diffusion_stage(replace(TINY, batch_defects=1, batch_backgrounds=1, batch_normals=normals))
+    rng, noise, masked = np.random.default_rng(0), torch.Generator().manual_seed(0), 0
+    for _ in range(60):
+        batch = stage.terms.batch(stage.tokens, rng, noise)
+        taken = batch.taken[-batch.normals :].flatten(1).any(dim=1)
+        masked += int(taken.sum())
+        if normals == 6:
+            assert taken.sum() == 2
+    assert masked / (60 * normals) == pytest.approx(1 / 3, abs=0.12)
+
+
 def test_defect_tokens_learn_only_from_rows_of_their_type() -> None:
     stage = diffusion_stage(replace(TINY, batch_defects=1, close_up=0.0))
     stage.step(0, 0.0)
