@@ -105,7 +105,7 @@ def judged(
         image=image,
         refined_mask=refined,
         scores=scored,
-        regions=() if request.control else measured(refined[place], np.abs(after - before), offset),
+        regions=() if request.control else measured(refined[place], np.abs(drawn - original).mean(axis=2), offset),
         soft_edge_px=max(outcome.edge for outcome in outcomes),
         pixels_per_model_pixel=max(outcome.scale for outcome in outcomes),
         attempts=attempt,

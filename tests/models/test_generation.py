@@ -383,6 +383,14 @@ def test_measures_describe_the_refined_mask(item: Callable[..., ItemRequest]) ->
         assert 0 < region.width <= region.length <= np.hypot(width, height) + 1
 
 
+def test_a_shift_of_hue_has_the_contrast_of_its_channels(item: Callable[..., ItemRequest]) -> None:
+    grey, label = np.full((*SHAPE, 3), 128, np.uint8), boxed()
+    shifted = grey.copy()
+    shifted[label] = 208, 128, 48
+    result = judged(item(image=grey, mask=label), shifted, label, [Outcome(1.0, 2, 1.0)], Calibration(), 1)
+    assert result.regions[0].contrast == pytest.approx(160 / 3 / 255)
+
+
 def test_a_type_of_another_backbone_is_refused(item: Callable[..., ItemRequest]) -> None:
     with pytest.raises(AdapterError, match="trained on backbone"):
         Generator(tiny_backbone(seed=3)).generate([item()])
