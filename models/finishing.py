@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
@@ -130,7 +130,8 @@ def _plotted(
     own = drawing.plot.mask_at(place)
     x = drawing.levels.to_unit(colour(request.image)[place])
     change = change_of(part, place, x)
-    map_ = change_map(change, calibration)
+    top = saturation(request.image, request.white_level)
+    map_ = change_map(replace(change, pixels=drawing.levels.kept(change.pixels, x, top)), calibration)
     drawn = own & drawing.lies_at(place)
     # A control keeps all that was drawn: put back, nothing of it would be left to tell the generator's trace by.
     own_refined = drawn if request.control else refined_mask(map_, drawn, scale)
@@ -146,7 +147,7 @@ def _plotted(
         kappa, noise = np.zeros_like(kappa), np.zeros_like(x)
     y = composition.composed(x, change.pixels, change.reconstruction, alpha[:, :, None], kappa, noise)
     touched = alpha > 0
-    colour(image)[place][touched] = drawing.levels.from_unit(y[touched], image.dtype, saturation(request.image))
+    colour(image)[place][touched] = drawing.levels.from_unit(y[touched], image.dtype, top)
     refined[place] |= own_refined
     return Outcome(scores.salience(map_, own), edge, scale)
 
