@@ -77,9 +77,10 @@ class Attempts:
         elif self.waiting:
             self._aim_again(aim, result)
 
-    def _worth(self, result: ItemResult) -> tuple[float, float]:
+    def _worth(self, result: ItemResult) -> tuple[bool, float, float]:
+        """Accepted comes first, for of equal quality one may show a defect and another none."""
         aim = self._request.aim
-        return (-aim.miss(result.regions) if aim else 0.0, result.scores.quality)
+        return (result.accepted, -aim.miss(result.regions) if aim else 0.0, result.scores.quality)
 
     def _aim_again(self, aim: Aim, result: ItemResult) -> None:
         severity = self._next_severity(aim, result) if "contrast" in result.missed else None

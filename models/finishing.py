@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
@@ -107,7 +107,7 @@ def judged(
         image=image,
         refined_mask=refined,
         scores=scored,
-        regions=() if request.control else measured(refined[place], np.abs(after - before), offset),
+        regions=() if request.control else measured(refined[place], np.abs(drawn - original).mean(axis=2), offset),
         soft_edge_px=max(outcome.edge for outcome in outcomes),
         pixels_per_model_pixel=max(outcome.scale for outcome in outcomes),
         attempts=attempt,
@@ -132,7 +132,8 @@ def _plotted(
     own = drawing.plot.mask_at(place)
     x = drawing.levels.to_unit(colour(request.image)[place])
     change = change_of(part, place, x)
-    map_ = change_map(change, calibration)
+    top = saturation(request.image, request.white_level)
+    map_ = change_map(replace(change, pixels=drawing.levels.kept(change.pixels, x, top)), calibration)
     drawn = own & drawing.lies_at(place)
     # A control keeps all that was drawn: put back, nothing of it would be left to tell the generator's trace by.
     own_refined = drawn if request.control else refined_mask(map_, drawn, scale)
@@ -148,7 +149,7 @@ def _plotted(
         kappa, noise = np.zeros_like(kappa), np.zeros_like(x)
     y = composition.composed(x, change.pixels, change.reconstruction, alpha[:, :, None], kappa, noise)
     touched = alpha > 0
-    colour(image)[place][touched] = drawing.levels.from_unit(y[touched], image.dtype, saturation(request.image))
+    colour(image)[place][touched] = drawing.levels.from_unit(y[touched], image.dtype, top)
     refined[place] |= own_refined
     return Outcome(scores.salience(map_, own), int(drawn.sum()), edge, scale)
 

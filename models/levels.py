@@ -56,6 +56,11 @@ class Levels:
         levels = unit * np.float32(self.white - self.black) + np.float32(self.black)
         return cast(Pixels, np.clip(np.rint(levels), 0, top).astype(dtype))
 
+    def kept(self, change: NDArray[np.float32], x: NDArray[np.float32], top: int) -> NDArray[np.float32]:
+        """Of a change of ``x``, both in unit range, what is left when the result is cut to levels 0 to ``top``."""
+        low, high = ((level - self.black) / (self.white - self.black) for level in (0, top))
+        return np.asarray(change.clip(np.minimum(low - x, 0), np.maximum(high - x, 0)), np.float32)
+
 
 def in_eight_bits(image: Pixels) -> NDArray[np.uint8]:
     """(H, W, 1 or 3) uint8 without alpha, of the range that the camera's levels span."""
@@ -71,11 +76,15 @@ def in_channels(picture: NDArray[np.float32], channels: int) -> NDArray[np.float
     return np.repeat(picture, channels, axis=2)
 
 
-def saturation(image: Pixels) -> int:
-    """The highest value the camera of this image can give: ``2ᵇ − 1`` just above its maximum (b ≥ 8)."""
+def saturation(image: Pixels, white: int | None = None) -> int:
+    """The highest value the camera of this image can give: ``2ᵇ − 1`` just above its maximum (b ≥ 8).
+
+    Of 16 bits it is the given white level if that is higher: a dark photo does not show how far its camera goes.
+    """
     if image.dtype == np.uint8:
         return 255
-    return int((1 << max(8, int(colour(image).max()).bit_length())) - 1)
+    fitted = (1 << max(8, int(colour(image).max()).bit_length())) - 1
+    return max(fitted, white or 0)
 
 
 def has_alpha(image: Pixels) -> bool:

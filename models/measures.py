@@ -23,7 +23,7 @@ class RegionMeasures:
         area: pixels.
         length: extent along its principal axis, pixels.
         width: area over length, pixels.
-        contrast: mean absolute change, as a share of the range, 0–1.
+        contrast: mean absolute change over pixels and channels, as a share of the range, 0–1.
         box: x, y, width, height in the photo.
         defect: which of several defects in one image it is of.
     """
@@ -43,7 +43,7 @@ def measured(
 
     Args:
         refined: (H, W).
-        difference: (H, W) absolute change in unit range.
+        difference: (H, W) absolute change in unit range, the mean over channels.
         origin: x, y of the arrays' first pixel in the photo.
     """
     labels, count = ndimage.label(refined, structure=np.ones((3, 3), dtype=np.int8))

@@ -98,7 +98,7 @@ def _pasted(
 ) -> ItemResult:
     image = request.image.copy()
     refined = np.zeros(request.mask.shape, dtype=np.bool_)
-    levels = request.levels
+    levels, top = request.levels, saturation(request.image, request.white_level)
     outcomes = []
     for place, site in sites:
         rows, columns = (np.flatnonzero(site.any(axis=axis)) for axis in (1, 0))
@@ -111,12 +111,13 @@ def _pasted(
         own = site[patch.place]
         x = levels.to_unit(colour(request.image)[ours])
         full = blended(x, patch, request.mask[ours], key)
-        map_ = pixel_map(_alpha(own, patch.mask) * (full - x), texture(x), 1.0, calibration)
+        change = levels.kept(_alpha(own, patch.mask) * (full - x), x, top)
+        map_ = pixel_map(change, texture(x), 1.0, calibration)
         label = _visible(patch.mask, map_)
         alpha = _alpha(own, label)
         touched = alpha[:, :, 0] > 0
         y = x + alpha * (full - x)
-        colour(image)[ours][touched] = levels.from_unit(y[touched], image.dtype, saturation(request.image))
+        colour(image)[ours][touched] = levels.from_unit(y[touched], image.dtype, top)
         refined[ours] |= label
         asked = int((own & patch.mask).sum())
         outcomes.append(Outcome(scores.salience(map_, patch.mask), asked, SOFT_EDGE_PX, 1.0))

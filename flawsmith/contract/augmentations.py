@@ -116,7 +116,8 @@ class AugmentationParameters(Schema):
     black_level: Annotated[int, Field(ge=0, le=65534)] | None = None
     """16-bit images only: the value shown to the model as black; fitted on the window if absent."""
     white_level: Annotated[int, Field(ge=1, le=65535)] | None = None
-    """16-bit images only: the value shown to the model as white; fitted on the window if absent."""
+    """16-bit images only: the value shown to the model as white; fitted on the window if absent. Where the photo
+    itself shows nothing as bright, results reach up to it."""
     pixel_size_um: Annotated[float, Field(gt=0, le=1e6)] | None = None
     """Edge of one pixel on the part in µm; then measures come in µm too."""
     control: bool = False

@@ -13,7 +13,17 @@ SCORES = ("presence", "seam", "grain", "coverage", "realism", "novelty", "qualit
 FEW = 5
 """Samples below which a type is never called good."""
 
+_TYPICAL = 2  # samples from which can be told what is typical of them
 _GOOD, _FAIR = 0.5, 0.3
+_NO_PLACE = (
+    "nothing was drawn to judge it by, for no mask like the samples' fitted where the part is: send normals that"
+    " show as much of the part, as large, as the samples do"
+)
+_NOTHING_SEEN = (
+    "nothing was to be seen of its items, so that none could be held against the samples: send samples in which"
+    " the defects stand out, with masks of the defect alone"
+)
+_ALL_ALIKE = "its samples are all alike, so that nobody can say what is typical: send others beside them"
 _REMEDIES = {
     "presence": "its defects are hardly visible: send samples in which they are, or ask for more severity",
     "realism": "its items differ from the samples: send more samples, or normals of the same camera",
@@ -40,10 +50,18 @@ def judged(results: Sequence[Mapping[str, float | None]], samples: int) -> dict[
     ]
     quality = min((medians[name] for name in _REMEDIES if name in medians), default=0.0)
     verdict = "good" if quality >= _GOOD else "fair" if quality >= _FAIR else "poor"
-    if "realism" not in medians:
+    if not results:
+        reasons.append(_NO_PLACE)
+    elif not any(result["coverage"] for result in results):
+        reasons.append(_NOTHING_SEEN)
+    elif samples >= _TYPICAL and "realism" not in medians:
+        reasons.append(_ALL_ALIKE)
+    if samples < _TYPICAL:
         reasons.append("one example is too few to say what is typical: send at least two")
-        verdict = "poor"
     elif samples < FEW:
         reasons.append(f"{samples} samples show little of how such defects vary: send {FEW} or more")
-        verdict = "fair" if verdict == "good" else verdict
+    if samples < _TYPICAL or "realism" not in medians:
+        verdict = "poor"
+    elif samples < FEW and verdict == "good":
+        verdict = "fair"
     return {"scores": medians, "verdict": verdict, "reasons": reasons}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,36 @@ class RunError(Exception):
     """A training cannot be started or continued; the message says why."""
 
 
+@dataclass(frozen=True)
+class _Origin:
+    """What a training began with, beside its recipe.
+
+    begin: digest of the backbone that it goes on from; None if it begins from nothing.
+    photos: sha256 of each, in order.
+    """
+
+    begin: str | None
+    photos: list[str]
+
+    @classmethod
+    def of(cls, begin: Path | None, photos: Sequence[Photo]) -> _Origin:
+        return cls(None if begin is None else Backbone.load(begin).digest, [photo.sha256 for photo in photos])
+
+    def differs(self, asked: _Origin) -> str | None:
+        """How what is asked for is another training, and which option makes it this one; None if it is."""
+        if self.begin != asked.begin:
+            if self.begin is None:
+                return "one that began from nothing; leave --begin out"
+            return f"one that goes on from the backbone {self.begin}; give that one by --begin"
+        if self.photos != asked.photos:
+            if not self.photos:
+                return "one on rendered scenes alone; leave --splits and --data out"
+            return (
+                f"one on {len(self.photos)} photos; give the same ones, in the same order, by --splits and --data"
+            )
+        return None
+
+
 def train(
     out: Path,
     recipe: Recipe,
@@ -56,9 +86,9 @@ def train(
 
     Raises:
         RunError: `out` holds another training, or this one and `resume` is False.
-        BackboneError: `begin` does not fit the recipe.
+        BackboneError: `begin` is no backbone, or does not fit the recipe.
     """
-    _claim(out, recipe, resume)
+    _claim(out, recipe, _Origin.of(begin, photos), resume)
     if begin is None:
         stage_log, vae = _vae(out, recipe, vae_budget, device, processes, save_every_s, sheet_every, photos)
         log, backbone, begun = {"VAE": stage_log}, new_backbone(recipe, vae, device), None
@@ -95,7 +125,7 @@ def _vae(
     rendered = out / "images.npy"
     if not rendered.is_file():
         images = draw_natives(_stream(recipe, _VAE_STREAM), recipe.vae_scenes, recipe.window_px, processes)
-        np.save(rendered, np.stack(list(images)))
+        _save(rendered, np.stack(list(images)))
     stage = VaeStage(recipe, np.load(rendered), device, _photo_crops(out, recipe, photos))
     log = learn(stage, out, budget, save_every_s, sheet_every)
     log["held psnr"] = stage.held_psnr()
@@ -119,7 +149,7 @@ def _photo_crops(out: Path, recipe: Recipe, photos: Sequence[Photo]) -> NDArray[
             crops(photos, recipe.seed, planned, recipe.window_px),
             native_crops(photos, recipe.seed, recipe.vae_photo_crops - planned, recipe.window_px),
         )
-        np.save(stored, np.stack([crop.image for crop in cut]))
+        _save(stored, np.stack([crop.image for crop in cut]))
     cut_before: NDArray[np.uint8] = np.load(stored)
     return cut_before
 
@@ -134,13 +164,26 @@ def _stream(recipe: Recipe, stream: int) -> int:
     return 10 * recipe.seed + stream
 
 
-def _claim(out: Path, recipe: Recipe, resume: bool) -> None:
+def _claim(out: Path, recipe: Recipe, origin: _Origin, resume: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    path = out / "recipe.json"
+    path, began = out / "recipe.json", out / "origin.json"
     ours = json.loads(json.dumps(asdict(recipe)))
     if path.is_file():
         if not resume:
             raise RunError(f"{out} holds a training already; give --resume to go on with it, or another folder")
         if json.loads(path.read_text("utf-8")) != ours:
             raise RunError(f"{out} holds a training by another recipe (see its recipe.json)")
+        if began.is_file():  # of a training from before these were kept nobody can say
+            another = _Origin(**json.loads(began.read_text("utf-8"))).differs(origin)
+            if another:
+                raise RunError(f"{out} holds another training, {another}, or name another folder")
+    began.write_text(json.dumps(asdict(origin), indent=1) + "\n", "utf-8")
     path.write_text(json.dumps(ours, indent=1) + "\n", "utf-8")
+
+
+def _save(path: Path, images: NDArray[np.uint8]) -> None:
+    """Whole or not at all, for what is there is not made again."""
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.save(file, images)
+    partial.replace(path)

@@ -49,7 +49,7 @@ def made(attempts: Attempts, drawn: Callable[[ItemRequest, int], Seen]) -> ItemR
                 soft_edge_px=2,
                 pixels_per_model_pixel=1.0,
                 attempts=attempts.noise,
-                accepted=quality >= asked.min_quality,
+                accepted=quality >= asked.min_quality and length > 0,
             )
         )
     return attempts.best
@@ -78,6 +78,12 @@ def test_without_an_aim_an_item_below_quality_is_drawn_again_with_other_noise() 
     assert MAX_ATTEMPTS == 3
     assert (best.attempts, best.accepted, best.scores.quality, best.missed) == (3, False, 0.25, ())
     assert made(Attempts(request(None)), lambda asked, noise: (9.0, 0.1, 0.3)).attempts == 1
+
+
+def test_of_equal_quality_the_one_that_is_accepted_is_kept_and_ends_the_attempts() -> None:
+    lengths = {1: 0.0, 2: 9.0}
+    best = made(Attempts(request(None, min_quality=0.0)), lambda asked, noise: (lengths[noise], 0.1, 0.0))
+    assert (best.attempts, best.accepted, len(best.regions)) == (2, True, 1)
 
 
 def test_a_mask_is_made_as_much_longer_as_the_label_was_too_short() -> None:

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from models.adapters import Adapter, AdapterError, Card
 from models.aims import Aim
-from models.finishing import Outcome, change_of, judged, place_of
+from models.finishing import Outcome, change_of, finished, judged, place_of
 from models.generation import Generator
 from models.items import MAX_AIMED_ATTEMPTS, MAX_ATTEMPTS, ItemRequest, ItemResult
 from models.levels import Pixels
@@ -429,6 +429,39 @@ def test_measures_describe_the_refined_mask(item: Callable[..., ItemRequest]) ->
         x, y, width, height = region.box
         assert result.refined_mask[y : y + height, x : x + width].any()
         assert 0 < region.width <= region.length <= np.hypot(width, height) + 1
+
+
+def test_a_dark_photo_is_drawn_on_up_to_its_white_level_and_labelled_by_what_is_left_of_a_change(
+    item: Callable[..., ItemRequest],
+) -> None:
+    def brightened(image: Pixels, white: int | None) -> ItemResult:
+        request = item(image=image, mask=boxed(), white_level=white)
+        (parts,) = Generator(tiny_backbone()).decoded([request])
+        bright = [
+            replace(part, pictures=[base.reconstruction + 0.6 for base in part.drawing.trajectories])
+            for part in parts
+        ]
+        return finished(request, bright, Calibration(), attempt=1)
+
+    dark = np.random.default_rng(0).integers(140, 160, SHAPE).astype(np.uint16)
+    result = brightened(dark, 4095)
+    assert result.accepted
+    assert result.image[result.refined_mask].mean() > 2000
+    assert np.array_equal(result.image[~boxed()], dark[~boxed()])
+
+    white = np.full(SHAPE, 255, np.uint8)
+    result = brightened(white, None)
+    assert not result.accepted
+    assert not result.refined_mask.any()
+    assert np.array_equal(result.image, white)
+
+
+def test_a_shift_of_hue_has_the_contrast_of_its_channels(item: Callable[..., ItemRequest]) -> None:
+    grey, label = np.full((*SHAPE, 3), 128, np.uint8), boxed()
+    shifted = grey.copy()
+    shifted[label] = 208, 128, 48
+    result = judged(item(image=grey, mask=label), shifted, label, [Outcome(1.0, 2, 1.0)], Calibration(), 1)
+    assert result.regions[0].contrast == pytest.approx(160 / 3 / 255)
 
 
 def test_a_type_of_another_backbone_is_refused(item: Callable[..., ItemRequest]) -> None:

@@ -48,6 +48,24 @@ def test_an_opaque_alpha_says_nothing_of_what_the_camera_can_give() -> None:
     assert saturation(image) == 4095
 
 
+def test_a_dark_photo_may_become_as_bright_as_the_given_white_level() -> None:
+    dark = np.full((4, 4), 150, dtype=np.uint16)
+    assert (saturation(dark), saturation(dark, 4095)) == (255, 4095)
+    assert saturation(np.full((4, 4), 4000, dtype=np.uint16), 1000) == 4095
+    assert saturation(np.full((4, 4), 150, dtype=np.uint8), 4095) == 255
+
+
+def test_of_a_change_is_kept_what_the_levels_hold() -> None:
+    levels, dtype = Levels(64, 1023), np.dtype(np.uint16)
+    pixels = np.array([0, 64, 700, 1023, 2000, 4095], dtype=np.uint16)
+    x = levels.to_unit(pixels)
+    small = np.array([0.01, -0.02, 0.03, 0.04, -0.05, -0.06], dtype=np.float32)
+    assert np.array_equal(levels.kept(small, x, 4095), small)
+    for change in (np.full(6, 9, np.float32), np.full(6, -9, np.float32)):
+        cut = levels.to_unit(levels.from_unit(x + change, dtype, 4095))
+        np.testing.assert_allclose(x + levels.kept(change, x, 4095), cut, atol=1e-6)
+
+
 @pytest.mark.parametrize(("shape", "channels"), [((4, 4), 1), ((4, 4, 2), 1), ((4, 4, 3), 3), ((4, 4, 4), 3)])
 def test_alpha_is_no_colour(shape: tuple[int, ...], channels: int) -> None:
     assert colour(np.zeros(shape, dtype=np.uint8)).shape == (4, 4, channels)

@@ -134,6 +134,22 @@ def test_dark_surroundings_give_a_darker_defect_and_never_a_negative_one() -> No
     assert 10 < result.image[core].mean() < 25
 
 
+def test_a_dark_photo_is_pasted_into_up_to_its_white_level() -> None:
+    dark = np.rint(surface(150, 10)[:, :, 0]).astype(np.uint16)
+    result = paste(replace(request(dark), white_level=4095), [pit(depth=-90)], CALIBRATION)
+    core = ndimage.binary_erosion(result.refined_mask, iterations=3)
+    assert 1000 < result.image[core].mean() < 4095
+    assert np.array_equal(result.image[~SITE], dark[~SITE])
+
+
+def test_what_is_cut_off_at_white_is_no_defect() -> None:
+    white = np.full(SHAPE, 255, np.uint8)
+    result = paste(request(white), [pit(depth=-90)], CALIBRATION)
+    assert not result.refined_mask.any()
+    assert not result.accepted
+    assert np.array_equal(result.image, white)
+
+
 @pytest.mark.parametrize("grain", [1.0, 10.0])
 def test_the_grain_is_that_of_the_photo(grain: float) -> None:
     photo = np.rint(surface(170, grain)).astype(np.uint8)

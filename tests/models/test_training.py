@@ -1,6 +1,8 @@
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -133,8 +135,67 @@ def test_a_folder_in_use_is_refused(trained: Path) -> None:
         train(trained, replace(TINY, rate=1.0), Budget(steps=1), Budget(steps=1), CPU, resume=True)
 
 
+def test_a_training_goes_on_with_what_it_began_with_alone(
+    trained: Path, tmp_path: Path, photos: list[Photo]
+) -> None:
+    def resumed(out: Path, some: list[Photo], begin: Path | None = None) -> None:
+        train(out, TINY, Budget(steps=1), Budget(steps=1), CPU, resume=True, photos=some, begin=begin)
+
+    folder, none = trained / TINY.name, Budget(steps=0)
+    on, seen = tmp_path / "on", tmp_path / "seen"
+    train(on, TINY, none, Budget(steps=1), CPU, begin=folder)
+    train(seen, TINY, Budget(steps=1), Budget(steps=1), CPU, photos=photos)
+    digest = Backbone.load(seen / TINY.name).digest
+    for out, some, begin, option in (
+        (on, [], None, f"{Backbone.load(folder).digest}; give that one by --begin"),
+        (on, [], seen / TINY.name, "give that one by --begin"),
+        (on, photos, folder, "leave --splits and --data out"),
+        (trained, [], folder, "leave --begin out"),
+        (trained, photos, None, "leave --splits and --data out"),
+        (seen, [], None, "2 photos; give the same ones, in the same order, by --splits"),
+        (seen, photos[:1], None, "give the same ones, in the same order, by --splits"),
+    ):
+        with pytest.raises(RunError, match=option):
+            resumed(out, some, begin)
+    resumed(seen, photos)
+    assert Backbone.load(seen / TINY.name).digest == digest
+    assert len(json.loads((seen / TINY.name / "data.json").read_text())) == 2
+
+
+def test_what_it_began_with_is_not_asked_of_a_training_that_did_not_keep_it(tmp_path: Path) -> None:
+    run(tmp_path, steps=0)
+    (tmp_path / "origin.json").unlink()
+    run(tmp_path, steps=0, resume=True)
+    assert json.loads((tmp_path / "origin.json").read_text()) == {"begin": None, "photos": []}
+
+
 class KilledError(Exception):
     pass
+
+
+@pytest.mark.parametrize("name", ["images.npy", "photos.npy"])
+def test_a_run_killed_while_pictures_are_written_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photos: list[Photo], name: str
+) -> None:
+    whole = np.save
+
+    def killed(file: Path | IO[bytes], images: np.ndarray) -> None:
+        whole(file, images)
+        path = file if isinstance(file, Path) else Path(file.name)
+        if path.stem == Path(name).stem:
+            os.truncate(path, 200)
+            raise KilledError
+
+    def trained_on(resume: bool) -> None:
+        train(tmp_path, TINY, Budget(steps=1), Budget(steps=0), CPU, resume=resume, photos=photos)
+
+    monkeypatch.setattr(np, "save", killed)
+    with pytest.raises(KilledError):
+        trained_on(resume=False)
+    assert not (tmp_path / name).exists()
+    monkeypatch.setattr(np, "save", whole)
+    trained_on(resume=True)
+    assert len(np.load(tmp_path / name)) == (TINY.vae_scenes if name == "images.npy" else TINY.vae_photo_crops)
 
 
 @pytest.mark.parametrize("stage", [VaeStage, DiffusionStage])
