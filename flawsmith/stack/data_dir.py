@@ -128,12 +128,18 @@ class DataDir:
         """Make the folder that the socket lies in.
 
         Raises:
-            StackError: it is there and belongs to somebody else.
+            StackError: it cannot be made, or is there and belongs to somebody else.
         """
         folder = self.socket.parent
         if folder == self.valkey:
             return
-        folder.mkdir(mode=0o700, exist_ok=True)
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StackError(
+                f"{folder}, for a socket, cannot be made ({error.strerror}); choose a --data-dir with a short "
+                "and plain path, or set TMPDIR"
+            ) from error
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
             raise StackError(f"{folder} is not a private folder of yours; remove it, or choose another --data-dir")

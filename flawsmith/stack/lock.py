@@ -22,11 +22,17 @@ class Lock:
         """Take the lock.
 
         Raises:
-            StackError: another stack holds it.
+            StackError: another stack holds it, or its file cannot be opened.
         """
         import fcntl  # not on Windows, where the module must still import
 
-        descriptor = os.open(self._data.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            descriptor = os.open(self._data.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StackError(
+                f"{self._data.lock_file} cannot be opened ({error.strerror}): see that the folder is this user's "
+                "and its disk has room, or choose another --data-dir"
+            ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
