@@ -55,6 +55,20 @@ class DataDir:
             raise StackError(f"the data folder {data.root} cannot be written; choose another with --data-dir")
         return data
 
+    @classmethod
+    def find(cls, root: Path) -> DataDir:
+        """The folder, which must be there already.
+
+        Raises:
+            StackError: it is not.
+        """
+        data = cls(root.expanduser().resolve())
+        if not data.root.is_dir():
+            raise StackError(
+                f"there is no data folder {data.root}: correct --data-dir, or make one with `flawsmith up`"
+            )
+        return data
+
     @property
     def storage(self) -> Path:
         return self.root / "storage"

@@ -26,7 +26,7 @@ from flawsmith.stack.errors import StackError
 from flawsmith.stack.lock import Lock
 from flawsmith.stack.processes import ProcessRecord, end
 from flawsmith.stack.stack import Stack
-from tests.flawsmith.running import ROOT, is_alive, run_here
+from tests.flawsmith.running import ROOT, is_alive, run_flawsmith, run_here
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -139,6 +139,44 @@ def test_a_lock_that_cannot_be_opened_is_refused_with_the_remedy(tmp_path: Path)
     data.lock_file.mkdir()
     with pytest.raises(StackError, match=r"up\.lock cannot be opened .*another --data-dir"):
         Lock(data).__enter__()
+
+
+def test_the_doctor_of_a_stopped_service_says_how_to_start_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FLAWSMITH_STORAGE_URL", raising=False)
+    folder = tmp_path / "line 3"
+    folder.mkdir()
+    for lock_file in (False, True):
+        if lock_file:
+            DataDir(folder).lock_file.touch()
+        done = run_here("doctor", "--data-dir", folder)
+        assert done.returncode == 1
+        assert f"start it with `flawsmith up --data-dir '{folder}'`" in done.stderr
+    assert [path.name for path in folder.iterdir()] == ["up.lock"], "nothing is made"
+
+
+def test_the_doctor_looks_at_a_service_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stack, "_start_workers", lambda self, application: None)
+    stack = Stack(tmp_path, "127.0.0.1", 0, lambda news: None)
+    stack.start()
+    try:
+        done = run_flawsmith("doctor", "--data-dir", tmp_path)
+    finally:
+        stack.stop()
+    assert done.returncode == 1
+    assert "no compute worker lives" in done.stdout
+    assert "valkey" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command", [("doctor",), ("keys", "list"), ("keys", "revoke", "000000000000"), ("keys", "limit", "acme")]
+)
+def test_a_data_folder_that_is_not_there_is_not_made(tmp_path: Path, command: tuple[str, ...]) -> None:
+    done = run_here(*command, "--data-dir", tmp_path / "mistyped")
+    assert done.returncode == 1
+    assert "there is no data folder" in done.stderr
+    assert not (tmp_path / "mistyped").exists()
 
 
 def test_a_stack_outlasts_a_disk_without_room_for_its_notes(
