@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
-from redis.exceptions import ResponseError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 from rq.registry import FailedJobRegistry
 
 from flawsmith.contract.ids import DEFAULT_TENANT, SYSTEM_TENANT
@@ -59,10 +59,15 @@ class Finding:
 
 def examine(settings: ServiceSettings) -> Iterator[Finding]:
     """Look at everything, one thing after the other; what cannot be looked at is a finding too."""
-    with closing(connect_redis(settings)) as redis:
-        queue_answers = True
+    try:
+        redis = connect_redis(settings)
+    except ValueError as error:
+        yield Finding("queue", "bad", f"it has no address: {error}", "correct FLAWSMITH_REDIS_URL")
+        return
+    with closing(redis):
+        queue_answers = False  # also one that is ill tells of workers and work
         for finding in _guarded("queue", lambda: _queue(redis)):
-            queue_answers &= finding.state != "bad"
+            queue_answers |= finding.state != "bad"
             yield finding
         try:
             storage = open_storage(settings)
@@ -83,7 +88,9 @@ def rebuild(settings: ServiceSettings) -> str:
 
     Raises:
         QueueUnavailableError: Redis does not answer.
+        RedisError: it refuses something.
         StorageError: storage does not answer; what was rebuilt before stays.
+        ValueError: a setting names no address.
     """
     with closing(connect_redis(settings)) as redis:
         return str(_mender(redis, open_storage(settings), settings).rebuild())
@@ -92,8 +99,13 @@ def rebuild(settings: ServiceSettings) -> str:
 def _guarded(about: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     try:
         yield from look()
-    except QueueUnavailableError as error:
-        yield Finding(about, "bad", str(error), "start Redis or Valkey, or correct FLAWSMITH_REDIS_URL")
+    except (QueueUnavailableError, RedisError) as error:
+        cause = error.__cause__ if isinstance(error, QueueUnavailableError) else error
+        if isinstance(cause, ResponseError):
+            yield _refused(about, cause)
+        else:
+            remedy = "start Redis or Valkey, or correct FLAWSMITH_REDIS_URL"
+            yield Finding(about, "bad", str(error), remedy)
     except StorageError as error:
         yield Finding(
             about,
@@ -141,10 +153,25 @@ def _persistence(redis: Redis, info: dict[str, Any]) -> Iterator[Finding]:
     elif info.get("aof_last_write_status", "ok") != "ok":
         yield Finding("queue", "bad", "it cannot write its append-only file", "give its volume room")
     try:
-        with queue_errors():
-            redis.set("flawsmith:doctor", 1, ex=10)
+        redis.set("flawsmith:doctor", 1, ex=10)
     except ResponseError as error:
-        yield Finding("queue", "bad", f"it takes no writes: {error}", "point FLAWSMITH_REDIS_URL at the primary")
+        yield _refused("queue", error)
+
+
+def _refused(about: str, error: ResponseError) -> Finding:
+    """What a queue that answers does not do, and what is to be done about it."""
+    what = f"the queue takes no writes: {error}"
+    if isinstance(error, OutOfMemoryError):
+        return Finding(about, "bad", what, "give it memory: raise its maxmemory, or remove what others keep in it")
+    if isinstance(error, ReadOnlyError):
+        return Finding(about, "bad", what, "point FLAWSMITH_REDIS_URL at the primary")
+    if str(error).startswith("MISCONF"):
+        return Finding(about, "bad", what, "make room on its disk, and see its log for why it cannot save")
+    if str(error).startswith("NOREPLICAS"):
+        return Finding(about, "bad", what, "bring its replicas back, or lower its min-replicas-to-write")
+    return Finding(
+        about, "bad", f"the queue refuses: {error}", "let the user of FLAWSMITH_REDIS_URL run all commands on it"
+    )
 
 
 def _storage(storage: Storage) -> Iterator[Finding]:
@@ -259,7 +286,7 @@ def main(arguments: list[str] | None = None) -> int:
     if wanted.rebuild:
         try:
             sys.stderr.write(f"rebuilt: {rebuild(settings)}\n")
-        except (QueueUnavailableError, StorageError) as error:
+        except (QueueUnavailableError, RedisError, StorageError, ValueError) as error:
             sys.stderr.write(f"not rebuilt: {error}\n")
             return 1
     findings = []

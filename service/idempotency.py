@@ -20,6 +20,7 @@ from pydantic import JsonValue
 from starlette.requests import Request
 
 from flawsmith.contract import problems
+from flawsmith.contract.ids import IDEMPOTENCY_KEY
 from flawsmith.contract.manifests import IdempotencyRecord
 from service.problems import ProblemError
 from service.resources import Resources
@@ -47,7 +48,7 @@ PARAMETER = {
 }
 """For ``openapi_extra`` of an operation."""
 
-_KEY = re.compile(r"[!-~]{1,255}")
+_KEY = re.compile(IDEMPOTENCY_KEY)
 
 
 @dataclass

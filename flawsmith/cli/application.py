@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from flawsmith.stack import valkey
 from flawsmith.stack.application import application_path, find_application
 from flawsmith.stack.data_dir import DataDir, default_data_dir
 from flawsmith.stack.errors import StackError
+from flawsmith.stack.lock import Lock
 
 STORAGE_SETTING = "FLAWSMITH_STORAGE_URL"
 
@@ -31,14 +33,29 @@ Folder: TypeAlias = Annotated[
 ]
 
 
-def run_application(context: typer.Context, data_dir: Path | None, module: str, *arguments: str) -> NoReturn:
-    """Run a module of the application with the settings of the place that is meant, and end as it ends."""
+def run_application(
+    context: typer.Context,
+    data_dir: Path | None,
+    module: str,
+    *arguments: str,
+    begins: bool = False,
+    runs: bool = False,
+) -> NoReturn:
+    """Run a module of the application with the settings of the place that is meant, and end as it ends.
+
+    Args:
+        begins: it makes a data folder that is not there; else that is an error.
+        runs: it needs a `flawsmith up` on the data folder.
+    """
     typed = was_typed(context, "data_dir")
     try:
         application = find_application(extras=["api"])
         environment = {**os.environ, "PYTHONPATH": application_path(application)}
         if typed or not os.environ.get(STORAGE_SETTING):
-            data = DataDir.prepare(data_dir or default_data_dir())
+            root = data_dir or default_data_dir()
+            if not begins:
+                _check_place(DataDir.find(root), runs)
+            data = DataDir.prepare(root)
             environment |= {
                 STORAGE_SETTING: data.storage.as_uri(),
                 "FLAWSMITH_REDIS_URL": valkey.url(data.socket),
@@ -48,6 +65,15 @@ def run_application(context: typer.Context, data_dir: Path | None, module: str, 
         fail(str(error))
     program = [sys.executable, "-m", module, *arguments]
     raise typer.Exit(subprocess.run(program, env=environment, cwd=application, check=False).returncode)
+
+
+def _check_place(data: DataDir, runs: bool) -> None:
+    if runs and not Lock(data).is_held():
+        raise StackError(
+            f"Flawsmith does not run on {data.root}; start it with `flawsmith up --data-dir "
+            f"{shlex.quote(str(data.root))}`, or name the folder on which it runs, or the {STORAGE_SETTING} of a "
+            "deployment"
+        )
 
 
 def application_output(module: str, *arguments: str) -> bytes:

@@ -25,4 +25,5 @@ def doctor(
     are in the environment.
     """
     wanted = {"--rebuild": rebuild, "--json": json}
-    run_application(context, data_dir, "service.doctor", *(name for name, on in wanted.items() if on))
+    chosen = [name for name, on in wanted.items() if on]
+    run_application(context, data_dir, "service.doctor", *chosen, runs=True)

@@ -13,6 +13,7 @@ from flawsmith.cli.overview import Entry, caption, write_overview
 from flawsmith.cli.terminal import messages, say, tell
 from flawsmith.client import AugmentOptions, Download, Flawsmith, FlawsmithError
 from flawsmith.client.augmentations import Subject
+from flawsmith.client.downloads import another_job, finished_items
 from flawsmith.contract.base import now
 from flawsmith.contract.jobs import ItemStatus, Job, JobStatus
 
@@ -68,11 +69,15 @@ def generate_into(client: Flawsmith, subject: Subject, options: AugmentOptions, 
 
 
 def collect(client: Flawsmith, job: Job, folder: Path) -> Result:
-    """Write the files of a final job, and the overview of its items."""
+    """Write the files of a final job, and the overview of its items; that of another job goes with its items."""
+    overview = folder / "overview.png"
+    other = another_job(job, folder)
+    if other is not None and any(finished_items(other)):
+        overview.unlink(missing_ok=True)
     download = client.download(job, folder)
     items = {item.index: item for item in job.items}
     entries = [Entry(caption(job, items[file.index]), file.preview) for file in download.items]
-    sheet = write_overview(entries, folder / "overview.png") if entries else None
+    sheet = write_overview(entries, overview) if entries else None
     return Result(job, download, entries, sheet)
 
 

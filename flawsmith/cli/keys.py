@@ -96,4 +96,5 @@ def limit(
 
 
 def _run(context: typer.Context, data_dir: Path | None, json: bool, command: str, *arguments: str) -> None:
-    run_application(context, data_dir, "service.keys", command, *(["--json"] if json else []), *arguments)
+    chosen = [command, *(["--json"] if json else []), *arguments]
+    run_application(context, data_dir, "service.keys", *chosen, begins=command == "create")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -40,7 +41,7 @@ def up(
     Jobs and results stay in the data folder for the next start.
     """
     signals = _Signals()
-    stack = Stack(data_dir or default_data_dir(), host, port, tell)
+    stack = Stack(data_dir or default_data_dir(), host, port, _report)
     try:
         stack.start()
         place = stack.place
@@ -56,7 +57,7 @@ def up(
     except StackError as error:
         stack.stop()
         fail(str(error))
-    tell("Stopping; Ctrl-C again stops at once")
+    _report("Stopping; Ctrl-C again stops at once")
     stack.stop(hurry=lambda: signals.count > 1)
     say("Stopped")
 
@@ -69,6 +70,12 @@ def _access(place: Place, host: str) -> str:
     if host != place.host:
         said += f" and not on {host}; to open it, run `flawsmith keys create`, then start again"
     return said
+
+
+def _report(news: str) -> None:
+    """Tell it if it can be told: it may go to the disk that is full, or to a terminal that is gone."""
+    with suppress(OSError):
+        tell(news)
 
 
 class _Signals:
@@ -102,7 +109,7 @@ def _wait_until_ready(stack: Stack, signals: _Signals) -> None:
             say(f"Ready; defect types: {readiness.defect_types}. Ctrl-C stops.")
             return
         if time.monotonic() > say_at:
-            tell(f"Not ready yet: {_missing(readiness)}; the logs tell more")
+            _report(f"Not ready yet: {_missing(readiness)}; the logs tell more")
             say_at += SAY_EVERY_S
 
 

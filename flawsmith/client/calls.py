@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 from flawsmith.client.errors import FlawsmithError, InvalidParameterError
 from flawsmith.client.images import ImageFile, ImageSource, image_file
 from flawsmith.client.sample_sets import SampleSend
+from flawsmith.contract import ids
 from flawsmith.contract.bundles import BundleManifest, ImportedDefectType
 from flawsmith.contract.defect_types import AnomalyKind, DefectType, DefectTypeList
 from flawsmith.contract.evaluations import EvaluationMetric, EvaluationParameters
@@ -58,6 +60,18 @@ class Call(Generic[T]):
     """Sent with every try: the service does once what comes more than once under it."""
     timeout_s: float | None = None
     """Patience for an answer; None for that of the connection."""
+
+    def __post_init__(self) -> None:
+        """Refuse a key that no header can carry, or that the service would not take.
+
+        Raises:
+            InvalidParameterError: ``idempotency_key`` is none.
+        """
+        if self.idempotency_key is not None and not re.fullmatch(ids.IDEMPOTENCY_KEY, self.idempotency_key):
+            raise InvalidParameterError(
+                f"idempotency_key {self.idempotency_key[:80]!r} is not 1 to 255 printable ASCII characters "
+                "without spaces; take a UUID"
+            )
 
     def arguments(self) -> dict[str, Any]:
         """For ``build_request`` of either httpx client."""

@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 import httpx
 
 import flawsmith
-from flawsmith.client import calls
+from flawsmith.client import calls, environment
 from flawsmith.client.calls import CONNECT_TIMEOUT_S, Call
 from flawsmith.client.errors import InsecureAddressWarning, InvalidParameterError, ServiceUnreachableError
 from flawsmith.client.retries import Retries
 from flawsmith.contract.access import PREFIX, parse_key
 
+C = TypeVar("C", httpx.Client, httpx.AsyncClient)
 T = TypeVar("T")
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -65,6 +66,18 @@ class Connection:
     @property
     def connect_timeout(self) -> float:
         return min(self.timeout, CONNECT_TIMEOUT_S)
+
+    def open(self, kind: type[C]) -> C:
+        """An httpx client of ``kind`` for this address.
+
+        Raises:
+            InvalidParameterError: a variable of the environment, for a proxy or certificates, cannot be used.
+        """
+        arguments = self.client_arguments()
+        try:
+            return kind(**arguments)
+        except environment.UNUSABLE as error:
+            raise environment.error_of(error) from error
 
     def client_arguments(self) -> dict[str, Any]:
         """For the constructor of either httpx client."""

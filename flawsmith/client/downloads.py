@@ -75,17 +75,23 @@ def _remove_other(job: Job, download: Download) -> None:
 
     An image of the one beside a label of the other would pass for a pair.
     """
-    try:
-        other = Job.model_validate_json(download.job_file.read_bytes())
-    except (FileNotFoundError, ValidationError):
-        return
-    if other.id == job.id:
+    other = another_job(job, download.folder)
+    if other is None:
         return
     for item in finished_items(other):
         as_tiff = download.folder / item_file(item.index, "image", tiff=True)
         for path in (as_tiff, *targets(download, item).values()):
             if path.parent == download.folder:
                 path.unlink(missing_ok=True)
+
+
+def another_job(job: Job, folder: Path) -> Job | None:
+    """The job that ``job.json`` in ``folder`` names, if that is another one."""
+    try:
+        other = Job.model_validate_json((folder / JOB_FILE).read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+    return None if other.id == job.id else other
 
 
 def defect_mask(defect: int) -> str:

@@ -8,7 +8,7 @@ import json
 import tempfile
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Annotated
@@ -19,7 +19,7 @@ from flawsmith.client.datasets import images_in, sent_values
 from flawsmith.client.documents import Document, Place
 from flawsmith.client.errors import InvalidParameterError
 from flawsmith.client.transfers import partial_file
-from flawsmith.client.zips import pack
+from flawsmith.client.zips import pack, reading, writing
 from flawsmith.contract.base import Schema
 from flawsmith.contract.files import LOCK_FILE
 from flawsmith.contract.samples import IMAGE_ENDINGS
@@ -185,25 +185,21 @@ def packed(spec: DatasetSpec) -> Iterator[PackedSpec]:
 
     Raises:
         InvalidParameterError: a file cannot be read, or none of a folder belongs to a normal image.
+        FlawsmithError: there is no room for what is packed.
     """
-    with tempfile.TemporaryDirectory(prefix="flawsmith-") as folder:
+    with ExitStack() as held:
+        with writing(spec.path):
+            folder = held.enter_context(tempfile.TemporaryDirectory(prefix="flawsmith-"))
         notes: list[str] = []
         files: dict[str, Path] = {}
-        try:
-            if isinstance(spec.normals, Path):
-                files["normals"] = spec.normals
-            elif not isinstance(spec.normals, DatasetPrefix):
-                files["normals"] = _zipped(spec.normals, Path(folder, "normals.zip"))
-            for name, path in spec.beside.items():
-                if path.is_dir():
-                    images = _belonging(spec, name, path, notes)
-                    files[name] = _zipped(images, Path(folder, f"{name}.zip"))
-                else:
-                    files[name] = path
-        except OSError as error:
-            if error.filename is None:
-                raise
-            raise InvalidParameterError(f"{error.filename} cannot be read: {error.strerror or error}") from error
+        if isinstance(spec.normals, Path):
+            files["normals"] = spec.normals
+        elif not isinstance(spec.normals, DatasetPrefix):
+            files["normals"] = _zipped(spec.normals, Path(folder, "normals.zip"))
+        for name, path in spec.beside.items():
+            with reading(path):
+                images = _belonging(spec, name, path, notes) if path.is_dir() else None
+            files[name] = path if images is None else _zipped(images, Path(folder, f"{name}.zip"))
         yield PackedSpec(files, notes, spec.normals if isinstance(spec.normals, DatasetPrefix) else None)
 
 
@@ -246,7 +242,7 @@ def _belonging(spec: DatasetSpec, field_name: str, folder: Path, notes: list[str
 
 
 def _zipped(images: Mapping[str, Path], target: Path) -> Path:
-    with target.open("wb") as file:
+    with writing(Path(target.stem)), target.open("wb") as file:
         pack(images, file)
     return target
 

@@ -57,14 +57,15 @@ class Flawsmith:
         retries: how often a request is sent again when the service is busy or not there yet.
 
     Raises:
-        InvalidParameterError: ``url`` is not an address, or ``api_key`` is mistyped.
+        InvalidParameterError: ``url`` is not an address, ``api_key`` is mistyped, or a variable of the
+            environment, for a proxy or certificates, cannot be used.
     """
 
     def __init__(
         self, url: str = DEFAULT_URL, *, api_key: str | None = None, timeout: float = 60.0, retries: int = 3
     ) -> None:
         self._connection = Connection(url, timeout, Retries(retries), api_key)
-        self._http = httpx.Client(**self._connection.client_arguments())
+        self._http = self._connection.open(httpx.Client)
 
     @property
     def url(self) -> str:

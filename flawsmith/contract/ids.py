@@ -24,6 +24,9 @@ UploadId = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 DefectTypeName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 DefectTypeRef = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}(@[1-9][0-9]{0,8})?$")]
 
+IDEMPOTENCY_KEY = r"[!-~]{1,255}"
+"""Pattern of what a caller may name a request by, so that it is done once."""
+
 
 def new_job_id() -> str:
     """A fresh job id: 48 bits of millisecond time, then 80 random bits, so that ids sort by age."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flawsmith.stack.errors import StackError
 from flawsmith.stack.processes import ProcessRecord
 
 FIRST_PAUSE_S = 0.5
@@ -42,19 +43,26 @@ class Child:
     _due: float = field(default=0.0, init=False)
 
     def start(self) -> None:
-        """Start the program; its output goes to the end of its log."""
-        _limit(self.log)
+        """Start the program; its output goes to the end of its log.
+
+        Raises:
+            StackError: there is no room for its log, or no process to be had.
+        """
         launch = [sys.executable, "-m", "flawsmith.stack.launch", str(os.getpid()), str(self.niceness)]
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*launch, *self.program],
-                env=dict(self.environment),
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        try:
+            _limit(self.log)
+            with self.log.open("ab") as log:
+                self._process = subprocess.Popen(
+                    [*launch, *self.program],
+                    env=dict(self.environment),
+                    cwd=self.folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise StackError(f"{self.name} cannot be started: {error}") from error
         self._started = time.monotonic()
 
     @property
@@ -74,13 +82,21 @@ class Child:
         if self._process is not None:
             how = _how_it_ended(self._process.returncode)
             self.deaths = 1 if now - self._started > STEADY_S else self.deaths + 1
-            pause = min(FIRST_PAUSE_S * 2 ** (self.deaths - 1), LAST_PAUSE_S)
             self._process = None
-            self._due = now + pause
-            return f"{self.name} {how}; it is started again in {pause:g} s (see {self.log})"
+            return f"{self.name} {how}; it is started again in {self._pause(now):g} s (see {self.log})"
         if now >= self._due:
-            self.start()
+            try:
+                self.start()
+            except StackError as error:
+                self.deaths += 1
+                return f"{error}; it is tried again in {self._pause(now):g} s"
         return None
+
+    def _pause(self, now: float) -> float:
+        """Seconds from ``now`` until the next start, the more the more often it died."""
+        pause: float = min(FIRST_PAUSE_S * 2 ** (self.deaths - 1), LAST_PAUSE_S)
+        self._due = now + pause
+        return pause
 
     def ask_to_end(self) -> None:
         if self._process is not None and self.running:

@@ -55,6 +55,20 @@ class DataDir:
             raise StackError(f"the data folder {data.root} cannot be written; choose another with --data-dir")
         return data
 
+    @classmethod
+    def find(cls, root: Path) -> DataDir:
+        """The folder, which must be there already.
+
+        Raises:
+            StackError: it is not.
+        """
+        data = cls(root.expanduser().resolve())
+        if not data.root.is_dir():
+            raise StackError(
+                f"there is no data folder {data.root}: correct --data-dir, or make one with `flawsmith up`"
+            )
+        return data
+
     @property
     def storage(self) -> Path:
         return self.root / "storage"
@@ -128,12 +142,18 @@ class DataDir:
         """Make the folder that the socket lies in.
 
         Raises:
-            StackError: it is there and belongs to somebody else.
+            StackError: it cannot be made, or is there and belongs to somebody else.
         """
         folder = self.socket.parent
         if folder == self.valkey:
             return
-        folder.mkdir(mode=0o700, exist_ok=True)
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StackError(
+                f"{folder}, for a socket, cannot be made ({error.strerror}); choose a --data-dir with a short "
+                "and plain path, or set TMPDIR"
+            ) from error
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
             raise StackError(f"{folder} is not a private folder of yours; remove it, or choose another --data-dir")

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from flawsmith.stack.data_dir import DataDir
-from flawsmith.stack.errors import StackError
+from flawsmith.stack.errors import AlreadyRunningError, StackError
 
 
 class Lock:
@@ -22,21 +22,42 @@ class Lock:
         """Take the lock.
 
         Raises:
-            StackError: another stack holds it.
+            AlreadyRunningError: another stack holds it.
+            StackError: its file cannot be opened.
         """
         import fcntl  # not on Windows, where the module must still import
 
-        descriptor = os.open(self._data.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            descriptor = os.open(self._data.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StackError(
+                f"{self._data.lock_file} cannot be opened ({error.strerror}): see that the folder is this user's "
+                "and its disk has room, or choose another --data-dir"
+            ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(descriptor)
-            raise StackError(
+            raise AlreadyRunningError(
                 f"Flawsmith already runs on {self._data.root}{self._holder()}; "
                 "stop it first, or give this one a --data-dir of its own"
             ) from error
         self._descriptor = descriptor
         return self
+
+    def is_held(self) -> bool:
+        """Whether a stack runs on the folder; makes no file in it.
+
+        Raises:
+            StackError: that cannot be told.
+        """
+        if not self._data.lock_file.exists():
+            return False
+        try:
+            with Lock(self._data):
+                return False
+        except AlreadyRunningError:
+            return True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +59,7 @@ class Stack:
         self._queue: Child | None = None
         self._workers: list[Child] = []
         self._recorded: list[ProcessRecord] = []
+        self._unrecorded_told = False
         self._place: Place | None = None
 
     @property
@@ -136,7 +137,8 @@ class Stack:
         self._recorded = []
         if self._place is not None:
             self._place.data.remove_socket_folder()
-            self._place.data.run_file.unlink(missing_ok=True)
+            with suppress(OSError):  # what it names is dead, so that the next start passes over it
+                self._place.data.run_file.unlink(missing_ok=True)
             self._place = None
         self._held.close()
 
@@ -188,15 +190,26 @@ class Stack:
             self._record()
 
     def _record(self) -> None:
-        """Note the children where the next stack finds them, should this one be killed."""
+        """Note the children where the next stack finds them, should this one be killed.
+
+        On a full disk that is done later, by the next call that finds room.
+        """
         records = [record for child in self._children() if (record := child.record) is not None]
         if records == self._recorded:
             return
         run = {"pid": os.getpid(), "url": self.place.url, "children": records}
-        partial = self.place.data.run_file.with_suffix(".part")
-        partial.write_text(json.dumps(run))
-        partial.replace(self.place.data.run_file)
+        run_file = self.place.data.run_file
+        partial = run_file.with_suffix(".part")
+        try:
+            partial.write_text(json.dumps(run))
+            partial.replace(run_file)
+        except OSError as error:
+            if not self._unrecorded_told:
+                self._unrecorded_told = True
+                self._report(f"{run_file} cannot be written ({error.strerror}), and is tried again; make room")
+            return
         self._recorded = records
+        self._unrecorded_told = False
 
 
 def _environment(application: Path) -> dict[str, str]:

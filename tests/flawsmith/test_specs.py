@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import shutil
+import tempfile
 import unicodedata
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from flawsmith.client.errors import InvalidParameterError
+from flawsmith.client.datasets import images_in
+from flawsmith.client.errors import FlawsmithError, InvalidParameterError
 from flawsmith.client.specs import DatasetSpec, packed, read_lock, read_spec, write_lock
+from flawsmith.client.zips import sent
 from flawsmith.contract.specs import SeverityRange
 from flawsmith.contract.wishes import ContrastRange, SizeRange
 from tests.flawsmith.dataset_server import LOCK, png
@@ -292,6 +297,32 @@ def test_the_same_files_make_the_same_bytes(folder: Path) -> None:
     assert sent[0] == sent[1]
     with zipfile.ZipFile(io.BytesIO(sent[0])) as archive:
         assert archive.testzip() is None
+
+
+def test_a_full_temporary_folder_is_told_with_the_remedy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "photos" / "a" / "1.png").write_bytes(bytes(40_000))
+    spec = spec_of(folder, f"normals: photos\n{ENTRIES}")
+    remedy = r"no room in .* to pack .*; make room, set TMPDIR, or send a ZIP"
+    for pack in (lambda: packed(spec), lambda: sent(folder / "photos", "photos.zip", images_in)):
+        with files_of_at_most(10_000), pytest.raises(FlawsmithError, match=remedy) as refused:
+            pack().__enter__()
+        assert not isinstance(refused.value, InvalidParameterError), "nothing that was asked for is wrong"
+        with monkeypatch.context() as patch:
+            patch.setattr(tempfile, "tempdir", None)
+            patch.setattr(tempfile, "_candidate_tempdir_list", list)
+            with pytest.raises(FlawsmithError, match=remedy):
+                pack().__enter__()
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """The system refuses bytes of a file beyond ``size``, as it does on a full disk."""
+    usual, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (usual, most))
 
 
 def test_a_file_that_goes_away_is_named(folder: Path) -> None:

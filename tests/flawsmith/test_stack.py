@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import json
 import os
 import signal
 import socket
@@ -14,6 +17,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from flawsmith.cli.up import _report
 from flawsmith.stack import ports, valkey
 from flawsmith.stack.application import find_application
 from flawsmith.stack.child import Child
@@ -21,7 +25,8 @@ from flawsmith.stack.data_dir import DataDir, default_data_dir
 from flawsmith.stack.errors import StackError
 from flawsmith.stack.lock import Lock
 from flawsmith.stack.processes import ProcessRecord, end
-from tests.flawsmith.running import ROOT, is_alive, run_here
+from flawsmith.stack.stack import Stack
+from tests.flawsmith.running import ROOT, is_alive, run_flawsmith, run_here
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -51,6 +56,26 @@ def test_a_dead_child_is_started_again_after_growing_pauses(tmp_path: Path) -> N
     assert "ended with code 3" in news[0]
     assert failing.deaths == 3
     assert failing.last_words() == "no\nno\nno"
+
+
+def test_a_child_that_finds_no_room_for_its_log_is_started_once_there_is_some(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    waiting = child(folder, "print('yes')")
+    with pytest.raises(StackError, match=r"worker cannot be started: .*worker\.log"):
+        waiting.start()
+    news = [waiting.tend(), waiting.tend()]
+    assert news[0] is not None
+    assert news[0].startswith("worker cannot be started: ")
+    assert news[0].endswith("; it is tried again in 0.5 s")
+    assert news[1] is None, "it waits"
+    folder.mkdir()
+
+    def said() -> bool:
+        waiting.tend()
+        return waiting.last_words() == "yes"
+
+    until(said)
+    assert waiting.wait(10)
 
 
 def test_a_child_is_less_urgent_if_so_wished_and_has_a_session_of_its_own(tmp_path: Path) -> None:
@@ -107,6 +132,97 @@ def test_one_stack_holds_a_folder(tmp_path: Path) -> None:
         Lock(data).__enter__()
     with Lock(data):
         pass
+
+
+def test_a_lock_that_cannot_be_opened_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    data = DataDir.prepare(tmp_path)
+    data.lock_file.mkdir()
+    with pytest.raises(StackError, match=r"up\.lock cannot be opened .*another --data-dir"):
+        Lock(data).__enter__()
+
+
+def test_the_doctor_of_a_stopped_service_says_how_to_start_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FLAWSMITH_STORAGE_URL", raising=False)
+    folder = tmp_path / "line 3"
+    folder.mkdir()
+    for lock_file in (False, True):
+        if lock_file:
+            DataDir(folder).lock_file.touch()
+        done = run_here("doctor", "--data-dir", folder)
+        assert done.returncode == 1
+        assert f"start it with `flawsmith up --data-dir '{folder}'`" in done.stderr
+    assert [path.name for path in folder.iterdir()] == ["up.lock"], "nothing is made"
+
+
+def test_the_doctor_looks_at_a_service_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stack, "_start_workers", lambda self, application: None)
+    stack = Stack(tmp_path, "127.0.0.1", 0, lambda news: None)
+    stack.start()
+    try:
+        done = run_flawsmith("doctor", "--data-dir", tmp_path)
+    finally:
+        stack.stop()
+    assert done.returncode == 1
+    assert "no compute worker lives" in done.stdout
+    assert "valkey" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command", [("doctor",), ("keys", "list"), ("keys", "revoke", "000000000000"), ("keys", "limit", "acme")]
+)
+def test_a_data_folder_that_is_not_there_is_not_made(tmp_path: Path, command: tuple[str, ...]) -> None:
+    done = run_here(*command, "--data-dir", tmp_path / "mistyped")
+    assert done.returncode == 1
+    assert "there is no data folder" in done.stderr
+    assert not (tmp_path / "mistyped").exists()
+
+
+def test_a_stack_outlasts_a_disk_without_room_for_its_notes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stack, "_start_workers", lambda self, application: None)
+    news: list[str] = []
+    stack = Stack(tmp_path, "127.0.0.1", 0, news.append)
+    stack.start()
+    try:
+        run_file = stack.place.data.run_file
+        first = json.loads(run_file.read_text())["children"]
+        blocked = run_file.with_suffix(".part")
+        blocked.mkdir()  # nothing can be written there
+        os.kill(first[0][0], signal.SIGKILL)
+
+        def told() -> bool:
+            stack.tend()
+            return any("cannot be written" in line for line in news)
+
+        until(told)
+        for _ in range(3):
+            stack.tend()
+        assert sum("up.json cannot be written" in line and "make room" in line for line in news) == 1
+        assert json.loads(run_file.read_text())["children"] == first
+        blocked.rmdir()
+
+        def noted() -> bool:
+            stack.tend()
+            children = json.loads(run_file.read_text())["children"]
+            return bool(children) and children != first
+
+        until(noted)
+        assert valkey.wait_until_it_answers(stack.place.data.socket, 10)
+    finally:
+        stack.stop()
+    assert not run_file.exists()
+
+
+def test_news_that_find_no_room_end_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        def flush(self) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sys, "stderr", Full())
+    _report("valkey was ended by SIGKILL")
 
 
 def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:

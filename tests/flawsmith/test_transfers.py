@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,8 +17,10 @@ from typing import Any
 import pytest
 
 from flawsmith import AsyncFlawsmith, CorruptDownloadError, Flawsmith, FlawsmithError, ServiceUnreachableError
+from flawsmith.cli.generation import collect
 from flawsmith.client import downloads
 from flawsmith.client.connection import Connection
+from flawsmith.client.downloads import Download
 from flawsmith.contract.base import now
 from flawsmith.contract.jobs import Item, ItemStatus, Job, JobKind, JobStatus, Progress
 from tests.servers import listening
@@ -207,6 +210,31 @@ def test_a_job_in_the_place_of_another_leaves_none_of_its_items_and_all_else(tmp
         client.download(second, tmp_path)
     of_second = {"job.json", "item-00.png", "item-00-mask.png", "item-00-preview.png"}
     assert {path.name for path in tmp_path.iterdir()} == of_second | of_others.keys()
+
+
+def test_the_overview_of_another_job_goes_with_its_items(tmp_path: Path) -> None:
+    def job(number: int, status: ItemStatus) -> Job:
+        return JOB.model_copy(update={"id": f"job_{number:026}", "items": [Item(index=0, seed=1, status=status)]})
+
+    class Client(Flawsmith):
+        def download(self, job: Job | str, out_dir: str | os.PathLike[str]) -> Download:
+            assert isinstance(job, Job)
+            return downloads.begin(job, out_dir)
+
+    overview = tmp_path / "overview.png"
+    with Client("http://127.0.0.1:9") as client:
+        for number, status, before, stays in (
+            (1, ItemStatus.CANCELED, None, True),  # of no job of ours
+            (2, ItemStatus.CANCELED, job(1, ItemStatus.CANCELED), True),  # which had none
+            (3, ItemStatus.CANCELED, job(2, ItemStatus.SUCCEEDED), False),
+            (4, ItemStatus.SUCCEEDED, job(4, ItemStatus.SUCCEEDED), True),  # the same one again
+        ):
+            overview.write_bytes(b"of before")
+            if before is not None:
+                downloads.begin(before, tmp_path)
+            result = collect(client, job(number, status), tmp_path)
+            assert result.overview is None
+            assert overview.exists() == stays, number
 
 
 def test_a_job_file_that_is_none_stays_out_of_the_way(tmp_path: Path) -> None:

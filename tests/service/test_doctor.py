@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from flawsmith.contract.jobs import JobStatus
 from service import doctor
@@ -93,6 +94,61 @@ def test_a_queue_that_forgets_when_full_is_named(settings: ServiceSettings, redi
     finally:
         redis.config_set("maxmemory-policy", "noeviction")
         redis.config_set("maxmemory", "0")
+
+
+@pytest.mark.usefixtures("healthy")
+def test_a_queue_that_takes_no_writes_is_named_with_its_remedy_and_the_rest_is_looked_at(
+    settings: ServiceSettings, redis: Redis
+) -> None:
+    elsewhere = ("127.0.0.1", str(free_ports(1)[0]))
+    for ill, well, complaint, remedy in (
+        (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0"), "maxmemory", "memory"),
+        (("REPLICAOF", *elsewhere), ("REPLICAOF", "NO", "ONE"), "replica", "at the primary"),
+        (
+            ("CONFIG", "SET", "min-replicas-to-write", "1"),
+            ("CONFIG", "SET", "min-replicas-to-write", "0"),
+            "NOREPLICAS",
+            "bring its replicas back",
+        ),
+    ):
+        redis.execute_command(*ill)
+        try:
+            findings = list(doctor.examine(settings))
+        finally:
+            redis.execute_command(*well)
+        found = [finding for finding in findings if finding.state == "bad"]
+        assert found[0].about == "queue"
+        assert complaint in found[0].what
+        assert all(remedy in (finding.remedy or "") for finding in found), found
+        assert {finding.about for finding in findings} >= {"storage", "defect types", "workers", "work"}
+    assert bad(settings) == []
+
+
+def test_whatever_the_queue_refuses_is_a_finding(settings: ServiceSettings, redis: Redis) -> None:
+    for command in ("set", "info", "zcard"):
+        redis.execute_command("ACL", "SETUSER", "default", f"-{command}")
+        try:
+            (first, *_) = (finding for finding in bad(settings) if "refuses" in finding.what)
+        finally:
+            redis.execute_command("ACL", "SETUSER", "default", f"+{command}")
+        assert "all commands" in (first.remedy or "")
+
+
+def test_a_disk_that_keeps_the_queue_from_saving_is_named() -> None:
+    said = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk."
+    finding = doctor._refused("queue", ResponseError(said))
+    assert "room on its disk" in (finding.remedy or "")
+
+
+def test_an_address_of_no_queue_is_named(
+    settings: ServiceSettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (finding,) = bad(settings.model_copy(update={"redis_url": "valkey.example:6379"}))
+    assert "FLAWSMITH_REDIS_URL" in (finding.remedy or "")
+    monkeypatch.setenv("FLAWSMITH_REDIS_URL", "valkey.example:6379")
+    monkeypatch.setenv("FLAWSMITH_STORAGE_URL", settings.storage_url)
+    assert doctor.main(["--rebuild"]) == 1
+    assert "not rebuilt" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("healthy")
