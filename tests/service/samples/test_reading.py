@@ -18,7 +18,18 @@ from service.samples.errors import SampleError
 from service.samples.limits import SampleLimits
 from service.samples.reading import SampleSet, Uploaded, read_pairs
 from tests.service.images import files
-from tests.service.samples.sets import EMPTY, HEIGHT, WIDTH, mask, mask_pixels, normals, pairs, photo, read
+from tests.service.samples.sets import (
+    EMPTY,
+    HEIGHT,
+    OF_CLASSES,
+    WIDTH,
+    mask,
+    mask_pixels,
+    normals,
+    pairs,
+    photo,
+    read,
+)
 from tests.service.samples.test_layouts import CVAT
 
 
@@ -203,6 +214,14 @@ def test_empty_masks_make_normal_images_with_a_warning(tmp_path: Path) -> None:
     assert len(found.samples) == 4
     assert [one.source for one in found.normals] == ["images/002.png"]
     assert any("images/002.png" in warning and "normal" in warning for warning in found.warnings)
+
+
+def test_masks_of_several_classes_are_refused_by_name(tmp_path: Path) -> None:
+    refused(
+        tmp_path,
+        pairs(5) | {"masks/002.png": OF_CLASSES},
+        r"masks/002\.png, mask of images/002\.png: The mask is too dark: its brightest value is 2, ",
+    )
 
 
 def test_empty_masks_alone_are_refused(tmp_path: Path) -> None:
