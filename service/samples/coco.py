@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, TypeGuard
 
 from service.samples.errors import SampleError
-from service.samples.layouts import FoundImage, Layout, Names, Region, clipped, listed
+from service.samples.layouts import FoundImage, Layout, Names, Region, clipped
+from service.samples.references import Reference, meant
 from service.samples.shapes import Outline, Runs, Shape, ShapeError, unpacked_runs
 
 
@@ -24,10 +25,9 @@ def coco(documents: dict[str, dict[str, Any]], names: Names) -> Layout:
     Segmentations are polygons or run lengths, packed or not; an annotation without one counts by its box.
 
     Raises:
-        SampleError: a file is not as COCO wants it.
+        SampleError: a file is not as COCO wants it, or as of `meant`.
     """
-    found: dict[str, list[Region]] = {}
-    absent: list[str] = []
+    entries: list[tuple[Reference, list[Region]]] = []
     for name, document in documents.items():
         try:
             labels = {entry["id"]: str(entry["name"]) for entry in document.get("categories", [])}
@@ -46,13 +46,12 @@ def coco(documents: dict[str, dict[str, Any]], names: Names) -> Layout:
             raise SampleError(
                 "samples", f"{name} is not as COCO wants it ({type(error).__name__}: {error}). Export it again."
             ) from error
-        for image_id, reference in images.items():
-            image = names.find(reference, name)
-            if image is None:
-                absent.append(reference)
-            else:
-                found.setdefault(image, []).extend(regions[image_id])
-    notes = [f"left out, for the ZIP does not have them: {listed(absent)}"] if absent else []
+        entries += [(Reference(path, name), regions[image_id]) for image_id, path in images.items()]
+    named, notes = meant([reference for reference, _ in entries], names)
+    found: dict[str, list[Region]] = {}
+    for image, (_, of_image) in zip(named, entries, strict=True):
+        if image is not None:
+            found.setdefault(image, []).extend(of_image)
     return Layout("coco", [FoundImage(image, tuple(of_image)) for image, of_image in found.items()], notes)
 
 

@@ -6,13 +6,12 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from service.samples.errors import SampleError
-from service.samples.layouts import FoundImage, Layout, Names, Region, listed
+from service.samples.layouts import MASKS, FoundImage, Layout, Names, Region, in_mask_folder, listed
 
 _TRUTH = "ground_truth"
 _SPLITS = ("test", "train", "validation")
 _NORMAL = frozenset({"good", "ok", "normal", "normals"})
 _IMAGES = frozenset({"image", "images", "img", "imgs", "photos"})
-_MASKS = frozenset({"mask", "masks", "label", "labels", "annotations", "gt", _TRUTH})
 _SUFFIXES = ("_mask", "-mask", ".mask", " mask", "_gt", "_label", "_seg")
 
 Key = tuple[str, ...]
@@ -67,10 +66,9 @@ def pairs(names: Names) -> Layout | None:
     normals = []
     for name in names.images():
         path = PurePosixPath(name)
-        folders = [folder.lower() for folder in path.parts[:-1]]
         bare = _bare(path.stem)
-        if any(folder in _MASKS for folder in folders):
-            masks.setdefault(_key(path, _MASKS, bare), []).append(name)
+        if in_mask_folder(name):
+            masks.setdefault(_key(path, MASKS, bare), []).append(name)
         elif bare != path.stem:
             masks.setdefault(_key(path, _IMAGES, bare), []).append(name)
         elif is_normal(name):
@@ -102,10 +100,9 @@ def normal_images(names: Names) -> list[str]:
     chosen, named = [], []
     for name in names.images():
         path = PurePosixPath(name)
-        folders = {folder.lower() for folder in path.parts[:-1]}
         if is_normal(name):
             named.append(name)
-        if not folders & _MASKS and _bare(path.stem) == path.stem:
+        if not in_mask_folder(name) and _bare(path.stem) == path.stem:
             chosen.append(name)
     return named or chosen
 

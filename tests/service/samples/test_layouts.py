@@ -18,6 +18,7 @@ from service.samples.cvat import cvat
 from service.samples.errors import SampleError
 from service.samples.labelme import labelme
 from service.samples.layouts import FoundImage, Layout, Names
+from service.samples.references import Reference, meant
 from service.samples.shapes import drawn
 from tests.service.samples.sets import layout
 from tests.service.samples.test_shapes import packed
@@ -485,3 +486,92 @@ def test_many_names_alike_are_found_as_fast_as_others() -> None:
         assert names.find(f"b/{number}/x.png", "c/d.json") is None
         assert names.find(f"../{number}/x.png", "c/d.json") == f"a/{number}/x.png"
     assert time.process_time() - began < 15  # looking at each of them for each reference takes a minute or more
+
+
+def test_images_that_are_not_there_leave_those_called_alike_alone(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "cam1/1.png"}, {"id": 2, "file_name": "cam2/1.png"}]
+    shape = {"label": "a", "points": [[0, 0], [4, 0], [4, 2], [0, 2]]}
+    lot = '<annotations><image name="cam1/1.png">{}</image><image name="cam2/1.png"/></annotations>'
+    for number, said in enumerate(
+        (
+            {"a.json": coco_file(images=images)},
+            {"a.xml": lot.format('<box label="dent" xtl="1" ytl="1" xbr="3" ybr="3"/>')},
+            {"cam1/1.json": labelme_file(shape), "cam2/1.json": labelme_file()},
+        )
+    ):
+        for above in ("", "data/"):
+            folder = tmp_path / f"{number}{above}"
+            folder.mkdir(parents=True)
+            content: dict[str, Any] = {"cam2/1.png": X, "good/9.png": X} | said
+            found = layout(folder, {above + name: data for name, data in content.items()})
+            assert {image.name: image.regions for image in found.images} == {
+                f"{above}cam2/1.png": (),
+                f"{above}good/9.png": (),
+            }
+            assert any("the ZIP does not have them: " in note and "1.png (of" in note for note in found.notes)
+
+
+def test_the_closest_reference_means_an_image() -> None:
+    names = Names(["x/cam2/1.png"])
+    for far, near in (
+        ("/home/me/cam1/1.png", "/home/me/cam2/1.png"),
+        ("1.png", "C:\\photos\\cam2\\1.png"),
+        ("cam3/1.png", "1.png"),
+        ("x/cam2/cam1/1.png", "x/cam2/1.png"),
+    ):
+        for these in ([far, near], [near, far]):
+            images, notes = meant([Reference(path, "a.json") for path in these], names)
+            assert images == ["x/cam2/1.png" if path == near else None for path in these]
+            assert notes == [f"left out, for the ZIP does not have them: {far} (of a.json)"]
+
+
+def test_where_no_reference_is_closer_they_are_refused(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "cam1/1.png"}, {"id": 2, "file_name": "cam3/1.png"}]
+    with pytest.raises(SampleError, match=r"cam2/1\.png may be what annotations call cam1/1\.png, cam3/1\.png"):
+        layout(tmp_path, {"cam2/1.png": X, "a.json": coco_file(images=images)})
+
+
+def test_several_files_may_say_what_is_on_an_image(tmp_path: Path) -> None:
+    content: dict[str, Any] = {
+        "photos/1.png": X,
+        "a/scratches.json": coco_file(images=[{"id": 1, "file_name": "../photos/1.png"}]),
+        "a/dents.json": coco_file(images=[{"id": 1, "file_name": "../photos/1.png"}]),
+    }
+    (image,) = layout(tmp_path, content).images
+    assert len(image.regions) == 4
+    images, notes = meant([Reference("1.png", "b/a.json"), Reference("b/1.png", "a.json")], Names(["b/1.png"]))
+    assert (images, notes) == (["b/1.png", "b/1.png"], [])
+
+
+@pytest.mark.parametrize("above", ["", "data/"])
+@pytest.mark.parametrize("photos", ["images/{}/1.png", "{}/1.png"])
+@pytest.mark.parametrize("said", ["annotations/instances_{}.json", "instances_{}.json"])
+def test_coco_names_images_by_split(tmp_path: Path, above: str, photos: str, said: str) -> None:
+    train = coco_file(images=[{"id": 1, "file_name": "1.png"}])
+    content = {photos.format("train"): X, photos.format("val"): X, "masks/train/1.png": X, "masks/val/1.png": X}
+    content = {above + name: data for name, data in content.items()}
+    content |= {above + said.format("train"): train}
+    content |= {above + said.format("val"): train | {"annotations": []}}
+    found = layout(tmp_path, content)
+    assert {image.name: len(image.regions) for image in found.images} == {
+        above + photos.format("train"): 2,
+        above + photos.format("val"): 0,
+    }
+    del content[above + photos.format("train")]
+    found = layout(tmp_path, content)
+    assert {image.name: len(image.regions) for image in found.images} == {above + photos.format("val"): 0}
+
+
+def test_an_image_and_its_mask_may_have_one_name(tmp_path: Path) -> None:
+    content = {"data/cam/1.png": X, "data/masks/1.png": X, "data/labels/1.png": X, "a/b/c.json": coco_file()}
+    found = layout(tmp_path, content)
+    assert [image.name for image in found.images] == ["data/cam/1.png"]
+
+
+def test_what_may_mean_several_images_is_told(tmp_path: Path) -> None:
+    content = {"a/1.png": X, "b/1.png": X, "2.png": X, "c/d/x.json": coco_file()}
+    found = layout(tmp_path, content)
+    assert [image.name for image in found.images] == ["2.png"]
+    assert found.notes[0] == (
+        "left out, for each may be any of several images that are called so: 1.png (of c/d/x.json)"
+    )
