@@ -21,7 +21,8 @@ def is_cvat(root: Element) -> bool:
 def cvat(documents: dict[str, Element], names: Names) -> Layout:
     """What CVAT files, by name, say of a set. Images without shapes are normal ones.
 
-    Polygons, masks, boxes and ellipses are defects; points, lines, cuboids and skeletons are left out.
+    Polygons, masks, boxes and ellipses, turned or not, are defects; points, lines, cuboids and skeletons are left
+    out.
 
     Raises:
         SampleError: a file is not as CVAT writes it, or as of `meant`.
@@ -71,7 +72,9 @@ def _region(shape: Element) -> Region:
     if shape.tag == "mask":
         left, top, width, height = (int(values[side]) for side in ("left", "top", "width", "height"))
         return Region(label, shape=Runs(left, top, width, height, listed_runs(values["rle"])))
-    if shape.tag == "box":
-        corners = (values[side] for side in ("xtl", "ytl", "xbr", "ybr"))
-        return Region(label, shape=Outline.box(*corners), is_box=True)
-    return Region(label, shape=Outline.ellipse(*(values[name] for name in ("cx", "cy", "rx", "ry"))))
+    is_box = shape.tag == "box"
+    if is_box:
+        outline = Outline.box(*(values[side] for side in ("xtl", "ytl", "xbr", "ybr")))
+    else:
+        outline = Outline.ellipse(*(values[name] for name in ("cx", "cy", "rx", "ry")))
+    return Region(label, shape=outline.turned(values.get("rotation", 0)), is_box=is_box)

@@ -348,6 +348,20 @@ def test_cvat(tmp_path: Path) -> None:
     assert any("1 shapes of the kind polyline" in note for note in found.notes)
 
 
+def test_cvat_turns_boxes_and_ellipses(tmp_path: Path) -> None:
+    turned = CVAT.replace('<box label="dent" xtl="1.0" ytl="1.0" xbr="3.0" ybr="3.0">', TURNED_BOX)
+    turned = turned.replace('<ellipse label="dent" cx="8" cy="5" rx="2" ry="2">', TURNED_ELLIPSE)
+    image = layout(tmp_path, {"sub/2.png": X, "annotations.xml": turned}).images[0]
+    box, ellipse = (drawn([region.shape], 10, 12) for region in image.regions if region.shape is not None)
+    for mask, (left, top, right, bottom) in ((box, (2, 0, 4, 6)), (ellipse, (7, 2, 9, 8))):
+        rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+        assert (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1) == (left, top, right, bottom)
+
+
+TURNED_BOX = '<box label="dent" xtl="0.00" ytl="2.00" xbr="6.00" ybr="4.00" rotation="90.00">'
+TURNED_ELLIPSE = '<ellipse label="dent" cx="8.00" cy="5.00" rx="3.20" ry="1.00" rotation="270.00">'
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -356,6 +370,7 @@ def test_cvat(tmp_path: Path) -> None:
         ("4.00,2.00", "4.00"),
         ('label="scratch"', ""),
         ('xtl="1.0"', 'xtl="inf"'),
+        ('xtl="1.0"', 'xtl="1.0" rotation="left"'),
         ('width="3"', 'width="' + 5000 * "9" + '"'),
     ],
 )
