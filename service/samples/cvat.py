@@ -6,7 +6,7 @@ from collections import Counter
 from xml.etree.ElementTree import Element
 
 from service.samples.errors import SampleError
-from service.samples.layouts import FoundImage, Layout, Names, Region, clipped
+from service.samples.layouts import FoundImage, Layout, Names, Region, Size, clipped, size
 from service.samples.references import Reference, meant
 from service.samples.shapes import Outline, Runs, ShapeError, listed_runs
 
@@ -28,6 +28,7 @@ def cvat(documents: dict[str, Element], names: Names) -> Layout:
         SampleError: a file is not as CVAT writes it, or as of `meant`.
     """
     found: dict[str, list[Region]] = {}
+    sizes: dict[str, set[Size]] = {}
     passed_over: Counter[str] = Counter()
     entries = [
         (Reference(entry.get("name", ""), name), entry)
@@ -52,15 +53,25 @@ def cvat(documents: dict[str, Element], names: Names) -> Layout:
                     f"{reference.beside}: a {shape.tag} on {clipped(reference.path)} is not as CVAT writes it "
                     f"({clipped(str(error))}). Export the annotations again.",
                 ) from error
+        try:
+            said = size(entry.get("width"), entry.get("height"))
+        except ValueError as error:
+            raise SampleError(
+                "samples",
+                f"{reference.beside}: the size of {clipped(reference.path)} is not as CVAT writes it "
+                f"({clipped(str(error))}). Export the annotations again.",
+            ) from error
         passed_over.update(others)
         if regions or not others.total():
             found.setdefault(image, []).extend(regions)
+            sizes.setdefault(image, set()).update({said} if said else ())
     notes += [
         f"{count} shapes of the kind {clipped(kind, 20)} are left out; draw polygons or masks around defects"
         for kind, count in sorted(passed_over.items())
         if count
     ]
-    return Layout("cvat", [FoundImage(image, tuple(regions)) for image, regions in found.items()], notes)
+    images = [FoundImage(image, tuple(regions), frozenset(sizes[image])) for image, regions in found.items()]
+    return Layout("cvat", images, notes)
 
 
 def _region(shape: Element) -> Region:

@@ -9,11 +9,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
+from typing import Any
 
 from flawsmith.contract.samples import IMAGE_ENDINGS, SampleLayout
 from service.samples.errors import SampleError
 from service.samples.limits import MAX_NAME
 from service.samples.shapes import Shape
+
+Size = tuple[int, int]
+"""Width and height in pixels."""
 
 ARCHIVE_ENDINGS = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"})
 MASKS = frozenset({"mask", "masks", "label", "labels", "annotations", "gt", "ground_truth"})
@@ -40,6 +44,8 @@ class FoundImage:
 
     name: str
     regions: tuple[Region, ...] = ()
+    sizes: frozenset[Size] = frozenset()
+    """What its annotations say that it has."""
 
     @property
     def label(self) -> str | None:
@@ -190,6 +196,18 @@ def _end(path: PurePosixPath) -> str:
 def in_mask_folder(name: str) -> bool:
     """Whether a file lies in a folder that is called like one of masks."""
     return any(folder.lower() in MASKS for folder in PurePosixPath(name).parts[:-1])
+
+
+def size(width: Any, height: Any) -> Size | None:
+    """A size as an annotation file says it; None if it says none, or nothing of sense.
+
+    Raises:
+        TypeError, ValueError, OverflowError: what it says are no numbers.
+    """
+    if width is None or height is None:
+        return None
+    found = int(width), int(height)
+    return found if min(found) > 0 else None
 
 
 def ending(name: str) -> str:

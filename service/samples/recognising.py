@@ -17,7 +17,7 @@ from service.samples.layouts import ARCHIVE_ENDINGS, FoundImage, Layout, Names, 
 from service.samples.limits import SampleLimits
 
 _OF_COCO = ("images", "annotations", "categories")
-_OF_LABELME = ("shapes", "imagePath")
+_OF_LABELME = ("shapes", "imagePath", "imageWidth", "imageHeight")
 """Keys of annotation files that are read; the rest of a file is not kept."""
 _UNUSED_ENDINGS = frozenset({".txt", ".md", ".csv", ".json", ".xml", ".pdf", ".html", ".yaml", ".yml", ""})
 """Of files that belong to sets and say nothing here; nobody misses them."""
@@ -96,7 +96,7 @@ def _documents(
             if is_coco(document):
                 of_coco[name] = {key: document[key] for key in _OF_COCO if key in document}
             elif is_labelme(document):
-                of_labelme[name] = {key: document[key] for key in _OF_LABELME}
+                of_labelme[name] = {key: document[key] for key in _OF_LABELME if key in document}
         elif ending(name) == ".xml":
             root = annotations.xml(name)
             if is_cvat(root):
