@@ -74,12 +74,11 @@ def recognise_normals(archive: Archive) -> tuple[list[str], list[str]]:
         SampleError: there is none.
     """
     names = Names(archive.names)
-    found = normal_images(names)
+    found, notes = normal_images(names)
     if not found:
-        raise SampleError(
-            archive.field, "the ZIP holds no image that is read here. Send a ZIP of photos of good parts."
-        )
-    return found, strangers(names)
+        holds = "images alone that are called like masks" if names.images() else "no image that is read here"
+        raise SampleError(archive.field, f"the ZIP holds {holds}. Send a ZIP of photos of good parts.")
+    return found, notes + strangers(names)
 
 
 def _documents(

@@ -13,14 +13,18 @@ import numpy as np
 import pytest
 
 from service.samples import annotations, recognising
+from service.samples.archive import Archive
 from service.samples.coco import coco
 from service.samples.cvat import cvat
 from service.samples.errors import SampleError
+from service.samples.folders import normal_images
 from service.samples.labelme import labelme
 from service.samples.layouts import FoundImage, Layout, Names
+from service.samples.limits import SampleLimits
+from service.samples.recognising import recognise_normals
 from service.samples.references import Reference, meant
 from service.samples.shapes import drawn
-from tests.service.samples.sets import layout
+from tests.service.samples.sets import layout, zipped
 from tests.service.samples.test_shapes import packed
 
 X = b"x"
@@ -590,3 +594,61 @@ def test_what_may_mean_several_images_is_told(tmp_path: Path) -> None:
     assert found.notes[0] == (
         "left out, for each may be any of several images that are called so: 1.png (of c/d/x.json)"
     )
+
+
+@pytest.mark.parametrize("photos", ["images/{}.jpg", "Photos/a/{}.jpg", "{}.jpg"])
+@pytest.mark.parametrize("suffix", ["_label", "_seg", "_gt", "-mask"])
+def test_photos_may_be_called_as_masks_are(tmp_path: Path, photos: str, suffix: str) -> None:
+    above = "a/" if "/a/" in photos else ""
+    both = ("front", "back") if photos == "{}.jpg" else ("front", "back", "back" + suffix)
+    stems = [stem + suffix for stem in both] + ["back"] * (len(both) - 2)
+    content = {photos.format(stem): X for stem in stems} | {f"masks/{above}{stem}.png": X for stem in stems}
+    found = layout(tmp_path, content)
+    assert masks(found) == {photos.format(stem): [f"masks/{above}{stem}.png"] for stem in stems}
+    assert found.notes == []
+
+
+def test_masks_may_lie_beside_photos_in_a_folder_of_photos(tmp_path: Path) -> None:
+    names = ["images/001.jpg", "images/001_mask.png", "images/pipe_seg.jpg", "images/pipe_seg_mask.png"]
+    found = layout(tmp_path, dict.fromkeys(names, X))
+    assert masks(found) == {names[0]: [names[1]], names[2]: [names[3]]}
+
+
+def test_mvtec_photos_may_be_called_as_masks_are(tmp_path: Path) -> None:
+    names = [
+        "test/a/1_label.png",
+        "ground_truth/a/1_label.png",
+        "test/b/1_seg.png",
+        "ground_truth/b/1_seg_mask.png",
+    ]
+    assert masks(layout(tmp_path, dict.fromkeys(names, X))) == {names[0]: [names[1]], names[2]: [names[3]]}
+
+
+@pytest.mark.parametrize(
+    ("names", "photos", "notes"),
+    [
+        (["n/front_label.jpg", "n/back.jpg", "pipe_seg.png"], 3, []),
+        (["n/1.jpg", "n/1_mask.png"], 1, ["called like masks: n/1_mask.png"]),
+        (["images/1.jpg", "images/1_mask.png"], 1, ["called like masks: images/1_mask.png"]),
+        (["images/1.jpg", "images/1_gt.jpg", "masks/1.png"], 2, ["called like masks: masks/1.png"]),
+        (
+            ["train/good/1.png", "ground_truth/good/1_mask.png", "test/a/1.png"],
+            1,
+            ["called like masks: ground_truth/good/1_mask.png", "in no folder of good parts: test/a/1.png"],
+        ),
+    ],
+)
+def test_of_normal_images_masks_are_left_out_and_told(names: list[str], photos: int, notes: list[str]) -> None:
+    found, told = normal_images(Names(names))
+    assert found == names[:photos]
+    assert [note.removeprefix("left out, for they are ") for note in told] == notes
+
+
+def test_masks_alone_are_no_normal_images(tmp_path: Path) -> None:
+    with (
+        Archive(
+            zipped(tmp_path / "normals.zip", {"labels/1.jpg": X}), SampleLimits(), "normals", 10**8
+        ) as archive,
+        pytest.raises(SampleError, match="the ZIP holds images alone that are called like masks"),
+    ):
+        recognise_normals(archive)
