@@ -28,7 +28,7 @@ from flawsmith.contract.wishes import SizeRange
 MADE_FORMAT = 1
 """Of what `PlannedItem.made` is a digest of; another one makes everything anew."""
 
-VIEW_FORMAT = 1
+VIEW_FORMAT = 2
 """Of what `PlannedItem.view` is a digest of; another one exports everything anew."""
 
 _SEED_BITS = MAX_SEED.bit_length()

@@ -149,7 +149,7 @@ class Views:
         if augmentation is None:
             return None
         drawn_on = subject()
-        if augmentation.masked:
+        if augmentation.masked and all(defect.size is None for defect in augmentation.defects):
             return np.asarray(np.logical_or.reduce(list(drawn_on.sent.values())))
         try:
             order = Material(drawn_on, augmentation, self._types).order(row.index, of_noise=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,6 +47,9 @@ service's storage."""
 DatasetEntries: TypeAlias = "Sequence[DatasetEntry | Mapping[str, Any]]"
 FilePath: TypeAlias = "str | os.PathLike[str]"
 
+DRAWN = ("masks", "regions", "excludes")
+"""What may lie beside normal images and says where defects may appear."""
+
 DATASET_TIMEOUT_S = 3600.0
 """For an answer to a data set: thousands of images are decoded before there is one, and all items are gone through
 before its archive or its report begins."""
@@ -77,6 +80,7 @@ class DatasetSources:
     """Normal images, and the files beside them, which go by the name of their image without its ending."""
 
     normals: DatasetNormals
+    """Folders of masks, regions and excludes may lie in theirs, and are left out."""
     masks: FilePath | None = None
     """Folder or ZIP."""
     regions: FilePath | None = None
@@ -130,12 +134,10 @@ def opened(sources: DatasetSources) -> Iterator[SampleSend]:
     if isinstance(sources.reference, DatasetReference):
         raise InvalidParameterError("reference names uploads and normals are files; give its file")
     with ExitStack() as files:
-        yield SampleSend(
-            files={
-                name: files.enter_context(_file(Path(path), name))
-                for name, path in {"normals": normals, **beside}.items()
-            }
-        )
+        drawn = [path for name, path in beside.items() if name in DRAWN]
+        photos = files.enter_context(_file(Path(normals), "normals", drawn))
+        others = {name: files.enter_context(_file(path, name)) for name, path in beside.items()}
+        yield SampleSend(files={"normals": photos, **others})
 
 
 def images_in(folder: Path) -> dict[str, Path]:
@@ -144,6 +146,17 @@ def images_in(folder: Path) -> dict[str, Path]:
     return {
         unicodedata.normalize("NFC", path.relative_to(folder).as_posix()): path
         for path in files_in(folder, IMAGE_ENDINGS)
+    }
+
+
+def but_for(images: Mapping[str, Path], folder: Path, drawn: Collection[Path]) -> dict[str, Path]:
+    """The images of a folder but for those in folders of it that hold what is drawn, which are no photos."""
+    root = folder.resolve()
+    places = [place for place in (path.resolve() for path in drawn if path.is_dir()) if root in place.parents]
+    return {
+        name: path
+        for name, path in images.items()
+        if not places or not any(path.parent.resolve().is_relative_to(place) for place in places)
     }
 
 
@@ -229,11 +242,11 @@ def _normal(normal: Upload | str | DatasetNormal) -> JsonValue:
     return found
 
 
-def _file(path: Path, name: str) -> AbstractContextManager[ImageFile]:
-    """A file as it is, or the images of a folder as a ZIP."""
+def _file(path: Path, name: str, drawn: Collection[Path] = ()) -> AbstractContextManager[ImageFile]:
+    """A file as it is, or the images of a folder as a ZIP, but for those of `but_for`."""
 
     def images(folder: Path) -> dict[str, Path]:
-        found = images_in(folder)
+        found = but_for(images_in(folder), folder, drawn)
         if not found:
             raise InvalidParameterError(f"{name}: {folder} holds no image ({', '.join(sorted(IMAGE_ENDINGS))})")
         return found

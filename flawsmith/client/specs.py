@@ -15,7 +15,7 @@ from typing import Annotated
 
 from pydantic import Field, JsonValue, ValidationError
 
-from flawsmith.client.datasets import images_in, sent_values
+from flawsmith.client.datasets import DRAWN, but_for, images_in, sent_values
 from flawsmith.client.documents import Document, Place
 from flawsmith.client.errors import InvalidParameterError
 from flawsmith.client.transfers import partial_file
@@ -39,7 +39,6 @@ from flawsmith.contract.wishes import ContrastRange, SizeRange
 SPEC_SEED = 0
 """Of a spec that names none: a spec is built again and again, and each time the same."""
 _SUFFIX = "_mask"
-_DRAWN = ("masks", "regions", "excludes")
 _NAMED = 3
 """Names that a message lists."""
 _BLOCK_BYTES = 1 << 20
@@ -50,7 +49,7 @@ class SpecFiles(Schema):
 
     normals: str | Annotated[list[str], Field(min_length=1)] | DatasetPrefix
     """A folder, a ZIP, an image, a pattern such as ``photos/**/*.png``, or a list of them; or where they lie
-    in the service's storage."""
+    in the service's storage. Folders of masks, regions and excludes may lie in theirs, and are left out."""
     masks: str | None = None
     """Folder or ZIP: where defects may appear, for entries whose masks are given."""
     regions: str | None = None
@@ -78,6 +77,8 @@ class DatasetSpec:
     """``masks``, ``regions``, ``excludes``, ``normals_metadata`` and ``reference``, as far as they are named."""
     lock: Path
     """There or not."""
+    notes: Sequence[str] = ()
+    """What a person should know of files that are left out."""
 
 
 @dataclass(frozen=True)
@@ -126,13 +127,15 @@ def read_spec(path: Path) -> DatasetSpec:
             )
     _check_alignment(document, found, parameters)
     reader = _Reader(document)
+    beside = reader.beside(found)
     lock = path.parent / (found.lock or LOCK_FILE)
     return DatasetSpec(
         path=path,
         parameters=parameters.model_copy(update={"lock": read_lock(lock)}) if lock.exists() else parameters,
-        normals=reader.normals(found.normals),
-        beside=reader.beside(found),
+        normals=reader.normals(found.normals, [path for name, path in beside.items() if name in DRAWN]),
+        beside=beside,
         lock=lock,
+        notes=reader.notes,
     )
 
 
@@ -190,7 +193,7 @@ def packed(spec: DatasetSpec) -> Iterator[PackedSpec]:
     with ExitStack() as held:
         with writing(spec.path):
             folder = held.enter_context(tempfile.TemporaryDirectory(prefix="flawsmith-"))
-        notes: list[str] = []
+        notes = list(spec.notes)
         files: dict[str, Path] = {}
         if isinstance(spec.normals, Path):
             files["normals"] = spec.normals
@@ -248,13 +251,21 @@ def _zipped(images: Mapping[str, Path], target: Path) -> Path:
 
 
 class _Reader:
-    """Finds the files that a spec names."""
+    """Finds the files that a spec names.
+
+    Attributes:
+        notes: what a person should know of files that are left out.
+    """
 
     def __init__(self, document: Document) -> None:
         self._document = document
         self._folder = document.path.parent
+        self.notes: list[str] = []
 
-    def normals(self, named: str | list[str] | DatasetPrefix) -> Path | dict[str, Path] | DatasetPrefix:
+    def normals(
+        self, named: str | list[str] | DatasetPrefix, drawn: Collection[Path]
+    ) -> Path | dict[str, Path] | DatasetPrefix:
+        """Those that lie in no folder of what is drawn, unless such a folder is named itself."""
         if isinstance(named, DatasetPrefix):
             return named
         if isinstance(named, str) and (path := self._folder / named).suffix.lower() == ".zip" and path.is_file():
@@ -263,7 +274,7 @@ class _Reader:
         sources = [named] if isinstance(named, str) else named
         for number, source in enumerate(sources):
             at = ("normals",) if isinstance(named, str) else ("normals", number)
-            for name, path in self._images(at, source).items():
+            for name, path in self._images(at, source, drawn).items():
                 if name in found and found[name].resolve() != path.resolve():
                     raise self._document.fault(
                         at, f"{found[name]} and {path} are both called {name}; name one folder above both"
@@ -278,7 +289,7 @@ class _Reader:
 
     def beside(self, files: SpecFiles) -> dict[str, Path]:
         found: dict[str, Path] = {}
-        for name in (*_DRAWN, "normals_metadata", "reference"):
+        for name in (*DRAWN, "normals_metadata", "reference"):
             if (named := getattr(files, name)) is None:
                 continue
             path = self._folder / named
@@ -295,7 +306,7 @@ class _Reader:
             if name == "reference" and not (path.is_file() and path.suffix.lower() in IMAGE_ENDINGS):
                 raise self._document.fault((name,), f"{path} is no image; name one photo")
             found[name] = path
-        drawn = [name for name in _DRAWN if name in found and found[name].suffix.lower() in IMAGE_ENDINGS]
+        drawn = [name for name in DRAWN if name in found and found[name].suffix.lower() in IMAGE_ENDINGS]
         if "reference" in found and not drawn:
             raise self._document.fault(
                 ("reference",),
@@ -303,11 +314,11 @@ class _Reader:
             )
         return found
 
-    def _images(self, at: Place, source: str) -> dict[str, Path]:
+    def _images(self, at: Place, source: str, drawn: Collection[Path]) -> dict[str, Path]:
         """Images by their names: paths from the folder, or from the part of a pattern before its first star."""
         path = self._folder / source
         if path.is_dir():
-            found = images_in(path)
+            root, found = path, images_in(path)
             where = f"{path} holds no image"
         elif path.is_file():
             if path.suffix.lower() not in IMAGE_ENDINGS:
@@ -330,9 +341,15 @@ class _Reader:
             where = f"{path} matches no image"
         else:
             raise self._document.fault(at, f"{path} is not there; paths go from the folder of the spec")
-        if not found:
-            raise self._document.fault(at, f"{where} ({', '.join(sorted(IMAGE_ENDINGS))})")
-        return found
+        photos = but_for(found, root, drawn)
+        if not photos:
+            but = f" but for those of {', '.join(DRAWN)}" if found else ""
+            raise self._document.fault(at, f"{where}{but} ({', '.join(sorted(IMAGE_ENDINGS))})")
+        if others := [name for name in found if name not in photos]:
+            self.notes.append(
+                f"normals: {_listed(others)} lie in a folder of masks, regions or excludes and are not sent"
+            )
+        return photos
 
 
 def _before_magic(pattern: str) -> Path:

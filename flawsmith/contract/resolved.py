@@ -57,7 +57,7 @@ class ResolvedAugmentation(Schema):
 
     @property
     def masked(self) -> bool:
-        """Whether masks were sent for all defects, so that all items share them."""
+        """Whether masks were sent for all defects; items of one without a size share its mask."""
         return all(defect.mask == "sent" for defect in self.defects)
 
     def shown(self) -> dict[str, JsonValue]:

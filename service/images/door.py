@@ -162,7 +162,7 @@ class Door:
     async def admit_several(
         self, callers: Sequence[Caller], folders: Sequence[Path], *, go_on: bool = False
     ) -> AsyncGenerator[AdmittedFiles, None]:
-        """Decode the files of several callers in one process, one after the other; their masks may be empty.
+        """Decode the files of several callers in one process, one after the other; their masks may be black.
 
         Args:
             callers: each with an image, a mask, or both.

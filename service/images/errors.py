@@ -24,7 +24,7 @@ class ImageError(ValueError):
 
 
 class EmptyMaskError(ImageError):
-    """Nothing is set in a mask."""
+    """Every pixel of a mask is black: where there may be no defect, it says so."""
 
 
 class DecoderLostError(ImageError):

@@ -18,7 +18,8 @@ def binarise_mask(image: CanonicalImage) -> tuple[NDArray[np.bool_], list[str]]:
     loss has no exact values, so half of the range decides there too, with a warning.
 
     Raises:
-        EmptyMaskError: nothing is set.
+        EmptyMaskError: every pixel is black.
+        ImageError: nothing is set for another reason: what is not black is too dark.
     """
     level = _brightest(image)
     lowest, highest = level.min(), level.max()
@@ -40,8 +41,8 @@ def binarise_mask(image: CanonicalImage) -> tuple[NDArray[np.bool_], list[str]]:
     else:
         mask = level >= half
     if not mask.any():
-        raise EmptyMaskError(
-            f"The mask is empty: its brightest value is {highest}, and in a mask of more than two values "
+        raise ImageError(
+            f"The mask is too dark: its brightest value is {highest}, and in a mask of more than two values "
             f"only those at or above {half} are set. Save it as black and white."
         )
     return mask, warnings

@@ -36,7 +36,7 @@ _EXPECTED = (
 def read_metadata(path: Path, names: NormalNames) -> dict[str, Metadata]:
     """What a table says of each normal image that it names, by the image's name.
 
-    Values of CSV are texts; empty ones are left out.
+    Values of CSV are texts without blanks around them; empty ones and columns without a name are left out.
 
     Raises:
         SampleError: it cannot be read, a row names no image or one that another row names, or says too much.
@@ -122,21 +122,23 @@ def _table(text: str) -> Iterator[tuple[str, Metadata]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         header = [column.strip() for column in next(reader, [])]
-        if FILE not in header:
-            raise _error(f"the header has no column {FILE}; it has {listed(header) if any(header) else 'nothing'}")
-        if len(header) > MAX_KEYS + 1:
+        named = [column for column in header if column]
+        if FILE not in named:
+            raise _error(f"the header has no column {FILE}; it has {listed(named) if named else 'nothing'}")
+        if len(named) > MAX_KEYS + 1:
             raise _error(
-                f"the header has {len(header) - 1:,} columns beside {FILE}; at most {MAX_KEYS} are kept",
+                f"the header has {len(named) - 1:,} columns beside {FILE}; at most {MAX_KEYS} are kept",
                 "Leave some out.",
             )
-        twice = {column for column, count in Counter(header).items() if count > 1}
+        twice = {column for column, count in Counter(named).items() if count > 1}
         if twice:
             raise _error(f"the header has {listed(sorted(twice))} twice", "Give each column a name of its own.")
-        for row in reader:
+        for cells in reader:
             at = f"line {reader.line_num}"
+            row = [cell.strip() for cell in cells]
             if not any(row):
                 continue
-            if len(row) > len(header):
+            if any(row[len(header) :]):
                 raise _error(f"{at} has {len(row)} values, and the header {len(header)} columns")
             yield at, {column: value for column, value in zip(header, row, strict=False) if column and value}
     except csv.Error as error:

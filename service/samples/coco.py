@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, TypeGuard
 
 from service.samples.errors import SampleError
-from service.samples.layouts import FoundImage, Layout, Names, Region, clipped, listed
+from service.samples.layouts import FoundImage, Layout, Names, Region, Size, clipped, size
+from service.samples.references import Reference, meant
 from service.samples.shapes import Outline, Runs, Shape, ShapeError, unpacked_runs
 
 
@@ -24,14 +25,16 @@ def coco(documents: dict[str, dict[str, Any]], names: Names) -> Layout:
     Segmentations are polygons or run lengths, packed or not; an annotation without one counts by its box.
 
     Raises:
-        SampleError: a file is not as COCO wants it.
+        SampleError: a file is not as COCO wants it, or as of `meant`.
     """
-    found: dict[str, list[Region]] = {}
-    absent: list[str] = []
+    entries: list[tuple[Reference, list[Region], Size | None]] = []
     for name, document in documents.items():
         try:
             labels = {entry["id"]: str(entry["name"]) for entry in document.get("categories", [])}
-            images = {entry["id"]: str(entry["file_name"]) for entry in document["images"]}
+            images = {
+                entry["id"]: (str(entry["file_name"]), size(entry.get("width"), entry.get("height")))
+                for entry in document["images"]
+            }
             regions: dict[Any, list[Region]] = {image_id: [] for image_id in images}
             for number, annotation in enumerate(document["annotations"]):
                 where = f"annotation {clipped(str(annotation.get('id', number)), 40)}"
@@ -42,18 +45,25 @@ def coco(documents: dict[str, dict[str, Any]], names: Names) -> Layout:
                     )
                 label = labels.get(category, str(category or ""))
                 regions[image_id].extend(_regions(annotation, label, f"{name}: {where}"))
-        except (LookupError, TypeError, AttributeError, RecursionError) as error:
+        except SampleError:
+            raise
+        except (LookupError, TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
             raise SampleError(
                 "samples", f"{name} is not as COCO wants it ({type(error).__name__}: {error}). Export it again."
             ) from error
-        for image_id, reference in images.items():
-            image = names.find(reference, name)
-            if image is None:
-                absent.append(reference)
-            else:
-                found.setdefault(image, []).extend(regions[image_id])
-    notes = [f"left out, for the ZIP does not have them: {listed(absent)}"] if absent else []
-    return Layout("coco", [FoundImage(image, tuple(of_image)) for image, of_image in found.items()], notes)
+        entries += [(Reference(path, name), regions[image_id], said) for image_id, (path, said) in images.items()]
+    named, notes = meant([reference for reference, _, _ in entries], names)
+    found: dict[str, list[Region]] = {}
+    sizes: dict[str, set[Size]] = {}
+    for image, (_, of_image, said) in zip(named, entries, strict=True):
+        if image is not None:
+            found.setdefault(image, []).extend(of_image)
+            sizes.setdefault(image, set()).update({said} if said else ())
+            sizes[image] |= {
+                (one.shape.width, one.shape.height) for one in of_image if isinstance(one.shape, Runs)
+            }
+    images_found = [FoundImage(image, tuple(those), frozenset(sizes[image])) for image, those in found.items()]
+    return Layout("coco", images_found, notes)
 
 
 def _regions(annotation: dict[str, Any], label: str, where: str) -> list[Region]:

@@ -6,7 +6,8 @@ from collections import Counter
 from xml.etree.ElementTree import Element
 
 from service.samples.errors import SampleError
-from service.samples.layouts import FoundImage, Layout, Names, Region, clipped, listed
+from service.samples.layouts import FoundImage, Layout, Names, Region, Size, clipped, size
+from service.samples.references import Reference, meant
 from service.samples.shapes import Outline, Runs, ShapeError, listed_runs
 
 _SHAPES = ("polygon", "mask", "box", "ellipse")
@@ -20,45 +21,57 @@ def is_cvat(root: Element) -> bool:
 def cvat(documents: dict[str, Element], names: Names) -> Layout:
     """What CVAT files, by name, say of a set. Images without shapes are normal ones.
 
-    Polygons, masks, boxes and ellipses are defects; points, lines, cuboids and skeletons are left out.
+    Polygons, masks, boxes and ellipses, turned or not, are defects; points, lines, cuboids and skeletons are left
+    out.
 
     Raises:
-        SampleError: a file is not as CVAT writes it.
+        SampleError: a file is not as CVAT writes it, or as of `meant`.
     """
     found: dict[str, list[Region]] = {}
-    absent: list[str] = []
+    sizes: dict[str, set[Size]] = {}
     passed_over: Counter[str] = Counter()
-    for name, root in documents.items():
-        for entry in root.iter("image"):
-            reference = entry.get("name", "")
-            image = names.find(reference, name)
-            if image is None:
-                absent.append(reference)
+    entries = [
+        (Reference(entry.get("name", ""), name), entry)
+        for name, root in documents.items()
+        for entry in root.iter("image")
+    ]
+    named, notes = meant([reference for reference, _ in entries], names)
+    for image, (reference, entry) in zip(named, entries, strict=True):
+        if image is None:
+            continue
+        regions = []
+        others: Counter[str] = Counter()
+        for shape in entry:
+            if shape.tag not in _SHAPES:
+                others[shape.tag] += shape.get("label") is not None
                 continue
-            regions = []
-            others: Counter[str] = Counter()
-            for shape in entry:
-                if shape.tag not in _SHAPES:
-                    others[shape.tag] += shape.get("label") is not None
-                    continue
-                try:
-                    regions.append(_region(shape))
-                except (ShapeError, KeyError, ValueError) as error:
-                    raise SampleError(
-                        "samples",
-                        f"{name}: a {shape.tag} on {clipped(reference)} is not as CVAT writes it "
-                        f"({clipped(str(error))}). Export the annotations again.",
-                    ) from error
-            passed_over.update(others)
-            if regions or not others.total():
-                found.setdefault(image, []).extend(regions)
-    notes = [f"left out, for the ZIP does not have them: {listed(absent)}"] if absent else []
+            try:
+                regions.append(_region(shape))
+            except (ShapeError, KeyError, ValueError) as error:
+                raise SampleError(
+                    "samples",
+                    f"{reference.beside}: a {shape.tag} on {clipped(reference.path)} is not as CVAT writes it "
+                    f"({clipped(str(error))}). Export the annotations again.",
+                ) from error
+        try:
+            said = size(entry.get("width"), entry.get("height"))
+        except ValueError as error:
+            raise SampleError(
+                "samples",
+                f"{reference.beside}: the size of {clipped(reference.path)} is not as CVAT writes it "
+                f"({clipped(str(error))}). Export the annotations again.",
+            ) from error
+        passed_over.update(others)
+        if regions or not others.total():
+            found.setdefault(image, []).extend(regions)
+            sizes.setdefault(image, set()).update({said} if said else ())
     notes += [
         f"{count} shapes of the kind {clipped(kind, 20)} are left out; draw polygons or masks around defects"
         for kind, count in sorted(passed_over.items())
         if count
     ]
-    return Layout("cvat", [FoundImage(image, tuple(regions)) for image, regions in found.items()], notes)
+    images = [FoundImage(image, tuple(regions), frozenset(sizes[image])) for image, regions in found.items()]
+    return Layout("cvat", images, notes)
 
 
 def _region(shape: Element) -> Region:
@@ -70,7 +83,9 @@ def _region(shape: Element) -> Region:
     if shape.tag == "mask":
         left, top, width, height = (int(values[side]) for side in ("left", "top", "width", "height"))
         return Region(label, shape=Runs(left, top, width, height, listed_runs(values["rle"])))
-    if shape.tag == "box":
-        corners = (values[side] for side in ("xtl", "ytl", "xbr", "ybr"))
-        return Region(label, shape=Outline.box(*corners), is_box=True)
-    return Region(label, shape=Outline.ellipse(*(values[name] for name in ("cx", "cy", "rx", "ry"))))
+    is_box = shape.tag == "box"
+    if is_box:
+        outline = Outline.box(*(values[side] for side in ("xtl", "ytl", "xbr", "ybr")))
+    else:
+        outline = Outline.ellipse(*(values[name] for name in ("cx", "cy", "rx", "ry")))
+    return Region(label, shape=outline.turned(values.get("rotation", 0)), is_box=is_box)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from service.samples.errors import SampleError
-from service.samples.layouts import FoundImage, Layout, Names, Region, listed
+from service.samples.layouts import MASKS, FoundImage, Layout, Names, Region, in_mask_folder, listed
 
 _TRUTH = "ground_truth"
 _SPLITS = ("test", "train", "validation")
 _NORMAL = frozenset({"good", "ok", "normal", "normals"})
 _IMAGES = frozenset({"image", "images", "img", "imgs", "photos"})
-_MASKS = frozenset({"mask", "masks", "label", "labels", "annotations", "gt", _TRUTH})
 _SUFFIXES = ("_mask", "-mask", ".mask", " mask", "_gt", "_label", "_seg")
 
 Key = tuple[str, ...]
@@ -42,8 +41,8 @@ def mvtec(names: Names) -> Layout | None:
     if not pictures:
         return None
     for path, root, parts in truths:
-        in_folder = (root, parts[1:-1])
-        place = in_folder if in_folder in pictures else (root, (*parts[1:-1], _bare(path.stem)))
+        places = [(root, key) for key in (parts[1:-1], (*parts[1:-1], path.stem))]
+        place = next((place for place in places if place in pictures), (root, (*parts[1:-1], _bare(path.stem))))
         masks.setdefault(place, []).append(str(path))
     found, alone = [], []
     for (above, key), called in pictures.items():
@@ -65,18 +64,22 @@ def pairs(names: Names) -> Layout | None:
     masks: dict[Key, list[str]] = {}
     pictures: dict[Key, list[str]] = {}
     normals = []
-    for name in names.images():
-        path = PurePosixPath(name)
-        folders = [folder.lower() for folder in path.parts[:-1]]
-        bare = _bare(path.stem)
-        if any(folder in _MASKS for folder in folders):
-            masks.setdefault(_key(path, _MASKS, bare), []).append(name)
-        elif bare != path.stem:
-            masks.setdefault(_key(path, _IMAGES, bare), []).append(name)
-        elif is_normal(name):
+    images = names.images()
+    beside = _masks_beside(images)
+    for name in images:
+        if in_mask_folder(name) or name in beside:
+            continue
+        if is_normal(name):
             normals.append(FoundImage(name))
         else:
-            pictures.setdefault(_key(path, _IMAGES, path.stem), []).append(name)
+            pictures.setdefault(_photo(name), []).append(name)
+    for name in images:
+        path = PurePosixPath(name)
+        if in_mask_folder(name):
+            key = _key(path, MASKS, path.stem)
+            masks.setdefault(key if key in pictures else _key(path, MASKS, _bare(path.stem)), []).append(name)
+        elif name in beside:
+            masks.setdefault(_key(path, _IMAGES, _bare(path.stem)), []).append(name)
     if not masks:
         return None
     found, alone = [], []
@@ -97,17 +100,40 @@ def is_normal(name: str) -> bool:
     return any(folder.lower() in _NORMAL for folder in PurePosixPath(name).parts[:-1])
 
 
-def normal_images(names: Names) -> list[str]:
-    """Images of a set of normal ones: those in folders called so if there are any, else all but masks."""
-    chosen, named = [], []
-    for name in names.images():
+def normal_images(names: Names) -> tuple[list[str], list[str]]:
+    """Images of a set of normal ones but for masks, those in folders called so if there are any; and notes."""
+    images = names.images()
+    beside = _masks_beside(images)
+    masks = [name for name in images if in_mask_folder(name) or name in beside]
+    photos = [name for name in images if not in_mask_folder(name) and name not in beside]
+    named = [name for name in photos if is_normal(name)]
+    others = [name for name in photos if named and not is_normal(name)]
+    notes = [f"left out, for they are called like masks: {listed(masks)}"] if masks else []
+    if others:
+        notes.append(f"left out, for they are in no folder of good parts: {listed(others)}")
+    return named or photos, notes
+
+
+def _masks_beside(images: Sequence[str]) -> set[str]:
+    """Those called like a photo beside them but for a suffix of masks, which photos may have in their names, too.
+
+    Where masks have folders, none in a folder of photos is one.
+    """
+    photos = {_photo(name) for name in images if not in_mask_folder(name)}
+    have_folders = any(map(in_mask_folder, images))
+    found = set()
+    for name in images:
         path = PurePosixPath(name)
-        folders = {folder.lower() for folder in path.parts[:-1]}
-        if is_normal(name):
-            named.append(name)
-        if not folders & _MASKS and _bare(path.stem) == path.stem:
-            chosen.append(name)
-    return named or chosen
+        bare = _bare(path.stem)
+        among_photos = any(folder.lower() in _IMAGES for folder in path.parts[:-1])
+        if bare != path.stem and _key(path, _IMAGES, bare) in photos and not (have_folders and among_photos):
+            found.add(name)
+    return found
+
+
+def _photo(name: str) -> Key:
+    path = PurePosixPath(name)
+    return _key(path, _IMAGES, path.stem)
 
 
 def _above(path: PurePosixPath, folder: str) -> PurePosixPath | None:

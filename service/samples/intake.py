@@ -19,7 +19,7 @@ from service.images.door import AdmittedFiles, Caller, Door
 from service.images.encoding import encode_mask_png
 from service.images.errors import DecoderLostError, ImageError
 from service.samples.errors import SampleError
-from service.samples.layouts import clipped, listed
+from service.samples.layouts import Size, clipped, listed
 from service.samples.shapes import Shape, ShapeError, drawn
 
 LOT = 64
@@ -57,6 +57,8 @@ class Offer:
     """All that is set in any of them is the defect."""
     shapes: tuple[Shape, ...] = ()
     """The same, instead of mask files."""
+    sizes: frozenset[Size] = frozenset()
+    """Of the image, as those say who drew the shapes."""
     has_box: bool = False
     """One of the shapes is a rectangle."""
     info: ImageInfo | None = None
@@ -238,6 +240,16 @@ class Intake:
     def _mask(self, offer: Offer, files: list[AdmittedFiles], info: ImageInfo) -> Mask | None:
         """Everything that is set for an image (H, W); None if there is neither a mask nor a shape."""
         if offer.shapes:
+            other = sorted(offer.sizes - {(info.width, info.height)})
+            if other:
+                width, height = other[0]
+                raise _refused(
+                    offer,
+                    None,
+                    f"its annotation was made on an image of {width}×{height}, and the image is "
+                    f"{info.width}×{info.height} with its EXIF orientation applied. Send the image that was "
+                    "annotated, or annotate this one.",
+                )
             try:
                 return drawn(offer.shapes, info.height, info.width)
             except ShapeError as error:

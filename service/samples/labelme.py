@@ -7,7 +7,8 @@ from collections import Counter
 from typing import Any, TypeGuard
 
 from service.samples.errors import SampleError
-from service.samples.layouts import FoundImage, Layout, Names, Region, clipped, listed
+from service.samples.layouts import FoundImage, Layout, Names, Region, clipped, size
+from service.samples.references import Reference, meant
 from service.samples.shapes import Outline, ShapeError
 
 
@@ -26,15 +27,13 @@ def labelme(documents: dict[str, dict[str, Any]], names: Names) -> Layout:
     Polygons, rectangles and circles are defects; points, lines and painted masks are left out.
 
     Raises:
-        SampleError: a file is not as LabelMe writes it.
+        SampleError: a file is not as LabelMe writes it, or as of `meant`.
     """
     images: dict[str, FoundImage] = {}
-    absent: list[str] = []
     passed_over: Counter[str] = Counter()
-    for name, document in documents.items():
-        image = names.find(document["imagePath"], name)
+    named, notes = meant([Reference(file["imagePath"], name) for name, file in documents.items()], names)
+    for image, (name, document) in zip(named, documents.items(), strict=True):
         if image is None:
-            absent.append(f"{document['imagePath']} (of {name})")
             continue
         if image in images:
             raise SampleError("samples", f"{image} has two LabelMe files, one is {name}; keep one of them")
@@ -60,9 +59,16 @@ def labelme(documents: dict[str, dict[str, Any]], names: Names) -> Layout:
                 passed_over[str(kind)] += 1
             else:
                 regions.append(region)
+        try:
+            said = size(document.get("imageWidth"), document.get("imageHeight"))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise SampleError(
+                "samples",
+                f"{name}: imageWidth and imageHeight are not as LabelMe writes them ({clipped(str(error))}). "
+                "Save it again.",
+            ) from error
         if regions or not document["shapes"]:
-            images[image] = FoundImage(image, tuple(regions))
-    notes = [f"left out, for the ZIP does not have them: {listed(absent)}"] if absent else []
+            images[image] = FoundImage(image, tuple(regions), frozenset({said} if said else ()))
     notes += [
         f"{count} shapes of the kind {clipped(kind, 20)} are left out; draw polygons around defects"
         for kind, count in sorted(passed_over.items())

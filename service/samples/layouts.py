@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
+from typing import Any
 
 from flawsmith.contract.samples import IMAGE_ENDINGS, SampleLayout
 from service.samples.errors import SampleError
 from service.samples.limits import MAX_NAME
 from service.samples.shapes import Shape
 
+Size = tuple[int, int]
+"""Width and height in pixels."""
+
 ARCHIVE_ENDINGS = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"})
+MASKS = frozenset({"mask", "masks", "label", "labels", "annotations", "gt", "ground_truth"})
+"""What folders of masks are called."""
+_SPLIT = re.compile(r"instances_(?P<split>.+)\.json")
 _SHOWN = 5
 
 
@@ -36,6 +44,8 @@ class FoundImage:
 
     name: str
     regions: tuple[Region, ...] = ()
+    sizes: frozenset[Size] = frozenset()
+    """What its annotations say that it has."""
 
     @property
     def label(self) -> str | None:
@@ -103,38 +113,101 @@ class Names:
     def __init__(self, names: Sequence[str]) -> None:
         self.all = list(names)
         self._known = set(names)
-        self._by_file: dict[str, list[str]] = {}
-        for name in names:
-            self._by_file.setdefault(PurePosixPath(name).name, []).append(name)
-        self._backwards = sorted(name[::-1] for name in names)
+        self._ends = (_Ends(names), _Ends([name for name in names if not in_mask_folder(name)]))
 
     def images(self) -> list[str]:
         """Those that end like images that are accepted."""
         return [name for name in self.all if ending(name) in IMAGE_ENDINGS]
 
+    @staticmethod
+    def path(reference: str) -> PurePosixPath:
+        """``reference``, a path of any computer, as one of a set; of a very long one nothing, for no file is
+        called so, and taking it apart takes long.
+        """
+        if len(reference) > MAX_NAME:
+            return PurePosixPath()
+        return PurePosixPath(unicodedata.normalize("NFC", reference).replace("\\", "/"))
+
     def find(self, reference: str, beside: str) -> str | None:
         """The file that an annotation file means by ``reference``, a path of the computer that it was made on.
 
-        It is looked for beside the annotation file and in a folder ``images`` there, then by the end of its path,
-        then by its file name, as long as only one is called so.
+        It is looked for `near` the annotation file, then by the end of its path, then by its file name, as long as
+        only one is called so, or only one outside of folders of masks.
         """
-        if len(reference) > MAX_NAME:  # no file is called so, and taking it apart takes long
-            return None
-        path = PurePosixPath(unicodedata.normalize("NFC", reference).replace("\\", "/"))
-        here = PurePosixPath(beside).parent
-        near = [here, here / "images", here.parent / "images", here.parent]
-        for folder in near:
-            if (name := str(folder / path)) in self._known:
-                return name
-        for found in (self._ending(f"/{str(path).lstrip('./')}"), self._by_file.get(path.name, [])):
-            if len(found) == 1:
-                return found[0]
+        if (name := self.near(reference, beside)) is not None:
+            return name
+        for called in self._called(reference):
+            if len(called) == 1:
+                return called[0]
         return None
 
-    def _ending(self, end: str) -> list[str]:
-        """Names that end so, two at most."""
+    def near(self, reference: str, beside: str) -> str | None:
+        """The file that lies where ``reference`` leads to from its annotation file, or from the folder above.
+
+        In both, folders ``images`` are looked into as well, and those called like the split of an annotation file
+        ``instances_{split}.json``.
+        """
+        path, file = self.path(reference), PurePosixPath(beside)
+        here = file.parent
+        folders = [here, here / "images", here.parent / "images", here.parent]
+        if (split := _SPLIT.fullmatch(file.name)) is not None:
+            folders = [folder / split["split"] for folder in folders] + folders
+        for folder in folders:
+            if (name := str(folder / path)) in self._known:
+                return name
+        return None
+
+    def has_several(self, reference: str) -> bool:
+        """Whether the paths of several files end with it."""
+        return len(self._ends[0].ending(_end(self.path(reference)))) > 1
+
+    def _called(self, reference: str) -> Iterator[list[str]]:
+        """Files that may be meant by it, two at most; first those that fit best."""
+        path = self.path(reference)
+        for ends in self._ends:
+            yield ends.ending(_end(path))
+        for ends in self._ends:
+            yield ends.called(path.name)
+
+
+class _Ends:
+    """Files by the ends of their paths."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._by_file: dict[str, list[str]] = {}
+        for name in names:
+            self._by_file.setdefault(PurePosixPath(name).name, []).append(name)
+        self._backwards = sorted(f"/{name}"[::-1] for name in names)
+
+    def ending(self, end: str) -> list[str]:
+        """Names that end so, two at most; ``end`` begins with the ``/`` before a folder or file."""
         first = bisect_left(self._backwards, end[::-1])
-        return [name[::-1] for name in self._backwards[first : first + 2] if name.startswith(end[::-1])]
+        return [name[-2::-1] for name in self._backwards[first : first + 2] if name.startswith(end[::-1])]
+
+    def called(self, file: str) -> list[str]:
+        """Names of files that are called so, two at most."""
+        return self._by_file.get(file, [])[:2]
+
+
+def _end(path: PurePosixPath) -> str:
+    return f"/{str(path).lstrip('./')}"
+
+
+def in_mask_folder(name: str) -> bool:
+    """Whether a file lies in a folder that is called like one of masks."""
+    return any(folder.lower() in MASKS for folder in PurePosixPath(name).parts[:-1])
+
+
+def size(width: Any, height: Any) -> Size | None:
+    """A size as an annotation file says it; None if it says none, or nothing of sense.
+
+    Raises:
+        TypeError, ValueError, OverflowError: what it says are no numbers.
+    """
+    if width is None or height is None:
+        return None
+    found = int(width), int(height)
+    return found if min(found) > 0 else None
 
 
 def ending(name: str) -> str:

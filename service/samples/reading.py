@@ -240,6 +240,7 @@ def _unpacked(archive: Archive, image: FoundImage, target: Path) -> Offer:
         archive.extract(image.name, target),
         tuple(masks),
         tuple(region.shape for region in image.regions if region.shape is not None),
+        image.sizes,
         any(region.is_box for region in image.regions),
         label=image.label,
     )

@@ -17,7 +17,7 @@ from service.samples.layouts import ARCHIVE_ENDINGS, FoundImage, Layout, Names, 
 from service.samples.limits import SampleLimits
 
 _OF_COCO = ("images", "annotations", "categories")
-_OF_LABELME = ("shapes", "imagePath")
+_OF_LABELME = ("shapes", "imagePath", "imageWidth", "imageHeight")
 """Keys of annotation files that are read; the rest of a file is not kept."""
 _UNUSED_ENDINGS = frozenset({".txt", ".md", ".csv", ".json", ".xml", ".pdf", ".html", ".yaml", ".yml", ""})
 """Of files that belong to sets and say nothing here; nobody misses them."""
@@ -74,12 +74,11 @@ def recognise_normals(archive: Archive) -> tuple[list[str], list[str]]:
         SampleError: there is none.
     """
     names = Names(archive.names)
-    found = normal_images(names)
+    found, notes = normal_images(names)
     if not found:
-        raise SampleError(
-            archive.field, "the ZIP holds no image that is read here. Send a ZIP of photos of good parts."
-        )
-    return found, strangers(names)
+        holds = "images alone that are called like masks" if names.images() else "no image that is read here"
+        raise SampleError(archive.field, f"the ZIP holds {holds}. Send a ZIP of photos of good parts.")
+    return found, notes + strangers(names)
 
 
 def _documents(
@@ -96,7 +95,7 @@ def _documents(
             if is_coco(document):
                 of_coco[name] = {key: document[key] for key in _OF_COCO if key in document}
             elif is_labelme(document):
-                of_labelme[name] = {key: document[key] for key in _OF_LABELME}
+                of_labelme[name] = {key: document[key] for key in _OF_LABELME if key in document}
         elif ending(name) == ".xml":
             root = annotations.xml(name)
             if is_cvat(root):

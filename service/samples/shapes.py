@@ -71,6 +71,20 @@ class Outline:
         down = _number(y) + _number(radius_y) * np.sin(angle)
         return cls(np.stack([across, down], axis=1))
 
+    def turned(self, degrees: object) -> Outline:
+        """The same, turned clockwise around the middle of the box around it.
+
+        Raises:
+            ShapeError: that is no finite number.
+        """
+        angle = math.radians(_number(degrees))
+        if angle == 0:
+            return self
+        corners = self.corners.clip(-_FAR, _FAR)
+        middle = (corners.min(axis=0) + corners.max(axis=0)) / 2
+        turn = [[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]
+        return Outline((corners - middle) @ np.array(turn) + middle)
+
     def area(self, height: int, width: int) -> int:
         """Pixels of an image of that size that drawing it looks at."""
         left, top, right, bottom = self._place(height, width)

@@ -84,6 +84,19 @@ def test_a_folder_is_sent_as_a_form(server: DatasetServer, folder: Path) -> None
     assert server.keys[0]
 
 
+def test_masks_in_the_folder_of_photos_are_not_sent_as_photos(server: DatasetServer, folder: Path) -> None:
+    (folder / "masks").rename(folder / "photos" / "masks")
+    with Flawsmith(server.url) as client:
+        client.create_dataset(
+            folder / "photos",
+            ENTRIES,
+            masks=folder / "photos" / "masks",
+            excludes=folder,
+        )
+    assert names(server.files["normals"]) == ["a.png", "line/b.png"]
+    assert names(server.files["masks"]) == ["a.png"]
+
+
 def test_uploads_are_sent_as_json(server: DatasetServer) -> None:
     normals = [UPLOADS[0], DatasetNormal(image=UPLOADS[1], mask=UPLOADS[2], metadata={"lot": "A"})]
     with Flawsmith(server.url) as client:

@@ -235,6 +235,36 @@ def test_folders_are_packed_and_what_belongs_to_no_image_stays_here(folder: Path
         assert files.notes == ["masks: a/9.png belong to no normal image and are not sent"]
 
 
+@pytest.mark.parametrize("normals", ["photos", "'photos/**/*.*'", "[photos, photos/b/1.PNG]"])
+def test_masks_that_lie_among_photos_are_no_photos(folder: Path, normals: str) -> None:
+    (folder / "masks").rename(folder / "photos" / "masks")
+    spec = spec_of(
+        folder,
+        f"normals: {normals}\nmasks: ../set/photos/masks\nregions: photos/a/1.png\n{ENTRIES}    masks: given\n",
+    )
+    photos = ["1.PNG"] * ("[" in normals) + ["a/1.png", "a/2.jpg", "b/1.PNG"]
+    with packed(spec) as files:
+        assert names_of(files.files["normals"]) == photos
+        assert names_of(files.files["masks"]) == ["a/1.png"]
+        assert files.notes[0] == (
+            "normals: masks/a/1.png, masks/a/9.png lie in a folder of masks, regions or excludes and are not sent"
+        )
+
+
+def test_photos_are_sent_where_masks_lie_beside_or_above_them(folder: Path) -> None:
+    for masks in ("photos", "photos/a", "."):
+        spec = spec_of(folder, f"normals: photos/a\nmasks: {masks}\n{ENTRIES}    masks: given\n")
+        assert named(spec) == ["1.png", "2.jpg"]
+        assert list(spec.notes) == []
+
+
+def test_a_folder_of_masks_alone_has_no_photos(folder: Path) -> None:
+    (folder / "all").mkdir()
+    (folder / "masks").rename(folder / "all" / "masks")
+    with pytest.raises(InvalidParameterError, match="holds no image but for those of masks, regions, excludes"):
+        spec_of(folder, f"normals: all\nmasks: all/masks\n{ENTRIES}    masks: given\n")
+
+
 @pytest.mark.parametrize("mask", ["a/1.jpg", "a/1_mask.png", "1.png", "other/1_mask.tif"])
 def test_a_mask_belongs_as_the_service_tells_it(folder: Path, mask: str) -> None:
     shutil.rmtree(folder / "masks")

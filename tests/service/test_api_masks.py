@@ -114,6 +114,19 @@ def test_an_exclude_that_is_empty_excludes_nothing(api: Api) -> None:
     assert answer.json()["mask_pixels"] == 200
 
 
+@pytest.mark.parametrize("as_uploads", [False, True])
+@pytest.mark.parametrize("field", ["region", "exclude"])
+def test_a_bound_of_several_classes_is_refused_by_name(api: Api, as_uploads: bool, field: str) -> None:
+    classes = np.zeros((48, 64), dtype=np.uint8)
+    classes[5:9], classes[20:30] = 1, 2
+    bound = {field: encoded(Image.fromarray(classes))}
+    answer = send(api, as_uploads, "pitting", {"image": IMAGE, "mask": MASK, **bound}, dry_run=True)
+
+    assert answer.status_code == 422
+    assert answer.json()["field"] == field
+    assert "brightest value is 2" in answer.json()["detail"]
+
+
 def test_a_dry_run_tells_how_much_of_the_mask_is_left(api: Api) -> None:
     before = api.traces()
     masked = send(

@@ -15,6 +15,7 @@ from flawsmith.contract.augmentations import MAX_SEED
 from flawsmith.contract.datasets import PlannedItem, ResolvedEntry
 from flawsmith.contract.files import PLAN_ROWS
 from flawsmith.contract.specs import DatasetSplit
+from service import planning
 from service.planning import plan, series, side
 from service.store.plans import plan_files
 from tests.service.plans import SPLIT, TYPES, dataset, entry, planned, source
@@ -424,7 +425,8 @@ def test_normal_images_that_cannot_show_a_size_are_left_out_of_its_bin() -> None
     )
 
 
-def test_a_plan_is_what_it_was_when_every_normal_image_was_kept() -> None:
+def test_a_plan_is_what_it_was_when_every_normal_image_was_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "VIEW_FORMAT", 1)  # as it was then
     on = [
         source(number, pixels=number % 5, pixel_size_um=5.0, mask_sha256=64 * "a" if number % 3 else None)
         for number in range(7)

@@ -17,6 +17,7 @@ from pycocotools import mask as coco
 from flawsmith.contract.datasets import DatasetSource, PlannedItem
 from flawsmith.contract.jobs import JobStatus
 from flawsmith.contract.rows import ItemView
+from flawsmith.contract.wishes import SizeRange
 from models.items import ItemRequest, ItemResult
 from models.levels import Levels
 from service.images.canonical import Pixels
@@ -55,6 +56,15 @@ def rows(of: DatasetSource, way: str = "x") -> list[PlannedItem]:
         seen(planned(of, [TYPE], seed=4, kind="control"), way),
         seen(planned(of, kind="normal"), way, both),
     ]
+
+
+def of_size(row: PlannedItem) -> PlannedItem:
+    """A row whose defects are to be short ones."""
+    assert row.augmentation is not None
+    defects = [one.model_copy(update={"size": SizeRange(min=4, max=8)}) for one in row.augmentation.defects]
+    augmentation = row.augmentation.model_copy(update={"defects": defects})
+    digest = hashlib.sha256(f"{row.made} {defects}".encode()).hexdigest()
+    return row.model_copy(update={"augmentation": augmentation, "made": digest})
 
 
 def view_of(bench: Bench, row: PlannedItem) -> ItemView:
@@ -237,6 +247,17 @@ def test_a_normal_image_is_cropped_where_its_defect_is_asked_for(bench: Bench) -
     view = view_of(bench, bare)
     assert (view.width, view.height) == (40, 40)
     assert bench.models.seeds == []
+
+
+def test_where_a_size_is_asked_for_a_normal_image_is_cropped_around_a_piece_of_its_mask_too(bench: Bench) -> None:
+    """Around all of the mask, which is larger than the crop, its crops would be larger than those of defects."""
+    of = source(0)
+    defects = [of_size(planned(of, [TYPE], seed=seed, mask="sent")) for seed in range(3)]
+    control = of_size(planned(of, [TYPE], seed=3, mask="sent", kind="control"))
+    rows = [seen(one) for one in (*defects, control)] + [seen(planned(of, kind="normal"), "x", defects[0])]
+    bench.worked_on(bench.accepted(rows, frame="crop", crop_size=16))
+    assert {(view_of(bench, row).width, view_of(bench, row).height) for row in rows} == {(16, 16)}
+    assert cut(given_mask(), view_of(bench, rows[-1])).any()
 
 
 def test_what_is_below_quality_has_no_view(

@@ -15,8 +15,12 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from flawsmith.contract.specs import SPLITS, DatasetFormat
+from service.samples.archive import Archive
 from service.samples.folders import mvtec
 from service.samples.layouts import Names
+from service.samples.limits import SampleLimits
+from service.samples.recognising import recognise
+from service.samples.shapes import drawn
 from service.store.folder import FolderStorage
 from tests.service.exports import made
 from tests.service.exports.archives import archive_of
@@ -215,6 +219,28 @@ def test_samples_are_read_from_the_mvtec_layout(items: list[Made], tmp_path: Pat
         "scratch+dent": 1,
     }
     assert sum(not image.regions for image in layout.images) == 5
+
+
+@pytest.mark.parametrize("formats", [(), ("coco",), ("coco", "yolo", "classes", "jsonl")])
+def test_samples_are_read_from_an_archive_as_it_is(
+    items: list[Made], tmp_path: Path, formats: tuple[DatasetFormat, ...]
+) -> None:
+    storage = FolderStorage(tmp_path / "storage")
+    path = tmp_path / "data.zip"
+    path.write_bytes(archive_of(storage, made.keep(storage, items), *formats).getvalue())
+
+    with Archive(path, SampleLimits(), "samples", 10**8) as archive:
+        layout = recognise(archive, SampleLimits())
+
+    assert layout.kind == "coco"
+    wanted = {f"images/{one.split}/{one.name}": one for one in made.exported(items)}
+    found = {image.name.rpartition(".")[0]: image for image in layout.images if image.name.startswith("images/")}
+    assert found.keys() == wanted.keys()
+    for name, image in found.items():
+        shapes = [region.shape for region in image.regions if region.shape is not None]
+        mask = wanted[name].mask
+        assert np.array_equal(drawn(shapes, *mask.shape), mask)
+    assert not [note for note in layout.notes if "does not have" in note or "several" in note]
 
 
 def test_images_and_masks_of_mvtec_sort_alike(tmp_path: Path) -> None:

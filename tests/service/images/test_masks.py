@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from service.images.canonical import CanonicalImage
 from service.images.decoding import decode
-from service.images.errors import ImageError
+from service.images.errors import EmptyMaskError, ImageError
 from service.images.masks import binarise_mask, check_mask
 from tests.service.images import files
 
@@ -89,9 +89,17 @@ def test_lossy_masks_are_cut_at_half_with_a_warning(file_format: str) -> None:
     assert "128" in warnings[0]
 
 
-def test_a_lossy_mask_with_faint_values_is_empty() -> None:
+def test_a_lossy_mask_with_faint_values_is_refused() -> None:
     with pytest.raises(ImageError, match="brightest value is"):
         binarise_mask(decode(files.pil(np.full((16, 16), 40, np.uint8), "JPEG")))
+
+
+def test_only_a_black_mask_is_called_empty() -> None:
+    with pytest.raises(EmptyMaskError):
+        binarise_mask(upload(np.zeros(SHAPE, np.uint8)))
+    with pytest.raises(ImageError) as caught:
+        binarise_mask(upload(np.where(SET, 2, np.arange(SHAPE[1]) % 2).astype(np.uint8)))
+    assert not isinstance(caught.value, EmptyMaskError)
 
 
 def test_one_bit_and_palette_masks() -> None:

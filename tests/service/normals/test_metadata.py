@@ -30,6 +30,26 @@ def test_a_table_names_images_by_path_or_file_name(tmp_path: Path, delimiter: st
     assert found == {"a/1.png": {"lot": "007", "serial": "x"}, "b/2.jpg": {"lot": '8 "b"'}, "3.tif": {}}
 
 
+def test_blanks_around_values_do_not_count(tmp_path: Path) -> None:
+    rows = [" file , lot,serial", "a/1.png,L7 ,x y", " b/1.png , L7,  ", "3.tif,\tL7,", " , ,", '2.jpg," L7 ",']
+    found = read(tmp_path, "\n".join(rows))
+
+    assert {name: said["lot"] for name, said in found.items()} == dict.fromkeys(
+        ["a/1.png", "b/1.png", "3.tif", "b/2.jpg"], "L7"
+    )
+    assert [said.get("serial") for said in found.values()] == ["x y", None, None, None]
+
+
+def test_columns_without_a_name_are_left_out(tmp_path: Path) -> None:
+    wide = 70 * ","
+    for text in (
+        "file,lot,,\n3.tif,A,,\n",
+        f"file,,lot,{wide}\n3.tif,?,A{wide}{wide}\n",
+        "file,lot, \n3.tif,A,?\n",
+    ):
+        assert read(tmp_path, text) == {"3.tif": {"lot": "A"}}
+
+
 @pytest.mark.parametrize("name", ["Pr\u00fcfling.png", "Pru\u0308fling.png"])
 def test_names_match_however_their_accents_are_spelled(tmp_path: Path, name: str) -> None:
     assert read(tmp_path, f"file,lot\n{name},7\n") == {"Pr\u00fcfling.png": {"lot": "7"}}

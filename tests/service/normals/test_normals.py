@@ -23,7 +23,7 @@ from service.samples.limits import SampleLimits
 from tests.service.alignment import photos as alignment
 from tests.service.images import files
 from tests.service.normals.sent import normals, read
-from tests.service.samples.sets import EMPTY, HEIGHT, WIDTH, mask, mask_pixels, photo
+from tests.service.samples.sets import EMPTY, HEIGHT, OF_CLASSES, WIDTH, mask, mask_pixels, photo
 
 BROKEN = photo(77)[:300]
 EMPTY_ON_PART = alignment.file(np.zeros((180, 240), np.bool_))
@@ -195,6 +195,22 @@ def test_one_region_of_no_images_size_and_one_mask_for_all_are_refused(tmp_path:
     with pytest.raises(SampleError, match="no ZIP") as caught:
         read(tmp_path / "more", normals=normals("a.png"), masks=mask())
     assert caught.value.field == "masks"
+
+
+@pytest.mark.parametrize("field", ["masks", "regions", "excludes"])
+def test_a_mask_of_several_classes_is_refused_by_name(tmp_path: Path, field: str) -> None:
+    sent = {field: {"0.png": mask(), "1.png": OF_CLASSES}}
+    with pytest.raises(SampleError, match=r"1\.png.*too dark: its brightest value is 2") as caught:
+        read(tmp_path, normals=normals("0.png", "1.png"), **sent)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("field", ["regions", "excludes"])
+def test_one_bound_of_several_classes_for_all_images_is_refused(tmp_path: Path, field: str) -> None:
+    sent = {field: OF_CLASSES}
+    with pytest.raises(SampleError, match="too dark: its brightest value is 2") as caught:
+        read(tmp_path, normals=normals("0.png"), **sent)
+    assert caught.value.field == field
 
 
 def test_what_belongs_to_an_image_that_is_left_out_is_left_out_with_it(tmp_path: Path) -> None:

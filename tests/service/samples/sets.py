@@ -44,6 +44,8 @@ def mask_pixels(
 
 
 EMPTY = mask(height=0)
+OF_CLASSES = files.png(mask_pixels() // 255 + mask_pixels(width=9) // 255)
+"""Classes 0, 1 and 2: of more than two values none is in the upper half."""
 
 
 def pairs(count: int, first: int = 0) -> dict[str, bytes]:

@@ -13,13 +13,18 @@ import numpy as np
 import pytest
 
 from service.samples import annotations, recognising
+from service.samples.archive import Archive
 from service.samples.coco import coco
 from service.samples.cvat import cvat
 from service.samples.errors import SampleError
+from service.samples.folders import normal_images
 from service.samples.labelme import labelme
 from service.samples.layouts import FoundImage, Layout, Names
+from service.samples.limits import SampleLimits
+from service.samples.recognising import recognise_normals
+from service.samples.references import Reference, meant
 from service.samples.shapes import drawn
-from tests.service.samples.sets import layout
+from tests.service.samples.sets import layout, zipped
 from tests.service.samples.test_shapes import packed
 
 X = b"x"
@@ -347,6 +352,20 @@ def test_cvat(tmp_path: Path) -> None:
     assert any("1 shapes of the kind polyline" in note for note in found.notes)
 
 
+def test_cvat_turns_boxes_and_ellipses(tmp_path: Path) -> None:
+    turned = CVAT.replace('<box label="dent" xtl="1.0" ytl="1.0" xbr="3.0" ybr="3.0">', TURNED_BOX)
+    turned = turned.replace('<ellipse label="dent" cx="8" cy="5" rx="2" ry="2">', TURNED_ELLIPSE)
+    image = layout(tmp_path, {"sub/2.png": X, "annotations.xml": turned}).images[0]
+    box, ellipse = (drawn([region.shape], 10, 12) for region in image.regions if region.shape is not None)
+    for mask, (left, top, right, bottom) in ((box, (2, 0, 4, 6)), (ellipse, (7, 2, 9, 8))):
+        rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+        assert (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1) == (left, top, right, bottom)
+
+
+TURNED_BOX = '<box label="dent" xtl="0.00" ytl="2.00" xbr="6.00" ybr="4.00" rotation="90.00">'
+TURNED_ELLIPSE = '<ellipse label="dent" cx="8.00" cy="5.00" rx="3.20" ry="1.00" rotation="270.00">'
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -355,6 +374,7 @@ def test_cvat(tmp_path: Path) -> None:
         ("4.00,2.00", "4.00"),
         ('label="scratch"', ""),
         ('xtl="1.0"', 'xtl="inf"'),
+        ('xtl="1.0"', 'xtl="1.0" rotation="left"'),
         ('width="3"', 'width="' + 5000 * "9" + '"'),
     ],
 )
@@ -485,3 +505,150 @@ def test_many_names_alike_are_found_as_fast_as_others() -> None:
         assert names.find(f"b/{number}/x.png", "c/d.json") is None
         assert names.find(f"../{number}/x.png", "c/d.json") == f"a/{number}/x.png"
     assert time.process_time() - began < 15  # looking at each of them for each reference takes a minute or more
+
+
+def test_images_that_are_not_there_leave_those_called_alike_alone(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "cam1/1.png"}, {"id": 2, "file_name": "cam2/1.png"}]
+    shape = {"label": "a", "points": [[0, 0], [4, 0], [4, 2], [0, 2]]}
+    lot = '<annotations><image name="cam1/1.png">{}</image><image name="cam2/1.png"/></annotations>'
+    for number, said in enumerate(
+        (
+            {"a.json": coco_file(images=images)},
+            {"a.xml": lot.format('<box label="dent" xtl="1" ytl="1" xbr="3" ybr="3"/>')},
+            {"cam1/1.json": labelme_file(shape), "cam2/1.json": labelme_file()},
+        )
+    ):
+        for above in ("", "data/"):
+            folder = tmp_path / f"{number}{above}"
+            folder.mkdir(parents=True)
+            content: dict[str, Any] = {"cam2/1.png": X, "good/9.png": X} | said
+            found = layout(folder, {above + name: data for name, data in content.items()})
+            assert {image.name: image.regions for image in found.images} == {
+                f"{above}cam2/1.png": (),
+                f"{above}good/9.png": (),
+            }
+            assert any("the ZIP does not have them: " in note and "1.png (of" in note for note in found.notes)
+
+
+def test_the_closest_reference_means_an_image() -> None:
+    names = Names(["x/cam2/1.png"])
+    for far, near in (
+        ("/home/me/cam1/1.png", "/home/me/cam2/1.png"),
+        ("1.png", "C:\\photos\\cam2\\1.png"),
+        ("cam3/1.png", "1.png"),
+        ("x/cam2/cam1/1.png", "x/cam2/1.png"),
+    ):
+        for these in ([far, near], [near, far]):
+            images, notes = meant([Reference(path, "a.json") for path in these], names)
+            assert images == ["x/cam2/1.png" if path == near else None for path in these]
+            assert notes == [f"left out, for the ZIP does not have them: {far} (of a.json)"]
+
+
+def test_where_no_reference_is_closer_they_are_refused(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "cam1/1.png"}, {"id": 2, "file_name": "cam3/1.png"}]
+    with pytest.raises(SampleError, match=r"cam2/1\.png may be what annotations call cam1/1\.png, cam3/1\.png"):
+        layout(tmp_path, {"cam2/1.png": X, "a.json": coco_file(images=images)})
+
+
+def test_several_files_may_say_what_is_on_an_image(tmp_path: Path) -> None:
+    content: dict[str, Any] = {
+        "photos/1.png": X,
+        "a/scratches.json": coco_file(images=[{"id": 1, "file_name": "../photos/1.png"}]),
+        "a/dents.json": coco_file(images=[{"id": 1, "file_name": "../photos/1.png"}]),
+    }
+    (image,) = layout(tmp_path, content).images
+    assert len(image.regions) == 4
+    images, notes = meant([Reference("1.png", "b/a.json"), Reference("b/1.png", "a.json")], Names(["b/1.png"]))
+    assert (images, notes) == (["b/1.png", "b/1.png"], [])
+
+
+@pytest.mark.parametrize("above", ["", "data/"])
+@pytest.mark.parametrize("photos", ["images/{}/1.png", "{}/1.png"])
+@pytest.mark.parametrize("said", ["annotations/instances_{}.json", "instances_{}.json"])
+def test_coco_names_images_by_split(tmp_path: Path, above: str, photos: str, said: str) -> None:
+    train = coco_file(images=[{"id": 1, "file_name": "1.png"}])
+    content = {photos.format("train"): X, photos.format("val"): X, "masks/train/1.png": X, "masks/val/1.png": X}
+    content = {above + name: data for name, data in content.items()}
+    content |= {above + said.format("train"): train}
+    content |= {above + said.format("val"): train | {"annotations": []}}
+    found = layout(tmp_path, content)
+    assert {image.name: len(image.regions) for image in found.images} == {
+        above + photos.format("train"): 2,
+        above + photos.format("val"): 0,
+    }
+    del content[above + photos.format("train")]
+    found = layout(tmp_path, content)
+    assert {image.name: len(image.regions) for image in found.images} == {above + photos.format("val"): 0}
+
+
+def test_an_image_and_its_mask_may_have_one_name(tmp_path: Path) -> None:
+    content = {"data/cam/1.png": X, "data/masks/1.png": X, "data/labels/1.png": X, "a/b/c.json": coco_file()}
+    found = layout(tmp_path, content)
+    assert [image.name for image in found.images] == ["data/cam/1.png"]
+
+
+def test_what_may_mean_several_images_is_told(tmp_path: Path) -> None:
+    content = {"a/1.png": X, "b/1.png": X, "2.png": X, "c/d/x.json": coco_file()}
+    found = layout(tmp_path, content)
+    assert [image.name for image in found.images] == ["2.png"]
+    assert found.notes[0] == (
+        "left out, for each may be any of several images that are called so: 1.png (of c/d/x.json)"
+    )
+
+
+@pytest.mark.parametrize("photos", ["images/{}.jpg", "Photos/a/{}.jpg", "{}.jpg"])
+@pytest.mark.parametrize("suffix", ["_label", "_seg", "_gt", "-mask"])
+def test_photos_may_be_called_as_masks_are(tmp_path: Path, photos: str, suffix: str) -> None:
+    above = "a/" if "/a/" in photos else ""
+    both = ("front", "back") if photos == "{}.jpg" else ("front", "back", "back" + suffix)
+    stems = [stem + suffix for stem in both] + ["back"] * (len(both) - 2)
+    content = {photos.format(stem): X for stem in stems} | {f"masks/{above}{stem}.png": X for stem in stems}
+    found = layout(tmp_path, content)
+    assert masks(found) == {photos.format(stem): [f"masks/{above}{stem}.png"] for stem in stems}
+    assert found.notes == []
+
+
+def test_masks_may_lie_beside_photos_in_a_folder_of_photos(tmp_path: Path) -> None:
+    names = ["images/001.jpg", "images/001_mask.png", "images/pipe_seg.jpg", "images/pipe_seg_mask.png"]
+    found = layout(tmp_path, dict.fromkeys(names, X))
+    assert masks(found) == {names[0]: [names[1]], names[2]: [names[3]]}
+
+
+def test_mvtec_photos_may_be_called_as_masks_are(tmp_path: Path) -> None:
+    names = [
+        "test/a/1_label.png",
+        "ground_truth/a/1_label.png",
+        "test/b/1_seg.png",
+        "ground_truth/b/1_seg_mask.png",
+    ]
+    assert masks(layout(tmp_path, dict.fromkeys(names, X))) == {names[0]: [names[1]], names[2]: [names[3]]}
+
+
+@pytest.mark.parametrize(
+    ("names", "photos", "notes"),
+    [
+        (["n/front_label.jpg", "n/back.jpg", "pipe_seg.png"], 3, []),
+        (["n/1.jpg", "n/1_mask.png"], 1, ["called like masks: n/1_mask.png"]),
+        (["images/1.jpg", "images/1_mask.png"], 1, ["called like masks: images/1_mask.png"]),
+        (["images/1.jpg", "images/1_gt.jpg", "masks/1.png"], 2, ["called like masks: masks/1.png"]),
+        (
+            ["train/good/1.png", "ground_truth/good/1_mask.png", "test/a/1.png"],
+            1,
+            ["called like masks: ground_truth/good/1_mask.png", "in no folder of good parts: test/a/1.png"],
+        ),
+    ],
+)
+def test_of_normal_images_masks_are_left_out_and_told(names: list[str], photos: int, notes: list[str]) -> None:
+    found, told = normal_images(Names(names))
+    assert found == names[:photos]
+    assert [note.removeprefix("left out, for they are ") for note in told] == notes
+
+
+def test_masks_alone_are_no_normal_images(tmp_path: Path) -> None:
+    with (
+        Archive(
+            zipped(tmp_path / "normals.zip", {"labels/1.jpg": X}), SampleLimits(), "normals", 10**8
+        ) as archive,
+        pytest.raises(SampleError, match="the ZIP holds images alone that are called like masks"),
+    ):
+        recognise_normals(archive)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,18 @@ from service.samples.errors import SampleError
 from service.samples.limits import SampleLimits
 from service.samples.reading import SampleSet, Uploaded, read_pairs
 from tests.service.images import files
-from tests.service.samples.sets import EMPTY, HEIGHT, WIDTH, mask, mask_pixels, normals, pairs, photo, read
+from tests.service.samples.sets import (
+    EMPTY,
+    HEIGHT,
+    OF_CLASSES,
+    WIDTH,
+    mask,
+    mask_pixels,
+    normals,
+    pairs,
+    photo,
+    read,
+)
 from tests.service.samples.test_layouts import CVAT
 
 
@@ -101,6 +114,68 @@ def test_shapes_are_drawn_at_the_size_of_the_photo(tmp_path: Path) -> None:
     assert "boxes" in codes(found)
     (boxes,) = [advice for advice in found.advice if advice.code == "boxes"]
     assert boxes.samples == ["images/sub/2.png"]
+
+
+ON_A_SIZE = ["coco", "runs", "cvat", "labelme"]
+
+
+def on_a_size(kind: str, width: Any, height: Any) -> dict[str, bytes]:
+    """An annotation of ``1.png``, a box of 8 pixels, that was made on a photo of this size."""
+    image, polygon = {"id": 1, "file_name": "1.png"}, [1, 1, 5, 1, 5, 3, 1, 3]
+    categories: Any = [{"id": 1, "name": "dent"}]
+    match kind:
+        case "coco":
+            one: Any = {"image_id": 1, "category_id": 1, "segmentation": [polygon]}
+            image |= {"width": width, "height": height}
+            text = json.dumps({"images": [image], "annotations": [one], "categories": categories})
+        case "runs":
+            counts = [height + 1, 8, height * width - height - 9]
+            one = {"image_id": 1, "category_id": 1, "segmentation": {"size": [height, width], "counts": counts}}
+            text = json.dumps({"images": [image], "annotations": [one], "categories": categories})
+        case "labelme":
+            corners = list(zip(polygon[::2], polygon[1::2], strict=True))
+            said = {"imagePath": "1.png", "imageWidth": width, "imageHeight": height}
+            text = json.dumps(said | {"shapes": [{"label": "dent", "points": corners}]})
+        case _:
+            sides = "" if width is None else f'width="{width}" height="{height}"'
+            box = '<box label="dent" xtl="1" ytl="1" xbr="5" ybr="3"/>'
+            text = f'<annotations><image name="1.png" {sides}>{box}</image></annotations>'
+    return {"a.xml" if kind == "cvat" else "1.json": text.encode()}
+
+
+@pytest.mark.parametrize("kind", ON_A_SIZE)
+def test_annotations_of_another_size_are_refused_by_name(tmp_path: Path, kind: str) -> None:
+    for number, (width, height) in enumerate([(WIDTH // 2, HEIGHT // 2), (WIDTH, HEIGHT - 1), (HEIGHT, HEIGHT)]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        content = {"1.png": photo(), "good/2.png": photo(2)} | on_a_size(kind, width, height)
+        says = (
+            rf"1\.png: its annotation was made on an image of {width}×{height}, and the image is {WIDTH}×{HEIGHT} "
+        )
+        assert refused(folder, content, says).field == "samples"
+
+
+@pytest.mark.parametrize("kind", ON_A_SIZE)
+def test_a_photo_that_is_turned_by_its_exif_orientation_was_annotated_as_it_is_seen(
+    tmp_path: Path, kind: str
+) -> None:
+    turned = files.pil(files.noise(WIDTH, HEIGHT, 3), "PNG", exif=files.exif(6))
+    assert len(read(tmp_path, {"1.png": turned} | on_a_size(kind, WIDTH, HEIGHT)).samples) == 1
+    other = tmp_path / "other"
+    other.mkdir()
+    refused(other, {"1.png": turned} | on_a_size(kind, HEIGHT, WIDTH), "EXIF orientation applied")
+
+
+@pytest.mark.parametrize("kind", ["coco", "cvat", "labelme"])
+@pytest.mark.parametrize("side", [None, 0])
+def test_annotations_need_not_say_of_what_size_they_are(tmp_path: Path, kind: str, side: int | None) -> None:
+    (sample,) = read(tmp_path, {"1.png": photo()} | on_a_size(kind, side, side)).samples
+    assert sample.mask_pixels == 8
+
+
+@pytest.mark.parametrize("kind", ["coco", "cvat", "labelme"])
+def test_sizes_that_are_no_numbers_are_refused_by_name(tmp_path: Path, kind: str) -> None:
+    refused(tmp_path, {"1.png": photo()} | on_a_size(kind, "wide", 4), r"^(1\.json|a\.xml)")
 
 
 def test_several_masks_of_an_image_are_one(tmp_path: Path) -> None:
@@ -203,6 +278,14 @@ def test_empty_masks_make_normal_images_with_a_warning(tmp_path: Path) -> None:
     assert len(found.samples) == 4
     assert [one.source for one in found.normals] == ["images/002.png"]
     assert any("images/002.png" in warning and "normal" in warning for warning in found.warnings)
+
+
+def test_masks_of_several_classes_are_refused_by_name(tmp_path: Path) -> None:
+    refused(
+        tmp_path,
+        pairs(5) | {"masks/002.png": OF_CLASSES},
+        r"masks/002\.png, mask of images/002\.png: The mask is too dark: its brightest value is 2, ",
+    )
 
 
 def test_empty_masks_alone_are_refused(tmp_path: Path) -> None:

@@ -43,6 +43,30 @@ def test_a_circle() -> None:
     assert picture(Outline.ellipse(3, 2, 2, 2)) == ["..##..", ".####.", ".####.", "..##.."]
 
 
+def test_an_outline_turns_clockwise_around_its_middle() -> None:
+    assert picture(Outline.box(1, 1, 5, 3).turned(90)) == ["..##..", "..##..", "..##..", "..##.."]
+    corner = Outline.of([1, 0, 5, 0, 5, 4, 4, 4, 4, 1, 1, 1])
+    assert picture(corner) == [".####.", "....#.", "....#.", "....#."]
+    assert picture(corner.turned("90.0")) == ["....#.", "....#.", "....#.", ".####."]
+    assert picture(corner.turned(-90)) == [".####.", ".#....", ".#....", ".#...."]
+    assert picture(Outline.ellipse(3, 2, 0.9, 2).turned(90)) == ["......", ".####.", ".####.", "......"]
+
+
+def test_half_a_right_angle_is_one() -> None:
+    corners = Outline.box(-1, -1, 1, 1).turned(45).corners
+    root = np.sqrt(2)
+    np.testing.assert_allclose(corners, [(0, -root), (root, 0), (0, root), (-root, 0)], atol=1e-12)
+
+
+def test_outlines_of_any_size_may_be_turned() -> None:
+    assert picture(Outline.box(-1e308, 1, 1e308, 3).turned(180)) == ["......", "######", "######", "......"]
+    box = Outline.box(0.1, 0.2, 0.7, 0.9)
+    assert box.turned(0).corners.tolist() == box.corners.tolist()
+    for degrees in ("", "x", float("nan"), None):
+        with pytest.raises(ShapeError, match="no coordinate"):
+            box.turned(degrees)
+
+
 @given(st.lists(st.tuples(st.floats(-20, 60), st.floats(-20, 60)), min_size=3, max_size=12))
 def test_filling_is_the_even_odd_rule(corners: list[tuple[float, float]]) -> None:
     outline = Outline(np.array(corners))
