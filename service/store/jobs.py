@@ -18,7 +18,7 @@ from redis.exceptions import ResponseError
 
 from flawsmith.contract.base import now
 from flawsmith.contract.evaluations import EvaluationRecord
-from flawsmith.contract.ids import split_defect_type
+from flawsmith.contract.ids import job_time, split_defect_type
 from flawsmith.contract.jobs import Item, ItemStatus, Job, JobPage, JobStatus
 from flawsmith.contract.manifests import (
     AugmentationManifest,
@@ -34,7 +34,9 @@ from service.store.acceptance import Acceptance, fields_of
 from service.store.connection import queue_errors
 from service.store.events import Event, Events
 from service.store.idempotency import Reservation
+from service.store.identity import Identity
 from service.store.index import Index, Position
+from service.store.lookback import look_again
 from service.store.lookup import Found, Lookup
 from service.store.outcomes import Outcomes
 from service.store.queue import forget_shards, living_workers, shard_job_id, shard_queue
@@ -92,6 +94,7 @@ class Jobs:
         self._on_final = on_final
         self._redis = redis
         self._stored = StoredJobs(storage)
+        self._identity = Identity(redis, storage)
         self._settings = settings
         self._queue = shard_queue(redis)
         self._acceptance = Acceptance(redis, self._stored, self._queue, settings)
@@ -299,7 +302,7 @@ class Jobs:
         """
         if not known and not self.exists(tenant, job_id):
             # Its acceptance failed after Redis had taken it, or it was deleted: it does not exist.
-            self.forget(tenant, job_id)
+            self.forget_missing(tenant, job_id)
             return ShardState(attempt=0, pending=(), final=True)
         return self._shards.begin(tenant, job_id, shard)
 
@@ -544,6 +547,16 @@ class Jobs:
     def _is_canceled(self, record: Record) -> bool:
         """Whether the job's end was asked for, even if Redis has forgotten it."""
         return record.cancel_requested or self._stored.cancel_noted(record.manifest.tenant, record.manifest.job_id)
+
+    def forget_missing(self, tenant: str, job_id: str) -> None:
+        """Forget a job whose request is not in storage; the house looks once more at what was made since.
+
+        Raises:
+            AnotherStorageError: it is not the storage that would have it.
+        """
+        self._identity.check()
+        look_again(self._redis, job_time(job_id))
+        self.forget(tenant, job_id)
 
     def forget(self, tenant: str, job_id: str) -> None:
         """Remove all that Redis holds of a job that does not exist."""
