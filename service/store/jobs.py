@@ -24,6 +24,7 @@ from flawsmith.contract.manifests import (
     AugmentationManifest,
     DatasetManifest,
     EvaluationManifest,
+    IdempotencyRecord,
     RequestManifest,
     ResultManifest,
     read_request,
@@ -255,12 +256,7 @@ class Jobs:
             promise = None
         # Redis first: what an interrupted deletion leaves in storage is a whole job, to be deleted again, or one
         # without its request, which does not exist.
-        with queue_errors(), self._redis.pipeline() as pipeline:
-            pipeline.delete(*records.all_keys(tenant, job_id))
-            pipeline.zrem(records.index_key(tenant), job_id)
-            if promise is not None:
-                idempotency.mark_deleted_in(pipeline, tenant, promise)
-            pipeline.execute()
+        self._forget_final(tenant, job_id, promise)
         self.erase(tenant, job_id)
         with queue_errors():  # somebody may have listed it again meanwhile
             self._redis.zrem(records.index_key(tenant), job_id)
@@ -547,6 +543,28 @@ class Jobs:
     def _is_canceled(self, record: Record) -> bool:
         """Whether the job's end was asked for, even if Redis has forgotten it."""
         return record.cancel_requested or self._stored.cancel_noted(record.manifest.tenant, record.manifest.job_id)
+
+    def forget_deleted(self, tenant: str, job_id: str) -> bool:
+        """Forget a job that has ended, if storage does not have it: it was deleted, and Redis lost that.
+
+        Raises:
+            AnotherStorageError: it is not the storage that would have it.
+        """
+        record = self._lookup.record(tenant, job_id)
+        if record is None or not record.status.is_final or self.exists(tenant, job_id):
+            return False
+        self._identity.check()
+        promised_lately = now() - record.manifest.created_at < timedelta(seconds=idempotency.KEPT_S)
+        self._forget_final(tenant, job_id, record.manifest.idempotency if promised_lately else None)
+        return True
+
+    def _forget_final(self, tenant: str, job_id: str, promise: IdempotencyRecord | None) -> None:
+        with queue_errors(), self._redis.pipeline() as pipeline:
+            pipeline.delete(*records.all_keys(tenant, job_id))
+            pipeline.zrem(records.index_key(tenant), job_id)
+            if promise is not None:
+                idempotency.mark_deleted_in(pipeline, tenant, promise)
+            pipeline.execute()
 
     def forget_missing(self, tenant: str, job_id: str) -> None:
         """Forget a job whose request is not in storage; the house looks once more at what was made since.

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_RUN = "flawsmith:run"
+"""The start of Redis after which deletions were looked at."""
 _WAITS = (b"queued", b"started")
 _CHECKED_AT_ONCE = 500
 
@@ -127,6 +129,30 @@ class Mender:
         # Not into a Redis that was emptied meanwhile, nor where something is to be looked at again.
         lookback.settle(self._redis, settled, self._recover_all(job_id_before(since), mended))
         return mended
+
+    def forget_deleted(self) -> Mended:
+        """Look, once after each start of Redis, at the jobs that it holds for ended: one whose append-only file
+        lacks its end has forgotten deletions, too."""
+        mended = Mended()
+        with queue_errors():
+            run = cast("dict[str, object]", self._redis.info("server")).get("run_id")
+            if run is None or self._redis.get(_RUN) == str(run).encode():
+                return mended
+        for tenant in known_tenants(self._redis):
+            for job_id in self._listed(tenant):
+                with self._unreadable.aside(f"job {job_id}"):
+                    mended.removed += self._jobs.forget_deleted(tenant, job_id)
+        with queue_errors():
+            self._redis.set(_RUN, str(run))
+        return mended
+
+    def _listed(self, tenant: str) -> Iterator[str]:
+        """Ids of the jobs that Redis lists, in whatever order."""
+        with queue_errors():
+            for name, _ in self._redis.zscan_iter(records.index_key(tenant)):
+                job_id = cast("bytes", name).decode(errors="replace")
+                if keys.is_job_id(job_id):
+                    yield job_id
 
     def mend_open(self) -> Mended:
         """Look at the jobs that Redis holds for unfinished, and at where their work is."""
