@@ -32,7 +32,7 @@ from service.limits import RateLimitHeaders
 from service.observation import Observation
 from service.openapi import document
 from service.openapi.responses import problem
-from service.resources import open_resources
+from service.resources import open_resources, right_storage
 from service.settings import ServiceSettings
 from service.telemetry import traces
 
@@ -83,7 +83,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     ):
         app.include_router(
             module.router,
-            dependencies=[Depends(permit)],
+            dependencies=[Depends(permit), Depends(right_storage)],
             responses=problem(401, 403, 422, 429, 500, 503),
         )
     app.include_router(health.router)

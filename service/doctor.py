@@ -25,6 +25,7 @@ from service.settings import ServiceSettings
 from service.store import houses
 from service.store.connection import QueueUnavailableError, connect_redis, queue_errors
 from service.store.folder import FolderStorage
+from service.store.identity import AnotherStorageError, Identity
 from service.store.jobs import Jobs
 from service.store.mending import Mender
 from service.store.opening import open_storage
@@ -76,6 +77,14 @@ def examine(settings: ServiceSettings) -> Iterator[Finding]:
                 "storage", "bad", str(error), "correct FLAWSMITH_STORAGE_URL, or make the folder writable"
             )
             return
+        if queue_answers:
+            try:
+                Identity(redis, storage).check()
+            except AnotherStorageError as error:
+                yield Finding("storage", "bad", str(error), "see docs/faults.md, Storage")
+                return
+            except (StorageError, QueueUnavailableError):
+                pass  # said below
         yield from _guarded("storage", lambda: _storage(storage))
         yield from _guarded("defect types", lambda: _defect_types(storage))
         if queue_answers:
@@ -93,7 +102,9 @@ def rebuild(settings: ServiceSettings) -> str:
         ValueError: a setting names no address.
     """
     with closing(connect_redis(settings)) as redis:
-        return str(_mender(redis, open_storage(settings), settings).rebuild())
+        storage = open_storage(settings)
+        Identity(redis, storage).confirm()
+        return str(_mender(redis, storage, settings).rebuild())
 
 
 def _guarded(about: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import anyio
 from fastapi import APIRouter, Response
@@ -12,6 +12,8 @@ import flawsmith
 from flawsmith.contract.health import Health, Readiness
 from flawsmith.contract.ids import DEFAULT_TENANT
 from service.resources import Has
+from service.store.connection import QueueUnavailableError
+from service.store.identity import AnotherStorageError, Identity
 
 router = APIRouter(tags=["health"])
 
@@ -35,18 +37,29 @@ async def healthz() -> Health:
     responses={503: {"model": Readiness, "description": "Not ready: the body says which part is missing."}},
 )
 async def readyz(response: Response, has: Has) -> Readiness:
-    """Ready: queue and storage answer, and a defect type is there to draw.
+    """Ready: queue and storage answer and belong together, and a defect type is there to draw.
 
     Then jobs are accepted, and kept until a compute worker lives, of which `workers` tells beside.
     """
     found: dict[str, int | None] = {}
+    storage_found: Literal["ok", "unreachable", "another"] = "unreachable"
 
     async def ask(name: str, probe: Callable[[], int]) -> None:
         found[name] = await within_patience(probe, has.probe_threads)
 
     def defect_types() -> int:
+        nonlocal storage_found
         has.storage.check()
-        return len(has.registry.list(DEFAULT_TENANT))
+        try:
+            Identity(has.probe_redis, has.storage).confirm()
+        except AnotherStorageError:
+            storage_found = "another"
+            raise
+        except QueueUnavailableError:
+            pass  # the others say so
+        count = len(has.registry.list(DEFAULT_TENANT))
+        storage_found = "ok"
+        return count
 
     async with anyio.create_task_group() as group:
         group.start_soon(ask, "workers", has.probe.workers)
@@ -55,7 +68,7 @@ async def readyz(response: Response, has: Has) -> Readiness:
     readiness = Readiness(
         ready=found["workers"] is not None and bool(found["defect_types"]),
         queue="unreachable" if found["workers"] is None else "ok",
-        storage="unreachable" if found["defect_types"] is None else "ok",
+        storage=storage_found,
         workers=found["workers"] or 0,
         house_workers=found["house_workers"] or 0,
         defect_types=found["defect_types"] or 0,

@@ -6,15 +6,19 @@ import ipaddress
 import logging
 import socket
 import sys
+from contextlib import closing, suppress
 
 from service.settings import ServiceSettings
 from service.store.access import AccessRegistry, KeyHasher, KeySecretError
+from service.store.connection import QueueUnavailableError, connect_redis
+from service.store.identity import Identity
 from service.store.opening import open_storage
 from service.store.storage import StorageError
 
 _log = logging.getLogger(__name__)
 
 LOOK_TIMEOUT_S = 5.0
+_QUEUE_TIMEOUT_S = 1.0
 
 
 def is_loopback(host: str) -> bool:
@@ -63,10 +67,14 @@ def _has_keys(settings: ServiceSettings) -> bool | None:
             "s3_connect_timeout_s": min(settings.s3_connect_timeout_s, LOOK_TIMEOUT_S),
             "s3_read_timeout_s": min(settings.s3_read_timeout_s, LOOK_TIMEOUT_S),
             "s3_max_attempts": 1,
+            "redis_timeout_s": min(settings.redis_timeout_s, _QUEUE_TIMEOUT_S),
         }
     )
     try:
-        return bool(AccessRegistry(open_storage(impatient)).ids())
+        storage = open_storage(impatient)
+        with suppress(QueueUnavailableError), closing(connect_redis(impatient)) as redis:
+            Identity(redis, storage).check()
+        return bool(AccessRegistry(storage).ids())
     except StorageError as error:
         _log.warning("Whether there are API keys is not known, so everyone needs one: %s", error)
         return None

@@ -19,6 +19,7 @@ from service.images.errors import FULL, DoorBusyError
 from service.store.acceptance import TooManyOpenJobsError
 from service.store.connection import QueueUnavailableError
 from service.store.idempotency import ReservationLostError
+from service.store.identity import AnotherStorageError
 from service.store.storage import StorageUnavailableError
 from service.telemetry import context
 
@@ -141,6 +142,13 @@ async def _on_busy(request: Request, error: Exception) -> Response:
 
 
 async def _on_storage_unavailable(request: Request, error: Exception) -> Response:
+    if isinstance(error, AnotherStorageError):
+        _log.error("%s", error)
+        return answer(
+            request,
+            problems.UNAVAILABLE,
+            "the storage is not the one that the queue belongs to: perhaps its disk is not mounted; see /readyz",
+        )
     return answer(
         request,
         problems.UNAVAILABLE,

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import anyio
 from fastapi import Depends
+from fastapi.concurrency import run_in_threadpool
 from redis import Redis
 from starlette.requests import Request
 
@@ -23,8 +24,9 @@ from service.images.door import Door
 from service.images.folders import sweep
 from service.problems import busy
 from service.settings import ServiceSettings
-from service.store.connection import connect_redis
+from service.store.connection import QueueUnavailableError, connect_redis
 from service.store.idempotency import Reservations
+from service.store.identity import Identity
 from service.store.jobs import Jobs
 from service.store.opening import open_storage
 from service.store.readings import Readings
@@ -34,6 +36,8 @@ from service.telemetry.jobs import count_final
 from service.telemetry.metrics import Metrics
 
 PROBE_TIMEOUT_S = 1.0
+_CONFIRMED_S = 10.0
+"""How long storage counts as confirmed, so that requests do not all ask."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class Resources:
     """Requests that may hold decoded images in memory; see `turn`."""
     metrics: Metrics
     """What this process counts."""
+    identity: Identity
+    """Whether that is the storage which the queue belongs to."""
     probe: Jobs
     """The same jobs over a connection that gives up soon."""
     probe_redis: Redis
@@ -112,6 +118,7 @@ async def open_resources(settings: ServiceSettings) -> AsyncIterator[Resources]:
             gate=gate,
             turns=anyio.Semaphore(settings.decode_processes),
             metrics=metrics,
+            identity=Identity(redis, storage),
             probe=Jobs(probe_redis, storage, settings),
             probe_redis=probe_redis,
             readings=Readings(probe_redis),
@@ -129,5 +136,18 @@ async def resources(request: Request) -> Resources:
 
 
 Has = Annotated[Resources, Depends(resources)]
+
+
+async def right_storage(has: Has) -> None:
+    """A dependency: nothing is looked for in a storage that is not the queue's, nor written there.
+
+    Raises:
+        AnotherStorageError: it is another.
+        StorageUnavailableError: it does not say.
+    """
+    with suppress(QueueUnavailableError):  # what needs the queue will say so
+        await run_in_threadpool(has.identity.confirm, _CONFIRMED_S)
+
+
 Tenant = Annotated[str, Depends(access.tenant)]
 Quota = Annotated[int | None, Depends(access.quota)]

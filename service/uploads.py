@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +32,8 @@ from service.store.storage import ObjectNotFoundError, Storage
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"], dependencies=[Depends(no_query)])
 
 FIELD = "file"
+_RENEWED_AFTER = timedelta(hours=1)
+"""An upload that is older counts from its repetition: whoever was just answered has it as long as anybody."""
 ANSWERS: Responses = {
     200: {"model": Upload, "description": "These bytes were uploaded before.", "headers": location("The upload.")},
     201: {"model": Upload, "description": "The image is kept.", "headers": location("The upload.")},
@@ -51,11 +54,11 @@ async def create_upload(request: Request, tenant: Tenant, has: Has) -> Response:
     with private_folder(has.settings.spool_dir) as folder:
         file = await _read(request, folder, has.settings.max_upload_bytes)
         async with idempotency.once(request, tenant, has, {"file": file.sha256}) as attempt:
-            if attempt.replay is not None:
-                return attempt.replay
-            record = await run_in_threadpool(find, has.storage, tenant, f"sha256:{file.sha256}")
+            record = await run_in_threadpool(_again, has.storage, tenant, f"sha256:{file.sha256}")
             status = 201 if record is None else 200
             record = record or await _keep(has, tenant, file)
+            if attempt.replay is not None:  # it is there again, should it have gone since
+                return attempt.replay
             body = _shown(record).model_dump_json().encode()
             return await attempt.keep(status, body, f"/v1/uploads/{record.id}")
 
@@ -144,8 +147,22 @@ async def _keep(has: Resources, tenant: str, file: SpooledFile) -> UploadRecord:
         return await run_in_threadpool(_store, has.storage, tenant, file, admitted)
 
 
+def _again(storage: Storage, tenant: str, upload_id: str) -> UploadRecord | None:
+    """The tenant's upload, if it is there in whole, as new as if it were the first with these bytes."""
+    record = find(storage, tenant, upload_id)
+    if record is not None and now() - record.created_at > _RENEWED_AFTER:
+        # Before one looks for the image: retention looks for the record before it removes an image.
+        record = record.model_copy(update={"created_at": now()})
+        storage.put(keys.upload_record(tenant, upload_id), _json(record), "application/json")
+    whole = record is not None and storage.exists(keys.upload_canonical(tenant, upload_id))
+    return record if whole else None
+
+
 def _store(storage: Storage, tenant: str, file: SpooledFile, admitted: Admitted) -> UploadRecord:
-    """Write the canonical image, then the record that makes it an upload; the first of two wins."""
+    """Write the canonical image, then the record that makes it an upload; the first of two wins.
+
+    Retention may be removing what was left of it before, and take the image along; then it is written again.
+    """
     assert admitted.info is not None
     assert admitted.png is not None
     record = UploadRecord(
@@ -156,11 +173,16 @@ def _store(storage: Storage, tenant: str, file: SpooledFile, admitted: Admitted)
         created_at=now(),
         image=admitted.info,
     )
-    storage.put(keys.upload_canonical(tenant, record.id), admitted.png, "image/png")
-    written = storage.put_if_absent(
-        keys.upload_record(tenant, record.id), record.model_dump_json(indent=2).encode(), "application/json"
-    )
+    canonical = keys.upload_canonical(tenant, record.id)
+    storage.put(canonical, admitted.png, "image/png")
+    written = storage.put_if_absent(keys.upload_record(tenant, record.id), _json(record), "application/json")
+    if not storage.exists(canonical):
+        storage.put(canonical, admitted.png, "image/png")
     return record if written else find(storage, tenant, record.id) or record
+
+
+def _json(record: UploadRecord) -> bytes:
+    return record.model_dump_json(indent=2).encode()
 
 
 def _shown(record: UploadRecord) -> Upload:

@@ -27,7 +27,7 @@ class Fault:
             breaks off), ``swallow`` (the request arrives, its answer is lost), or ``answer``.
         seconds: how long ``delay`` takes.
         share: of the answer's body that comes through before ``cut``.
-        status, code: of ``answer``: an S3 error.
+        status, code: of ``answer``: an S3 error; without a code, what a proxy says that finds no server.
         probability: of each request to meet the fault.
         methods: of the requests that meet it; empty for all.
     """
@@ -227,5 +227,8 @@ def _error(fault: Fault, method: str) -> bytes:
     body = (
         f"<?xml version='1.0'?><Error><Code>{fault.code}</Code><Message>a test wants it</Message></Error>".encode()
     )
-    head = f"HTTP/1.1 {fault.status} Error\r\nContent-Type: application/xml\r\nConnection: close\r\n"
+    media_type = "application/xml"
+    if not fault.code:
+        body, media_type = f"{fault.status} page not found\n".encode(), "text/plain"
+    head = f"HTTP/1.1 {fault.status} Error\r\nContent-Type: {media_type}\r\nConnection: close\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + (b"" if method == "HEAD" else body)

@@ -59,6 +59,11 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
+def database_of(url: str, number: int) -> str:
+    """Another of the sixteen queues of one Valkey: each belongs to one storage."""
+    return f"{url.rpartition('/')[0]}/{number}"
+
+
 class Valkey:
     """A Valkey server that keeps what it is told in an append-only file, so that it can die and come back."""
 

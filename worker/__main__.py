@@ -14,7 +14,8 @@ from transformers.utils.logging import disable_progress_bar
 
 from models.adapters import AdapterError
 from models.folders import BackboneError
-from service.store.connection import UNREACHABLE, connect_redis
+from service.store.connection import UNREACHABLE, QueueUnavailableError, connect_redis
+from service.store.identity import Identity
 from service.store.jobs import Jobs
 from service.store.opening import open_storage
 from service.store.registry import Registry
@@ -41,6 +42,7 @@ from worker.trial import begin_trial
 _log = logging.getLogger("worker")
 
 _RETRY_S = 2.0
+_CONFIRMED_S = 10.0
 
 
 def main(teach: Teach | None = None, begin: BeginTrial = begin_trial) -> int:
@@ -72,8 +74,8 @@ def main(teach: Teach | None = None, begin: BeginTrial = begin_trial) -> int:
         _log.error("the worker cannot start: there is not memory enough for its backbone: %s", error)
         return 1
     gc.freeze()  # what is loaded now stays: to look through it for garbage takes half a second each time
-    _publish(models, storage)
     redis = connect_redis(settings, blocking_s=DEQUEUE_S)
+    _publish(models, storage, Identity(redis, storage))
     metrics = Metrics(connect_redis(settings))
     metrics.start()
     company = Company(lambda: models.batch_shape, models.lanes)
@@ -120,15 +122,19 @@ def _ready_models(settings: WorkerSettings, storage: Storage) -> Models:
     return models
 
 
-def _publish(models: Models, storage: Storage) -> None:
-    """Make the bundled defect types known, as soon as storage answers."""
+def _publish(models: Models, storage: Storage, identity: Identity) -> None:
+    """Make the bundled defect types known, as soon as the storage that the queue belongs to answers."""
     registry = Registry(storage)
     for record in models.bundled_types():
         while True:
             try:
+                identity.confirm(_CONFIRMED_S)
                 registry.publish(record, replace=True)
             except StorageUnavailableError as error:
                 _log.warning("storage does not answer; trying again: %s", error)
+                time.sleep(_RETRY_S)
+            except QueueUnavailableError as error:
+                _log.warning("the queue does not answer; trying again: %s", error)
                 time.sleep(_RETRY_S)
             else:
                 break

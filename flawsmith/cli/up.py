@@ -118,6 +118,8 @@ def _missing(readiness: Readiness | None) -> str:
         return "the API does not answer"
     if readiness.queue != "ok":
         return "the queue does not answer"
+    if readiness.storage == "another":
+        return "the storage is not the one that the queue belongs to"
     if readiness.storage != "ok":
         return "the storage does not answer"
     return "the worker is loading its models" if not readiness.workers else "there are no defect types"

@@ -17,7 +17,8 @@ class Readiness(Answer):
 
     ready: bool
     queue: Literal["ok", "unreachable"]
-    storage: Literal["ok", "unreachable"]
+    storage: Literal["ok", "unreachable", "another"]
+    """`another`: not the one that the queue belongs to; perhaps its disk is not mounted."""
     workers: int
     """Live compute workers."""
     house_workers: int = 0

@@ -35,6 +35,7 @@ class Upload(Answer):
     """sha256 of the bytes sent: the same bytes give the same id."""
     size: int
     created_at: datetime
+    """When these bytes were sent; anew when they are sent again after an hour or more."""
     image: ImageInfo
 
 

@@ -36,6 +36,7 @@ class FolderStorage:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
+        self._expected: tuple[Path, bytes] | None = None
         scratch = self.root / _SCRATCH
         with _os_errors():
             scratch.mkdir(parents=True, exist_ok=True)
@@ -44,8 +45,13 @@ class FolderStorage:
                     if path.stat().st_mtime < time.time() - _SCRATCH_TTL_S:
                         path.unlink()
 
+    def expect(self, key: str, data: bytes) -> None:
+        """Take the folder for another one, which is unavailable, whenever the object ``key`` is not ``data``."""
+        self._expected = (self._path(key), data)
+
     def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
         path = self._path(key)
+        self._check_mounted()
         with _os_errors(), self._written(data) as scratch:
             path.parent.mkdir(parents=True, exist_ok=True)
             scratch.replace(path)
@@ -53,6 +59,7 @@ class FolderStorage:
 
     def put_if_absent(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> bool:
         path = self._path(key)
+        self._check_mounted()
         with _os_errors(), self._written(data) as scratch:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -155,14 +162,22 @@ class FolderStorage:
             shutil.rmtree(folder)
 
     def check(self) -> None:
+        self._check_mounted()
         with _os_errors(), self._written(b""):
             pass
 
     def _check_mounted(self) -> None:
-        """Raise `StorageUnavailableError` if the folder itself is gone: then nothing is known of what is in it."""
+        """Raise `StorageUnavailableError` if the folder itself is gone: then nothing is known of what is in it.
+
+        Where its disk is not mounted, who starts meanwhile may have made an empty one in its place.
+        """
         with _os_errors():
-            if not (self.root / _SCRATCH).is_dir():
-                raise StorageUnavailableError(f"{self.root} is not there, or is not mounted")
+            there = (self.root / _SCRATCH).is_dir()
+            if there and self._expected is not None:
+                path, data = self._expected
+                there = path.is_file() and path.read_bytes() == data
+        if not there:
+            raise StorageUnavailableError(f"{self.root} is not there, or is not mounted")
 
     @contextmanager
     def _finding(self, key: str) -> Iterator[None]:

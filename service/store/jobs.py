@@ -18,12 +18,13 @@ from redis.exceptions import ResponseError
 
 from flawsmith.contract.base import now
 from flawsmith.contract.evaluations import EvaluationRecord
-from flawsmith.contract.ids import split_defect_type
+from flawsmith.contract.ids import job_time, split_defect_type
 from flawsmith.contract.jobs import Item, ItemStatus, Job, JobPage, JobStatus
 from flawsmith.contract.manifests import (
     AugmentationManifest,
     DatasetManifest,
     EvaluationManifest,
+    IdempotencyRecord,
     RequestManifest,
     ResultManifest,
     read_request,
@@ -34,7 +35,9 @@ from service.store.acceptance import Acceptance, fields_of
 from service.store.connection import queue_errors
 from service.store.events import Event, Events
 from service.store.idempotency import Reservation
+from service.store.identity import Identity
 from service.store.index import Index, Position
+from service.store.lookback import look_again
 from service.store.lookup import Found, Lookup
 from service.store.outcomes import Outcomes
 from service.store.queue import forget_shards, living_workers, shard_job_id, shard_queue
@@ -92,6 +95,7 @@ class Jobs:
         self._on_final = on_final
         self._redis = redis
         self._stored = StoredJobs(storage)
+        self._identity = Identity(redis, storage)
         self._settings = settings
         self._queue = shard_queue(redis)
         self._acceptance = Acceptance(redis, self._stored, self._queue, settings)
@@ -252,12 +256,7 @@ class Jobs:
             promise = None
         # Redis first: what an interrupted deletion leaves in storage is a whole job, to be deleted again, or one
         # without its request, which does not exist.
-        with queue_errors(), self._redis.pipeline() as pipeline:
-            pipeline.delete(*records.all_keys(tenant, job_id))
-            pipeline.zrem(records.index_key(tenant), job_id)
-            if promise is not None:
-                idempotency.mark_deleted_in(pipeline, tenant, promise)
-            pipeline.execute()
+        self._forget_final(tenant, job_id, promise)
         self.erase(tenant, job_id)
         with queue_errors():  # somebody may have listed it again meanwhile
             self._redis.zrem(records.index_key(tenant), job_id)
@@ -299,7 +298,7 @@ class Jobs:
         """
         if not known and not self.exists(tenant, job_id):
             # Its acceptance failed after Redis had taken it, or it was deleted: it does not exist.
-            self.forget(tenant, job_id)
+            self.forget_missing(tenant, job_id)
             return ShardState(attempt=0, pending=(), final=True)
         return self._shards.begin(tenant, job_id, shard)
 
@@ -544,6 +543,38 @@ class Jobs:
     def _is_canceled(self, record: Record) -> bool:
         """Whether the job's end was asked for, even if Redis has forgotten it."""
         return record.cancel_requested or self._stored.cancel_noted(record.manifest.tenant, record.manifest.job_id)
+
+    def forget_deleted(self, tenant: str, job_id: str) -> bool:
+        """Forget a job that has ended, if storage does not have it: it was deleted, and Redis lost that.
+
+        Raises:
+            AnotherStorageError: it is not the storage that would have it.
+        """
+        record = self._lookup.record(tenant, job_id)
+        if record is None or not record.status.is_final or self.exists(tenant, job_id):
+            return False
+        self._identity.check()
+        promised_lately = now() - record.manifest.created_at < timedelta(seconds=idempotency.KEPT_S)
+        self._forget_final(tenant, job_id, record.manifest.idempotency if promised_lately else None)
+        return True
+
+    def _forget_final(self, tenant: str, job_id: str, promise: IdempotencyRecord | None) -> None:
+        with queue_errors(), self._redis.pipeline() as pipeline:
+            pipeline.delete(*records.all_keys(tenant, job_id))
+            pipeline.zrem(records.index_key(tenant), job_id)
+            if promise is not None:
+                idempotency.mark_deleted_in(pipeline, tenant, promise)
+            pipeline.execute()
+
+    def forget_missing(self, tenant: str, job_id: str) -> None:
+        """Forget a job whose request is not in storage; the house looks once more at what was made since.
+
+        Raises:
+            AnotherStorageError: it is not the storage that would have it.
+        """
+        self._identity.check()
+        look_again(self._redis, job_time(job_id))
+        self.forget(tenant, job_id)
 
     def forget(self, tenant: str, job_id: str) -> None:
         """Remove all that Redis holds of a job that does not exist."""

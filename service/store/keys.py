@@ -381,6 +381,9 @@ def defect_type_exemplars(tenant: str, name: str, version: int) -> str:
     return f"{defect_type_prefix(tenant, name)}{version}/exemplars.safetensors"
 
 
+STORAGE_RECORD = f"{SYSTEM_TENANT}/storage.json"
+"""Which storage it is."""
+
 API_KEYS_PREFIX = f"{SYSTEM_TENANT}/keys/"
 """Records of API keys, all tenants'."""
 

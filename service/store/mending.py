@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, cast
 
@@ -21,7 +21,7 @@ from rq.registry import StartedJobRegistry
 from flawsmith.contract.base import now
 from flawsmith.contract.ids import RESERVED_TENANTS, job_id_before, job_time
 from flawsmith.contract.manifests import RequestManifest
-from service.store import keys, records
+from service.store import keys, lookback, records
 from service.store.connection import queue_errors
 from service.store.idempotency import IdempotencyInProgressError, ReservationLostError
 from service.store.index import known_tenants
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_REMEMBERS = "flawsmith:remembers"
-"""Up to when all is settled: Redis has been told of each job that was made before, or there is none."""
+_RUN = "flawsmith:run"
+"""The start of Redis after which deletions were looked at."""
 _WAITS = (b"queued", b"started")
 _CHECKED_AT_ONCE = 500
 
@@ -98,14 +98,14 @@ class Mender:
 
     def redis_remembers(self) -> bool:
         """Whether Redis is one that `rebuild` has filled, and not a new or an emptied one."""
-        return self._settled() is not None
+        return lookback.settled(self._redis) is not None
 
     def rebuild(self) -> Mended:
         """Look at all jobs that storage holds."""
         mended = Mended()
         settled = self._recover_all("", mended)
         with queue_errors():
-            self._redis.set(_REMEMBERS, settled.isoformat())
+            self._redis.set(lookback.REMEMBERS, settled.isoformat())
         return mended
 
     def missing(self) -> int:
@@ -124,11 +124,35 @@ class Mender:
         """Look at the jobs that are not older, or were not when one looked last: an append-only file may lack its
         last seconds, and nobody may have looked for days."""
         mended = Mended()
-        since = min(now(), self._settled() or now()) - timedelta(seconds=age_s)
-        settled = self._recover_all(job_id_before(since), mended)
-        with queue_errors():
-            self._redis.set(_REMEMBERS, settled.isoformat(), xx=True)  # not into one that was emptied meanwhile
+        settled = lookback.settled(self._redis)
+        since = min(now(), settled or now()) - timedelta(seconds=age_s)
+        # Not into a Redis that was emptied meanwhile, nor where something is to be looked at again.
+        lookback.settle(self._redis, settled, self._recover_all(job_id_before(since), mended))
         return mended
+
+    def forget_deleted(self) -> Mended:
+        """Look, once after each start of Redis, at the jobs that it holds for ended: one whose append-only file
+        lacks its end has forgotten deletions, too."""
+        mended = Mended()
+        with queue_errors():
+            run = cast("dict[str, object]", self._redis.info("server")).get("run_id")
+            if run is None or self._redis.get(_RUN) == str(run).encode():
+                return mended
+        for tenant in known_tenants(self._redis):
+            for job_id in self._listed(tenant):
+                with self._unreadable.aside(f"job {job_id}"):
+                    mended.removed += self._jobs.forget_deleted(tenant, job_id)
+        with queue_errors():
+            self._redis.set(_RUN, str(run))
+        return mended
+
+    def _listed(self, tenant: str) -> Iterator[str]:
+        """Ids of the jobs that Redis lists, in whatever order."""
+        with queue_errors():
+            for name, _ in self._redis.zscan_iter(records.index_key(tenant)):
+                job_id = cast("bytes", name).decode(errors="replace")
+                if keys.is_job_id(job_id):
+                    yield job_id
 
     def mend_open(self) -> Mended:
         """Look at the jobs that Redis holds for unfinished, and at where their work is."""
@@ -154,15 +178,6 @@ class Mender:
         with queue_errors():
             names = cast("set[bytes]", self._redis.smembers(records.open_key(tenant)))
         return sorted(filter(keys.is_job_id, (name.decode(errors="replace") for name in names)))
-
-    def _settled(self) -> datetime | None:
-        """Up to when all is settled; None if Redis is new, or was emptied, or does not say when."""
-        with queue_errors():
-            data = cast("bytes | None", self._redis.get(_REMEMBERS))
-        try:
-            return datetime.fromisoformat(data.decode()).astimezone(UTC) if data is not None else None
-        except ValueError:
-            return None
 
     def _recover_all(self, after: str, mended: Mended) -> datetime:
         """Look at the jobs after ``after``; up to when all is settled then."""
@@ -243,7 +258,7 @@ class Mender:
             return
         if not self._jobs.exists(tenant, job_id):
             if now() - job_time(job_id) > self._grace:
-                self._jobs.forget(tenant, job_id)
+                self._jobs.forget_missing(tenant, job_id)
                 mended.removed += 1
             return
         for shard in self._lookup.open_shards(record):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +29,10 @@ from service.store.storage import (
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef, ListObjectsV2OutputTypeDef
 
-_MISSING = {"NoSuchKey", "NotFound", "404"}
+_MISSING = "NoSuchKey"
+"""The only answer that says so of an object: any 404 may come from what stands before the store."""
 _PRESENT = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
 _BEYOND_END = {"InvalidRange", "RequestedRangeNotSatisfiable", "416"}
 _NO_CONDITIONS = {"NotImplemented", "501"}
@@ -150,8 +151,19 @@ class S3Storage:
         return True
 
     def size(self, key: str) -> int:
+        with suppress(_UnexplainedError), _s3_errors(key):
+            return self._head(key)["ContentLength"]
+        self._find(key)  # an answer to HEAD has no body to say what it is that is missing
         with _s3_errors(key):
-            return self.client.head_object(Bucket=self.bucket, Key=self._name(key))["ContentLength"]
+            return self._head(key)["ContentLength"]
+
+    def _head(self, key: str) -> HeadObjectOutputTypeDef:
+        return self.client.head_object(Bucket=self.bucket, Key=self._name(key))
+
+    def _find(self, key: str) -> None:
+        """Raise `ObjectNotFoundError` if S3 itself says that there is no such object."""
+        with suppress(_BeyondEndError), _s3_errors(key):
+            self.client.get_object(Bucket=self.bucket, Key=self._name(key), Range="bytes=0-0")["Body"].close()
 
     def list(self, prefix: str) -> Iterator[str]:
         return (entry.key for entry in self.entries(prefix))
@@ -214,6 +226,8 @@ class S3Storage:
         try:
             with _s3_errors():
                 self.client.head_bucket(Bucket=self.bucket)
+        except _UnexplainedError as error:
+            raise StorageUnavailableError(f"bucket {self.bucket!r} is not found: {error}") from error
         except StorageUnavailableError:
             raise
         except StorageError as error:
@@ -273,6 +287,10 @@ class _BeyondEndError(StorageError):
     """The object ends before the range that was asked for begins."""
 
 
+class _UnexplainedError(StorageUnavailableError):
+    """A 404 that does not say what is missing: it may be the bucket, or the store behind a proxy."""
+
+
 class _NoConditionsError(StorageError):
     """The server knows no conditional writes."""
 
@@ -302,7 +320,7 @@ def _s3_errors(key: str | None = None) -> Iterator[None]:
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if key is not None and code in _MISSING:
+        if key is not None and code == _MISSING:
             raise ObjectNotFoundError(key) from error
         if key is not None and code == _ARCHIVED:
             raise ObjectUnreadableError(f"{key} is archived and must be restored first") from error
@@ -312,6 +330,8 @@ def _s3_errors(key: str | None = None) -> Iterator[None]:
             raise _BeyondEndError(str(error)) from error
         if code in _NO_CONDITIONS:
             raise _NoConditionsError(str(error)) from error
+        if status == 404 and code not in (_MISSING, *_LATER):
+            raise _UnexplainedError(f"S3 does not say what is missing: {error}") from error
         if status >= 500 or status in (401, 403, 429) or code in _LATER:
             raise StorageUnavailableError(f"S3 does not answer as it should: {error}") from error
         raise StorageError(f"S3 refused: {error}") from error

@@ -15,6 +15,7 @@ from flawsmith.contract.base import FORMAT_VERSION
 from flawsmith.contract.defect_types import DefectTypeDefaults, DefectTypeRecord
 from flawsmith.contract.ids import BUILTIN_TENANT
 from service.settings import ServiceSettings
+from service.store.identity import Identity
 from service.store.jobs import Jobs
 from service.store.opening import open_storage
 from service.store.registry import Registry
@@ -111,6 +112,7 @@ def running_api(settings: ServiceSettings) -> Iterator[Api]:
 def api(running_api: Api, redis: Redis) -> Iterator[Api]:
     """The API without jobs; uploads of tests before may be there."""
     running_api.storage.delete_prefix("default/jobs/")
+    Identity(redis, running_api.storage).confirm()  # the queue was emptied
     yield running_api
     spool = running_api.settings.spool_dir
     assert spool is not None

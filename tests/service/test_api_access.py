@@ -24,7 +24,7 @@ from service.problems import ProblemError
 from service.store.access import AccessRegistry
 from service.store.opening import open_storage
 from service.store.registry import Registry
-from tests.servers import Valkey
+from tests.servers import Valkey, database_of
 from tests.service.conftest import SCRATCH
 from tests.service.keyed import HASHER, KeyedApi, bearer, folder_settings, keyed_api
 from tests.service.pictures import encoded, mask, part
@@ -37,7 +37,7 @@ FILES: Any = {"image": encoded(part()), "mask": encoded(mask())}
 
 @pytest.fixture(scope="module")
 def keyed(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyedApi]:
-    with keyed_api(folder_settings(valkey.url, tmp_path_factory.mktemp("keyed"))) as api:
+    with keyed_api(folder_settings(database_of(valkey.url, 1), tmp_path_factory.mktemp("keyed"))) as api:
         yield api
 
 
@@ -221,7 +221,7 @@ def test_without_keys_everything_is_open_and_the_first_key_closes_it(redis_url: 
 @pytest.fixture(scope="module")
 def bare(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A client of an API without keys."""
-    settings = folder_settings(valkey.url, tmp_path_factory.mktemp("bare"))
+    settings = folder_settings(database_of(valkey.url, 2), tmp_path_factory.mktemp("bare"))
     Registry(open_storage(settings)).publish(SCRATCH)
     with serving(settings) as address, client_of(address) as client:
         yield client

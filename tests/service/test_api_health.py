@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
 import threading
 import time
@@ -11,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from redis import Redis
 from rq import SimpleWorker
 
 import flawsmith
@@ -18,10 +20,12 @@ from flawsmith.contract import problems
 from service.images.door import Admitted, Door
 from service.images.errors import DoorBusyError, ImageError
 from service.settings import ServiceSettings
+from service.store.folder import FolderStorage
+from service.store.identity import Identity
 from service.store.queue import shard_queue
 from service.store.registry import Registry
 from tests.servers import free_ports
-from tests.service.conftest import Api
+from tests.service.conftest import SCRATCH, Api
 from tests.service.pictures import encoded, mask, part
 from tests.service.serving import client_of, serving
 from tests.service.test_api_refusals import assert_problem
@@ -139,6 +143,32 @@ def test_without_the_storage_nothing_is_accepted(redis_url: str) -> None:
 
     assert_problem(answer, problems.UNAVAILABLE, None, "storage", "try again")
     assert int(answer.headers["retry-after"]) > 0
+
+
+def test_in_a_storage_that_is_not_the_queues_nothing_is_accepted_or_missed(
+    redis: Redis, redis_url: str, tmp_path: Path
+) -> None:
+    """Its disk is mounted after the API has started."""
+    disk, root = tmp_path / "disk", tmp_path / "storage"
+    storage = FolderStorage(disk)
+    Registry(storage).publish(SCRATCH)
+    Identity(redis, storage).confirm()
+    settings = ServiceSettings(redis_url=redis_url, storage_url=root.as_uri())
+    with serving(settings) as address, client_of(address) as client:
+        ready = client.get("/readyz")
+        sent = client.post("/v1/uploads", files={"file": encoded(part())})
+        asked = client.get(f"/v1/jobs/job_{26 * '0'}")
+        shutil.rmtree(root)
+        disk.rename(root)
+        again = client.post("/v1/uploads", files={"file": encoded(part())})
+        ready_again = client.get("/readyz")
+
+    assert (ready.status_code, ready.json()["storage"], ready.json()["queue"]) == (503, "another", "ok")
+    for answer in (sent, asked):
+        assert_problem(answer, problems.UNAVAILABLE, None, "storage", "not mounted", "/readyz")
+        assert int(answer.headers["retry-after"]) > 0
+    assert again.status_code == 201
+    assert (ready_again.status_code, ready_again.json()["storage"]) == (200, "ok")
 
 
 @pytest.mark.parametrize("settings", ["folder"], indirect=True)

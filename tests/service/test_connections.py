@@ -21,7 +21,7 @@ from service.connections import MAX_HEADER_BYTES, WAITING_ROOM
 from service.settings import ServiceSettings
 from service.store import keys
 from service.store.opening import open_storage
-from tests.servers import Valkey
+from tests.servers import Valkey, database_of
 from tests.service.serving import serving
 from tests.service.test_api_jobs import manifest
 
@@ -33,7 +33,7 @@ CONNECTIONS = 8
 def settings(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> ServiceSettings:
     folder = tmp_path_factory.mktemp("connections")
     return ServiceSettings(
-        redis_url=valkey.url,
+        redis_url=database_of(valkey.url, 3),
         storage_url=(folder / "storage").as_uri(),
         spool_dir=folder,
         header_timeout_s=PATIENCE_S,

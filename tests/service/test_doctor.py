@@ -16,6 +16,7 @@ from service.doctor import Finding
 from service.settings import ServiceSettings
 from service.store import houses
 from service.store.folder import FolderStorage
+from service.store.identity import AnotherStorageError, Identity
 from service.store.jobs import Jobs
 from service.store.registry import Registry
 from tests.servers import free_ports
@@ -65,6 +66,20 @@ def test_what_is_missing_is_named_with_its_remedy(settings: ServiceSettings) -> 
     assert "python -m worker`" in found["no compute worker lives"]
     assert any("house" in what and "worker.house" in remedy for what, remedy in found.items())
     assert "compute worker" in found["there are none"]
+
+
+@pytest.mark.usefixtures("healthy")
+def test_a_storage_that_is_not_the_queues_is_named_with_its_remedy(
+    settings: ServiceSettings, storage: FolderStorage, redis: Redis, tmp_path: Path
+) -> None:
+    Identity(redis, FolderStorage(tmp_path / "disk")).confirm()
+    before = list(storage.list(""))
+    (finding,) = bad(settings)
+    assert finding.about == "storage"
+    assert "FLAWSMITH_STORAGE_URL" in finding.what
+    assert list(storage.list("")) == before
+    with pytest.raises(AnotherStorageError):
+        doctor.rebuild(settings)
 
 
 @pytest.mark.usefixtures("healthy")

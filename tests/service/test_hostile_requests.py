@@ -28,7 +28,7 @@ from redis import Redis
 from flawsmith.contract.problems import PREFIX
 from service.store.folder import FolderStorage
 from service.store.registry import Registry
-from tests.servers import Valkey
+from tests.servers import Valkey, database_of
 from tests.service.conftest import SCRATCH
 from tests.service.images import files
 from tests.service.pictures import bomb, encoded, mask, part
@@ -63,7 +63,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def service(folder: Path, valkey: Valkey) -> Iterator[ServiceProcess]:
     """The API process, which has seen one good request of each kind, so that all its modules are loaded."""
     environment = {
-        "FLAWSMITH_REDIS_URL": valkey.url,
+        "FLAWSMITH_REDIS_URL": database_of(valkey.url, 4),
         "FLAWSMITH_STORAGE_URL": (folder / "storage").as_uri(),
         "FLAWSMITH_SPOOL_DIR": str(folder / "spool"),
         "FLAWSMITH_DECODE_MEMORY_BYTES": str(DECODE_BUDGET),

@@ -9,6 +9,7 @@ import time
 from functools import partial
 
 from service.store.connection import connect_redis
+from service.store.identity import Identity
 from service.store.jobs import Jobs
 from service.store.mending import Mender
 from service.store.opening import open_storage
@@ -47,8 +48,9 @@ def main() -> None:
         orphan_age_s=settings.orphan_age_s,
         on_final=partial(count_final, metrics),
     )
+    identity = Identity(redis, storage)
     duties = [Duty("watchdog", settings.watch_interval_s, Watchdog(mender, settings).look)]
-    house = House(redis, duties)
+    house = House(redis, duties, identity.confirm)
     made = MadeItems(storage, settings, house.stopping)
     duties.append(Duty("made items", settings.retention_interval_s, made.sweep))
     if settings.keep_jobs_days is not None or settings.keep_uploads_days is not None:

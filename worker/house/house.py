@@ -39,11 +39,16 @@ class Duty:
 
 
 class House:
-    """One house worker. Of several only one does the duties at a time; another takes over when it is gone."""
+    """One house worker. Of several only one does the duties at a time; another takes over when it is gone.
 
-    def __init__(self, redis: Redis, duties: list[Duty]) -> None:
+    Args:
+        before: called before a duty is done; if it fails, so does the duty.
+    """
+
+    def __init__(self, redis: Redis, duties: list[Duty], before: Callable[[], object] = lambda: None) -> None:
         self._redis = redis
         self._duties = duties
+        self._before = before
         self._stopping = threading.Event()
         self._leading = False
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -82,6 +87,7 @@ class House:
 
     def _do(self, duty: Duty) -> None:
         try:
+            self._before()
             duty.do()
         except (QueueUnavailableError, StorageError) as error:
             _log.warning("%s: %s; trying again later", duty.name, error)

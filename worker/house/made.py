@@ -28,6 +28,10 @@ _BEING_MADE = timedelta(days=2)
 """Job ids that are not older may have got their plan after plans were read."""
 
 
+class _BrokenOffError(Exception):
+    """A plan was not read to its end: the next sweep sees whether its data set is there."""
+
+
 class MadeItems:
     """Removes made items that no data set has; nothing of a tenant with a plan that cannot be read.
 
@@ -52,6 +56,8 @@ class MadeItems:
                 continue
             try:
                 removed += self._sweep(tenant)
+            except _BrokenOffError as error:
+                _log.info("made items of %s are kept until the next sweep: %s", tenant, error)
             except ValueError as error:
                 _log.error("made items of %s are kept, whether a data set has them or not: %s", tenant, error)
         if removed:
@@ -129,14 +135,16 @@ class MadeItems:
             self._plans[tenant] = {job_id: plan for job_id, plan in known.items() if job_id in seen}
 
     def _digests(self, tenant: str, job_id: str) -> Iterator[bytes]:
-        """Items and views that the plan of a job names; nothing if it is no data set, or was deleted meanwhile."""
+        """Items and views that the plan of a job names; nothing if it is no data set.
+
+        Raises:
+            _BrokenOffError: what it names is not known in whole.
+        """
         for key in self._storage.list(keys.job_file(tenant, job_id, "plan/")):
             try:
                 lines = self._storage.get(key).splitlines()
-            except ObjectNotFoundError:
-                if self._storage.exists(keys.job_request(tenant, job_id)):
-                    raise
-                return
+            except ObjectNotFoundError as error:
+                raise _BrokenOffError(f"the plan of {job_id} went while it was read") from error
             for line in lines:
                 try:
                     row = json.loads(line)

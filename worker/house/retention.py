@@ -83,11 +83,30 @@ class Retention:
                 break
             with self._unreadable.aside(f"upload sha256:{digest} of {tenant}"):
                 if self._uploaded_before(tenant, digest, before):
-                    # Without its record an upload does not exist: what comes after may be interrupted.
-                    self._storage.delete(keys.upload_record(tenant, digest))
-                    self._storage.delete_prefix(keys.upload_prefix(tenant, digest))
-                    deleted += 1
+                    deleted += self._delete_upload(tenant, digest, before)
         return deleted
+
+    def _delete_upload(self, tenant: str, digest: str, before: datetime) -> bool:
+        """Delete an upload unless it was sent again meanwhile; whether it went.
+
+        Without its record it does not exist: what comes after may be interrupted, and the next sweep goes on. Who
+        sends it again writes the image before the record, and looks for the image at last.
+        """
+        prefix, record = keys.upload_prefix(tenant, digest), keys.upload_record(tenant, digest)
+        old = self._storage.modified(prefix)
+        if not self._uploaded_before(tenant, digest, before):
+            return False
+        self._storage.delete(record)
+        left = self._storage.modified(prefix)
+        if record in left:
+            return False
+        for key, written in left.items():
+            if written == old.get(key):
+                self._storage.delete(key)
+        if any(self._storage.list(prefix)):
+            return False
+        self._storage.delete_prefix(prefix)  # storage in a folder would keep a folder
+        return True
 
     def _uploaded_before(self, tenant: str, digest: str, moment: datetime) -> bool:
         """Also of what is left of an upload: its deletion broke off, or it never became one."""

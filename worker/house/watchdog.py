@@ -27,3 +27,5 @@ class Watchdog:
             _log.warning("mended: %s", found)
         if found := self._mender.mend_open():
             _log.warning("mended: %s", found)
+        if found := self._mender.forget_deleted():
+            _log.warning("mended: %s", found)

@@ -107,6 +107,46 @@ def test_a_deleted_job_does_not_come_back(jobs: Jobs, redis: Redis, mender: Mend
     assert jobs.get(TENANT, job_id) is None
 
 
+def test_a_deletion_that_redis_has_lost_is_one_again(
+    jobs: Jobs, redis: Redis, mender: Mender, storage: Storage
+) -> None:
+    """As when its append-only file lacks its end."""
+    promise = IdempotencyRecord(key_sha256=KEY, payload_sha256=PAYLOAD)
+    gone = accepted(jobs, manifest(count=1).model_copy(update={"idempotency": promise}))
+    kept = accepted(jobs, manifest(count=1))
+    for job_id in (gone, kept):
+        finish(jobs, job_id, 0)
+    assert not mender.forget_deleted()
+    names = [*records.all_keys(TENANT, gone), records.index_key(TENANT)]
+    held = {name: data for name in names if (data := redis.dump(name)) is not None}
+    assert jobs.delete(TENANT, gone)
+    for name, data in held.items():
+        redis.restore(name, 0, data, replace=True)
+    redis.delete(idempotency.reservation_key(TENANT, KEY))
+    assert not mender.forget_deleted(), "Redis was not started anew"
+
+    redis.set("flawsmith:run", "another")
+    assert mender.forget_deleted().removed == 1
+
+    assert jobs.get(TENANT, gone) is None
+    assert [job.id for job in jobs.page(TENANT, 10).jobs] == [kept]
+    assert redis.hexists(idempotency.reservation_key(TENANT, KEY), "deleted")
+    assert not mender.forget_deleted()
+
+
+def test_a_deletion_is_not_looked_for_in_a_storage_that_does_not_answer(
+    jobs: Jobs, mender: Mender, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = accepted(jobs, manifest(count=1))
+    finish(jobs, job_id, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "exists", _away)
+        with pytest.raises(StorageUnavailableError):
+            mender.forget_deleted()
+    assert not mender.forget_deleted()
+    assert got(jobs, job_id).status is JobStatus.SUCCEEDED
+
+
 def test_an_acceptance_that_goes_on_is_left_alone(
     jobs: Jobs, redis: Redis, storage: Storage, settings: StoreSettings
 ) -> None:

@@ -11,7 +11,7 @@ from botocore.parsers import ResponseParserError
 from service.store.opening import open_storage
 from service.store.s3 import S3Storage
 from service.store.storage import ObjectNotFoundError, StorageError, StorageUnavailableError
-from tests.faulty import FaultyProxy, running_faulty
+from tests.faulty import Fault, FaultyProxy, running_faulty
 from tests.servers import S3Server
 from tests.service.store.conftest import s3_settings
 
@@ -109,6 +109,57 @@ def test_a_missing_object_stays_missing(storage: S3Storage) -> None:
     with pytest.raises(ObjectNotFoundError):
         storage.get("default/none")
     assert not storage.exists("default/none")
+
+
+@pytest.mark.parametrize("code", ["", "NotFound", "NoSuchBucket"])
+def test_a_404_that_does_not_name_the_object_means_later(
+    storage: S3Storage, faulty: FaultyProxy, code: str
+) -> None:
+    """What stands before a store that is away says 404, too; to HEAD nobody says what is missing."""
+    storage.put("default/a", b"1")
+    faulty.answer(404, code)
+    for key in ("default/a", "default/none"):
+        for ask in (storage.exists, storage.size, storage.get, storage.delete):
+            with pytest.raises(StorageUnavailableError):
+                ask(key)
+    with pytest.raises(StorageUnavailableError):
+        storage.copy("default/a", "default/b")
+    with pytest.raises(StorageUnavailableError):
+        storage.put("default/a", b"2")
+    with pytest.raises(StorageUnavailableError):
+        list(storage.list("default/"))
+    faulty.heal()
+    assert storage.get("default/a") == b"1"
+
+
+def test_a_404_to_head_alone_loses_nothing(storage: S3Storage, faulty: FaultyProxy) -> None:
+    storage.put("default/a", b"1")
+    faulty.set(Fault("answer", status=404, code="", methods=("HEAD",)))
+    with pytest.raises(StorageUnavailableError):
+        storage.exists("default/a")
+    assert not storage.exists("default/none"), "the store itself says so, when it is asked otherwise"
+
+
+def test_what_is_asked_for_a_present_and_for_an_absent_object(storage: S3Storage, faulty: FaultyProxy) -> None:
+    storage.put("default/a", b"")
+    before = faulty.requests
+    assert storage.exists("default/a")
+    assert faulty.requests == before + 1
+    assert not storage.exists("default/none")
+    assert faulty.requests == before + 3
+
+
+def test_an_object_that_is_written_while_it_is_asked_for_is_there(
+    storage: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = storage._find
+
+    def write_before(key: str) -> None:
+        storage.put(key, b"")
+        find(key)
+
+    monkeypatch.setattr(storage, "_find", write_before)
+    assert storage.exists("default/a")
 
 
 @pytest.mark.parametrize(

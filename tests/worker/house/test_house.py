@@ -52,6 +52,22 @@ def test_a_duty_that_fails_is_done_again_and_keeps_no_other_from_being_done(redi
     assert houses.living(redis) == 0
 
 
+def test_no_duty_is_done_while_what_is_to_be_so_before_is_not(redis: Redis) -> None:
+    done: list[str] = []
+    asked: list[str] = []
+
+    def before() -> None:
+        asked.append("before")
+        if len(asked) < 3:
+            raise StorageUnavailableError("another")
+        done.append("right")
+
+    with running(House(redis, [Duty("duty", 0.05, counting(done, "duty"))], before)):
+        until(lambda: "duty" in done)
+    assert done[:2] == ["right", "duty"]
+    assert len(asked) >= 3
+
+
 def test_a_duty_that_takes_its_time_keeps_no_other_from_being_done(redis: Redis) -> None:
     done: list[str] = []
     let_go = threading.Event()

@@ -13,7 +13,7 @@ from redis import Redis
 from service.store import keys
 from service.store.folder import FolderStorage
 from service.store.jobs import Jobs
-from service.store.storage import StorageUnavailableError
+from service.store.storage import ObjectNotFoundError, StorageUnavailableError
 from tests.service.store.planned import TENANT, dataset, digest, drawn, plan
 from worker.house.made import MadeItems
 from worker.house.settings import HouseSettings
@@ -199,6 +199,25 @@ def test_without_storage_nothing_goes(
                 house.sweep()
     assert files(storage, made) == 2
     house.sweep()
+    assert files(storage, made) == 2
+
+
+def test_nothing_goes_while_a_plan_breaks_off_and_all_of_it_counts_afterwards(
+    jobs: Jobs, storage: FolderStorage, house: MadeItems, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepted(jobs, "a")
+    made = put(storage, "a", 1)
+
+    def gone(key: str) -> bytes:
+        raise ObjectNotFoundError(key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "get", gone)
+        house.sweep()
+        patch.setattr(storage, "exists", lambda key: False)
+        house.sweep()
+    for _ in range(2):
+        house.sweep()
     assert files(storage, made) == 2
 
 

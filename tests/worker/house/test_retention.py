@@ -13,6 +13,9 @@ from redis import Redis
 from flawsmith.contract.base import FORMAT_VERSION, now
 from flawsmith.contract.ids import BUILTIN_TENANT, job_id_before
 from flawsmith.contract.uploads import UploadRecord
+from service import uploads
+from service.body import SpooledFile
+from service.images.door import Admitted
 from service.store import keys
 from service.store.folder import FolderStorage
 from service.store.jobs import Jobs
@@ -66,6 +69,20 @@ def upload(storage: FolderStorage, digit: str, days: float) -> str:
     return digest
 
 
+def send(storage: FolderStorage, digest: str) -> int:
+    """Upload an image as `POST /v1/uploads` does; what that answers."""
+    if uploads._again(storage, TENANT, f"sha256:{digest}") is not None:
+        return 200
+    admitted = Admitted(b"image", manifest().image, None, None, [])
+    uploads._store(storage, TENANT, SpooledFile(Path("image"), 5, digest), admitted)
+    return 201
+
+
+def whole(storage: FolderStorage, digest: str) -> bool:
+    record = keys.upload_record(TENANT, digest)
+    return storage.exists(record) and storage.exists(keys.upload_canonical(TENANT, digest))
+
+
 def test_jobs_that_ended_too_long_ago_go_with_all_they_made(jobs: Jobs, storage: FolderStorage) -> None:
     old = made(jobs, 10, ended=now() - timedelta(days=9))
     elsewhere = made(jobs, 11, ended=now() - timedelta(days=9), tenant=OTHER)
@@ -112,6 +129,76 @@ def test_what_is_left_of_an_upload_goes_as_well(jobs: Jobs, storage: FolderStora
     os.utime(storage.root / keys.upload_canonical(TENANT, old), (eight_days_ago, eight_days_ago))
     assert retention(jobs, storage, keep_uploads_days=7).sweep() == 1
     assert list(storage.list("")) == [keys.upload_canonical(TENANT, new)]
+
+
+def test_an_upload_that_is_sent_again_before_its_image_goes_stays_in_whole(
+    jobs: Jobs, storage: FolderStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = upload(storage, "a", 8)
+    delete = storage.delete
+
+    def sent_again(key: str) -> None:
+        monkeypatch.undo()
+        delete(key)
+        assert send(storage, old) == 201
+
+    monkeypatch.setattr(storage, "delete", sent_again)
+    assert retention(jobs, storage, keep_uploads_days=7).sweep() == 0
+    assert whole(storage, old)
+
+
+def test_an_upload_that_was_sent_again_since_it_was_found_old_stays(
+    jobs: Jobs, storage: FolderStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = upload(storage, "a", 8)
+    modified = storage.modified
+
+    def sent_again(prefix: str) -> dict[str, datetime]:
+        monkeypatch.undo()
+        assert send(storage, old) == 200
+        return modified(prefix)
+
+    monkeypatch.setattr(storage, "modified", sent_again)
+    assert retention(jobs, storage, keep_uploads_days=7).sweep() == 0
+    assert whole(storage, old)
+
+
+def test_an_image_that_was_written_anew_is_not_taken_for_the_old_one(
+    jobs: Jobs, storage: FolderStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its record is still to come."""
+    old = upload(storage, "a", 8)
+    image = keys.upload_canonical(TENANT, old)
+    os.utime(storage.root / image, (0, 0))
+    delete = storage.delete
+
+    def written_anew(key: str) -> None:
+        monkeypatch.undo()
+        delete(key)
+        storage.put(image, b"image")
+
+    monkeypatch.setattr(storage, "delete", written_anew)
+    retention(jobs, storage, keep_uploads_days=7).sweep()
+    assert storage.exists(image)
+
+
+def test_an_image_that_goes_with_what_was_left_comes_back_with_the_next_upload(
+    jobs: Jobs, storage: FolderStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = upload(storage, "a", 8)
+    delete = storage.delete
+
+    def sent_again(key: str) -> None:
+        if key == keys.upload_canonical(TENANT, old):
+            monkeypatch.undo()
+            assert send(storage, old) == 201
+        delete(key)
+
+    monkeypatch.setattr(storage, "delete", sent_again)
+    retention(jobs, storage, keep_uploads_days=7).sweep()
+    assert not whole(storage, old)
+    assert send(storage, old) == 201
+    assert whole(storage, old)
 
 
 def test_what_is_foreign_or_cannot_be_read_keeps_nothing_else(
