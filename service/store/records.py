@@ -348,7 +348,7 @@ local function is_final(status)
 end
 local function tell(stream, ...)
     redis.call('XADD', stream, 'MAXLEN', '~', 1000, '*', ...)
-    redis.call('PUBLISH', 'flawsmith:changes', string.match(stream, 'job_%w+'))
+    redis.call('PUBLISH', 'flawsmith:changes', string.match(stream, ':job:(job_%w+)'))
 end
 """
 
@@ -391,7 +391,7 @@ if unlisted then
     if present then return 0 end
     redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
     for at = 4, #ARGV do redis.call('HINCRBY', KEYS[2], ARGV[at], 1) end
-    redis.call('PUBLISH', 'flawsmith:changes', string.match(KEYS[3], 'job_%w+'))
+    redis.call('PUBLISH', 'flawsmith:changes', string.match(KEYS[3], ':job:(job_%w+)'))
     return 1
 end
 if present and cjson.decode(present).status ~= 'pending' then return 0 end
