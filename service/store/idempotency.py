@@ -208,7 +208,9 @@ _RESERVE = (
     + """
 -- KEYS: reservation; ARGV: token, payload, lease in ms, seconds to keep. Returns an outcome, an answer or
 -- false, and whether the job that it tells of was deleted.
-local fields = redis.call('HMGET', KEYS[1], 'payload', 'answer', 'lease')
+local fields = redis.call('HMGET', KEYS[1], 'payload', 'answer', 'lease', 'token')
+-- A client that did not hear the answer sends the same again.
+if fields[4] == ARGV[1] and not fields[2] then return {'reserved', false, 0} end
 if fields[1] and fields[1] ~= ARGV[2] then return {'mismatch', false, 0} end
 if fields[2] then return {'done', fields[2], redis.call('HEXISTS', KEYS[1], 'deleted')} end
 if fields[3] and tonumber(fields[3]) > now then return {'busy', false, 0} end

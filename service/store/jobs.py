@@ -407,7 +407,7 @@ class Jobs:
 
     def try_alone(self, tenant: str, job_id: str, index: int) -> bool:
         """Note that an item of an exhausted shard is now tried alone; False if it was before."""
-        return bool(self._shards.note(tenant, job_id, "HSETNX", f"alone:{index}", 1))
+        return self._shards.note_once(tenant, job_id, f"alone:{index}")
 
     def spare_alone(self, tenant: str, job_id: str, index: int) -> None:
         """Let an item be tried alone again: a shutdown or an outage ended the try."""

@@ -355,7 +355,7 @@ end
 BEGIN_SHARD = (
     _COMMON
     + """
--- KEYS: record, events; ARGV: shard, now. Counts the attempt and marks the job running.
+-- KEYS: record, events; ARGV: shard, now, token. Counts the attempt, once a token, and marks the job running.
 -- Returns: status (false if there is no record), cancel requested, attempt's number, attempts not held against it,
 -- the last one's error, format version, manifest.
 local status = redis.call('HGET', KEYS[1], 'status')
@@ -367,7 +367,11 @@ if status == 'queued' then
     redis.call('HSETNX', KEYS[1], 'started_at', ARGV[2])
     tell(KEYS[2], 'event', 'status')
 end
-local attempt = redis.call('HINCRBY', KEYS[1], 'attempts:' .. ARGV[1], 1)
+local begun = 'begun:' .. ARGV[1]
+-- A client that did not hear the answer sends the same again.
+local more = redis.call('HGET', KEYS[1], begun) == ARGV[3] and 0 or 1
+redis.call('HSET', KEYS[1], begun, ARGV[3])
+local attempt = redis.call('HINCRBY', KEYS[1], 'attempts:' .. ARGV[1], more)
 local spared = tonumber(redis.call('HGET', KEYS[1], 'spared:' .. ARGV[1]) or 0)
 local told = redis.call('HMGET', KEYS[1], 'error:' .. ARGV[1], 'format_version', 'manifest')
 return {status, 0, attempt, spared, told[1], told[2], told[3]}

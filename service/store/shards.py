@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ class Shards:
         with queue_errors():
             status, cancel, attempt, spared, *told = self._begin_shard(
                 keys=[records.record_key(tenant, job_id), records.events_key(tenant, job_id)],
-                args=[shard, now().isoformat()],
+                args=[shard, now().isoformat(), secrets.token_hex(8)],
             )
         if status is None or JobStatus(status.decode()).is_final:
             return ShardState(attempt=0, pending=(), final=True)
@@ -202,6 +203,14 @@ class Shards:
         with queue_errors():
             count = self._redis.hget(records.record_key(tenant, job_id), f"attempts:{shard}")
         return int(cast("bytes | None", count) or 0)
+
+    def note_once(self, tenant: str, job_id: str, field: str) -> bool:
+        """Note something in a record; False if it was noted before, or there is no record."""
+        token = secrets.token_hex(8)
+        if self.note(tenant, job_id, "HSETNX", field, token):
+            return True
+        with queue_errors():  # a client that did not hear the answer has sent the same again
+            return self._redis.hget(records.record_key(tenant, job_id), field) == token.encode()
 
     def note(self, tenant: str, job_id: str, command: str, *arguments: str | int) -> int:
         """Change one field of a record; 0 if there is no record."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -387,6 +388,24 @@ def test_attempts_are_counted_and_used_up(jobs: Jobs) -> None:
     state = jobs.begin_shard(TENANT, job_id, 0)
     assert (state.exhausted, state.failures, state.last_error) == (True, 3, "reason 3")
     assert jobs.begin_shard(TENANT, job_id, 1).attempt == 1  # each shard has its own
+
+
+def test_a_begin_whose_answer_is_lost_is_one_attempt(jobs: Jobs, lose_answer: Callable[[], None]) -> None:
+    job_id = accepted(jobs, manifest(count=2))
+    for attempt in (1, 2):
+        lose_answer()
+        state = jobs.begin_shard(TENANT, job_id, 0)
+        assert (state.attempt, state.failures) == (attempt, attempt - 1)
+        assert jobs.holds_shard(TENANT, job_id, 0, attempt)
+
+
+def test_an_item_whose_note_is_answered_to_nobody_is_tried_alone(
+    jobs: Jobs, lose_answer: Callable[[], None]
+) -> None:
+    job_id = accepted(jobs)
+    lose_answer()
+    assert jobs.try_alone(TENANT, job_id, 0)
+    assert not jobs.try_alone(TENANT, job_id, 0)
 
 
 def test_spared_attempts_are_not_held_against_a_shard(jobs: Jobs) -> None:
