@@ -121,12 +121,16 @@ class Reservations:
             raise ReservationLostError
 
     def release(self, reservation: Reservation) -> None:
-        """Let go, because nothing was done."""
+        """Let go, because nothing came of it.
+
+        Perhaps the request of a job that was not accepted is left in storage. So it stays known since when the key
+        is reserved, and that job is taken for one that was given up, and not for one that Redis had forgotten.
+        """
         with queue_errors():
             self._release(keys=[reservation.key], args=[reservation.token])
 
     def forget(self, tenant: str, key_sha256: str, answer: StoredAnswer) -> None:
-        """Let go of an answer that tells of a job which came to nothing."""
+        """Let go of an answer that tells of a job which came to nothing, as `release` does."""
         with queue_errors():
             self._forget(keys=[reservation_key(tenant, key_sha256)], args=[answer.packed()])
 
@@ -240,15 +244,27 @@ redis.call('HDEL', KEYS[1], 'lease')
 return 1
 """
 
-_RELEASE = """
+_LET_GO = """
+local function let_go()
+    return redis.call('HDEL', KEYS[1], 'token', 'payload', 'lease', 'answer', 'deleted')
+end
+"""
+
+_RELEASE = (
+    _LET_GO
+    + """
 -- KEYS: reservation; ARGV: token.
 local fields = redis.call('HMGET', KEYS[1], 'token', 'answer')
 if fields[1] ~= ARGV[1] or fields[2] then return 0 end
-return redis.call('DEL', KEYS[1])
+return let_go()
 """
+)
 
-_FORGET = """
+_FORGET = (
+    _LET_GO
+    + """
 -- KEYS: reservation; ARGV: answer.
-if redis.call('HGET', KEYS[1], 'answer') == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+if redis.call('HGET', KEYS[1], 'answer') == ARGV[1] then return let_go() end
 return 0
 """
+)

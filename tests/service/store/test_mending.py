@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -209,6 +210,45 @@ def test_a_job_that_was_given_up_for_another_is_removed(
 
     assert mender.recover_recent(3600).removed == 1
     assert [job.id for job in jobs.page(TENANT, 10).jobs] == [answered.job_id]
+
+
+@pytest.mark.parametrize("let_go", ["released", "forgotten"])
+def test_a_request_that_could_not_be_taken_back_makes_no_second_job(
+    jobs: Jobs, redis: Redis, mender: Mender, storage: Storage, monkeypatch: pytest.MonkeyPatch, let_go: str
+) -> None:
+    """Storage takes the request, loses its answer, and is away when it is to be erased; its client asks again."""
+    monkeypatch.setattr(idempotency, "_SKEW_MS", 0)
+    reservations = Reservations(redis)
+    first = reservations.reserve(TENANT, KEY, PAYLOAD)
+    assert isinstance(first, Reservation)
+    given_up, put = promised(), storage.put
+
+    def put_and_fail(key: str, data: bytes, media_type: str = "") -> None:
+        put(key, data, media_type)
+        if key == keys.job_request(TENANT, given_up.job_id):
+            raise StorageUnavailableError("its answer is lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "put", put_and_fail)
+        patch.setattr(storage, "delete", _away)
+        with pytest.raises(StorageUnavailableError):
+            jobs.accept(given_up, FILES, reservation=first)
+    reservations.release(first)
+    time.sleep(0.01)
+    if let_go == "forgotten":  # of another try nothing came either, though Redis had taken it
+        other = reservations.reserve(TENANT, KEY, PAYLOAD)
+        assert isinstance(other, Reservation)
+        reservations.complete(other, answer_of(given_up))
+        reservations.forget(TENANT, KEY, answer_of(given_up))
+        time.sleep(0.01)
+    again = reservations.reserve(TENANT, KEY, PAYLOAD)
+    assert isinstance(again, Reservation)
+    answered = promised()
+    jobs.accept(answered, FILES, reservation=again)
+
+    assert mender.recover_recent(3600).removed == 1
+    assert [job.id for job in jobs.page(TENANT, 10).jobs] == [answered.job_id]
+    assert reservations.reserve(TENANT, KEY, PAYLOAD) == answer_of(answered)
 
 
 def test_a_job_whose_own_request_is_still_at_work_is_left_to_it(
