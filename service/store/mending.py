@@ -7,6 +7,7 @@ ends in the transactions of `Jobs`, of which the first wins.
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -39,6 +40,15 @@ _log = logging.getLogger(__name__)
 
 _REMEMBERS = "flawsmith:remembers"
 """Up to when all is settled: Redis has been told of each job that was made before, or there is none."""
+_FILLING = "flawsmith:filling"
+"""Which `rebuild` is at work; gone if Redis was emptied since that began."""
+_FILLED = """
+-- KEYS: filling, remembers; ARGV: who filled, up to when all is settled. Returns 1 if nothing was lost meanwhile.
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[2], ARGV[2])
+return 1
+"""
 _WAITS = (b"queued", b"started")
 _CHECKED_AT_ONCE = 500
 
@@ -91,6 +101,7 @@ class Mender:
         self._jobs = Jobs(redis, storage, settings, on_final)
         self._lookup = Lookup(redis)
         self._queue = shard_queue(redis)
+        self._filled = redis.register_script(_FILLED)
         self._grace = timedelta(seconds=grace_s)
         self._orphan_age = timedelta(seconds=orphan_age_s)
         self._suspects: set[str] = set()
@@ -101,11 +112,15 @@ class Mender:
         return self._settled() is not None
 
     def rebuild(self) -> Mended:
-        """Look at all jobs that storage holds."""
-        mended = Mended()
+        """Look at all jobs that storage holds; Redis remembers then, unless it was emptied meanwhile."""
+        mended, token = Mended(), secrets.token_hex(16)
+        with queue_errors():
+            self._redis.set(_FILLING, token)
         settled = self._recover_all("", mended)
         with queue_errors():
-            self._redis.set(_REMEMBERS, settled.isoformat())
+            filled = self._filled(keys=[_FILLING, _REMEMBERS], args=[token, settled.isoformat()])
+        if not filled:
+            _log.warning("Redis was emptied, or another began to fill it, while it was filled from storage")
         return mended
 
     def missing(self) -> int:

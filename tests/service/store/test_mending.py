@@ -162,6 +162,42 @@ def test_a_redis_that_was_emptied_during_a_look_does_not_count_as_filled(
     assert not mender.redis_remembers()
 
 
+def test_a_redis_that_is_emptied_again_while_it_is_filled_is_filled_anew(
+    jobs: Jobs, redis: Redis, mender: Mender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = sorted(accepted(jobs, begun(age_s=3 * 86400 + n)) for n in range(2))
+    redis.flushall()
+    restore, seen = mender._recover_one, list[str]()
+
+    def restore_and_lose(tenant: str, job_id: str, mended: Mended) -> bool:
+        settled = restore(tenant, job_id, mended)
+        if not seen:
+            redis.flushall()
+        seen.append(job_id)
+        return settled
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mender, "_recover_one", restore_and_lose)
+        mender.rebuild()
+    assert seen == old
+    assert not mender.redis_remembers()
+    assert mender.rebuild().restored == 1
+    assert mender.redis_remembers()
+    assert all(got(jobs, job_id).queue_position is not None for job_id in old)
+
+
+def test_two_that_fill_redis_at_once_leave_it_filled(redis: Redis, mender: Mender, storage: Storage) -> None:
+    def fill_too(tenant: str, job_id: str, mended: Mended) -> bool:
+        mender.rebuild()
+        return True
+
+    slower = Mender(redis, storage, StoreSettings(), grace_s=0, orphan_age_s=0)
+    slower._recover_one = fill_too  # type: ignore[method-assign]
+    storage.put(keys.job_input(TENANT, begun(age_s=7200).job_id), b"left")
+    slower.rebuild()
+    assert mender.redis_remembers()
+
+
 @pytest.mark.parametrize("value", [b"1", b"", b"\xff"])
 def test_a_redis_that_does_not_say_when_one_looked_is_filled_anew(
     redis: Redis, mender: Mender, value: bytes
