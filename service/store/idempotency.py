@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from flawsmith.contract.manifests import IdempotencyRecord
+from service.store.clock import redis_time
 from service.store.connection import queue_errors
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 KEPT_S = 24 * 3600
 LEASE_S = 15.0
 """Without a renewal for so long the request that made a reservation is taken for dead."""
+SKEW_MS = 5000
+"""How far the clocks of an API process and of Redis may be apart: by them it is told which job was promised."""
 
 
 class IdempotencyMismatchError(Exception):
@@ -167,12 +169,12 @@ def is_free_for(pipeline: Pipeline, tenant: str, record: IdempotencyRecord, job_
     answer, lease, since = fields
     if answer is not None and StoredAnswer.unpacked(answer, deleted=False).job_id == job_id:
         return True
-    if int(since or 0) > created_ms + _SKEW_MS:
+    if int(since or 0) > created_ms + SKEW_MS:
         # Redis had forgotten the first reservation: both jobs were promised, and both are kept.
         return False
     if answer is not None:
         raise ReservationLostError
-    if int(lease or 0) > time.time() * 1000:
+    if int(lease or 0) > redis_time(pipeline) * 1000:
         raise IdempotencyInProgressError
     return True
 
@@ -200,7 +202,6 @@ def mark_deleted_in(pipeline: Pipeline, tenant: str, record: IdempotencyRecord) 
 
 
 _LEASE_MS = int(LEASE_S * 1000)
-_SKEW_MS = 5000  # between the clocks of an API process and of Redis
 
 _NOW = """
 local time = redis.call('TIME')

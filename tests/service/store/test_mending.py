@@ -253,7 +253,7 @@ def test_a_request_that_could_not_be_taken_back_makes_no_second_job(
     jobs: Jobs, redis: Redis, mender: Mender, storage: Storage, monkeypatch: pytest.MonkeyPatch, let_go: str
 ) -> None:
     """Storage takes the request, loses its answer, and is away when it is to be erased; its client asks again."""
-    monkeypatch.setattr(idempotency, "_SKEW_MS", 0)
+    monkeypatch.setattr(idempotency, "SKEW_MS", 0)
     reservations = Reservations(redis)
     first = reservations.reserve(TENANT, KEY, PAYLOAD)
     assert isinstance(first, Reservation)
