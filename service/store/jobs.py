@@ -444,6 +444,10 @@ class Jobs:
                 self.finalize(tenant, job_id)
         return created
 
+    def recall_cancel(self, tenant: str, job_id: str) -> bool:
+        """Tell Redis that a job's end was asked for, if storage knows so; whether it does."""
+        return self._shards.recall_cancel(tenant, job_id)
+
     def list_final(self, manifest: RequestManifest) -> None:
         """List a job that has ended and that Redis has forgotten."""
         self._acceptance.list_final(manifest)

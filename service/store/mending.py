@@ -21,6 +21,7 @@ from rq.registry import StartedJobRegistry
 
 from flawsmith.contract.base import now
 from flawsmith.contract.ids import RESERVED_TENANTS, job_id_before, job_time
+from flawsmith.contract.jobs import JobStatus
 from flawsmith.contract.manifests import RequestManifest
 from service.store import keys, records
 from service.store.connection import queue_errors
@@ -63,6 +64,8 @@ class Mended:
     """Finished jobs that Redis did not list."""
     requeued: int = 0
     """Pieces of work that no queue and no worker held."""
+    canceled: int = 0
+    """Jobs at work whose end was asked for, which Redis had forgotten."""
     ended: int = 0
     """Jobs of which all was done, but which were not final."""
     removed: int = 0
@@ -261,6 +264,10 @@ class Mender:
                 self._jobs.forget(tenant, job_id)
                 mended.removed += 1
             return
+        at_work = record.status is JobStatus.RUNNING and not record.cancel_requested
+        if at_work and self._jobs.recall_cancel(tenant, job_id):
+            _log.warning("Redis had forgotten that the end of %s was asked for", job_id)
+            mended.canceled += 1
         for shard in self._lookup.open_shards(record):
             self._mend_shard(tenant, job_id, shard, started, suspects, mended)
         if record.shards_done == record.shards_queued and self._is_suspect(job_id, suspects):

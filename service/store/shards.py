@@ -168,12 +168,17 @@ class Shards:
 
     def _recall(self, manifest: RequestManifest, shard: int) -> bool:
         """Tell Redis what storage knows of a shard; False if that does not account for all of its items."""
-        tenant, job_id = manifest.tenant, manifest.job_id
-        if self._stored.cancel_noted(tenant, job_id):
-            with queue_errors():
-                self._request_cancel(keys=[records.record_key(tenant, job_id)])
+        if self.recall_cancel(manifest.tenant, manifest.job_id):
             return True
         return self._outcomes.recall(manifest, records.shard_items(manifest, shard))
+
+    def recall_cancel(self, tenant: str, job_id: str) -> bool:
+        """Tell Redis that a job's end was asked for, if storage knows so; whether it does."""
+        if not self._stored.cancel_noted(tenant, job_id):
+            return False
+        with queue_errors():
+            self._request_cancel(keys=[records.record_key(tenant, job_id)])
+        return True
 
     def reopen(self, record: Record, shards: Sequence[int]) -> None:
         """Queue shards again that count as done and are not: Redis has forgotten more than it remembers."""

@@ -98,6 +98,26 @@ def test_a_wish_to_cancel_outlives_redis(jobs: Jobs, redis: Redis, mender: Mende
     assert [item.status for item in job.items] == [ItemStatus.SUCCEEDED, *[ItemStatus.CANCELED] * 4]
 
 
+def test_a_wish_to_cancel_that_redis_lost_with_its_last_second_is_heard(
+    jobs: Jobs, redis: Redis, mender: Mender
+) -> None:
+    job_id, other = accepted(jobs, manifest(count=6)), accepted(jobs, manifest(count=6))
+    pending = jobs.begin_shard(TENANT, job_id, 0).pending
+    jobs.begin_shard(TENANT, other, 0)
+    jobs.cancel(TENANT, job_id)
+    redis.hdel(records.record_key(TENANT, job_id), "cancel")
+    assert mender.mend_open().canceled == 1
+    assert not mender.mend_open()
+    assert jobs.cancel_requested(TENANT, job_id)
+    assert not jobs.cancel_requested(TENANT, other)
+    jobs.finish_item(TENANT, job_id, done(pending[0]))
+    assert jobs.finish_shard(TENANT, job_id, 0)
+    assert jobs.begin_shard(TENANT, job_id, 1).canceled
+    assert jobs.finish_shard(TENANT, job_id, 1)
+    job = got(jobs, job_id)
+    assert (job.status, job.counts.succeeded, job.counts.canceled) == (JobStatus.CANCELED, 1, 5)
+
+
 def test_a_deleted_job_does_not_come_back(jobs: Jobs, redis: Redis, mender: Mender, storage: Storage) -> None:
     job_id = accepted(jobs)
     jobs.cancel(TENANT, job_id)
