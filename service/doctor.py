@@ -156,8 +156,9 @@ def _persistence(redis: Redis, info: dict[str, Any]) -> Iterator[Finding]:
     try:
         with queue_errors():
             redis.set("flawsmith:doctor", 1, ex=10)
-    except ResponseError as error:
-        yield Finding("queue", "bad", f"it takes no writes: {error}", "point FLAWSMITH_REDIS_URL at the primary")
+    except (QueueUnavailableError, ResponseError) as error:
+        remedy = "give its disk and memory room, see to its replicas, or point FLAWSMITH_REDIS_URL at the primary"
+        yield Finding("queue", "bad", f"it takes no writes: {error}", remedy)
 
 
 def _storage(storage: Storage) -> Iterator[Finding]:

@@ -35,7 +35,7 @@ async def healthz() -> Health:
     responses={503: {"model": Readiness, "description": "Not ready: the body says which part is missing."}},
 )
 async def readyz(response: Response, has: Has) -> Readiness:
-    """Ready: queue and storage answer, and a defect type is there to draw.
+    """Ready: the queue takes what it is told, storage answers, and a defect type is there to draw.
 
     Then jobs are accepted, and kept until a compute worker lives, of which `workers` tells beside.
     """
@@ -48,8 +48,12 @@ async def readyz(response: Response, has: Has) -> Readiness:
         has.storage.check()
         return len(has.registry.list(DEFAULT_TENANT))
 
+    def workers() -> int:
+        has.probe.check()
+        return has.probe.workers()
+
     async with anyio.create_task_group() as group:
-        group.start_soon(ask, "workers", has.probe.workers)
+        group.start_soon(ask, "workers", workers)
         group.start_soon(ask, "house_workers", has.readings.house_workers)
         group.start_soon(ask, "defect_types", defect_types)
     readiness = Readiness(

@@ -31,7 +31,7 @@ from rq.utils import now
 from rq.worker import WorkerStatus
 
 from service.store.clock import redis_time
-from service.store.connection import UNREACHABLE
+from service.store.connection import QueueUnavailableError, queue_errors
 from service.store.queue import ROWS_FIELD, ShardQueue, shard_queue
 from service.telemetry import catalog, context, gauges
 from service.telemetry.gauges import Gauge
@@ -112,12 +112,13 @@ class ComputeWorker(SimpleWorker):
         signal.signal(signal.SIGINT, self._on_signal)
         while not self._stop_requested:
             try:
-                self._appear()
-                if self.should_run_maintenance_tasks:
-                    self._maintain()
-                self._take_shards()
-            except UNREACHABLE as error:
-                _log.warning("the queue does not answer; trying again: %s", error)
+                with queue_errors():
+                    self._appear()
+                    if self.should_run_maintenance_tasks:
+                        self._maintain()
+                    self._take_shards()
+            except QueueUnavailableError as error:
+                _log.warning("%s; trying again", error)
                 time.sleep(_RECONNECT_S)
             except Exception:
                 _log.exception("a fault of the worker; going on")
@@ -125,9 +126,10 @@ class ComputeWorker(SimpleWorker):
         while not self._company.empty:
             self._company.wait(DEQUEUE_S)
         try:
-            self.register_death()  # type: ignore[no-untyped-call]
-            gauges.withdraw(self.connection, self.name)
-        except UNREACHABLE as error:
+            with queue_errors():
+                self.register_death()  # type: ignore[no-untyped-call]
+                gauges.withdraw(self.connection, self.name)
+        except QueueUnavailableError as error:
             _log.warning("the queue did not hear that worker %s stops: %s", self.name, error)
         _log.info("worker %s stopped", self.name)
 
@@ -153,10 +155,10 @@ class ComputeWorker(SimpleWorker):
 
         def work() -> None:
             try:
-                with self._company.working_for(member):
+                with self._company.working_for(member), queue_errors():
                     self.execute_job(job, queue)
-            except UNREACHABLE as error:
-                _log.warning("the queue does not answer: %s", error)
+            except QueueUnavailableError as error:
+                _log.warning("%s", error)
             except Exception:
                 _log.exception("a fault of the worker; going on")
             finally:
@@ -233,8 +235,9 @@ class ComputeWorker(SimpleWorker):
     def _maintain(self) -> None:
         """Bring back what dead workers left; a failure must not keep this one from working."""
         try:
-            self.clean_registries()
-        except UNREACHABLE:
+            with queue_errors():
+                self.clean_registries()
+        except QueueUnavailableError:
             raise
         except Exception:
             _log.exception("what dead workers left could not be looked through")

@@ -273,13 +273,13 @@ class Jobs:
             return self._queue.count
 
     def check(self) -> None:
-        """Return if Redis answers.
+        """Return if Redis answers, and takes what it is told.
 
         Raises:
             QueueUnavailableError: it does not.
         """
         with queue_errors():
-            self._redis.ping()
+            self._redis.set(records.CHECK_KEY, 1, px=1)
 
     # What the worker asks
 

@@ -11,6 +11,7 @@
 | ``flawsmith:{tenant}:job:{id}:events`` | stream | what happened, see `service.store.events` |
 | ``flawsmith:changes`` | channel | id of each job to which something happened |
 | ``flawsmith:pace`` | string | seconds that an item takes, of late |
+| ``flawsmith:check`` | string | is gone at once: written to see whether Redis takes it |
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ Kept: TypeAlias = "TrainingRecord | EvaluationRecord"
 
 TENANTS_KEY = "flawsmith:tenants"
 PACE_KEY = "flawsmith:pace"
+CHECK_KEY = "flawsmith:check"
 CHANGES = "flawsmith:changes"
 
 
