@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -52,7 +53,7 @@ ANSWERS: Responses = {
 
 @dataclass(frozen=True)
 class Sent:
-    """A request as it was read: what is wished, and the images on disk."""
+    """A request as it was read: what is wished, and the images on disk, where it names uploads once fetched."""
 
     parameters: Parameters
     wished: list[Wish]
@@ -61,6 +62,8 @@ class Sent:
     """By field: ``mask``, or ``defects.0.mask`` and so on; ``region``, ``exclude``; as far as they were sent."""
     payload: dict[str, JsonValue]
     """What tells this request from another."""
+    uploaded: Mapping[str, str] = field(default_factory=dict)
+    """Ids of the uploads that it names, by field."""
     image_info: ImageInfo | None = None
     """Known already when the images are earlier uploads; their files are then canonical."""
 
@@ -93,14 +96,16 @@ async def create_augmentation(request: Request, tenant: Tenant, quota: Quota, ha
     with private_folder(has.settings.spool_dir) as folder:
         kind, arguments = media_type(request)
         if kind == "multipart/form-data":
-            sent, resolved = await _read_form(request, arguments.get("boundary"), folder, tenant, has)
+            sent = await _read_form(request, arguments.get("boundary"), folder, has)
         elif kind == "application/json":
-            sent, resolved = await _read_json(request, folder, tenant, has)
+            sent = await _read_json(request, folder)
         else:
             raise unsupported(request, "multipart/form-data or application/json")
         async with idempotency.once(request, tenant, has, sent.payload) as attempt:
             if attempt.replay is not None:
                 return attempt.replay
+            resolved = await run_in_threadpool(resolve, has, tenant, sent.parameters, sent.wished)
+            sent = await run_in_threadpool(_fetched, has, tenant, sent, resolved, folder)
             async with has.turn():
                 with traces.span("admit"):
                     admitted, wanted = await _admit(has, sent, folder)
@@ -108,9 +113,7 @@ async def create_augmentation(request: Request, tenant: Tenant, quota: Quota, ha
                 return await _carry_out(has, tenant, quota, attempt, dry_run, resolved, admitted, wanted)
 
 
-async def _read_form(
-    request: Request, boundary: str | None, folder: Path, tenant: str, has: Resources
-) -> tuple[Sent, ResolvedAugmentation]:
+async def _read_form(request: Request, boundary: str | None, folder: Path, has: Resources) -> Sent:
     form = await read_form(
         request,
         boundary,
@@ -127,33 +130,37 @@ async def _read_form(
         )
     masked = {FIELDS.get(name, name): name for name in form.files if name not in ("image", *BOUNDS)}
     wished = wishes(parameters, masked)
-    resolved = await run_in_threadpool(resolve, has, tenant, parameters, wished)
     payload: dict[str, JsonValue] = {name: file.sha256 for name, file in form.files.items()}
     files = {FIELDS.get(name, name): file.path for name, file in form.files.items()}
     masks = {name: SentMask(path) for name, path in files.items() if name != "image"}
-    return Sent(parameters, wished, files["image"], masks, payload | said(parameters)), resolved
+    return Sent(parameters, wished, files["image"], masks, payload | said(parameters))
 
 
-async def _read_json(
-    request: Request, folder: Path, tenant: str, has: Resources
-) -> tuple[Sent, ResolvedAugmentation]:
+async def _read_json(request: Request, folder: Path) -> Sent:
     parameters = from_json(AugmentationRequest, await read(request, MAX_JSON_BYTES))
     ids = {"image": parameters.image, "mask": parameters.mask}
     ids |= {mask_field(number): one.mask for number, one in enumerate(parameters.defects or ())}
     ids |= {name: getattr(parameters, name) for name in BOUNDS}
     named = {name: upload_id for name, upload_id in ids.items() if upload_id is not None}
     wished = wishes(parameters, {name: name for name in named if name not in ("image", *BOUNDS)})
-    resolved = await run_in_threadpool(resolve, has, tenant, parameters, wished)
-    found = {
-        name: await run_in_threadpool(uploads.named, has.storage, tenant, upload_id, name)
-        for name, upload_id in named.items()
-    }
+    return Sent(parameters, wished, folder / "image", {}, said(parameters), named)
+
+
+def _fetched(has: Resources, tenant: str, sent: Sent, resolved: ResolvedAugmentation, folder: Path) -> Sent:
+    """The request with the uploads that it names.
+
+    Raises:
+        ProblemError: one is not there, or its image needs no levels.
+    """
+    if not sent.uploaded:
+        return sent
+    found = {name: uploads.named(has.storage, tenant, one, name) for name, one in sent.uploaded.items()}
     image = found["image"].image
     check_levels(resolved, image)
     for name, record in found.items():
-        await run_in_threadpool(uploads.fetch, has.storage, tenant, record, folder / name, name)
+        uploads.fetch(has.storage, tenant, record, folder / name, name)
     masks = {name: SentMask(folder / name, record.image) for name, record in found.items() if name != "image"}
-    return Sent(parameters, wished, folder / "image", masks, said(parameters), image), resolved
+    return replace(sent, masks=masks, image_info=image)
 
 
 async def _admit(has: Resources, sent: Sent, folder: Path) -> tuple[Admitted, Requested]:

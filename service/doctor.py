@@ -23,8 +23,10 @@ from rq.registry import FailedJobRegistry
 from flawsmith.contract.ids import DEFAULT_TENANT, SYSTEM_TENANT
 from service.settings import ServiceSettings
 from service.store import houses
+from service.store.clock import redis_time
 from service.store.connection import QueueUnavailableError, connect_redis, queue_errors
 from service.store.folder import FolderStorage
+from service.store.idempotency import SKEW_MS
 from service.store.identity import AnotherStorageError, Identity
 from service.store.jobs import Jobs
 from service.store.mending import Mender
@@ -88,6 +90,7 @@ def examine(settings: ServiceSettings) -> Iterator[Finding]:
         yield from _guarded("storage", lambda: _storage(storage))
         yield from _guarded("defect types", lambda: _defect_types(storage))
         if queue_answers:
+            yield from _guarded("clock", lambda: _clock(redis))
             yield from _guarded("workers", lambda: _workers(redis, storage, settings))
             yield from _guarded("work", lambda: _work(redis, storage, settings))
 
@@ -132,7 +135,6 @@ def _queue(redis: Redis) -> Iterator[Finding]:
         redis.ping()
         took = time.monotonic() - began
         info = redis.info()
-        seconds, microseconds = redis.time()
     version = info.get("valkey_version") or info.get("redis_version")
     yield Finding(
         "queue",
@@ -140,9 +142,6 @@ def _queue(redis: Redis) -> Iterator[Finding]:
         f"{info.get('server_name', 'redis')} {version} answers in {1000 * took:.0f} ms",
         None if took < SLOW_S else "bring it nearer to the API, or give it a machine with time to spare",
     )
-    skew = abs(time.time() - seconds - microseconds / 1e6)
-    if skew > SKEW_S:
-        yield Finding("queue", "note", f"its clock differs from this one by {skew:.0f} s", "let both follow NTP")
     yield from _persistence(redis, info)
     if info.get("maxmemory", 0) and info.get("maxmemory_policy") != "noeviction":
         yield Finding(
@@ -150,6 +149,20 @@ def _queue(redis: Redis) -> Iterator[Finding]:
             "bad",
             f"it forgets keys when it is full (maxmemory-policy {info.get('maxmemory_policy')})",
             "set maxmemory-policy noeviction",
+        )
+
+
+def _clock(redis: Redis) -> Iterator[Finding]:
+    with queue_errors():
+        skew = abs(time.time() - redis_time(redis))
+    if skew > SKEW_S:
+        too_far = skew * 1000 > SKEW_MS
+        yield Finding(
+            "clock",
+            "bad" if too_far else "note",
+            f"that of the queue differs from this one by {skew:.0f} s"
+            + (": of two jobs under one Idempotency-Key it cannot be told which was promised" if too_far else ""),
+            "let all computers follow NTP",
         )
 
 

@@ -37,7 +37,7 @@ async def healthz() -> Health:
     responses={503: {"model": Readiness, "description": "Not ready: the body says which part is missing."}},
 )
 async def readyz(response: Response, has: Has) -> Readiness:
-    """Ready: queue and storage answer and belong together, and a defect type is there to draw.
+    """Ready: the queue takes what it is told, storage answers and is its own, and a defect type is there to draw.
 
     Then jobs are accepted, and kept until a compute worker lives, of which `workers` tells beside.
     """
@@ -61,8 +61,12 @@ async def readyz(response: Response, has: Has) -> Readiness:
         storage_found = "ok"
         return count
 
+    def workers() -> int:
+        has.probe.check()
+        return has.probe.workers()
+
     async with anyio.create_task_group() as group:
-        group.start_soon(ask, "workers", has.probe.workers)
+        group.start_soon(ask, "workers", workers)
         group.start_soon(ask, "house_workers", has.readings.house_workers)
         group.start_soon(ask, "defect_types", defect_types)
     readiness = Readiness(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -86,14 +86,16 @@ async def create_defect_type(request: Request, tenant: Tenant, quota: Quota, has
     with private_folder(has.settings.spool_dir) as folder:
         kind, arguments = media_type(request)
         if kind == "multipart/form-data":
-            sent = await _read_form(request, arguments.get("boundary"), folder, tenant, has)
+            sent = await _read_form(request, arguments.get("boundary"), folder, has)
         elif kind == "application/json":
-            sent = await _read_json(request, folder, tenant, has)
+            sent = await _read_json(request)
         else:
             raise unsupported(request, "multipart/form-data or application/json")
         async with idempotency.once(request, tenant, has, sent.payload) as attempt:
             if attempt.replay is not None:
                 return attempt.replay
+            await run_in_threadpool(_check_backbone, has, sent.parameters.backbone)
+            sent = await run_in_threadpool(_fetched, has, tenant, sent, folder)
             of = sent.parameters.samples_of
             source = None if of is None else await run_in_threadpool(lender, has, tenant, of)
             async with has.turn():
@@ -101,7 +103,7 @@ async def create_defect_type(request: Request, tenant: Tenant, quota: Quota, has
                 return await _carry_out(has, tenant, quota, attempt, sent.parameters, source, found)
 
 
-async def _read_form(request: Request, boundary: str | None, folder: Path, tenant: str, has: Resources) -> Sent:
+async def _read_form(request: Request, boundary: str | None, folder: Path, has: Resources) -> Sent:
     form = await read_form(
         request,
         boundary,
@@ -112,13 +114,12 @@ async def _read_form(request: Request, boundary: str | None, folder: Path, tenan
     )
     parameters = from_texts(TrainingParameters, form.texts)
     _check_samples(parameters, form.files)
-    await run_in_threadpool(_check_backbone, has, parameters.backbone)
     digests: dict[str, JsonValue] = {name: file.sha256 for name, file in form.files.items()}
     paths = {name: file.path for name, file in form.files.items()}
     return Sent(parameters, digests | said(parameters), paths.get("samples"), paths.get("normals"))
 
 
-async def _read_json(request: Request, folder: Path, tenant: str, has: Resources) -> Sent:
+async def _read_json(request: Request) -> Sent:
     parameters = from_json(TrainingRequest, await read(request, MAX_JSON_BYTES))
     _check_samples(parameters, [name for name in FILES if getattr(parameters, name)])
     if parameters.label is not None:
@@ -127,7 +128,17 @@ async def _read_json(request: Request, folder: Path, tenant: str, has: Resources
             "label tells which annotations of a ZIP are meant; pairs of uploads have a mask each, so leave it out",
             field="label",
         )
-    await run_in_threadpool(_check_backbone, has, parameters.backbone)
+    return Sent(parameters, said(parameters))
+
+
+def _fetched(has: Resources, tenant: str, sent: Sent, folder: Path) -> Sent:
+    """The request with the uploads that it names.
+
+    Raises:
+        ProblemError: one is not there.
+    """
+    if not isinstance(sent.parameters, TrainingRequest):
+        return sent
     uploaded = folder / "uploaded"
     uploaded.mkdir()
 
@@ -137,15 +148,12 @@ async def _read_json(request: Request, folder: Path, tenant: str, has: Resources
         uploads.fetch(has.storage, tenant, record, path, at)
         return Uploaded(path, record.image, record.id.removeprefix("sha256:"))
 
-    def fetch_all() -> Sent:
-        pairs = [
-            (fetch(pair.image, f"samples.{number}.image"), fetch(pair.mask, f"samples.{number}.mask"))
-            for number, pair in enumerate(parameters.samples or ())
-        ]
-        normals = [fetch(normal, f"normals.{number}") for number, normal in enumerate(parameters.normals)]
-        return Sent(parameters, said(parameters), pairs=pairs, uploaded_normals=normals)
-
-    return await run_in_threadpool(fetch_all)
+    pairs = [
+        (fetch(pair.image, f"samples.{number}.image"), fetch(pair.mask, f"samples.{number}.mask"))
+        for number, pair in enumerate(sent.parameters.samples or ())
+    ]
+    normals = [fetch(normal, f"normals.{number}") for number, normal in enumerate(sent.parameters.normals)]
+    return replace(sent, pairs=pairs, uploaded_normals=normals)
 
 
 def _check_samples(parameters: TrainingParameters, sent: Collection[str]) -> None:

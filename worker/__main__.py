@@ -14,7 +14,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from models.adapters import AdapterError
 from models.folders import BackboneError
-from service.store.connection import UNREACHABLE, QueueUnavailableError, connect_redis
+from service.store.connection import QueueUnavailableError, connect_redis, queue_errors
 from service.store.identity import Identity
 from service.store.jobs import Jobs
 from service.store.opening import open_storage
@@ -87,9 +87,10 @@ def main(teach: Teach | None = None, begin: BeginTrial = begin_trial) -> int:
     while True:
         try:
             gauges_now = partial(device_memory, models.device)
-            worker = ComputeWorker(redis, settings, metrics, gauges_now, company, on_idle)
-        except UNREACHABLE as error:
-            _log.warning("the queue does not answer; trying again: %s", error)
+            with queue_errors():
+                worker = ComputeWorker(redis, settings, metrics, gauges_now, company, on_idle)
+        except QueueUnavailableError as error:
+            _log.warning("%s; trying again", error)
             time.sleep(_RETRY_S)
         else:
             break

@@ -25,12 +25,13 @@ from rq.exceptions import DequeueTimeout, NoSuchJobError
 from rq.executions import Execution
 from rq.job import Job as QueueJob
 from rq.queue import Queue
-from rq.registry import StartedJobRegistry
+from rq.registry import FailedJobRegistry, FinishedJobRegistry
 from rq.serializers import JSONSerializer
 from rq.utils import now
 from rq.worker import WorkerStatus
 
-from service.store.connection import UNREACHABLE
+from service.store.clock import redis_time
+from service.store.connection import QueueUnavailableError, queue_errors
 from service.store.queue import ROWS_FIELD, ShardQueue, shard_queue
 from service.telemetry import catalog, context, gauges
 from service.telemetry.gauges import Gauge
@@ -111,12 +112,13 @@ class ComputeWorker(SimpleWorker):
         signal.signal(signal.SIGINT, self._on_signal)
         while not self._stop_requested:
             try:
-                self._appear()
-                if self.should_run_maintenance_tasks:
-                    self._maintain()
-                self._take_shards()
-            except UNREACHABLE as error:
-                _log.warning("the queue does not answer; trying again: %s", error)
+                with queue_errors():
+                    self._appear()
+                    if self.should_run_maintenance_tasks:
+                        self._maintain()
+                    self._take_shards()
+            except QueueUnavailableError as error:
+                _log.warning("%s; trying again", error)
                 time.sleep(_RECONNECT_S)
             except Exception:
                 _log.exception("a fault of the worker; going on")
@@ -124,9 +126,10 @@ class ComputeWorker(SimpleWorker):
         while not self._company.empty:
             self._company.wait(DEQUEUE_S)
         try:
-            self.register_death()  # type: ignore[no-untyped-call]
-            gauges.withdraw(self.connection, self.name)
-        except UNREACHABLE as error:
+            with queue_errors():
+                self.register_death()  # type: ignore[no-untyped-call]
+                gauges.withdraw(self.connection, self.name)
+        except QueueUnavailableError as error:
             _log.warning("the queue did not hear that worker %s stops: %s", self.name, error)
         _log.info("worker %s stopped", self.name)
 
@@ -152,10 +155,10 @@ class ComputeWorker(SimpleWorker):
 
         def work() -> None:
             try:
-                with self._company.working_for(member):
+                with self._company.working_for(member), queue_errors():
                     self.execute_job(job, queue)
-            except UNREACHABLE as error:
-                _log.warning("the queue does not answer: %s", error)
+            except QueueUnavailableError as error:
+                _log.warning("%s", error)
             except Exception:
                 _log.exception("a fault of the worker; going on")
             finally:
@@ -216,16 +219,25 @@ class ComputeWorker(SimpleWorker):
         return ceil(self._settings.redis_timeout_s) + DEQUEUE_S
 
     def clean_registries(self) -> None:
-        """RQ's maintenance, which nothing that somebody put into its lists can hold up."""
+        """RQ's maintenance, by the clock of Redis, which nothing that somebody put into its lists can hold up."""
         for queue in self.queues:
             self._sift(queue)
-        super().clean_registries()  # type: ignore[no-untyped-call]
+            if not queue.acquire_maintenance_lock():
+                continue
+            queue.started_job_registry.cleanup(exception_handlers=self._exc_handlers)
+            for ended in (FinishedJobRegistry, FailedJobRegistry):
+                ended(queue=queue, job_class=queue.job_class).cleanup()
+            worker_registration.clean_worker_registry(queue)
+            queue.intermediate_queue.cleanup(self, queue)
+            queue.release_maintenance_lock()  # type: ignore[no-untyped-call]
+        self.last_cleaned_at = now()  # type: ignore[assignment]
 
     def _maintain(self) -> None:
         """Bring back what dead workers left; a failure must not keep this one from working."""
         try:
-            self.clean_registries()
-        except UNREACHABLE:
+            with queue_errors():
+                self.clean_registries()
+        except QueueUnavailableError:
             raise
         except Exception:
             _log.exception("what dead workers left could not be looked through")
@@ -233,12 +245,12 @@ class ComputeWorker(SimpleWorker):
 
     def _sift(self, queue: Queue) -> None:
         """Drop what is no shard from the lists that maintenance looks at."""
-        started = StartedJobRegistry(queue=queue).key
+        started, present = queue.started_job_registry.key, redis_time(self.connection)
         at_work = self.connection.zrange(started, 0, _SIFTED - 1, withscores=True)
         for entry, until in cast("list[tuple[bytes, float]]", at_work):
             shard_id = entry.partition(b":")[0]
             # A shard that is at work is looked at no further.
-            if (until < now().timestamp() or not is_shard_id(shard_id)) and self._fetched(shard_id) is None:
+            if (until < present or not is_shard_id(shard_id)) and self._fetched(shard_id) is None:
                 self.connection.zrem(started, entry)
         between = cast("list[bytes]", self.connection.lrange(queue.intermediate_queue_key, 0, _SIFTED - 1))
         for entry in between:

@@ -18,7 +18,7 @@ from rq.job import Retry
 from rq.queue import Queue
 
 from service.store import keys
-from service.store.queue import QUEUE_NAME, SHARD_FUNCTION, shard_job_id
+from service.store.queue import QUEUE_NAME, SHARD_FUNCTION, ShardsAtWork, shard_job_id
 from worker import shards
 
 if TYPE_CHECKING:
@@ -88,6 +88,12 @@ class DeliveredShard(QueueJob):
             raise
         except Exception as error:  # RQ and what it calls raise whatever they like
             raise NoShardError(f"{type(error).__name__}: {error}"[:200]) from error
+
+    @property
+    def started_job_registry(self) -> ShardsAtWork:
+        return ShardsAtWork(
+            self.origin, connection=self.connection, job_class=type(self), serializer=self.serializer
+        )
 
     def perform(self) -> Any:
         """Work on the shard; see `worker.shards.run`."""

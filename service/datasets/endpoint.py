@@ -20,7 +20,7 @@ from service.datasets.dry_run import answer
 from service.datasets.entries import resolve_entries
 from service.datasets.planned import make_plan
 from service.datasets.refusals import unfit, without_masks
-from service.datasets.sent import Sent, sent_as_form, sent_as_json
+from service.datasets.sent import Sent, sent_as_form, sent_as_json, with_uploads
 from service.fields import no_query
 from service.images.folders import private_folder
 from service.normals.metadata import FIELD as METADATA
@@ -69,11 +69,12 @@ async def create_dataset(request: Request, tenant: Tenant, quota: Quota, has: Ha
             sent = await sent_as_json(request, tenant, has)
         else:
             raise unsupported(request, "multipart/form-data or application/json")
-        entries = await run_in_threadpool(resolve_entries, has, tenant, sent.parameters)
-        _check_masks(sent)
         async with idempotency.once(request, tenant, has, sent.payload) as attempt:
             if attempt.replay is not None:
                 return attempt.replay
+            sent = await run_in_threadpool(with_uploads, sent, tenant, has)
+            entries = await run_in_threadpool(resolve_entries, has, tenant, sent.parameters)
+            _check_masks(sent)
             verdicts = await run_in_threadpool(
                 find_verdicts, has, tenant, sent.parameters.evaluations, entries.types
             )

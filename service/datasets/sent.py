@@ -87,27 +87,40 @@ async def sent_as_form(request: Request, boundary: str | None, folder: Path, ten
 
 
 async def sent_as_json(request: Request, tenant: str, has: Resources) -> Sent:
-    """A request that is JSON: its uploads are looked up, and fetched later."""
+    """A request that is JSON: its uploads are looked up later; see `with_uploads`."""
     parameters = await run_in_threadpool(from_json, DatasetRequest, await read(request, MAX_JSON_BYTES))
     _check_alignment(parameters, has_reference=parameters.reference is not None)
-    prefix = parameters.normals if isinstance(parameters.normals, DatasetPrefix) else None
+    found = Sent(parameters, said(parameters))
+    if not isinstance(parameters.normals, DatasetPrefix):
+        return found
+    return await _with_imports(found, parameters.normals, tenant, has)
+
+
+def with_uploads(sent: Sent, tenant: str, has: Resources) -> Sent:
+    """The request with the uploads that it names, which are fetched later.
+
+    Raises:
+        ProblemError: one is not there.
+    """
+    parameters = sent.parameters
+    if not isinstance(parameters, DatasetRequest):
+        return sent
     listed = [] if isinstance(parameters.normals, DatasetPrefix) else parameters.normals
     normals = [DatasetNormal(image=one) if isinstance(one, str) else one for one in listed]
     named: dict[str, str] = {}
-    for number, (sent, one) in enumerate(zip(listed, normals, strict=True)):
-        named[f"normals.{number}" if isinstance(sent, str) else f"normals.{number}.image"] = one.image
+    for number, (said_as, one) in enumerate(zip(listed, normals, strict=True)):
+        named[f"normals.{number}" if isinstance(said_as, str) else f"normals.{number}.image"] = one.image
         named |= {f"normals.{number}.{bound}": getattr(one, bound) for bound in BOUNDS if getattr(one, bound)}
     if (drawn_on := parameters.reference) is not None:
         named[f"{REFERENCE}.image"] = drawn_on.image
         named |= {f"{REFERENCE}.{bound}": getattr(drawn_on, bound) for bound in BOUNDS if getattr(drawn_on, bound)}
-    records = await run_in_threadpool(_found, has.storage, tenant, named)
+    records = _found(has.storage, tenant, named)
     uploaded = [_uploaded(has.storage, tenant, records, number, one) for number, one in enumerate(normals)]
     reference = (
         None if drawn_on is None else _uploaded_reference(has.storage, tenant, records, parameters, drawn_on)
     )
     has_masks = any(one.mask for one in normals) or (drawn_on is not None and drawn_on.mask is not None)
-    found = Sent(parameters, said(parameters), uploaded=uploaded, has_masks=has_masks, reference=reference)
-    return found if prefix is None else await _with_imports(found, prefix, tenant, has)
+    return replace(sent, uploaded=uploaded, has_masks=has_masks, reference=reference)
 
 
 def _check_alignment(parameters: DatasetParameters, *, has_reference: bool) -> None:

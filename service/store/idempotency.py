@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from flawsmith.contract.manifests import IdempotencyRecord
+from service.store.clock import redis_time
 from service.store.connection import queue_errors
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 KEPT_S = 24 * 3600
 LEASE_S = 15.0
 """Without a renewal for so long the request that made a reservation is taken for dead."""
+SKEW_MS = 5000
+"""How far the clocks of an API process and of Redis may be apart: by them it is told which job was promised."""
 
 
 class IdempotencyMismatchError(Exception):
@@ -121,12 +123,16 @@ class Reservations:
             raise ReservationLostError
 
     def release(self, reservation: Reservation) -> None:
-        """Let go, because nothing was done."""
+        """Let go, because nothing came of it.
+
+        Perhaps the request of a job that was not accepted is left in storage. So it stays known since when the key
+        is reserved, and that job is taken for one that was given up, and not for one that Redis had forgotten.
+        """
         with queue_errors():
             self._release(keys=[reservation.key], args=[reservation.token])
 
     def forget(self, tenant: str, key_sha256: str, answer: StoredAnswer) -> None:
-        """Let go of an answer that tells of a job which came to nothing."""
+        """Let go of an answer that tells of a job which came to nothing, as `release` does."""
         with queue_errors():
             self._forget(keys=[reservation_key(tenant, key_sha256)], args=[answer.packed()])
 
@@ -163,12 +169,12 @@ def is_free_for(pipeline: Pipeline, tenant: str, record: IdempotencyRecord, job_
     answer, lease, since = fields
     if answer is not None and StoredAnswer.unpacked(answer, deleted=False).job_id == job_id:
         return True
-    if int(since or 0) > created_ms + _SKEW_MS:
+    if int(since or 0) > created_ms + SKEW_MS:
         # Redis had forgotten the first reservation: both jobs were promised, and both are kept.
         return False
     if answer is not None:
         raise ReservationLostError
-    if int(lease or 0) > time.time() * 1000:
+    if int(lease or 0) > redis_time(pipeline) * 1000:
         raise IdempotencyInProgressError
     return True
 
@@ -196,7 +202,6 @@ def mark_deleted_in(pipeline: Pipeline, tenant: str, record: IdempotencyRecord) 
 
 
 _LEASE_MS = int(LEASE_S * 1000)
-_SKEW_MS = 5000  # between the clocks of an API process and of Redis
 
 _NOW = """
 local time = redis.call('TIME')
@@ -208,7 +213,9 @@ _RESERVE = (
     + """
 -- KEYS: reservation; ARGV: token, payload, lease in ms, seconds to keep. Returns an outcome, an answer or
 -- false, and whether the job that it tells of was deleted.
-local fields = redis.call('HMGET', KEYS[1], 'payload', 'answer', 'lease')
+local fields = redis.call('HMGET', KEYS[1], 'payload', 'answer', 'lease', 'token')
+-- A client that did not hear the answer sends the same again.
+if fields[4] == ARGV[1] and not fields[2] then return {'reserved', false, 0} end
 if fields[1] and fields[1] ~= ARGV[2] then return {'mismatch', false, 0} end
 if fields[2] then return {'done', fields[2], redis.call('HEXISTS', KEYS[1], 'deleted')} end
 if fields[3] and tonumber(fields[3]) > now then return {'busy', false, 0} end
@@ -238,15 +245,27 @@ redis.call('HDEL', KEYS[1], 'lease')
 return 1
 """
 
-_RELEASE = """
+_LET_GO = """
+local function let_go()
+    return redis.call('HDEL', KEYS[1], 'token', 'payload', 'lease', 'answer', 'deleted')
+end
+"""
+
+_RELEASE = (
+    _LET_GO
+    + """
 -- KEYS: reservation; ARGV: token.
 local fields = redis.call('HMGET', KEYS[1], 'token', 'answer')
 if fields[1] ~= ARGV[1] or fields[2] then return 0 end
-return redis.call('DEL', KEYS[1])
+return let_go()
 """
+)
 
-_FORGET = """
+_FORGET = (
+    _LET_GO
+    + """
 -- KEYS: reservation; ARGV: answer.
-if redis.call('HGET', KEYS[1], 'answer') == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+if redis.call('HGET', KEYS[1], 'answer') == ARGV[1] then return let_go() end
 return 0
 """
+)

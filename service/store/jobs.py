@@ -272,13 +272,13 @@ class Jobs:
             return self._queue.count
 
     def check(self) -> None:
-        """Return if Redis answers.
+        """Return if Redis answers, and takes what it is told.
 
         Raises:
             QueueUnavailableError: it does not.
         """
         with queue_errors():
-            self._redis.ping()
+            self._redis.set(records.CHECK_KEY, 1, px=1)
 
     # What the worker asks
 
@@ -406,7 +406,7 @@ class Jobs:
 
     def try_alone(self, tenant: str, job_id: str, index: int) -> bool:
         """Note that an item of an exhausted shard is now tried alone; False if it was before."""
-        return bool(self._shards.note(tenant, job_id, "HSETNX", f"alone:{index}", 1))
+        return self._shards.note_once(tenant, job_id, f"alone:{index}")
 
     def spare_alone(self, tenant: str, job_id: str, index: int) -> None:
         """Let an item be tried alone again: a shutdown or an outage ended the try."""
@@ -442,6 +442,10 @@ class Jobs:
             if record is not None and record.shards_done == record.shards_queued:
                 self.finalize(tenant, job_id)
         return created
+
+    def recall_cancel(self, tenant: str, job_id: str) -> bool:
+        """Tell Redis that a job's end was asked for, if storage knows so; whether it does."""
+        return self._shards.recall_cancel(tenant, job_id)
 
     def list_final(self, manifest: RequestManifest) -> None:
         """List a job that has ended and that Redis has forgotten."""

@@ -7,6 +7,7 @@ ends in the transactions of `Jobs`, of which the first wins.
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -20,6 +21,7 @@ from rq.registry import StartedJobRegistry
 
 from flawsmith.contract.base import now
 from flawsmith.contract.ids import RESERVED_TENANTS, job_id_before, job_time
+from flawsmith.contract.jobs import JobStatus
 from flawsmith.contract.manifests import RequestManifest
 from service.store import keys, lookback, records
 from service.store.connection import queue_errors
@@ -39,6 +41,15 @@ _log = logging.getLogger(__name__)
 
 _RUN = "flawsmith:run"
 """The start of Redis after which deletions were looked at."""
+_FILLING = "flawsmith:filling"
+"""Which `rebuild` is at work; gone if Redis was emptied since that began."""
+_FILLED = """
+-- KEYS: filling, remembers; ARGV: who filled, up to when all is settled. Returns 1 if nothing was lost meanwhile.
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[2], ARGV[2])
+return 1
+"""
 _WAITS = (b"queued", b"started")
 _CHECKED_AT_ONCE = 500
 
@@ -53,6 +64,8 @@ class Mended:
     """Finished jobs that Redis did not list."""
     requeued: int = 0
     """Pieces of work that no queue and no worker held."""
+    canceled: int = 0
+    """Jobs at work whose end was asked for, which Redis had forgotten."""
     ended: int = 0
     """Jobs of which all was done, but which were not final."""
     removed: int = 0
@@ -91,6 +104,7 @@ class Mender:
         self._jobs = Jobs(redis, storage, settings, on_final)
         self._lookup = Lookup(redis)
         self._queue = shard_queue(redis)
+        self._filled = redis.register_script(_FILLED)
         self._grace = timedelta(seconds=grace_s)
         self._orphan_age = timedelta(seconds=orphan_age_s)
         self._suspects: set[str] = set()
@@ -101,11 +115,15 @@ class Mender:
         return lookback.settled(self._redis) is not None
 
     def rebuild(self) -> Mended:
-        """Look at all jobs that storage holds."""
-        mended = Mended()
+        """Look at all jobs that storage holds; Redis remembers then, unless it was emptied meanwhile."""
+        mended, token = Mended(), secrets.token_hex(16)
+        with queue_errors():
+            self._redis.set(_FILLING, token)
         settled = self._recover_all("", mended)
         with queue_errors():
-            self._redis.set(lookback.REMEMBERS, settled.isoformat())
+            filled = self._filled(keys=[_FILLING, lookback.REMEMBERS], args=[token, settled.isoformat()])
+        if not filled:
+            _log.warning("Redis was emptied, or another began to fill it, while it was filled from storage")
         return mended
 
     def missing(self) -> int:
@@ -261,6 +279,10 @@ class Mender:
                 self._jobs.forget_missing(tenant, job_id)
                 mended.removed += 1
             return
+        at_work = record.status is JobStatus.RUNNING and not record.cancel_requested
+        if at_work and self._jobs.recall_cancel(tenant, job_id):
+            _log.warning("Redis had forgotten that the end of %s was asked for", job_id)
+            mended.canceled += 1
         for shard in self._lookup.open_shards(record):
             self._mend_shard(tenant, job_id, shard, started, suspects, mended)
         if record.shards_done == record.shards_queued and self._is_suspect(job_id, suspects):

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from rq import Queue
 from rq.intermediate_queue import IntermediateQueue
 from rq.job import Job as QueueJob
 from rq.job import Retry
+from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
-from rq.utils import now
 from rq.worker_registration import get_keys as worker_keys
 
+from service.store.clock import redis_time
 from service.store.connection import queue_errors
 from service.store.settings import StoreSettings
 
 if TYPE_CHECKING:
     from redis import Redis
     from redis.client import Pipeline
+    from rq.executions import Execution
 
 QUEUE_NAME = "flawsmith-compute"
 SHARD_FUNCTION = "worker.shards.run"
@@ -34,19 +35,50 @@ RETRY_LAST = Retry(max=_DELIVERIES, enqueue_at_front=False)
 """For a shard that others should not wait behind."""
 _RESULT_TTL_S = 60
 _FAILURE_TTL_S = 24 * 3600
+_SEEN_TTL_S = 24 * 3600
+
+
+_HOLD = """
+-- KEYS: shards at work; ARGV: execution, seconds, 1 if it must be there already.
+local time = redis.call('TIME')
+local till = time[1] + time[2] / 1000000 + ARGV[2]
+if ARGV[3] == '1' then return redis.call('ZADD', KEYS[1], 'XX', till, ARGV[1]) end
+return redis.call('ZADD', KEYS[1], till, ARGV[1])
+"""
+
+
+class ShardsAtWork(StartedJobRegistry):
+    """RQ's registry of what workers hold, each shard until its worker was not heard of for too long.
+
+    RQ takes the worker's own clock for that: one whose clock goes ahead would take the shards of living ones.
+    """
+
+    def add_execution(self, execution: Execution, pipeline: Pipeline, ttl: int = 0, xx: bool = False) -> int:
+        """Hold a shard for ``ttl`` seconds from when the pipeline is executed."""
+        pipeline.eval(_HOLD, 1, self.key, execution.composite_key, ttl, int(xx))
+        return 0
+
+    def cleanup(self, timestamp: float | None = None, exception_handlers: list[Any] | None = None) -> None:
+        """Bring back what nobody holds any more."""
+        timestamp = redis_time(self.connection) if timestamp is None else timestamp
+        super().cleanup(timestamp, exception_handlers)
 
 
 class _Intermediate(IntermediateQueue):
     """Where a shard is between being popped and being begun; a worker that dies there leaves it behind.
 
-    RQ waits a minute for it, whatever the settings, and remembers for a day that it saw it.
+    RQ waits a minute for it, whatever the settings, and remembers for a day that it saw it, by which clock ever.
     """
 
     grace_s = 60
 
+    def set_first_seen(self, job_id: str) -> bool:
+        key = self.get_first_seen_key(job_id)
+        return bool(self.connection.set(key, redis_time(self.connection), nx=True, ex=_SEEN_TTL_S))
+
     def should_be_cleaned_up(self, job_id: str) -> bool:
         first_seen = self.get_first_seen(job_id)
-        return first_seen is not None and now() - first_seen > timedelta(seconds=self.grace_s)
+        return first_seen is not None and redis_time(self.connection) - first_seen.timestamp() > self.grace_s
 
     def remove(self, job_id: str) -> None:
         super().remove(job_id)
@@ -68,6 +100,10 @@ class ShardQueue(Queue):
         queue = _Intermediate(self.key, connection=self.connection)
         queue.grace_s = self.grace_s
         return queue
+
+    @property
+    def started_job_registry(self) -> ShardsAtWork:
+        return ShardsAtWork(queue=self, job_class=self.job_class, serializer=self.serializer)
 
     def acquire_maintenance_lock(self) -> bool:
         return bool(self.connection.set(self.registry_cleaning_key, 1, nx=True, ex=max(1, self.grace_s)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
@@ -11,6 +10,7 @@ from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 
 from service.store import houses, records
+from service.store.clock import redis_time
 from service.store.connection import queue_errors
 from service.store.index import known_tenants
 from service.store.queue import QUEUE_NAME, shard_queue
@@ -44,7 +44,7 @@ class Readings:
     def shards_at_work(self) -> int:
         """Shards whose worker has sent a heartbeat in time."""
         with queue_errors():
-            return self._redis.zcount(self._started.key, time.time(), "+inf")
+            return self._redis.zcount(self._started.key, redis_time(self._redis), "+inf")
 
     def house_workers(self) -> int:
         """House workers that are alive."""

@@ -11,6 +11,7 @@
 | ``flawsmith:{tenant}:job:{id}:events`` | stream | what happened, see `service.store.events` |
 | ``flawsmith:changes`` | channel | id of each job to which something happened |
 | ``flawsmith:pace`` | string | seconds that an item takes, of late |
+| ``flawsmith:check`` | string | is gone at once: written to see whether Redis takes it |
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ Kept: TypeAlias = "TrainingRecord | EvaluationRecord"
 
 TENANTS_KEY = "flawsmith:tenants"
 PACE_KEY = "flawsmith:pace"
+CHECK_KEY = "flawsmith:check"
 CHANGES = "flawsmith:changes"
 
 
@@ -348,14 +350,14 @@ local function is_final(status)
 end
 local function tell(stream, ...)
     redis.call('XADD', stream, 'MAXLEN', '~', 1000, '*', ...)
-    redis.call('PUBLISH', 'flawsmith:changes', string.match(stream, 'job_%w+'))
+    redis.call('PUBLISH', 'flawsmith:changes', string.match(stream, ':job:(job_%w+)'))
 end
 """
 
 BEGIN_SHARD = (
     _COMMON
     + """
--- KEYS: record, events; ARGV: shard, now. Counts the attempt and marks the job running.
+-- KEYS: record, events; ARGV: shard, now, token. Counts the attempt, once a token, and marks the job running.
 -- Returns: status (false if there is no record), cancel requested, attempt's number, attempts not held against it,
 -- the last one's error, format version, manifest.
 local status = redis.call('HGET', KEYS[1], 'status')
@@ -367,7 +369,11 @@ if status == 'queued' then
     redis.call('HSETNX', KEYS[1], 'started_at', ARGV[2])
     tell(KEYS[2], 'event', 'status')
 end
-local attempt = redis.call('HINCRBY', KEYS[1], 'attempts:' .. ARGV[1], 1)
+local begun = 'begun:' .. ARGV[1]
+-- A client that did not hear the answer sends the same again.
+local more = redis.call('HGET', KEYS[1], begun) == ARGV[3] and 0 or 1
+redis.call('HSET', KEYS[1], begun, ARGV[3])
+local attempt = redis.call('HINCRBY', KEYS[1], 'attempts:' .. ARGV[1], more)
 local spared = tonumber(redis.call('HGET', KEYS[1], 'spared:' .. ARGV[1]) or 0)
 local told = redis.call('HMGET', KEYS[1], 'error:' .. ARGV[1], 'format_version', 'manifest')
 return {status, 0, attempt, spared, told[1], told[2], told[3]}
@@ -391,7 +397,7 @@ if unlisted then
     if present then return 0 end
     redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
     for at = 4, #ARGV do redis.call('HINCRBY', KEYS[2], ARGV[at], 1) end
-    redis.call('PUBLISH', 'flawsmith:changes', string.match(KEYS[3], 'job_%w+'))
+    redis.call('PUBLISH', 'flawsmith:changes', string.match(KEYS[3], ':job:(job_%w+)'))
     return 1
 end
 if present and cjson.decode(present).status ~= 'pending' then return 0 end

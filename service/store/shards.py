@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ class Shards:
         with queue_errors():
             status, cancel, attempt, spared, *told = self._begin_shard(
                 keys=[records.record_key(tenant, job_id), records.events_key(tenant, job_id)],
-                args=[shard, now().isoformat()],
+                args=[shard, now().isoformat(), secrets.token_hex(8)],
             )
         if status is None or JobStatus(status.decode()).is_final:
             return ShardState(attempt=0, pending=(), final=True)
@@ -167,12 +168,17 @@ class Shards:
 
     def _recall(self, manifest: RequestManifest, shard: int) -> bool:
         """Tell Redis what storage knows of a shard; False if that does not account for all of its items."""
-        tenant, job_id = manifest.tenant, manifest.job_id
-        if self._stored.cancel_noted(tenant, job_id):
-            with queue_errors():
-                self._request_cancel(keys=[records.record_key(tenant, job_id)])
+        if self.recall_cancel(manifest.tenant, manifest.job_id):
             return True
         return self._outcomes.recall(manifest, records.shard_items(manifest, shard))
+
+    def recall_cancel(self, tenant: str, job_id: str) -> bool:
+        """Tell Redis that a job's end was asked for, if storage knows so; whether it does."""
+        if not self._stored.cancel_noted(tenant, job_id):
+            return False
+        with queue_errors():
+            self._request_cancel(keys=[records.record_key(tenant, job_id)])
+        return True
 
     def reopen(self, record: Record, shards: Sequence[int]) -> None:
         """Queue shards again that count as done and are not: Redis has forgotten more than it remembers."""
@@ -202,6 +208,14 @@ class Shards:
         with queue_errors():
             count = self._redis.hget(records.record_key(tenant, job_id), f"attempts:{shard}")
         return int(cast("bytes | None", count) or 0)
+
+    def note_once(self, tenant: str, job_id: str, field: str) -> bool:
+        """Note something in a record; False if it was noted before, or there is no record."""
+        token = secrets.token_hex(8)
+        if self.note(tenant, job_id, "HSETNX", field, token):
+            return True
+        with queue_errors():  # a client that did not hear the answer has sent the same again
+            return self._redis.hget(records.record_key(tenant, job_id), field) == token.encode()
 
     def note(self, tenant: str, job_id: str, command: str, *arguments: str | int) -> int:
         """Change one field of a record; 0 if there is no record."""

@@ -460,7 +460,8 @@ def test_a_shift_of_hue_has_the_contrast_of_its_channels(item: Callable[..., Ite
     grey, label = np.full((*SHAPE, 3), 128, np.uint8), boxed()
     shifted = grey.copy()
     shifted[label] = 208, 128, 48
-    result = judged(item(image=grey, mask=label), shifted, label, [Outcome(1.0, 2, 1.0)], Calibration(), 1)
+    outcomes = [Outcome(1.0, int(label.sum()), 2, 1.0)]
+    result = judged(item(image=grey, mask=label), shifted, label, outcomes, Calibration(), 1)
     assert result.regions[0].contrast == pytest.approx(160 / 3 / 255)
 
 

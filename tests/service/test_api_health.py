@@ -28,6 +28,7 @@ from tests.servers import free_ports
 from tests.service.conftest import SCRATCH, Api
 from tests.service.pictures import encoded, mask, part
 from tests.service.serving import client_of, serving
+from tests.service.test_api_augmentations import FILES
 from tests.service.test_api_refusals import assert_problem
 
 
@@ -127,6 +128,22 @@ def test_without_the_queue_nothing_is_accepted_and_nothing_stored(api: Api) -> N
         assert_problem(answer, problems.UNAVAILABLE, None, "queue", "try again")
         assert int(answer.headers["retry-after"]) > 0
     assert api.traces() == before
+
+
+@pytest.mark.parametrize(("setting", "value", "well"), [("min-replicas-to-write", 1, 0), ("maxmemory", 1, 0)])
+def test_a_queue_that_takes_no_writes_is_not_ready_and_asks_to_come_back(
+    api: Api, setting: str, value: int, well: int
+) -> None:
+    api.redis.config_set(setting, value)
+    try:
+        answer = api.client.post("/v1/augmentations", files=FILES, data={"defect_type": "scratch"})
+        ready = api.client.get("/readyz")
+    finally:
+        api.redis.config_set(setting, well)
+    assert_problem(answer, problems.UNAVAILABLE, None)
+    assert int(answer.headers["retry-after"]) > 0
+    assert (ready.status_code, ready.json()["queue"], ready.json()["storage"]) == (503, "unreachable", "ok")
+    assert api.client.get("/readyz").status_code == 200
 
 
 def test_without_the_storage_nothing_is_accepted(redis_url: str) -> None:

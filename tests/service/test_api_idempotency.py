@@ -14,8 +14,9 @@ from flawsmith.contract import problems
 from service.store import keys
 from service.store.idempotency import Reservation, Reservations
 from service.store.jobs import Jobs
+from service.store.registry import Registry
 from service.store.storage import StorageUnavailableError
-from tests.service.conftest import Api
+from tests.service.conftest import SCRATCH, Api
 from tests.service.pictures import encoded, mask, part
 from tests.service.test_api_augmentations import FILES
 from tests.service.test_api_jobs import accepted, finish
@@ -66,6 +67,37 @@ def test_of_many_at_once_one_is_done(api: Api, key: str) -> None:
             assert_problem(answer, problems.IDEMPOTENCY_IN_PROGRESS, "Idempotency-Key", "again")
             assert answer.headers["retry-after"] == "1"
     assert len(jobs_of(api)) == 1
+
+
+@pytest.mark.parametrize("path", ["/v1/augmentations", "/v1/datasets", "/v1/defect-types"])
+def test_a_request_is_answered_the_same_though_what_it_names_is_gone(api: Api, key: str, path: str) -> None:
+    ours = SCRATCH.model_copy(update={"tenant": "default", "name": "ours"})
+    Registry(api.storage).publish(ours)
+    image, marked = (
+        str(api.client.post("/v1/uploads", files={"file": encoded(one)}).json()["id"])
+        for one in (part(46, 35), mask(46, 35))
+    )
+    body: dict[str, Any] = {
+        "/v1/augmentations": {"image": image, "mask": marked, "defect_type": "ours"},
+        "/v1/datasets": {
+            "normals": [{"image": image, "mask": marked}],
+            "entries": [{"defect_type": "ours", "count": 1, "masks": "given"}],
+        },
+        "/v1/defect-types": {"name": "pit", "samples": [{"image": image, "mask": marked}]},
+    }[path]
+    headers = {"Idempotency-Key": key}
+    first = api.client.post(path, json=body, headers=headers)
+    assert first.status_code == 202
+    Registry(api.storage).delete("default", "ours", 1)
+    for upload_id in (image, marked):
+        api.storage.delete_prefix(keys.upload_prefix("default", upload_id))
+    again = api.client.post(path, json=body, headers=headers)
+    assert (again.status_code, again.content) == (202, first.content)
+    assert again.headers["idempotency-replayed"] == "true"
+    other = api.client.post(path, json=body | {"seed": 5}, headers=headers)
+    assert_problem(other, problems.IDEMPOTENCY_MISMATCH, "Idempotency-Key")
+    assert api.client.post(path, json=body, headers={"Idempotency-Key": key + "-new"}).status_code == 422
+    assert jobs_of(api) == [first.json()["id"]]
 
 
 def test_another_request_under_the_key_is_refused(api: Api, key: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -188,6 +189,17 @@ def test_lost_jobs_are_found_and_rebuilt(
     assert all(finding["state"] == "ok" for finding in json.loads(said.out))
     assert got(jobs, old.job_id).status is JobStatus.QUEUED
     accepted(jobs)
+
+
+@pytest.mark.usefixtures("healthy")
+@pytest.mark.parametrize(("ahead_s", "state"), [(0.0, None), (3.5, "note"), (8.0, "bad"), (-8.0, "bad")])
+def test_a_clock_that_differs_is_named(
+    settings: ServiceSettings, monkeypatch: pytest.MonkeyPatch, ahead_s: float, state: str | None
+) -> None:
+    monkeypatch.setattr(doctor, "redis_time", lambda redis: time.time() + ahead_s)
+    findings = list(doctor.examine(settings))
+    assert [finding.state for finding in findings if finding.about == "clock"] == ([state] if state else [])
+    assert {finding.about for finding in findings} >= {"workers", "work"}, "the rest is looked at"
 
 
 def test_a_setting_that_cannot_be_read_is_named(

@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pytest
+import rq
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from rq.executions import prepare_execution
@@ -19,7 +22,7 @@ from rq.serializers import JSONSerializer
 from service.store.jobs import Jobs
 from service.store.queue import QUEUE_NAME, RETRY
 from tests.worker.tiny_worker import accept, request, until
-from worker import shards
+from worker import compute, shards
 from worker.compute import ComputeWorker
 from worker.settings import WorkerSettings
 from worker.shards import Shards, ShardTakenError
@@ -75,6 +78,23 @@ def status(redis: Redis, shard_id: str) -> QueueStatus:
 def work(worker: ComputeWorker) -> None:
     """Take one shard and work on it."""
     worker.execute_job(*worker._next_shard())
+
+
+@contextmanager
+def clock(monkeypatch: pytest.MonkeyPatch, ahead_s: float) -> Iterator[None]:
+    """This computer's clock, as RQ reads it, goes so far ahead of that of Redis."""
+    real = rq.utils.now
+
+    def now() -> datetime:
+        return real() + timedelta(seconds=ahead_s)
+
+    with monkeypatch.context() as patch:
+        for module in (rq.registry, rq.executions):
+            patch.setattr(module, "current_timestamp", lambda: int(now().timestamp()))
+        for module in (rq.registry, rq.executions, rq.intermediate_queue, rq.worker.base, compute):
+            patch.setattr(module, "now", now)
+        patch.setattr("service.store.queue.now", now, raising=False)
+        yield
 
 
 def maintain(worker: ComputeWorker) -> None:
@@ -160,6 +180,48 @@ def test_a_shard_whose_worker_died_comes_back(
     maintain(worker)
     assert waiting(redis) == [shard_id]
     assert redis.exists(STARTED_KEY) == 0
+
+
+@pytest.mark.parametrize("ahead_s", [-3600, 3600])
+def test_a_shard_is_its_workers_by_the_clock_of_redis(
+    worker: ComputeWorker,
+    client: Redis,
+    settings: WorkerSettings,
+    redis: Redis,
+    shard_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+    ahead_s: int,
+) -> None:
+    """A worker whose clock is wrong loses its shard neither sooner nor later than others."""
+    other = a_worker(client, settings)
+    with clock(monkeypatch, ahead_s):
+        job, _ = other._next_shard()
+        execution = prepare_execution(other, job)
+        other.prepare_job_execution(job, remove_from_intermediate_queue=True)
+        other.maintain_heartbeats(job, execution)
+    maintain(worker)
+    assert waiting(redis) == []
+    with clock(monkeypatch, -ahead_s):
+        maintain(worker)
+    assert waiting(redis) == []
+    time.sleep(settings.worker_ttl_s + 0.1)
+    maintain(worker)
+    assert waiting(redis) == [shard_id]
+
+
+def test_a_popped_shard_is_missed_by_the_clock_of_redis(
+    worker: ComputeWorker,
+    client: Redis,
+    settings: WorkerSettings,
+    redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    shard_id: str,
+) -> None:
+    a_worker(client, settings)._next_shard()
+    maintain(worker)  # sees it
+    with clock(monkeypatch, 3600):
+        maintain(worker)
+    assert waiting(redis) == []
 
 
 @pytest.mark.parametrize("prepared", [False, True], ids=["popped", "popped and registered"])

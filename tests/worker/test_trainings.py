@@ -9,6 +9,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from PIL import Image
 from redis import Redis
 from rq.job import Retry
 
+from flawsmith.contract.base import now
 from flawsmith.contract.defect_types import DefectTypeRecord
 from flawsmith.contract.jobs import Job, JobStatus
 from models.samples import exemplars_from_bytes
@@ -509,6 +511,17 @@ def test_a_training_is_left_to_the_worker_that_has_it_in_memory(
     assert (
         room.finish(job_id).status is JobStatus.SUCCEEDED
     )  # a third one, when the first is not heard of any more
+
+
+@pytest.mark.usefixtures("_patience")
+def test_a_training_that_a_clock_says_is_kept_in_an_hour_is_not_waited_for(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = room.accept()
+    with monkeypatch.context() as patch:
+        patch.setattr(slices_module, "now", lambda: now() + timedelta(hours=1))
+        room.worker().run(TENANT, job_id, 0)
+    assert room.finish(job_id).status is JobStatus.SUCCEEDED
 
 
 @pytest.mark.usefixtures("_patience")

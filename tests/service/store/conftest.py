@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from service.store.connection import connect_redis
 from service.store.jobs import Jobs
@@ -39,6 +42,26 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
 def settings(redis_url: str) -> StoreSettings:
     """Settings of an empty queue that is soon given up."""
     return StoreSettings(redis_url=redis_url, redis_timeout_s=1)
+
+
+@pytest.fixture
+def lose_answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Call it, and the answer to the next script is lost after the script has run."""
+    parse, to_lose = Redis.parse_response, [False]
+
+    def parse_or_lose(self: Redis, connection: Any, command: str, **options: Any) -> Any:
+        answer = parse(self, connection, command, **options)  # type: ignore[no-untyped-call]
+        if command == "EVALSHA" and to_lose[0]:
+            to_lose[0] = False
+            connection.disconnect()
+            raise RedisConnectionError("reset by peer")
+        return answer
+
+    def lose() -> None:
+        to_lose[0] = True
+
+    monkeypatch.setattr(Redis, "parse_response", parse_or_lose)
+    return lose
 
 
 @pytest.fixture

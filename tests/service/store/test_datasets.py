@@ -22,7 +22,7 @@ from service.store.records import Tally
 from service.store.settings import StoreSettings
 from service.store.storage import StorageUnavailableError
 from tests.service.store.planned import TENANT, dataset, digest, drawn, failed, plan
-from tests.service.store.test_jobs import got, queued
+from tests.service.store.test_jobs import FILES, got, manifest, queued
 
 SHARDS = 4
 
@@ -93,6 +93,22 @@ def test_a_data_set_from_begin_to_end(jobs: Jobs, redis: Redis, storage: FolderS
     assert jobs.page(TENANT, 10).jobs == [job]
     redis.flushall()
     assert got(jobs, job.id) == job
+
+
+@pytest.mark.parametrize("of_data_set", [True, False])
+def test_changes_are_told_of_the_job_whatever_its_tenant_is_called(
+    jobs: Jobs, redis: Redis, of_data_set: bool
+) -> None:
+    tenant = "job_shop"
+    request = dataset(tenant=tenant) if of_data_set else manifest(tenant=tenant)
+    jobs.accept(request, plan(request.count) if of_data_set else FILES)
+    with redis.pubsub() as heard:
+        heard.subscribe(records.CHANGES)
+        assert heard.get_message(timeout=5)
+        jobs.begin_shard(tenant, request.job_id, 0)
+        jobs.finish_item(tenant, request.job_id, drawn(0))
+        told = [heard.get_message(timeout=5) for _ in range(2)]
+    assert [message and message["data"] for message in told] == [request.job_id.encode()] * 2
 
 
 def test_redis_keeps_no_record_of_an_item(jobs: Jobs, redis: Redis) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from redis import Redis
 from flawsmith.contract.manifests import AugmentationManifest, IdempotencyRecord
 from service.store import idempotency, records
 from service.store.acceptance import TooManyOpenJobsError, answer_of
+from service.store.connection import connect_redis
 from service.store.folder import FolderStorage
 from service.store.idempotency import (
     IdempotencyInProgressError,
@@ -20,6 +22,7 @@ from service.store.idempotency import (
     StoredAnswer,
 )
 from service.store.jobs import Jobs
+from service.store.settings import StoreSettings
 from tests.service.store.test_jobs import FILES, TENANT, finish, got, manifest
 
 KEY, PAYLOAD = 64 * "a", 64 * "b"
@@ -62,6 +65,17 @@ def test_while_the_first_is_at_work_the_second_waits(reservations: Reservations)
     reserved(reservations)
     with pytest.raises(IdempotencyInProgressError):
         reservations.reserve(TENANT, KEY, PAYLOAD)
+
+
+def test_who_does_not_hear_that_the_key_is_its_own_still_has_it(
+    reservations: Reservations, settings: StoreSettings, lose_answer: Callable[[], None]
+) -> None:
+    lose_answer()
+    with connect_redis(settings) as client:
+        holder = reserved(Reservations(client))
+    with pytest.raises(IdempotencyInProgressError):
+        reservations.reserve(TENANT, KEY, PAYLOAD)
+    reservations.complete(holder, ANSWER)
 
 
 @pytest.mark.parametrize("kept", [True, False])

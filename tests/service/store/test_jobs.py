@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from pydantic import ValidationError
 from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 from rq.job import Job as QueueJob
 from rq.serializers import JSONSerializer
 
@@ -218,6 +221,57 @@ def test_an_acceptance_whose_answer_was_lost_counts(
     assert queued(redis) == [f"{job.id}-0", f"{job.id}-1"]
 
 
+@pytest.fixture
+def refusing(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Redis]:
+    """A Valkey that takes no writes any more as soon as it is told so, for the reason that the test names."""
+    with running_valkey(tmp_path / "valkey") as server, Redis.from_url(server.url) as client:
+        if request.param == "MISCONF":
+            # A snapshot cannot take the place of a folder.
+            (tmp_path / "valkey" / "dump.rdb" / "x").mkdir(parents=True)
+        yield client
+
+
+def refuse(redis: Redis, reason: str) -> None:
+    if reason == "NOREPLICAS":
+        redis.config_set("min-replicas-to-write", 1)
+        return
+    redis.config_set("save", "3600 1")
+    redis.bgsave()
+    until = time.monotonic() + 10
+    while redis.info("persistence")["rdb_last_bgsave_status"] == "ok" and time.monotonic() < until:
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("refusing", "reason"), [("MISCONF",) * 2, ("NOREPLICAS",) * 2], indirect=["refusing"])
+def test_a_redis_that_takes_no_writes_is_as_one_that_is_away(
+    refusing: Redis, reason: str, storage: FolderStorage
+) -> None:
+    jobs = Jobs(refusing, storage, StoreSettings())
+    job_id = accepted(jobs)
+    jobs.begin_shard(TENANT, job_id, 0)
+    jobs.check()
+    refuse(refusing, reason)
+    for ask in (
+        lambda: accepted(jobs),
+        lambda: jobs.begin_shard(TENANT, job_id, 1),
+        lambda: jobs.finish_item(TENANT, job_id, done(0)),
+        lambda: jobs.progress(TENANT, job_id, 0.5),
+        jobs.check,
+    ):
+        with pytest.raises(QueueUnavailableError, match=reason):
+            ask()
+    assert list(storage.folders("default/jobs/")) == [job_id]
+
+
+def test_other_errors_of_redis_are_faults(jobs: Jobs, redis: Redis) -> None:
+    job_id = accepted(jobs)
+    redis.set(records.step_key(TENANT, "MISCONF"), "x")
+    redis.delete(records.record_key(TENANT, job_id))
+    redis.set(records.record_key(TENANT, job_id), "MISCONF")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        jobs.begin_shard(TENANT, job_id, 0)
+
+
 def test_a_record_without_its_request_does_not_exist(jobs: Jobs, redis: Redis, storage: FolderStorage) -> None:
     """Redis took it, but the acceptance failed: the worker drops what is left."""
     job_id = accepted(jobs)
@@ -387,6 +441,24 @@ def test_attempts_are_counted_and_used_up(jobs: Jobs) -> None:
     state = jobs.begin_shard(TENANT, job_id, 0)
     assert (state.exhausted, state.failures, state.last_error) == (True, 3, "reason 3")
     assert jobs.begin_shard(TENANT, job_id, 1).attempt == 1  # each shard has its own
+
+
+def test_a_begin_whose_answer_is_lost_is_one_attempt(jobs: Jobs, lose_answer: Callable[[], None]) -> None:
+    job_id = accepted(jobs, manifest(count=2))
+    for attempt in (1, 2):
+        lose_answer()
+        state = jobs.begin_shard(TENANT, job_id, 0)
+        assert (state.attempt, state.failures) == (attempt, attempt - 1)
+        assert jobs.holds_shard(TENANT, job_id, 0, attempt)
+
+
+def test_an_item_whose_note_is_answered_to_nobody_is_tried_alone(
+    jobs: Jobs, lose_answer: Callable[[], None]
+) -> None:
+    job_id = accepted(jobs)
+    lose_answer()
+    assert jobs.try_alone(TENANT, job_id, 0)
+    assert not jobs.try_alone(TENANT, job_id, 0)
 
 
 def test_spared_attempts_are_not_held_against_a_shard(jobs: Jobs) -> None:

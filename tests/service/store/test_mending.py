@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -95,6 +96,26 @@ def test_a_wish_to_cancel_outlives_redis(jobs: Jobs, redis: Redis, mender: Mende
     job = got(jobs, job_id)
     assert job.status is JobStatus.CANCELED
     assert [item.status for item in job.items] == [ItemStatus.SUCCEEDED, *[ItemStatus.CANCELED] * 4]
+
+
+def test_a_wish_to_cancel_that_redis_lost_with_its_last_second_is_heard(
+    jobs: Jobs, redis: Redis, mender: Mender
+) -> None:
+    job_id, other = accepted(jobs, manifest(count=6)), accepted(jobs, manifest(count=6))
+    pending = jobs.begin_shard(TENANT, job_id, 0).pending
+    jobs.begin_shard(TENANT, other, 0)
+    jobs.cancel(TENANT, job_id)
+    redis.hdel(records.record_key(TENANT, job_id), "cancel")
+    assert mender.mend_open().canceled == 1
+    assert not mender.mend_open()
+    assert jobs.cancel_requested(TENANT, job_id)
+    assert not jobs.cancel_requested(TENANT, other)
+    jobs.finish_item(TENANT, job_id, done(pending[0]))
+    assert jobs.finish_shard(TENANT, job_id, 0)
+    assert jobs.begin_shard(TENANT, job_id, 1).canceled
+    assert jobs.finish_shard(TENANT, job_id, 1)
+    job = got(jobs, job_id)
+    assert (job.status, job.counts.succeeded, job.counts.canceled) == (JobStatus.CANCELED, 1, 5)
 
 
 def test_a_deleted_job_does_not_come_back(jobs: Jobs, redis: Redis, mender: Mender, storage: Storage) -> None:
@@ -201,6 +222,42 @@ def test_a_redis_that_was_emptied_during_a_look_does_not_count_as_filled(
     assert not mender.redis_remembers()
 
 
+def test_a_redis_that_is_emptied_again_while_it_is_filled_is_filled_anew(
+    jobs: Jobs, redis: Redis, mender: Mender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = sorted(accepted(jobs, begun(age_s=3 * 86400 + n)) for n in range(2))
+    redis.flushall()
+    restore, seen = mender._recover_one, list[str]()
+
+    def restore_and_lose(tenant: str, job_id: str, mended: Mended) -> bool:
+        settled = restore(tenant, job_id, mended)
+        if not seen:
+            redis.flushall()
+        seen.append(job_id)
+        return settled
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mender, "_recover_one", restore_and_lose)
+        mender.rebuild()
+    assert seen == old
+    assert not mender.redis_remembers()
+    assert mender.rebuild().restored == 1
+    assert mender.redis_remembers()
+    assert all(got(jobs, job_id).queue_position is not None for job_id in old)
+
+
+def test_two_that_fill_redis_at_once_leave_it_filled(redis: Redis, mender: Mender, storage: Storage) -> None:
+    def fill_too(tenant: str, job_id: str, mended: Mended) -> bool:
+        mender.rebuild()
+        return True
+
+    slower = Mender(redis, storage, StoreSettings(), grace_s=0, orphan_age_s=0)
+    slower._recover_one = fill_too  # type: ignore[method-assign]
+    storage.put(keys.job_input(TENANT, begun(age_s=7200).job_id), b"left")
+    slower.rebuild()
+    assert mender.redis_remembers()
+
+
 @pytest.mark.parametrize("value", [b"1", b"", b"\xff"])
 def test_a_redis_that_does_not_say_when_one_looked_is_filled_anew(
     redis: Redis, mender: Mender, value: bytes
@@ -249,6 +306,45 @@ def test_a_job_that_was_given_up_for_another_is_removed(
 
     assert mender.recover_recent(3600).removed == 1
     assert [job.id for job in jobs.page(TENANT, 10).jobs] == [answered.job_id]
+
+
+@pytest.mark.parametrize("let_go", ["released", "forgotten"])
+def test_a_request_that_could_not_be_taken_back_makes_no_second_job(
+    jobs: Jobs, redis: Redis, mender: Mender, storage: Storage, monkeypatch: pytest.MonkeyPatch, let_go: str
+) -> None:
+    """Storage takes the request, loses its answer, and is away when it is to be erased; its client asks again."""
+    monkeypatch.setattr(idempotency, "SKEW_MS", 0)
+    reservations = Reservations(redis)
+    first = reservations.reserve(TENANT, KEY, PAYLOAD)
+    assert isinstance(first, Reservation)
+    given_up, put = promised(), storage.put
+
+    def put_and_fail(key: str, data: bytes, media_type: str = "") -> None:
+        put(key, data, media_type)
+        if key == keys.job_request(TENANT, given_up.job_id):
+            raise StorageUnavailableError("its answer is lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "put", put_and_fail)
+        patch.setattr(storage, "delete", _away)
+        with pytest.raises(StorageUnavailableError):
+            jobs.accept(given_up, FILES, reservation=first)
+    reservations.release(first)
+    time.sleep(0.01)
+    if let_go == "forgotten":  # of another try nothing came either, though Redis had taken it
+        other = reservations.reserve(TENANT, KEY, PAYLOAD)
+        assert isinstance(other, Reservation)
+        reservations.complete(other, answer_of(given_up))
+        reservations.forget(TENANT, KEY, answer_of(given_up))
+        time.sleep(0.01)
+    again = reservations.reserve(TENANT, KEY, PAYLOAD)
+    assert isinstance(again, Reservation)
+    answered = promised()
+    jobs.accept(answered, FILES, reservation=again)
+
+    assert mender.recover_recent(3600).removed == 1
+    assert [job.id for job in jobs.page(TENANT, 10).jobs] == [answered.job_id]
+    assert reservations.reserve(TENANT, KEY, PAYLOAD) == answer_of(answered)
 
 
 def test_a_job_whose_own_request_is_still_at_work_is_left_to_it(
