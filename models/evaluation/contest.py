@@ -54,12 +54,12 @@ class Control:
     Attributes:
         pair: what came of it; its mask is where it was drawn.
         original: what it was drawn on, of the same size.
-        group: of the original.
+        photo: of the hold-out, of which this is the whole or a part.
     """
 
     pair: Pair
     original: Pixels
-    group: str
+    photo: Sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,8 +146,8 @@ class Contest:
         self._normals = list(material.normals)
         _check(self._real, self._normals, self._synthetic, material.hold_out)
         self._held, self._faults, self._notes = _vetted(material)
-        parts = {part_of(one.sample) for one in self._held}
-        self._controls = [control for control in material.controls if control.group in parts]
+        photos = {one.sample.sha256 for one in self._held}
+        self._controls = [control for control in material.controls if control.photo.sha256 in photos]
         self._types = tuple(sorted({pair.type for pair in (*self._real, *self._synthetic)}))
         self._said: dict[str, list[_Said]] = {kind: [] for kind in _KINDS}
         self._training: Training | None = None
@@ -233,7 +233,7 @@ class Contest:
         found = None
         if self._controls:
             heard = np.array([one.controls for one in self._said["with"]], np.float64)
-            groups = [control.group for control in self._controls]
+            groups = [part_of(control.photo) for control in self._controls]
             found = trace(with_them, heard[..., 0], heard[..., 1], groups)
         comparison = compared(without, with_them, self.metric, found, self._faults)
         comparison = replace(comparison, notes=(*self._notes, *comparison.notes))

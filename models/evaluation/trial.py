@@ -15,7 +15,7 @@ from torch import Tensor
 
 from models.adapters import Adapter
 from models.backbone import Backbone
-from models.evaluation.contest import Contest, ContestError, Control, Held, Judged, Material, part_of
+from models.evaluation.contest import Contest, ContestError, Control, Held, Judged, Material
 from models.evaluation.requests import loose_places
 from models.evaluation.schooling import Schooling
 from models.evaluation.segmenter import Pair, real_pairs
@@ -251,7 +251,7 @@ class Trial:
             synthetic=[one.pair(name) for one in self._drawn if not one.is_control],
             hold_out=self._hold_out,
             controls=[
-                Control(one.pair(name), one.place.image, part_of(self._good[one.place.photo]))
+                Control(one.pair(name), one.place.image, self._good[one.place.photo])
                 for one in self._drawn
                 if one.is_control
             ],
