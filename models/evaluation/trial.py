@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain, repeat
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ Phase = Literal["preparing", "drawing", "training", "asking", "done"]
 OnStep = Callable[[int, int], None]
 """Called with how many units are done, and of how many."""
 
-_FORMAT_VERSION = 5
+_FORMAT_VERSION = 6
 
 
 class TrialError(ValueError):
@@ -78,8 +78,16 @@ class Progress:
     steps: int
 
 
-Change = tuple[Pixels, Mask]
-"""Pixels and label within the box around a request; beyond it an item is the photo it was drawn on."""
+class Change(NamedTuple):
+    """What was drawn, within the box around a request; beyond it an item is the photo it was drawn on.
+
+    Attributes:
+        accepted: whether a data set would take the item.
+    """
+
+    pixels: Pixels
+    label: Mask
+    accepted: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +100,7 @@ class _Drawn:
         """The whole photo with what was drawn, and its label."""
         box = around(self.place.mask, 0)
         image, mask = self.place.image.copy(), np.zeros_like(self.place.mask)
-        image[box], mask[box] = self.change
+        image[box], mask[box] = self.change.pixels, self.change.label
         return Pair(image, mask, type_)
 
 
@@ -170,7 +178,7 @@ class Trial:
         state = {
             "format_version": _FORMAT_VERSION,
             "plan": asdict(self.plan),
-            "drawn": [_packed(*change) for change in (*(one.change for one in self._drawn), *self._redraw)],
+            "drawn": [_packed(change) for change in (*(one.change for one in self._drawn), *self._redraw)],
             "contest": self._contest.state() if self._contest else self._contest_state,
         }
         written = io.BytesIO()
@@ -201,7 +209,14 @@ class Trial:
         """
         if self._contest is None:
             raise ContestError("the evaluation is not over yet")
-        return self._contest.judged()
+        found = self._contest.judged()
+        items = [one for one in self._drawn if not one.is_control]
+        rejected = sum(not one.change.accepted for one in items)
+        if not rejected:
+            return found
+        note = f"{rejected} of {len(items)} items were not accepted; as in data sets, they were left out"
+        notes = (note, *found.comparison.notes)
+        return replace(found, comparison=replace(found.comparison, notes=notes))
 
     def _unit(self) -> None:
         if self._contest is not None:
@@ -222,7 +237,7 @@ class Trial:
         return loose_places(photos, MaskDistribution.learned(samples), count, seed)
 
     def _change(self, is_control: bool, place: Place, number: int) -> Change:
-        """What is drawn at a place, and its label; of a control, where it is drawn."""
+        """What is drawn at a place, and its label; of a control, where it is drawn anew."""
         learned = self._learned
         request = replace(
             ItemRequest.by_default(
@@ -239,16 +254,24 @@ class Trial:
         )
         (result,) = self._generator.generate([request])
         rows, columns = around(place.mask, 0)
-        return result.image[rows, columns], result.refined_mask[rows, columns]
+        return Change(result.image[rows, columns], result.refined_mask[rows, columns], result.accepted)
 
     def _matched(self) -> Contest:
         """Detectors of both kinds, with all that was drawn."""
         name = self._learned.adapter.name
         plan = self.plan
+        items = [one for one in self._drawn if not one.is_control]
+        accepted = [one for one in items if one.change.accepted]
+        if items and not accepted:
+            raise TrialError(
+                f"none of {len(items)} items was accepted, so that data sets would hold none: they show nothing, or "
+                f"do not come to the type's least quality, {self._learned.adapter.card.min_quality:g}; teach it "
+                "from more samples, or clearer ones"
+            )
         material = Material(
             real=real_pairs(self._learned.samples, name),
             normals=real_pairs(self._normals, ""),
-            synthetic=[one.pair(name) for one in self._drawn if not one.is_control],
+            synthetic=[one.pair(name) for one in accepted],
             hold_out=self._hold_out,
             controls=[
                 Control(one.pair(name), one.place.image, self._good[one.place.photo])
@@ -266,10 +289,10 @@ class Trial:
         return contest
 
 
-def _packed(pixels: Pixels, label: Mask) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(pixels.copy()), torch.from_numpy(label.copy())
+def _packed(change: Change) -> tuple[Tensor, Tensor, bool]:
+    return torch.from_numpy(change.pixels.copy()), torch.from_numpy(change.label.copy()), change.accepted
 
 
-def _unpacked(packed: tuple[Tensor, Tensor]) -> Change:
-    pixels, label = packed
-    return np.asarray(pixels.numpy()), np.asarray(label.numpy())
+def _unpacked(packed: tuple[Tensor, Tensor, bool]) -> Change:
+    pixels, label, accepted = packed
+    return Change(np.asarray(pixels.numpy()), np.asarray(label.numpy()), accepted)

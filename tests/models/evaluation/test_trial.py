@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,12 @@ from models.backbone import Backbone
 from models.evaluation import trial as trials
 from models.evaluation.contest import Contest, Held, Judged
 from models.evaluation.schooling import Schooling
-from models.evaluation.trial import Learned, Plan, Trial, TrialError
+from models.evaluation.trial import Change, Learned, Plan, Trial, TrialError
 from models.references import References
 from models.samples import Sample, exemplars_of
 from models.teaching.lesson import Lesson
 from models.teaching.teaching import Teaching
+from models.teaching.trials import Place
 from tests.models.teaching.parts import photo, search_briefly
 from tests.models.tiny import tiny_backbone
 
@@ -158,6 +160,47 @@ def test_detectors_learn_from_items_on_good_photos_and_never_from_the_hold_out(
         changed = control.pair.image != control.original
         assert changed[control.pair.mask].mean() > 0.5
         assert not changed[~control.pair.mask].any()
+
+
+def accepting(monkeypatch: pytest.MonkeyPatch, numbers: set[int]) -> None:
+    """Of what is drawn these are accepted."""
+    draw = Trial._change
+
+    def drawn(self: Trial, is_control: bool, place: Place, number: int) -> Change:
+        return draw(self, is_control, place, number)._replace(accepted=is_control or number in numbers)
+
+    monkeypatch.setattr(Trial, "_change", drawn)
+
+
+def test_detectors_learn_from_no_item_that_a_data_set_leaves_out(
+    backbone: Backbone, learned: Learned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepting(monkeypatch, {1})
+    material = []
+    contest = trials.Contest
+
+    def begun(of: trials.Material, *others: Any) -> Contest:
+        material.append(of)
+        return contest(of, *others)
+
+    monkeypatch.setattr(trials, "Contest", begun)
+    trial = Trial(backbone, learned, NORMALS, HOLD_OUT, PLAN)
+    while trial.progress.phase in ("preparing", "drawing"):
+        trial.advance(0)
+    again = Trial(backbone, learned, NORMALS, HOLD_OUT, PLAN)
+    again.restore(trial.checkpoint())
+    for found in (judged(trial), judged(again)):
+        assert "2 of 3 items were not accepted" in found.comparison.notes[0]
+    assert [len(of.synthetic) for of in material] == [1, 1]
+    assert (material[0].synthetic[0].image != NORMALS[1].image).any()
+
+
+def test_a_type_of_which_no_item_is_accepted_cannot_be_judged(
+    backbone: Backbone, learned: Learned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepting(monkeypatch, set())
+    with pytest.raises(TrialError, match="none of 3 items was accepted"):
+        Trial(backbone, learned, NORMALS, HOLD_OUT, PLAN).advance(3600)
 
 
 @pytest.mark.parametrize(
