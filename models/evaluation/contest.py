@@ -19,7 +19,7 @@ from models.evaluation.copies import copied, repeated
 from models.evaluation.light import apart
 from models.evaluation.pixels import PixelOutcomes, counted
 from models.evaluation.schooling import Schooling, Training
-from models.evaluation.segmenter import Pair
+from models.evaluation.segmenter import Pair, for_detectors
 from models.evaluation.trace import Trace, trace
 from models.evaluation.verdict import FEWEST, Fault
 from models.levels import Pixels
@@ -53,7 +53,7 @@ class Control:
 
     Attributes:
         pair: what came of it; its mask is where it was drawn.
-        original: what it was drawn on, of the same size.
+        original: what it was drawn on, of the same size and levels.
         photo: of the hold-out, of which this is the whole or a part.
     """
 
@@ -299,7 +299,7 @@ def _vetted(material: Material) -> tuple[list[Held], list[Fault], list[str]]:
     """The hold-out without photos that are learned from, and what makes figures untrustworthy."""
     faults, notes = [], []
     learned = [pair.image for pair in (*material.real, *material.normals, *material.synthetic)]
-    leaked = copied([one.sample.image for one in material.hold_out], learned)
+    leaked = copied([for_detectors(one.sample.image) for one in material.hold_out], learned)
     held = list(material.hold_out)
     if any(leaked):
         left = [one for one, is_copy in zip(held, leaked, strict=True) if not is_copy]
@@ -338,4 +338,4 @@ def _parts(held: Sequence[Held], defective: bool) -> int:
 
 
 def _pair(one: Held) -> Pair:
-    return Pair(one.sample.image, one.sample.mask, one.type or "")
+    return Pair(for_detectors(one.sample.image), one.sample.mask, one.type or "")

@@ -18,10 +18,10 @@ from models.backbone import Backbone
 from models.evaluation.contest import Contest, ContestError, Control, Held, Judged, Material
 from models.evaluation.requests import loose_places
 from models.evaluation.schooling import Schooling
-from models.evaluation.segmenter import Pair, real_pairs
+from models.evaluation.segmenter import Pair, for_detectors, real_pairs
 from models.generation import Generator
 from models.items import ItemRequest
-from models.levels import Pixels
+from models.levels import Levels, Pixels, colour
 from models.masks import Mask, around
 from models.placement.distribution import MaskDistribution
 from models.references import References
@@ -96,12 +96,12 @@ class _Drawn:
     is_control: bool
     change: Change
 
-    def pair(self, type_: str) -> Pair:
-        """The whole photo with what was drawn, and its label."""
+    def pair(self, type_: str, levels: Levels) -> Pair:
+        """The place with what was drawn, of the whole photo's levels, and its label."""
         box = around(self.place.mask, 0)
         image, mask = self.place.image.copy(), np.zeros_like(self.place.mask)
         image[box], mask[box] = self.change.pixels, self.change.label
-        return Pair(image, mask, type_)
+        return Pair(for_detectors(image, levels), mask, type_)
 
 
 class Trial:
@@ -141,7 +141,7 @@ class Trial:
             zip(repeat(True), self._found_on(self._good, plan.controls, plan.seed + 1)),
         )
         self._drawn: list[_Drawn] = []
-        self._redraw: list[tuple[Pixels, Mask]] = []
+        self._redraw: list[Change] = []
         self._contest: Contest | None = None
         self._contest_state: Mapping[str, Any] | None = None
 
@@ -264,20 +264,19 @@ class Trial:
         accepted = [one for one in items if one.change.accepted]
         if items and not accepted:
             raise TrialError(
-                f"none of {len(items)} items was accepted, so that data sets would hold none: they show nothing, or "
-                f"do not come to the type's least quality, {self._learned.adapter.card.min_quality:g}; teach it "
-                "from more samples, or clearer ones"
+                f"none of {len(items)} items was accepted, so that data sets would hold none: they show nothing, "
+                f"or less than the type's quality of {self._learned.adapter.card.min_quality:g}; teach it from "
+                "more samples, or clearer ones"
             )
+        normals, good = (
+            [Levels.of(colour(one.image)) for one in photos] for photos in (self._normals, self._good)
+        )
         material = Material(
             real=real_pairs(self._learned.samples, name),
             normals=real_pairs(self._normals, ""),
-            synthetic=[one.pair(name) for one in accepted],
+            synthetic=[one.pair(name, normals[one.place.photo]) for one in accepted],
             hold_out=self._hold_out,
-            controls=[
-                Control(one.pair(name), one.place.image, self._good[one.place.photo])
-                for one in self._drawn
-                if one.is_control
-            ],
+            controls=[self._control(one, name, good[one.place.photo]) for one in self._drawn if one.is_control],
             on_normals=True,
         )
         try:
@@ -287,6 +286,10 @@ class Trial:
         except ContestError as error:
             raise TrialError(str(error)) from error
         return contest
+
+    def _control(self, one: _Drawn, type_: str, levels: Levels) -> Control:
+        original = for_detectors(one.place.image, levels)
+        return Control(one.pair(type_, levels), original, self._good[one.place.photo])
 
 
 def _packed(change: Change) -> tuple[Tensor, Tensor, bool]:

@@ -15,6 +15,7 @@ from models.evaluation import trial as trials
 from models.evaluation.contest import Contest, Held, Judged
 from models.evaluation.schooling import Schooling
 from models.evaluation.trial import Change, Learned, Plan, Trial, TrialError
+from models.masks import around
 from models.references import References
 from models.samples import Sample, exemplars_of
 from models.teaching.lesson import Lesson
@@ -160,6 +161,43 @@ def test_detectors_learn_from_items_on_good_photos_and_never_from_the_hold_out(
         changed = control.pair.image != control.original
         assert changed[control.pair.mask].mean() > 0.5
         assert not changed[~control.pair.mask].any()
+
+
+def test_of_few_bits_in_sixteen_items_and_controls_look_as_the_photos_they_were_drawn_on(
+    backbone: Backbone, learned: Learned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Photos of 12 bits, wider than what is taken of them: most places lie beside what is bright there."""
+
+    def wide(seed: int) -> Sample:
+        one = photo(seed, defect=False, size=(80, 1600))
+        image = one.image.astype(np.uint16) << 2
+        image[:, :60] = 4000
+        return replace(one, image=image, mask=np.zeros(image.shape[:2], np.bool_))
+
+    def drawn(_: Trial, is_control: bool, place: Place, number: int) -> Change:
+        box = around(place.mask, 0)
+        bright = place.image[box].copy()
+        bright[place.mask[box]] = 2**16 - 1
+        return Change(bright, place.mask[box], accepted=True)
+
+    normals, good = [wide(seed) for seed in (100, 101)], [Held(wide(seed), None) for seed in (300, 301)]
+    monkeypatch.setattr(Trial, "_change", drawn)
+    trial = Trial(backbone, learned, normals, [*HOLD_OUT[:3], *good], PLAN)
+    while trial.progress.phase in ("preparing", "drawing"):
+        trial.advance(0)
+    contest = trial._contest
+    assert contest is not None
+    usual = float(np.median(contest._normals[0].image))
+    assert 25 < usual < 50
+    seen = [*contest._synthetic, *(control.pair for control in contest._controls)]
+    assert len(seen) == PLAN.count + PLAN.controls
+    for pair in seen:
+        assert pair.image.dtype == np.uint8
+        assert float(np.median(pair.image[~pair.mask])) == pytest.approx(usual, abs=5)
+        assert (pair.image[pair.mask] == 255).all()
+    for control in contest._controls:
+        outside = ~control.pair.mask
+        assert np.array_equal(control.pair.image[outside], control.original[outside])
 
 
 def accepting(monkeypatch: pytest.MonkeyPatch, numbers: set[int]) -> None:
