@@ -5,7 +5,7 @@ Both kinds have the same steps, seeds and normal images, and are asked about the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Generator, Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from models.evaluation.asking import alarms, scored
 from models.evaluation.comparison import Comparison, compared
-from models.evaluation.copies import copied, repeated
-from models.evaluation.light import apart
+from models.evaluation.copies import Shots, repeats
+from models.evaluation.light import Light, apart, light
 from models.evaluation.pixels import PixelOutcomes, counted
 from models.evaluation.schooling import Schooling, Training
 from models.evaluation.segmenter import Pair, for_detectors
@@ -84,6 +84,24 @@ class Material:
 
 
 @dataclass(frozen=True)
+class Vetted:
+    """What is seen of material ahead of any detector.
+
+    Attributes:
+        held: the hold-out without photos that are learned from, where enough are left.
+        faults: what makes figures untrustworthy.
+        notes: what is to be kept in mind.
+    """
+
+    held: Sequence[Held]
+    faults: Sequence[Fault]
+    notes: Sequence[str]
+
+
+Vetting = Generator[None, None, Vetted]
+
+
+@dataclass(frozen=True)
 class Judged:
     """What came of a contest.
 
@@ -132,20 +150,27 @@ class Contest:
         schooling: of each detector; its seed is that of the first.
         detectors: of each kind.
         metric: a key of `metrics.IMAGE_METRICS` or of `metrics.PIXEL_METRICS`, by which the verdict is given.
+        vetted: what `vetting` found of the material; if it is not given all of it is looked at here.
 
     Raises:
         ContestError: there is nothing to learn from, or nothing to ask about.
     """
 
     def __init__(
-        self, material: Material, schooling: Schooling, detectors: int = 3, metric: str = "image AUROC"
+        self,
+        material: Material,
+        schooling: Schooling,
+        detectors: int = 3,
+        metric: str = "image AUROC",
+        vetted: Vetted | None = None,
     ) -> None:
         self.schooling, self.detectors, self.metric = schooling, detectors, metric
         self._real = [pair for pair in material.real if pair.mask.any()]
         self._synthetic = [pair for pair in material.synthetic if pair.mask.any()]
         self._normals = list(material.normals)
         _check(self._real, self._normals, self._synthetic, material.hold_out)
-        self._held, self._faults, self._notes = _vetted(material)
+        vetted = vetted or _at_once(material)
+        self._held, self._faults, self._notes = vetted.held, vetted.faults, vetted.notes
         photos = {one.sample.sha256 for one in self._held}
         self._controls = [control for control in material.controls if control.photo.sha256 in photos]
         self._types = tuple(sorted({pair.type for pair in (*self._real, *self._synthetic)}))
@@ -295,11 +320,20 @@ def _check(real: Sequence[Pair], normals: Sequence[Pair], synthetic: Sequence[Pa
             raise ContestError(f"there are no {what}: {remedy}")
 
 
-def _vetted(material: Material) -> tuple[list[Held], list[Fault], list[str]]:
-    """The hold-out without photos that are learned from, and what makes figures untrustworthy."""
+def vetting(material: Material) -> Vetting:
+    """Look at material, one photo a step, and return what is found."""
     faults, notes = [], []
-    learned = [pair.image for pair in (*material.real, *material.normals, *material.synthetic)]
-    leaked = copied([for_detectors(one.sample.image) for one in material.hold_out], learned)
+    shots = Shots()
+    for pair in (*material.real, *material.normals):
+        shots.add(pair.image)
+        yield
+    for pair in material.synthetic:
+        shots.add(pair.image, drawn_on=True)
+        yield
+    leaked = []
+    for one in material.hold_out:
+        leaked.append(bool(shots.same(for_detectors(one.sample.image))))
+        yield
     held = list(material.hold_out)
     if any(leaked):
         left = [one for one, is_copy in zip(held, leaked, strict=True) if not is_copy]
@@ -309,14 +343,18 @@ def _vetted(material: Material) -> tuple[list[Held], list[Fault], list[str]]:
             notes.append(f"{said}; they are left out")
         else:
             faults.append(Fault("cannot tell", f"{said}, and too few would be left without them; send others"))
-    copies = sum(repeated(material.synthetic, material.real))
+    copies = 0
+    for pair in material.synthetic:
+        same = (material.real[i] for i in shots.same(pair.image) if i < len(material.real))
+        copies += any(repeats(pair, real) for real in same)
+        yield
     if copies:
         said = f"{copies} of {len(material.synthetic)} synthetic pairs repeat real ones, which teaches nothing new"
         if copies > _MOST_COPIES * len(material.synthetic):
             faults.append(Fault("do not use", said))
         else:
             notes.append(said)
-    if not material.on_normals and (word := apart(material.synthetic, material.normals)):
+    if not material.on_normals and (word := apart(*(yield from _lights(material.synthetic, material.normals)))):
         faults.append(
             Fault(
                 "do not use",
@@ -324,13 +362,35 @@ def _vetted(material: Material) -> tuple[list[Held], list[Fault], list[str]]:
                 "at defects; draw on photos of the same light",
             )
         )
-    lots = ([_pair(one) for one in held if (one.type is not None) == defective] for defective in (True, False))
-    if word := apart(*lots):
+    lots = ([one for one in held if (one.type is not None) == defective] for defective in (True, False))
+    if word := apart(*(yield from _lights(*lots))):
         notes.append(
             f"defective photos of the hold-out are {word} than its good ones: a detector may tell them by that; "
             "take both on the same days and cameras"
         )
-    return held, faults, notes
+    return Vetted(held, faults, notes)
+
+
+def _lights(*lots: Sequence[Pair | Held]) -> Generator[None, None, list[list[Light]]]:
+    """The light of each photo, one a step."""
+    found = []
+    for lot in lots:
+        seen = []
+        for one in lot:
+            seen.append(light(one if isinstance(one, Pair) else _pair(one)))
+            yield
+        found.append(seen)
+    return found
+
+
+def _at_once(material: Material) -> Vetted:
+    looking = vetting(material)
+    while True:
+        try:
+            next(looking)
+        except StopIteration as done:
+            found: Vetted = done.value
+            return found
 
 
 def _parts(held: Sequence[Held], defective: bool) -> int:

@@ -15,7 +15,17 @@ from torch import Tensor
 
 from models.adapters import Adapter
 from models.backbone import Backbone
-from models.evaluation.contest import Contest, ContestError, Control, Held, Judged, Material
+from models.evaluation.contest import (
+    Contest,
+    ContestError,
+    Control,
+    Held,
+    Judged,
+    Material,
+    Vetted,
+    Vetting,
+    vetting,
+)
 from models.evaluation.requests import loose_places
 from models.evaluation.schooling import Schooling
 from models.evaluation.segmenter import Pair, for_detectors, real_pairs
@@ -142,6 +152,8 @@ class Trial:
         )
         self._drawn: list[_Drawn] = []
         self._redraw: list[Change] = []
+        self._all_drawn = False
+        self._vetting: tuple[Material, Vetting] | None = None
         self._contest: Contest | None = None
         self._contest_state: Mapping[str, Any] | None = None
 
@@ -152,7 +164,7 @@ class Trial:
         if self._contest is not None:
             return Progress(self._contest.phase, drawn + self._contest.step, drawn + self._contest.steps)
         learning = plan.detectors * (2 * (plan.steps + len(self._hold_out)) + plan.controls)
-        phase: Phase = "preparing" if self._redraw or not drawn else "drawing"
+        phase: Phase = "preparing" if self._redraw or self._all_drawn or not drawn else "drawing"
         return Progress(phase, drawn, max(drawn, plan.count + plan.controls) + learning)
 
     def advance(self, seconds: float, on_step: OnStep | None = None) -> Progress:
@@ -179,6 +191,7 @@ class Trial:
             "format_version": _FORMAT_VERSION,
             "plan": asdict(self.plan),
             "drawn": [_packed(change) for change in (*(one.change for one in self._drawn), *self._redraw)],
+            "all_drawn": self._all_drawn,
             "contest": self._contest.state() if self._contest else self._contest_state,
         }
         written = io.BytesIO()
@@ -199,7 +212,7 @@ class Trial:
         if version != _FORMAT_VERSION or plan != asdict(self.plan):
             raise TrialError("this checkpoint is of another evaluation, or of another Flawsmith")
         self._redraw = [_unpacked(packed) for packed in state["drawn"]]
-        self._contest_state = state["contest"]
+        self._all_drawn, self._contest_state = state["all_drawn"], state["contest"]
 
     def result(self) -> Judged:
         """The verdict, once the phase is "done".
@@ -222,9 +235,13 @@ class Trial:
         if self._contest is not None:
             self._contest.advance()
             return
+        if self._vetting is not None:
+            self._vet(*self._vetting)
+            return
         found = next(self._places, None)
         if found is None:
-            self._contest = self._matched()
+            self._all_drawn, material = True, self._material()
+            self._vetting = material, vetting(material)
             return
         is_control, place = found
         change = self._redraw.pop(0) if self._redraw else self._change(is_control, place, len(self._drawn))
@@ -256,10 +273,17 @@ class Trial:
         rows, columns = around(place.mask, 0)
         return Change(result.image[rows, columns], result.refined_mask[rows, columns], result.accepted)
 
-    def _matched(self) -> Contest:
-        """Detectors of both kinds, with all that was drawn."""
+    def _vet(self, material: Material, looking: Vetting) -> None:
+        """Look at one photo; after the last one detectors of both kinds are matched."""
+        try:
+            next(looking)
+        except StopIteration as done:
+            self._vetting = None
+            self._contest = self._matched(material, done.value)
+
+    def _material(self) -> Material:
+        """All that was drawn, beside real photos."""
         name = self._learned.adapter.name
-        plan = self.plan
         items = [one for one in self._drawn if not one.is_control]
         accepted = [one for one in items if one.change.accepted]
         if items and not accepted:
@@ -271,7 +295,7 @@ class Trial:
         normals, good = (
             [Levels.of(colour(one.image)) for one in photos] for photos in (self._normals, self._good)
         )
-        material = Material(
+        return Material(
             real=real_pairs(self._learned.samples, name),
             normals=real_pairs(self._normals, ""),
             synthetic=[one.pair(name, normals[one.place.photo]) for one in accepted],
@@ -279,8 +303,12 @@ class Trial:
             controls=[self._control(one, name, good[one.place.photo]) for one in self._drawn if one.is_control],
             on_normals=True,
         )
+
+    def _matched(self, material: Material, vetted: Vetted) -> Contest:
+        plan = self.plan
+        schooling = Schooling(steps=plan.steps, seed=plan.seed)
         try:
-            contest = Contest(material, Schooling(steps=plan.steps, seed=plan.seed), plan.detectors, plan.metric)
+            contest = Contest(material, schooling, plan.detectors, plan.metric, vetted)
             if self._contest_state is not None:
                 contest.restore(self._contest_state)
         except ContestError as error:

@@ -200,6 +200,23 @@ def test_of_few_bits_in_sixteen_items_and_controls_look_as_the_photos_they_were_
         assert np.array_equal(control.pair.image[outside], control.original[outside])
 
 
+def test_ahead_of_each_photo_that_is_vetted_it_may_be_stopped(backbone: Backbone, learned: Learned) -> None:
+    trial = Trial(backbone, learned, NORMALS, HOLD_OUT, PLAN)
+    while trial.progress.step < PLAN.count + PLAN.controls:
+        trial.advance(0)
+    heard: list[int] = []
+
+    def stop(done: int, of: int) -> None:
+        heard.append(done)
+        if len(heard) > len(SAMPLES) + len(NORMALS) + PLAN.count + len(HOLD_OUT):
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        trial.advance(3600, stop)
+    assert trial.progress.phase == "preparing"
+    assert set(heard) == {PLAN.count + PLAN.controls}
+
+
 def accepting(monkeypatch: pytest.MonkeyPatch, numbers: set[int]) -> None:
     """Of what is drawn these are accepted."""
     draw = Trial._change
