@@ -159,7 +159,7 @@ def _trace(arguments: argparse.Namespace) -> Material:
     base, rng = _base(), np.random.default_rng([arguments.seed, 2])
     good = [one.sample for one in base.hold_out if one.type is None]
     controls = [
-        Control(_traced(backbone, one.image, rng), one.image, one.group) for one in shared.spread(good, _CONTROLS)
+        Control(_traced(backbone, one.image, rng), one.image, one) for one in shared.spread(good, _CONTROLS)
     ]
     synthetic = [_traced(backbone, one.image, rng) for one in _some(base.normals, _COUNT)]
     return replace(base, synthetic=synthetic, controls=controls)

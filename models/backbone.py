@@ -88,6 +88,18 @@ class Backbone:
         if not self.digest:
             self.digest = self._digest_of_memory()
 
+    @staticmethod
+    def digest_of(path_or_name: str | Path) -> str:
+        """The digest that a backbone has once it is loaded, from its files alone.
+
+        Raises:
+            BackboneError: there is none.
+        """
+        folder, name = find(path_or_name)
+        if "/" in name:
+            fetch_weights(folder, name)
+        return digest_of_folder(folder, {part: variant_of(folder, name, part) for part in WEIGHTS})
+
     @classmethod
     def load(
         cls,

@@ -62,9 +62,14 @@ class Levels:
         return np.asarray(change.clip(np.minimum(low - x, 0), np.maximum(high - x, 0)), np.float32)
 
 
-def in_eight_bits(image: Pixels) -> NDArray[np.uint8]:
-    """(H, W, 1 or 3) uint8 without alpha, of the range that the camera's levels span."""
-    return np.asarray(np.rint(Levels.of(colour(image)).to_unit(colour(image)).clip(0, 1) * 255), np.uint8)
+def in_eight_bits(image: Pixels, levels: Levels | None = None) -> NDArray[np.uint8]:
+    """(H, W, 1 or 3) uint8 without alpha, of the range that the camera's levels span.
+
+    Args:
+        levels: of the whole photo, where this is a part of it or was drawn on.
+    """
+    levels = levels or Levels.of(colour(image))
+    return np.asarray(np.rint(levels.to_unit(colour(image)).clip(0, 1) * 255), np.uint8)
 
 
 def in_channels(picture: NDArray[np.float32], channels: int) -> NDArray[np.float32]:

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 MAKING = (
     "models/*.py",
+    "models/placement/**/*.py",
     "models/rendering/**/*.py",
     "models/teaching/*.py",
     "models/training/*.py",
@@ -31,6 +32,7 @@ MAKING = (
     "bench/quality/methods.py",
     "bench/quality/perlin.py",
     "bench/quality/sources.py",
+    "bench/taught.py",
 )
 """The code that makes pairs."""
 LEARNING = (
@@ -46,7 +48,7 @@ ASKING = (*LEARNING, "models/evaluation/asking.py", "models/evaluation/outcomes.
 """The code that asks detectors about images."""
 FLATTENING = (*LEARNING, "bench/quality/flatness.py")
 """The code that looks at the loss around them."""
-DESCRIBING = (*MAKING, "bench/quality/likeness.py", "bench/taught.py")
+DESCRIBING = (*MAKING, "bench/quality/likeness.py")
 """The code that describes pairs by features."""
 OUTCOMES = "outcomes"
 """Name of the arrays that `keep_outcomes` writes."""

@@ -132,13 +132,13 @@ class Table:
 
     def pairs_stage(self, method: str, kit: Kit) -> Stage:
         """Of a method's pairs of a type."""
-        shaped = {**kit.shaped_by, "method": method, "backbone": self.arguments.backbone}
+        shaped = {**kit.shaped_by, "method": method, "backbone": self._backbone}
         name = f"pairs-{kit.set}-{kit.type}-{method.replace(' ', '_')}"
         return Stage(self.arguments.out, name, shaped, MAKING)
 
     def controls_stage(self, kit: Kit) -> Stage:
         """Of controls of ours."""
-        shaped = {**kit.shaped_by, "on": self.arguments.on, "controls": True, "backbone": self.arguments.backbone}
+        shaped = {**kit.shaped_by, "on": self.arguments.on, "controls": True, "backbone": self._backbone}
         return Stage(self.arguments.out, f"controls-{kit.set}-{kit.type}", shaped, MAKING)
 
     def detector_stage(self, arm: Arm, seed: int) -> Stage:
@@ -162,11 +162,16 @@ class Table:
             "steps": arguments.steps,
         }
         if arm.method:
-            shaped |= {"count": arguments.count, "backbone": arguments.backbone, "places": arguments.seed}
+            shaped |= {"count": arguments.count, "backbone": self._backbone, "places": arguments.seed}
         return shaped
 
     def _word(self, arm: Arm, seed: int) -> str:
         return f"{self.name}-{arm.name.replace(' + ', '+').replace(' ', '_')}-{seed}"
+
+    @cached_property
+    def _backbone(self) -> str:
+        """Digest of the backbone, which may change under its name."""
+        return Backbone.digest_of(self.arguments.backbone)
 
     @property
     def seeds(self) -> range:

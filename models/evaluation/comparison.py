@@ -20,6 +20,10 @@ from models.evaluation.verdict import DRAWS, FEWEST, Fault, Interval, Verdict, i
 About = Literal["all", "type", "size"]
 
 _OF_PIXELS = "pixel AP"  # the one figure of pixels that is told
+_REVERSED = (
+    "both detectors score good images higher than defective ones: a higher score must mean more likely defective; "
+    "where it is the other way round change the sign of all scores"
+)
 
 
 @dataclass(frozen=True)
@@ -77,20 +81,22 @@ def compared(
         metric: by which the verdict is given: a key of `metrics.IMAGE_METRICS`, or where outcomes are of pixels of
             `metrics.PIXEL_METRICS`.
         trace: of the detectors that learned with synthetic pairs; of too few groups it is noted only.
-        faults: why figures are not to be trusted.
+        faults: why figures are not to be trusted; where both AUROCs surely lie below .5 another one is found.
 
     Raises:
         KeyError: there is no such metric.
         ValueError: they were asked about different images, or the metric asks for pixels that they did not give.
     """
     told = trace if trace is not None and trace.groups >= FEWEST else None
-    found = verdict(without, with_them, metric, told.interval if told else None, faults)
     first = without[0]
     asked = _asked(first)
     values = _figures(asked, without, with_them, once(first))[:, :, 0]
     drawn = np.concatenate(
         [_figures(asked, without, with_them, weights) for weights in blocks(first, DRAWS)], axis=2
     )
+    if np.nanquantile(drawn[0], 0.975, axis=1).max() < 0.5:
+        faults = (*faults, Fault("cannot tell", _REVERSED))
+    found = verdict(without, with_them, metric, told.interval if told else None, faults)
     rows = []
     for one, (before, after), (all_before, all_after) in zip(asked, values, drawn, strict=True):
         gains = improvement(all_before, all_after, one.less_is_better)
@@ -108,7 +114,8 @@ def compared(
                 interval=(float(low), float(high)),
             )
         )
-    return Comparison(found, tuple(rows), (*_others(found, rows), *_notes(first, rows, trace)))
+    notes = (*_others(found, rows), *_notes(first, rows, trace, is_told=_REVERSED in found.reasons))
+    return Comparison(found, tuple(rows), notes)
 
 
 def _asked(of: ImageOutcomes) -> list[_Asked]:
@@ -152,7 +159,8 @@ def _others(found: Verdict, rows: Sequence[Row]) -> list[str]:
     return notes
 
 
-def _notes(of: ImageOutcomes, rows: Sequence[Row], trace: Trace | None) -> list[str]:
+def _notes(of: ImageOutcomes, rows: Sequence[Row], trace: Trace | None, *, is_told: bool) -> list[str]:
+    """What is to be kept in mind; `is_told` where the verdict says that scores are the wrong way round."""
     notes = []
     normal = int((~of.defective).sum())
     for name, fewest in (("1 %", 100), ("0.1 %", 1000)):
@@ -167,11 +175,8 @@ def _notes(of: ImageOutcomes, rows: Sequence[Row], trace: Trace | None) -> list[
             "both detectors part this hold-out without a fault: more of the same would show no difference; harder "
             "defects, or good parts that look like defective ones, would"
         )
-    if auroc.without < 0.5 and auroc.with_them < 0.5:
-        notes.append(
-            "both detectors score good images higher than defective ones: a higher score must mean more likely "
-            "defective; where it is the other way round change the sign of all scores"
-        )
+    if auroc.without < 0.5 and auroc.with_them < 0.5 and not is_told:
+        notes.append(_REVERSED)
     if trace is not None and trace.groups < FEWEST:
         notes.append(
             f"controls of {trace.groups} parts are too few to tell whether the generator's trace was learned; "

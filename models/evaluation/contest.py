@@ -5,7 +5,7 @@ Both kinds have the same steps, seeds and normal images, and are asked about the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Generator, Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from models.evaluation.asking import alarms, scored
 from models.evaluation.comparison import Comparison, compared
-from models.evaluation.copies import copied, repeated
-from models.evaluation.light import apart
+from models.evaluation.copies import Shots, repeats
+from models.evaluation.light import Light, apart, light
 from models.evaluation.pixels import PixelOutcomes, counted
 from models.evaluation.schooling import Schooling, Training
-from models.evaluation.segmenter import Pair
+from models.evaluation.segmenter import Pair, for_detectors
 from models.evaluation.trace import Trace, trace
 from models.evaluation.verdict import FEWEST, Fault
 from models.levels import Pixels
@@ -53,13 +53,13 @@ class Control:
 
     Attributes:
         pair: what came of it; its mask is where it was drawn.
-        original: what it was drawn on, of the same size.
-        group: of the original.
+        original: what it was drawn on, of the same size and levels.
+        photo: of the hold-out, of which this is the whole or a part.
     """
 
     pair: Pair
     original: Pixels
-    group: str
+    photo: Sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +81,24 @@ class Material:
     hold_out: Sequence[Held]
     controls: Sequence[Control] = ()
     on_normals: bool = False
+
+
+@dataclass(frozen=True)
+class Vetted:
+    """What is seen of material ahead of any detector.
+
+    Attributes:
+        held: the hold-out without photos that are learned from, where enough are left.
+        faults: what makes figures untrustworthy.
+        notes: what is to be kept in mind.
+    """
+
+    held: Sequence[Held]
+    faults: Sequence[Fault]
+    notes: Sequence[str]
+
+
+Vetting = Generator[None, None, Vetted]
 
 
 @dataclass(frozen=True)
@@ -132,22 +150,29 @@ class Contest:
         schooling: of each detector; its seed is that of the first.
         detectors: of each kind.
         metric: a key of `metrics.IMAGE_METRICS` or of `metrics.PIXEL_METRICS`, by which the verdict is given.
+        vetted: what `vetting` found of the material; if it is not given all of it is looked at here.
 
     Raises:
         ContestError: there is nothing to learn from, or nothing to ask about.
     """
 
     def __init__(
-        self, material: Material, schooling: Schooling, detectors: int = 3, metric: str = "image AUROC"
+        self,
+        material: Material,
+        schooling: Schooling,
+        detectors: int = 3,
+        metric: str = "image AUROC",
+        vetted: Vetted | None = None,
     ) -> None:
         self.schooling, self.detectors, self.metric = schooling, detectors, metric
         self._real = [pair for pair in material.real if pair.mask.any()]
         self._synthetic = [pair for pair in material.synthetic if pair.mask.any()]
         self._normals = list(material.normals)
         _check(self._real, self._normals, self._synthetic, material.hold_out)
-        self._held, self._faults, self._notes = _vetted(material)
-        parts = {part_of(one.sample) for one in self._held}
-        self._controls = [control for control in material.controls if control.group in parts]
+        vetted = vetted or _at_once(material)
+        self._held, self._faults, self._notes = vetted.held, vetted.faults, vetted.notes
+        photos = {one.sample.sha256 for one in self._held}
+        self._controls = [control for control in material.controls if control.photo.sha256 in photos]
         self._types = tuple(sorted({pair.type for pair in (*self._real, *self._synthetic)}))
         self._said: dict[str, list[_Said]] = {kind: [] for kind in _KINDS}
         self._training: Training | None = None
@@ -233,7 +258,7 @@ class Contest:
         found = None
         if self._controls:
             heard = np.array([one.controls for one in self._said["with"]], np.float64)
-            groups = [control.group for control in self._controls]
+            groups = [part_of(control.photo) for control in self._controls]
             found = trace(with_them, heard[..., 0], heard[..., 1], groups)
         comparison = compared(without, with_them, self.metric, found, self._faults)
         comparison = replace(comparison, notes=(*self._notes, *comparison.notes))
@@ -295,11 +320,20 @@ def _check(real: Sequence[Pair], normals: Sequence[Pair], synthetic: Sequence[Pa
             raise ContestError(f"there are no {what}: {remedy}")
 
 
-def _vetted(material: Material) -> tuple[list[Held], list[Fault], list[str]]:
-    """The hold-out without photos that are learned from, and what makes figures untrustworthy."""
+def vetting(material: Material) -> Vetting:
+    """Look at material, one photo a step, and return what is found."""
     faults, notes = [], []
-    learned = [pair.image for pair in (*material.real, *material.normals, *material.synthetic)]
-    leaked = copied([one.sample.image for one in material.hold_out], learned)
+    shots = Shots()
+    for pair in (*material.real, *material.normals):
+        shots.add(pair.image)
+        yield
+    for pair in material.synthetic:
+        shots.add(pair.image, drawn_on=True)
+        yield
+    leaked = []
+    for one in material.hold_out:
+        leaked.append(bool(shots.same(for_detectors(one.sample.image))))
+        yield
     held = list(material.hold_out)
     if any(leaked):
         left = [one for one, is_copy in zip(held, leaked, strict=True) if not is_copy]
@@ -309,14 +343,18 @@ def _vetted(material: Material) -> tuple[list[Held], list[Fault], list[str]]:
             notes.append(f"{said}; they are left out")
         else:
             faults.append(Fault("cannot tell", f"{said}, and too few would be left without them; send others"))
-    copies = sum(repeated(material.synthetic, material.real))
+    copies = 0
+    for pair in material.synthetic:
+        same = (material.real[i] for i in shots.same(pair.image) if i < len(material.real))
+        copies += any(repeats(pair, real) for real in same)
+        yield
     if copies:
         said = f"{copies} of {len(material.synthetic)} synthetic pairs repeat real ones, which teaches nothing new"
         if copies > _MOST_COPIES * len(material.synthetic):
             faults.append(Fault("do not use", said))
         else:
             notes.append(said)
-    if not material.on_normals and (word := apart(material.synthetic, material.normals)):
+    if not material.on_normals and (word := apart(*(yield from _lights(material.synthetic, material.normals)))):
         faults.append(
             Fault(
                 "do not use",
@@ -324,13 +362,35 @@ def _vetted(material: Material) -> tuple[list[Held], list[Fault], list[str]]:
                 "at defects; draw on photos of the same light",
             )
         )
-    lots = ([_pair(one) for one in held if (one.type is not None) == defective] for defective in (True, False))
-    if word := apart(*lots):
+    lots = ([one for one in held if (one.type is not None) == defective] for defective in (True, False))
+    if word := apart(*(yield from _lights(*lots))):
         notes.append(
             f"defective photos of the hold-out are {word} than its good ones: a detector may tell them by that; "
             "take both on the same days and cameras"
         )
-    return held, faults, notes
+    return Vetted(held, faults, notes)
+
+
+def _lights(*lots: Sequence[Pair | Held]) -> Generator[None, None, list[list[Light]]]:
+    """The light of each photo, one a step."""
+    found = []
+    for lot in lots:
+        seen = []
+        for one in lot:
+            seen.append(light(one if isinstance(one, Pair) else _pair(one)))
+            yield
+        found.append(seen)
+    return found
+
+
+def _at_once(material: Material) -> Vetted:
+    looking = vetting(material)
+    while True:
+        try:
+            next(looking)
+        except StopIteration as done:
+            found: Vetted = done.value
+            return found
 
 
 def _parts(held: Sequence[Held], defective: bool) -> int:
@@ -338,4 +398,4 @@ def _parts(held: Sequence[Held], defective: bool) -> int:
 
 
 def _pair(one: Held) -> Pair:
-    return Pair(one.sample.image, one.sample.mask, one.type or "")
+    return Pair(for_detectors(one.sample.image), one.sample.mask, one.type or "")

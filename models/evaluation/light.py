@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,9 +11,13 @@ from scipy import ndimage, stats
 from models.evaluation.segmenter import Pair
 from models.levels import luminance
 
+Light = tuple[float, float, float]
+"""Mean, shadows and highlights."""
+
 FEWEST = 12
 """Photos of either lot without which nothing is told."""
 _HALO = 8  # pixels around a defect that are left out
+_MOST = 2_000_000  # pixels of a photo that are looked at, evenly spread
 _APART = 0.98  # area under the ROC; of real photos with a defect and without, of six sets, it came to .88 at most
 _SHADOWS, _HIGHLIGHTS = 0.02, 0.98  # quantiles
 _WORDS = (
@@ -22,7 +27,7 @@ _WORDS = (
 )
 
 
-def apart(one: Sequence[Pair], other: Sequence[Pair]) -> str | None:
+def apart(one: Sequence[Light], other: Sequence[Light]) -> str | None:
     """What tells the first lot from the second, in a word; None where nothing does, or too few are there.
 
     Photos are compared outside their defects, as wholes; so both lots must show the same, parts of photos with
@@ -30,7 +35,7 @@ def apart(one: Sequence[Pair], other: Sequence[Pair]) -> str | None:
     """
     if min(len(one), len(other)) < FEWEST:
         return None
-    ours, theirs = (np.array([_light(pair) for pair in lot]) for lot in (one, other))
+    ours, theirs = np.array(one), np.array(other)
     for column, (more, less) in enumerate(_WORDS):
         rank = stats.mannwhitneyu(ours[:, column], theirs[:, column]).statistic / (len(one) * len(other))
         if rank >= _APART:
@@ -40,10 +45,11 @@ def apart(one: Sequence[Pair], other: Sequence[Pair]) -> str | None:
     return None
 
 
-def _light(pair: Pair) -> tuple[float, float, float]:
-    """Mean, shadows and highlights."""
-    grey = luminance(pair.image)
-    outside = ~ndimage.binary_dilation(pair.mask, iterations=_HALO)
+def light(pair: Pair) -> Light:
+    """Of a photo outside its defect."""
+    step = math.ceil(math.sqrt(pair.mask.size / _MOST))
+    grey = luminance(pair.image[::step, ::step])
+    outside = ~ndimage.binary_dilation(pair.mask[::step, ::step], iterations=math.ceil(_HALO / step))
     seen = grey[outside] if outside.any() else grey
     shadows, highlights = np.quantile(seen, (_SHADOWS, _HIGHLIGHTS))
     return float(seen.mean()), float(shadows), float(highlights)

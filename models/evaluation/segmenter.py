@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.features import STRIDES, features
-from models.levels import Pixels, colour
+from models.levels import Levels, Pixels, colour, in_eight_bits
 from models.masks import Mask
 from models.samples import Sample
 
@@ -35,7 +35,7 @@ class Pair:
     """An image to learn from.
 
     Attributes:
-        image: (H, W) or (H, W, 3), 8 or 16 bits.
+        image: (H, W) or (H, W, 1 to 4) of 8 bits, as `for_detectors` gives it.
         mask: (H, W), where the defect is; nothing in a normal image.
         type: of the defect; "" for a normal image.
     """
@@ -45,9 +45,20 @@ class Pair:
     type: str
 
 
+def for_detectors(image: Pixels, levels: Levels | None = None) -> Pixels:
+    """A photo as detectors see it: one of 16 bits in the range that its camera's levels span.
+
+    Cameras use 10 or 12 bits of 16, of which detectors would see a sixteenth or less.
+
+    Args:
+        levels: of the whole photo, where this is a part of it or was drawn on: it must not look otherwise.
+    """
+    return image if image.dtype == np.uint8 else in_eight_bits(image, levels)
+
+
 def real_pairs(samples: Sequence[Sample], type_: str) -> list[Pair]:
     """Real photos to learn from; `type_` is "" for normal ones."""
-    return [Pair(sample.image, sample.mask, type_) for sample in samples]
+    return [Pair(for_detectors(sample.image), sample.mask, type_) for sample in samples]
 
 
 class Segmenter(nn.Module):
@@ -89,8 +100,8 @@ class Segmenter(nn.Module):
 
     @torch.inference_mode()
     def judged(self, image: Pixels) -> NDArray[np.float32]:
-        """Probabilities (1 + types, H, W) over an image of any size."""
-        x = tensor_of(image)[None].to(self.head.weight.device)
+        """Probabilities (1 + types, H, W) over a photo of any size, or a part as `for_detectors` gives it."""
+        x = tensor_of(for_detectors(image))[None].to(self.head.weight.device)
         height, width = x.shape[-2:]
         right, below = -width % _MULTIPLE, -height % _MULTIPLE
         x = functional.pad(x, (0, right, 0, below), mode="replicate")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain, repeat
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -15,13 +15,23 @@ from torch import Tensor
 
 from models.adapters import Adapter
 from models.backbone import Backbone
-from models.evaluation.contest import Contest, ContestError, Control, Held, Judged, Material, part_of
+from models.evaluation.contest import (
+    Contest,
+    ContestError,
+    Control,
+    Held,
+    Judged,
+    Material,
+    Vetted,
+    Vetting,
+    vetting,
+)
 from models.evaluation.requests import loose_places
 from models.evaluation.schooling import Schooling
-from models.evaluation.segmenter import Pair, real_pairs
+from models.evaluation.segmenter import Pair, for_detectors, real_pairs
 from models.generation import Generator
 from models.items import ItemRequest
-from models.levels import Pixels
+from models.levels import Levels, Pixels, colour
 from models.masks import Mask, around
 from models.placement.distribution import MaskDistribution
 from models.references import References
@@ -32,7 +42,7 @@ Phase = Literal["preparing", "drawing", "training", "asking", "done"]
 OnStep = Callable[[int, int], None]
 """Called with how many units are done, and of how many."""
 
-_FORMAT_VERSION = 5
+_FORMAT_VERSION = 6
 
 
 class TrialError(ValueError):
@@ -78,8 +88,16 @@ class Progress:
     steps: int
 
 
-Change = tuple[Pixels, Mask]
-"""Pixels and label within the box around a request; beyond it an item is the photo it was drawn on."""
+class Change(NamedTuple):
+    """What was drawn, within the box around a request; beyond it an item is the photo it was drawn on.
+
+    Attributes:
+        accepted: whether a data set would take the item.
+    """
+
+    pixels: Pixels
+    label: Mask
+    accepted: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,12 +106,12 @@ class _Drawn:
     is_control: bool
     change: Change
 
-    def pair(self, type_: str) -> Pair:
-        """The whole photo with what was drawn, and its label."""
+    def pair(self, type_: str, levels: Levels) -> Pair:
+        """The place with what was drawn, of the whole photo's levels, and its label."""
         box = around(self.place.mask, 0)
         image, mask = self.place.image.copy(), np.zeros_like(self.place.mask)
-        image[box], mask[box] = self.change
-        return Pair(image, mask, type_)
+        image[box], mask[box] = self.change.pixels, self.change.label
+        return Pair(for_detectors(image, levels), mask, type_)
 
 
 class Trial:
@@ -133,7 +151,9 @@ class Trial:
             zip(repeat(True), self._found_on(self._good, plan.controls, plan.seed + 1)),
         )
         self._drawn: list[_Drawn] = []
-        self._redraw: list[tuple[Pixels, Mask]] = []
+        self._redraw: list[Change] = []
+        self._all_drawn = False
+        self._vetting: tuple[Material, Vetting] | None = None
         self._contest: Contest | None = None
         self._contest_state: Mapping[str, Any] | None = None
 
@@ -144,7 +164,7 @@ class Trial:
         if self._contest is not None:
             return Progress(self._contest.phase, drawn + self._contest.step, drawn + self._contest.steps)
         learning = plan.detectors * (2 * (plan.steps + len(self._hold_out)) + plan.controls)
-        phase: Phase = "preparing" if self._redraw or not drawn else "drawing"
+        phase: Phase = "preparing" if self._redraw or self._all_drawn or not drawn else "drawing"
         return Progress(phase, drawn, max(drawn, plan.count + plan.controls) + learning)
 
     def advance(self, seconds: float, on_step: OnStep | None = None) -> Progress:
@@ -170,7 +190,8 @@ class Trial:
         state = {
             "format_version": _FORMAT_VERSION,
             "plan": asdict(self.plan),
-            "drawn": [_packed(*change) for change in (*(one.change for one in self._drawn), *self._redraw)],
+            "drawn": [_packed(change) for change in (*(one.change for one in self._drawn), *self._redraw)],
+            "all_drawn": self._all_drawn,
             "contest": self._contest.state() if self._contest else self._contest_state,
         }
         written = io.BytesIO()
@@ -191,7 +212,7 @@ class Trial:
         if version != _FORMAT_VERSION or plan != asdict(self.plan):
             raise TrialError("this checkpoint is of another evaluation, or of another Flawsmith")
         self._redraw = [_unpacked(packed) for packed in state["drawn"]]
-        self._contest_state = state["contest"]
+        self._all_drawn, self._contest_state = state["all_drawn"], state["contest"]
 
     def result(self) -> Judged:
         """The verdict, once the phase is "done".
@@ -201,15 +222,26 @@ class Trial:
         """
         if self._contest is None:
             raise ContestError("the evaluation is not over yet")
-        return self._contest.judged()
+        found = self._contest.judged()
+        items = [one for one in self._drawn if not one.is_control]
+        rejected = sum(not one.change.accepted for one in items)
+        if not rejected:
+            return found
+        note = f"{rejected} of {len(items)} items were not accepted; as in data sets, they were left out"
+        notes = (note, *found.comparison.notes)
+        return replace(found, comparison=replace(found.comparison, notes=notes))
 
     def _unit(self) -> None:
         if self._contest is not None:
             self._contest.advance()
             return
+        if self._vetting is not None:
+            self._vet(*self._vetting)
+            return
         found = next(self._places, None)
         if found is None:
-            self._contest = self._matched()
+            self._all_drawn, material = True, self._material()
+            self._vetting = material, vetting(material)
             return
         is_control, place = found
         change = self._redraw.pop(0) if self._redraw else self._change(is_control, place, len(self._drawn))
@@ -222,7 +254,7 @@ class Trial:
         return loose_places(photos, MaskDistribution.learned(samples), count, seed)
 
     def _change(self, is_control: bool, place: Place, number: int) -> Change:
-        """What is drawn at a place, and its label; of a control, where it is drawn."""
+        """What is drawn at a place, and its label; of a control, where it is drawn anew."""
         learned = self._learned
         request = replace(
             ItemRequest.by_default(
@@ -239,37 +271,59 @@ class Trial:
         )
         (result,) = self._generator.generate([request])
         rows, columns = around(place.mask, 0)
-        return result.image[rows, columns], result.refined_mask[rows, columns]
+        return Change(result.image[rows, columns], result.refined_mask[rows, columns], result.accepted)
 
-    def _matched(self) -> Contest:
-        """Detectors of both kinds, with all that was drawn."""
+    def _vet(self, material: Material, looking: Vetting) -> None:
+        """Look at one photo; after the last one detectors of both kinds are matched."""
+        try:
+            next(looking)
+        except StopIteration as done:
+            self._vetting = None
+            self._contest = self._matched(material, done.value)
+
+    def _material(self) -> Material:
+        """All that was drawn, beside real photos."""
         name = self._learned.adapter.name
-        plan = self.plan
-        material = Material(
+        items = [one for one in self._drawn if not one.is_control]
+        accepted = [one for one in items if one.change.accepted]
+        if items and not accepted:
+            raise TrialError(
+                f"none of {len(items)} items was accepted, so that data sets would hold none: they show nothing, "
+                f"or less than the type's quality of {self._learned.adapter.card.min_quality:g}; teach it from "
+                "more samples, or clearer ones"
+            )
+        normals, good = (
+            [Levels.of(colour(one.image)) for one in photos] for photos in (self._normals, self._good)
+        )
+        return Material(
             real=real_pairs(self._learned.samples, name),
             normals=real_pairs(self._normals, ""),
-            synthetic=[one.pair(name) for one in self._drawn if not one.is_control],
+            synthetic=[one.pair(name, normals[one.place.photo]) for one in accepted],
             hold_out=self._hold_out,
-            controls=[
-                Control(one.pair(name), one.place.image, part_of(self._good[one.place.photo]))
-                for one in self._drawn
-                if one.is_control
-            ],
+            controls=[self._control(one, name, good[one.place.photo]) for one in self._drawn if one.is_control],
             on_normals=True,
         )
+
+    def _matched(self, material: Material, vetted: Vetted) -> Contest:
+        plan = self.plan
+        schooling = Schooling(steps=plan.steps, seed=plan.seed)
         try:
-            contest = Contest(material, Schooling(steps=plan.steps, seed=plan.seed), plan.detectors, plan.metric)
+            contest = Contest(material, schooling, plan.detectors, plan.metric, vetted)
             if self._contest_state is not None:
                 contest.restore(self._contest_state)
         except ContestError as error:
             raise TrialError(str(error)) from error
         return contest
 
+    def _control(self, one: _Drawn, type_: str, levels: Levels) -> Control:
+        original = for_detectors(one.place.image, levels)
+        return Control(one.pair(type_, levels), original, self._good[one.place.photo])
 
-def _packed(pixels: Pixels, label: Mask) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(pixels.copy()), torch.from_numpy(label.copy())
+
+def _packed(change: Change) -> tuple[Tensor, Tensor, bool]:
+    return torch.from_numpy(change.pixels.copy()), torch.from_numpy(change.label.copy()), change.accepted
 
 
-def _unpacked(packed: tuple[Tensor, Tensor]) -> Change:
-    pixels, label = packed
-    return np.asarray(pixels.numpy()), np.asarray(label.numpy())
+def _unpacked(packed: tuple[Tensor, Tensor, bool]) -> Change:
+    pixels, label, accepted = packed
+    return Change(np.asarray(pixels.numpy()), np.asarray(label.numpy()), accepted)

@@ -18,6 +18,8 @@ Interval = tuple[float, float]
 _GRAVITY: tuple[Kind, ...] = ("do not use", "cannot tell", "helps")
 
 DRAWS = 2000
+_DEVIATIONS = 1.96  # to either side of a mean, within which 95 % lie
+_STILL = 1.1  # times the gain: an edge that reaches less far beyond 0 may stand still there
 _MOST = 100
 """Times the hold-out's defective parts: where more than that would be needed nobody will ever tell."""
 FEWEST = 6
@@ -116,7 +118,7 @@ def verdict(
         reasons.append(f"{metric} is worse by {-value:.3f} [{-high:.3f}, {-low:.3f}]")
     else:
         kind = "cannot tell"
-        reach = value - low if value > 0 else high - value
+        reach = _reach(value, low if value > 0 else high, drawn)
         more, settled = _settling(_more(value, reach, len(defective)), len(defective), len(normal))
         reasons.append(f"{metric} differs by {value:+.3f} [{low:+.3f}, {high:+.3f}]; {settled}")
     if trace is not None and trace[0] > 0:
@@ -142,6 +144,23 @@ def _settling(more: int | None, defective: int, normal: int) -> tuple[int | None
     needed = {"defective": lacking, "normal": max(0, FEWEST - normal)}
     parts = " and ".join(f"{count} more {name} parts" for name, count in needed.items() if count)
     return lacking, f"at least {parts} are needed"
+
+
+def _reach(gain: float, edge: float, drawn: Array) -> float:
+    """How far the interval reaches from the gain towards 0.
+
+    Where few parts change many draws hold none of them, and the edge stands at 0 until it is almost settled. There
+    the spread of draws on that side of the gain counts, too.
+
+    Args:
+        edge: of the interval, on that side.
+        drawn: (D,) gains.
+    """
+    reach = abs(gain - edge)
+    beyond = drawn[(drawn - gain) * gain < 0] - gain
+    if reach > _STILL * abs(gain) or not beyond.size:
+        return reach
+    return max(reach, _DEVIATIONS * float(np.sqrt(np.mean(beyond**2))))
 
 
 def _more(gain: float, reach: float, parts: int) -> int | None:

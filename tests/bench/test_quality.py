@@ -387,6 +387,15 @@ def test_a_type_is_taught_once_for_all_that_only_draw_otherwise(tmp_path: Path) 
     assert (pair.mask <= labelled_as_asked.mask).all()
 
 
+@with_photos
+def test_pairs_are_of_the_backbone_that_lies_under_its_name(tmp_path: Path) -> None:
+    table = Table(BuiltIn("crackforest"), arguments(tmp_path))
+    digest = Backbone.load("flawsmith-small-1").digest
+    (kit,) = table.kits
+    for stage in (table.pairs_stage(PASTE, kit), table.controls_stage(kit)):
+        assert stage.shaped_by["backbone"] == digest
+
+
 def test_what_is_done_later_by_other_code_makes_nothing_anew() -> None:
     making, learning, asking, flattening, describing = (
         {path.relative_to(ROOT).as_posix() for pattern in code for path in ROOT.glob(pattern)}
@@ -400,4 +409,5 @@ def test_what_is_done_later_by_other_code_makes_nothing_anew() -> None:
     assert learning - making >= {"models/evaluation/schooling.py"}
     assert asking - learning >= {"models/evaluation/asking.py"}
     assert not asking & {"models/evaluation/verdict.py", "bench/quality/table.py", "bench/quality/figures.py"}
+    assert {"bench/taught.py", "models/placement/distribution.py"} <= making
     assert {"models/paste.py", "models/teaching/trials.py", "models/rendering/camera.py"} <= making

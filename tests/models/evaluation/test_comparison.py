@@ -126,8 +126,16 @@ def test_too_few_good_images_are_named_where_escapes_are() -> None:
 def test_faultless_detectors_and_scores_the_wrong_way_round_are_noted() -> None:
     (_, note) = compared([outcomes(0, 30.0, 30.0)], [outcomes(1, 30.0, 30.0)]).notes
     assert "without a fault" in note
-    (_, note) = compared([outcomes(0, -3.0, -3.0)], [outcomes(1, -3.0, -3.0)]).notes
+    (_, note) = compared([outcomes(0, -0.1, -0.1)], [outcomes(1, -0.1, -0.1)]).notes
     assert "change the sign" in note
+
+
+def test_scores_that_are_surely_the_wrong_way_round_tell_nothing() -> None:
+    found = compared([outcomes(0, -3.0, -3.0)], [outcomes(0, -1.0, -1.0)])
+    assert found.verdict.kind == "cannot tell"
+    assert "change the sign" in found.verdict.reasons[-1]
+    assert not [note for note in found.notes if "change the sign" in note]
+    assert compared([outcomes(0, -3.0, -3.0)], [outcomes(1, 3.0, 3.0)]).verdict.kind == "helps"
 
 
 def test_a_trace_counts_from_enough_parts_on() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.evaluation.contest import Contest, ContestError, Control, Held, Judged, Material, part_of
+from models.evaluation.contest import Contest, ContestError, Control, Held, Judged, Material
 from models.evaluation.schooling import Schooling
 from models.evaluation.segmenter import Pair
 from models.evaluation.verdict import Verdict
@@ -70,8 +70,8 @@ def test_it_goes_through_its_units_and_counts_up_to_its_end() -> None:
 
 
 def test_stopped_anywhere_it_ends_as_one_that_was_not() -> None:
-    original = GOOD[0].image
-    of = material(controls=[Control(HOLES[0], original, "a"), Control(HOLES[1], original, "b")])
+    good = [one.sample for one in HOLD_OUT[12:14]]
+    of = material(controls=[Control(HOLES[i], one.image, one) for i, one in enumerate(good)])
     contest, undisturbed = Contest(of, SHORT, 2), judged(of, SHORT, 2)
     while contest.phase != "done":
         contest.advance()
@@ -108,11 +108,22 @@ def test_controls_on_photos_that_are_left_out_are_left_out_too() -> None:
     good = held(range(50, 54), "")
     more = [*HOLD_OUT, *good]
     of = [*good, *HOLD_OUT[12:20]]
-    controls = [Control(pair(i, "bar"), one.sample.image, part_of(one.sample)) for i, one in enumerate(of)]
+    controls = [Control(pair(i, "bar"), one.sample.image, one.sample) for i, one in enumerate(of)]
     found = judged(material(hold_out=more, controls=controls), SHORT)
     assert "4 of 28 photos of the hold-out" in found.comparison.notes[0]
     assert found.trace is not None
     assert found.trace.groups == 8
+
+
+def test_a_control_goes_with_its_photo_though_another_of_the_same_part_stays() -> None:
+    shots = [*held(range(50, 51), ""), *held(range(300, 301), ""), *held(range(302, 308), "")]
+    good = [Held(replace(one.sample, group=f"part {i // 2 if i < 2 else i}"), None) for i, one in enumerate(shots)]
+    controls = [Control(pair(i, "bar"), one.sample.image, one.sample) for i, one in enumerate(good)]
+    contest = Contest(material(hold_out=[*HOLD_OUT[:12], *good], controls=controls), SHORT, 1)
+    while contest.phase != "done":
+        contest.advance()
+    assert "1 of 20 photos of the hold-out" in contest.judged().comparison.notes[0]
+    assert contest.steps == 2 * (SHORT.steps + 19) + 7
 
 
 @pytest.mark.parametrize("coloured", ["real", "normals", "synthetic", "hold_out"])
@@ -189,7 +200,7 @@ def test_a_detector_that_takes_controls_for_defects_has_learned_the_trace() -> N
         return replace(one, type=type_)
 
     originals = [one.sample for one in HOLD_OUT[12:20]]
-    controls = [Control(smooth(300 + i, ""), one.image, part_of(one)) for i, one in enumerate(originals)]
+    controls = [Control(smooth(300 + i, ""), one.image, one) for i, one in enumerate(originals)]
     of = material(synthetic=[smooth(i, "hole") for i in range(400, 420)], controls=controls)
     found = judged(of)
     assert found.trace is not None

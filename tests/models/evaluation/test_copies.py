@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from models.evaluation.copies import copied, repeated
+from models.evaluation.copies import Shots, repeats
 from models.evaluation.segmenter import Pair
+from models.levels import Pixels
 
 Photo = NDArray[np.uint8]
 
@@ -24,6 +28,14 @@ def part(noise: int, deviation: float = 4.0) -> Photo:
 def jpeg(image: Photo) -> Photo:
     _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_UNCHANGED), np.uint8)
+
+
+def copied(photos: Sequence[Pixels], sources: Sequence[Pixels]) -> list[bool]:
+    """Of each photo whether it is a copy of one of the sources."""
+    shots = Shots()
+    for source in sources:
+        shots.add(source)
+    return [bool(shots.same(photo)) for photo in photos]
 
 
 def drawn_on(image: Photo) -> Pair:
@@ -61,7 +73,49 @@ def test_a_pair_repeats_another_only_where_its_label_does_too() -> None:
     again = Pair(jpeg(real.image), real.mask, "hole")
     elsewhere = Pair(real.image.copy(), np.zeros_like(real.mask), "hole")
     elsewhere.image[5:20, 5:30], elsewhere.mask[5:20, 5:30] = 15, True
-    assert repeated([again, elsewhere], [real]) == [True, False]
+    assert copied([again.image, elsewhere.image], [real.image]) == [True, True]
+    assert [repeats(one, real) for one in (again, elsewhere)] == [True, False]
+    assert repeats(Pair(real.image, np.zeros_like(real.mask), "hole"), real), (
+        "without a label it shows nothing new"
+    )
+
+
+def boards(count: int, noise: float, first: int = 0) -> list[Photo]:
+    """Boards of one design in a good fixture: up to a third of a pixel off, in a lamp that varies."""
+    design = np.zeros((200, 220))
+    for column in range(8, 210, 12):
+        design[20:180, column : column + 5] = 120
+    design = ndimage.gaussian_filter(design + 60, 0.8)
+    found = []
+    for number in range(first, first + count):
+        rng = np.random.default_rng(number)
+        board = ndimage.shift(design, rng.uniform(-0.3, 0.3, 2), order=1, mode="nearest") * rng.uniform(0.95, 1.05)
+        found.append(rng.normal(board, noise).clip(0, 255).astype(np.uint8))
+    return found
+
+
+@pytest.mark.parametrize("noise", [2.0, 4.0])
+def test_boards_of_one_design_in_a_good_fixture_are_no_copies_of_each_other(noise: float) -> None:
+    learned, others = boards(16, noise), boards(12, noise, first=100)
+    assert copied(others[:1], learned[:2]) == [True], "of a few nobody knows what they share"
+    assert not any(copied(others, learned))
+    brighter = [(one * 1.05 + 3).clip(0, 255).astype(np.uint8) for one in learned]
+    saved = [one + np.random.default_rng(1).integers(-1, 2, one.shape) for one in learned]
+    assert all(copied([*learned, *brighter, *(one.clip(0, 255).astype(np.uint8) for one in saved)], learned))
+
+
+def test_what_was_drawn_many_times_on_one_shot_still_shows_it() -> None:
+    shots = Shots()
+    (first, *others) = boards(14, 3.0)
+    for one in (first, *others):
+        shots.add(one)
+    for number in range(40):
+        drawn = first.copy()
+        drawn[40 + number : 60 + number, 30:60] = 20
+        shots.add(drawn, drawn_on=True)
+    assert shots.same(first) == [0, *range(14, 54)]
+    assert shots.same(others[0]) == [1]
+    assert shots.same(boards(1, 3.0, first=100)[0]) == []
 
 
 @pytest.mark.parametrize("level", [0, 255])

@@ -10,8 +10,10 @@ import torch
 from torch.nn import functional
 
 from models.evaluation.schooling import Schooling, Training, trained
-from models.evaluation.segmenter import Pair, Segmenter, segmentation_loss
+from models.evaluation.segmenter import Pair, Segmenter, for_detectors, real_pairs, segmentation_loss
 from models.evaluation.squares import Square
+from models.levels import Levels
+from models.samples import Sample
 from tests.models.evaluation.discs import pair
 
 SCHOOLING = Schooling(steps=80, crop=64, batch=6, width=16, rate=5e-3)
@@ -80,6 +82,32 @@ def test_sixteen_bits_of_colour_say_what_eight_bits_of_grey_do(segmenter: Segmen
     one = pair(100, "hole")
     colour = np.repeat((one.image.astype(np.uint16) * 257)[:, :, None], 3, axis=2)
     assert segmenter.judged(colour) == pytest.approx(segmenter.judged(one.image), abs=1e-4)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_a_camera_of_few_bits_in_sixteen_is_seen_as_one_of_eight(segmenter: Segmenter, bits: int) -> None:
+    one = pair(100, "hole")
+    deeper = one.image.astype(np.uint16) << bits - 8
+    np.testing.assert_allclose(segmenter.judged(deeper), segmenter.judged(one.image), atol=0.05)
+    (learned,) = real_pairs([Sample(deeper, one.mask, "deeper")], "hole")
+    assert learned.image.dtype == np.uint8
+    np.testing.assert_allclose(learned.image[..., 0].astype(int), one.image, atol=1)
+
+
+def test_a_part_of_a_photo_and_what_is_drawn_on_it_have_the_levels_of_the_whole() -> None:
+    photo = np.full((40, 60), 500, np.uint16)
+    photo[:, :10] = 3000
+    part = photo[:, 10:].copy()
+    part[5:20, 5:20] = 9000
+    seen = for_detectors(part, Levels.of(photo))
+    outside = seen != 255
+    assert (seen[..., 0][outside[..., 0]] == for_detectors(photo)[0, 20]).all()
+    assert (~outside).sum() == 15 * 15
+
+
+def test_photos_of_eight_bits_are_seen_as_they_are() -> None:
+    image = pair(3, "bar").image
+    assert for_detectors(image) is image
 
 
 def test_real_pairs_beside_synthetic_ones_are_learned_from() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,13 @@ from models.backbone import Backbone
 from models.evaluation import trial as trials
 from models.evaluation.contest import Contest, Held, Judged
 from models.evaluation.schooling import Schooling
-from models.evaluation.trial import Learned, Plan, Trial, TrialError
+from models.evaluation.trial import Change, Learned, Plan, Trial, TrialError
+from models.masks import around
 from models.references import References
 from models.samples import Sample, exemplars_of
 from models.teaching.lesson import Lesson
 from models.teaching.teaching import Teaching
+from models.teaching.trials import Place
 from tests.models.teaching.parts import photo, search_briefly
 from tests.models.tiny import tiny_backbone
 
@@ -158,6 +161,101 @@ def test_detectors_learn_from_items_on_good_photos_and_never_from_the_hold_out(
         changed = control.pair.image != control.original
         assert changed[control.pair.mask].mean() > 0.5
         assert not changed[~control.pair.mask].any()
+
+
+def test_of_few_bits_in_sixteen_items_and_controls_look_as_the_photos_they_were_drawn_on(
+    backbone: Backbone, learned: Learned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Photos of 12 bits, wider than what is taken of them: most places lie beside what is bright there."""
+
+    def wide(seed: int) -> Sample:
+        one = photo(seed, defect=False, size=(80, 1600))
+        image = one.image.astype(np.uint16) << 2
+        image[:, :60] = 4000
+        return replace(one, image=image, mask=np.zeros(image.shape[:2], np.bool_))
+
+    def drawn(_: Trial, is_control: bool, place: Place, number: int) -> Change:
+        box = around(place.mask, 0)
+        bright = place.image[box].copy()
+        bright[place.mask[box]] = 2**16 - 1
+        return Change(bright, place.mask[box], accepted=True)
+
+    normals, good = [wide(seed) for seed in (100, 101)], [Held(wide(seed), None) for seed in (300, 301)]
+    monkeypatch.setattr(Trial, "_change", drawn)
+    trial = Trial(backbone, learned, normals, [*HOLD_OUT[:3], *good], PLAN)
+    while trial.progress.phase in ("preparing", "drawing"):
+        trial.advance(0)
+    contest = trial._contest
+    assert contest is not None
+    usual = float(np.median(contest._normals[0].image))
+    assert 25 < usual < 50
+    seen = [*contest._synthetic, *(control.pair for control in contest._controls)]
+    assert len(seen) == PLAN.count + PLAN.controls
+    for pair in seen:
+        assert pair.image.dtype == np.uint8
+        assert float(np.median(pair.image[~pair.mask])) == pytest.approx(usual, abs=5)
+        assert (pair.image[pair.mask] == 255).all()
+    for control in contest._controls:
+        outside = ~control.pair.mask
+        assert np.array_equal(control.pair.image[outside], control.original[outside])
+
+
+def test_ahead_of_each_photo_that_is_vetted_it_may_be_stopped(backbone: Backbone, learned: Learned) -> None:
+    trial = Trial(backbone, learned, NORMALS, HOLD_OUT, PLAN)
+    while trial.progress.step < PLAN.count + PLAN.controls:
+        trial.advance(0)
+    heard: list[int] = []
+
+    def stop(done: int, of: int) -> None:
+        heard.append(done)
+        if len(heard) > len(SAMPLES) + len(NORMALS) + PLAN.count + len(HOLD_OUT):
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        trial.advance(3600, stop)
+    assert trial.progress.phase == "preparing"
+    assert set(heard) == {PLAN.count + PLAN.controls}
+
+
+def accepting(monkeypatch: pytest.MonkeyPatch, numbers: set[int]) -> None:
+    """Of what is drawn these are accepted."""
+    draw = Trial._change
+
+    def drawn(self: Trial, is_control: bool, place: Place, number: int) -> Change:
+        return draw(self, is_control, place, number)._replace(accepted=is_control or number in numbers)
+
+    monkeypatch.setattr(Trial, "_change", drawn)
+
+
+def test_detectors_learn_from_no_item_that_a_data_set_leaves_out(
+    backbone: Backbone, learned: Learned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepting(monkeypatch, {1})
+    material = []
+    contest = trials.Contest
+
+    def begun(of: trials.Material, *others: Any) -> Contest:
+        material.append(of)
+        return contest(of, *others)
+
+    monkeypatch.setattr(trials, "Contest", begun)
+    trial = Trial(backbone, learned, NORMALS, HOLD_OUT, PLAN)
+    while trial.progress.phase in ("preparing", "drawing"):
+        trial.advance(0)
+    again = Trial(backbone, learned, NORMALS, HOLD_OUT, PLAN)
+    again.restore(trial.checkpoint())
+    for found in (judged(trial), judged(again)):
+        assert "2 of 3 items were not accepted" in found.comparison.notes[0]
+    assert [len(of.synthetic) for of in material] == [1, 1]
+    assert (material[0].synthetic[0].image != NORMALS[1].image).any()
+
+
+def test_a_type_of_which_no_item_is_accepted_cannot_be_judged(
+    backbone: Backbone, learned: Learned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepting(monkeypatch, set())
+    with pytest.raises(TrialError, match="none of 3 items was accepted"):
+        Trial(backbone, learned, NORMALS, HOLD_OUT, PLAN).advance(3600)
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,27 @@ def test_parts_are_lacking_until_the_edge_of_the_interval_towards_nothing_reache
     assert reach * np.sqrt(30 / (30 + helped.more)) <= helped.gain < reach * np.sqrt(30 / (29 + helped.more))
 
 
+@pytest.mark.parametrize("changed", [1, 2, 3])
+@pytest.mark.parametrize("metric", ["image AUROC", "escapes at 1 %"])
+def test_where_few_parts_change_it_takes_as_many_more_as_four_that_do(changed: int, metric: str) -> None:
+    """One of forty is caught in place of escaping; three of 120 can still be chance, four of 160 cannot."""
+
+    def caught(escaped: int, times: int) -> ImageOutcomes:
+        defective = 40 * times
+        image = np.concatenate([np.ones(defective), np.zeros(100 * times)])
+        image[: escaped * times] = -1
+        types = ("a",) * defective + (None,) * (100 * times)
+        return ImageOutcomes(
+            image=image, types=types, areas=np.full(len(types), np.nan), groups=tuple(map(str, range(len(types))))
+        )
+
+    found = verdict([caught(6, changed)], [caught(5, changed)], metric)
+    assert (found.kind, found.interval[0]) == ("cannot tell", 0)
+    assert found.more is not None
+    assert 120 < 40 * changed + found.more < 200
+    assert verdict([caught(6, 4)], [caught(5, 4)], metric).kind == "helps"
+
+
 def test_the_generators_trace_is_a_reason_against_whatever_the_gain() -> None:
     weak, strong = several(0.5, 0), several(3.0, 10)
     found = verdict(weak, strong, trace=(0.05, 0.2))
