@@ -6,6 +6,7 @@ scratch would have to learn to see from a few dozen pairs, and tells no two sets
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,8 @@ _DEVIATIONS = (7.0, 7.0, 6.0, 4.5)
 """Of each map over photos of parts. What is decoded of a coarse map, of about 1, is added to the next finer one,
 which would drown it as it is."""
 _MULTIPLE = STRIDES[_LEVELS - 1]
+_WHOLE = 1_600_000  # pixels of a photo that is looked at as a whole, which takes .4 GB
+_TILE, _MARGIN = 1216, 128  # sides of tiles of a larger one, and how much of these is looked at and not told of
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,13 +103,42 @@ class Segmenter(nn.Module):
 
     @torch.inference_mode()
     def judged(self, image: Pixels) -> NDArray[np.float32]:
-        """Probabilities (1 + types, H, W) over a photo of any size, or a part as `for_detectors` gives it."""
-        x = tensor_of(for_detectors(image))[None].to(self.head.weight.device)
+        """Probabilities (1 + types, H, W) over a photo of any size, or a part as `for_detectors` gives it.
+
+        A large photo is looked at in tiles, so that a look takes no more memory than one at `_WHOLE` pixels. The
+        decoder's norms are over all that it sees, so that log odds differ from those of the whole: on photos of
+        ball screws put together to 4 megapixels by .07 to .23 (median), .8 at most, and correlate by .97 to .99.
+        """
+        seen = for_detectors(image)
+        height, width = seen.shape[:2]
+        if height * width <= _WHOLE:
+            return self._judged(seen)
+        found = np.empty((1 + len(self.types), height, width), np.float32)
+        for rows, kept_rows in _tiles(height):
+            for columns, kept_columns in _tiles(width):
+                tile = self._judged(seen[rows, columns])
+                inner = tuple(
+                    slice(kept.start - all_.start, kept.stop - all_.start)
+                    for all_, kept in ((rows, kept_rows), (columns, kept_columns))
+                )
+                found[:, kept_rows, kept_columns] = tile[:, *inner]
+        return found
+
+    def _judged(self, image: Pixels) -> NDArray[np.float32]:
+        x = tensor_of(image)[None].to(self.head.weight.device)
         height, width = x.shape[-2:]
         right, below = -width % _MULTIPLE, -height % _MULTIPLE
         x = functional.pad(x, (0, right, 0, below), mode="replicate")
         found = self(x)[0, :, :height, :width].softmax(dim=0)
         return np.asarray(found.float().cpu().numpy(), np.float32)
+
+
+def _tiles(side: int) -> list[tuple[slice, slice]]:
+    """Spans of tiles along a side, and what of each is told; cells of features lie in all as in the whole."""
+    count = max(1, math.ceil((side - 2 * _MARGIN) / (_TILE - 2 * _MARGIN)))
+    step = -(-side // (count * _MULTIPLE)) * _MULTIPLE
+    kept = [slice(start, min(start + step, side)) for start in range(0, side, step)]
+    return [(slice(max(0, one.start - _MARGIN), min(side, one.stop + _MARGIN)), one) for one in kept]
 
 
 def segmentation_loss(logits: Tensor, truth: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from models.evaluation.schooling import Schooling, Training, trained
-from models.evaluation.segmenter import Pair, Segmenter, for_detectors, real_pairs, segmentation_loss
+from models.evaluation.segmenter import Pair, Segmenter, _tiles, for_detectors, real_pairs, segmentation_loss
 from models.evaluation.squares import Square
 from models.levels import Levels
 from models.samples import Sample
@@ -82,6 +82,43 @@ def test_sixteen_bits_of_colour_say_what_eight_bits_of_grey_do(segmenter: Segmen
     one = pair(100, "hole")
     colour = np.repeat((one.image.astype(np.uint16) * 257)[:, :, None], 3, axis=2)
     assert segmenter.judged(colour) == pytest.approx(segmenter.judged(one.image), abs=1e-4)
+
+
+def test_a_large_photo_is_looked_at_in_tiles_and_comes_out_nearly_as_a_whole(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = [pair(i, ("hole", "bar", "", "")[i % 4]) for i in range(15 * 16)]
+    photo = np.concatenate([np.concatenate([one.image for one in pairs[i::16]]) for i in range(16)], axis=1)
+    photo = photo[:1333, :1701]
+    seen: list[int] = []
+    forward = Segmenter.forward
+
+    def spied(self: Segmenter, images: torch.Tensor) -> torch.Tensor:
+        seen.append(images.shape[-1] * images.shape[-2])
+        return forward(self, images)
+
+    monkeypatch.setattr(Segmenter, "forward", spied)
+    tiled = segmenter.judged(photo)
+    assert len(seen) == 4
+    assert max(seen) < 1_750_000
+    monkeypatch.setattr("models.evaluation.segmenter._WHOLE", photo.size)
+    whole = segmenter.judged(photo)
+    assert len(seen) == 5
+    assert tiled.shape == whole.shape == (3, *photo.shape)
+    assert np.abs(tiled - whole).mean() < 0.01
+    assert np.corrcoef(tiled[0].ravel(), whole[0].ravel())[0, 1] > 0.97
+
+
+@pytest.mark.parametrize("side", [16, 300, 1216, 1217, 2176, 3001, 4000, 16384])
+def test_tiles_tell_of_all_of_a_side_once(side: int) -> None:
+    told = [at for _, kept in _tiles(side) for at in range(kept.start, kept.stop)]
+    assert told == list(range(side))
+    for tile, kept in _tiles(side):
+        assert tile.start % 16 == 0
+        assert 0 <= tile.start <= kept.start < kept.stop <= tile.stop <= side
+        assert tile.stop - tile.start <= 1330
+        assert tile.start == 0 or kept.start - tile.start >= 128
+        assert tile.stop == side or tile.stop - kept.stop >= 128
 
 
 @pytest.mark.parametrize("bits", [10, 12, 14])
