@@ -120,7 +120,7 @@ def test_samples_are_prepared_one_at_a_time_so_that_a_stop_is_heard_between_them
         return foreground(image)
 
     monkeypatch.setattr("models.samples.defects", cutting)
-    monkeypatch.setattr("models.placement.foreground", looking)
+    monkeypatch.setattr("models.placement.distribution.foreground", looking)
     teaching = Teaching(backbone, LESSON, samples)
     for done in range(2 * len(samples)):
         assert (cut, looked_at) == (min(done, len(samples)), max(done - len(samples), 0))
