@@ -17,14 +17,22 @@ import transformers
 from models.backbone import Backbone
 from models.refinement import Calibration
 
+_HERE = Path(__file__).parent
+_ASIDE = ("evaluation", "teaching", "training")
+"""Folders that draw no items."""
+
+
+def code_files() -> list[Path]:
+    """The modules that draw items, rendering's among them, which sketches."""
+    return sorted(path for path in _HERE.rglob("*.py") if path.relative_to(_HERE).parts[0] not in _ASIDE)
+
 
 @cache
 def code_digest() -> str:
-    """Digest of the modules that draw items, rendering's among them, which sketches; training does not."""
-    here = Path(__file__).parent
+    """Digest of `code_files`."""
     digest = hashlib.sha256()
-    for path in sorted([*here.glob("*.py"), *here.glob("kernels/**/*.py"), *here.glob("rendering/**/*.py")]):
-        digest.update(path.relative_to(here).as_posix().encode() + b"\0" + path.read_bytes())
+    for path in code_files():
+        digest.update(path.relative_to(_HERE).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 
