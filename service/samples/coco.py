@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeGuard
 
 from service.samples.errors import SampleError
-from service.samples.layouts import FoundImage, Layout, Names, Region, Size, clipped, size
+from service.samples.layouts import Gathering, Layout, Names, Region, Size, clipped, stated
 from service.samples.references import Reference, meant
 from service.samples.shapes import Outline, Runs, Shape, ShapeError, unpacked_runs
 
@@ -27,12 +27,12 @@ def coco(documents: dict[str, dict[str, Any]], names: Names) -> Layout:
     Raises:
         SampleError: a file is not as COCO wants it, or as of `meant`.
     """
-    entries: list[tuple[Reference, list[Region], Size | None]] = []
+    entries: list[tuple[Reference, list[Region], frozenset[Size]]] = []
     for name, document in documents.items():
         try:
             labels = {entry["id"]: str(entry["name"]) for entry in document.get("categories", [])}
             images = {
-                entry["id"]: (str(entry["file_name"]), size(entry.get("width"), entry.get("height")))
+                entry["id"]: (str(entry["file_name"]), stated(entry.get("width"), entry.get("height")))
                 for entry in document["images"]
             }
             regions: dict[Any, list[Region]] = {image_id: [] for image_id in images}
@@ -53,17 +53,12 @@ def coco(documents: dict[str, dict[str, Any]], names: Names) -> Layout:
             ) from error
         entries += [(Reference(path, name), regions[image_id], said) for image_id, (path, said) in images.items()]
     named, notes = meant([reference for reference, _, _ in entries], names)
-    found: dict[str, list[Region]] = {}
-    sizes: dict[str, set[Size]] = {}
+    found = Gathering()
     for image, (_, of_image, said) in zip(named, entries, strict=True):
         if image is not None:
-            found.setdefault(image, []).extend(of_image)
-            sizes.setdefault(image, set()).update({said} if said else ())
-            sizes[image] |= {
-                (one.shape.width, one.shape.height) for one in of_image if isinstance(one.shape, Runs)
-            }
-    images_found = [FoundImage(image, tuple(those), frozenset(sizes[image])) for image, those in found.items()]
-    return Layout("coco", images_found, notes)
+            runs = (one.shape for one in of_image if isinstance(one.shape, Runs))
+            found.add(image, of_image, said | {(one.width, one.height) for one in runs})
+    return Layout("coco", found.images(), notes)
 
 
 def _regions(annotation: dict[str, Any], label: str, where: str) -> list[Region]:

@@ -6,7 +6,7 @@ from collections import Counter
 from xml.etree.ElementTree import Element
 
 from service.samples.errors import SampleError
-from service.samples.layouts import FoundImage, Layout, Names, Region, Size, clipped, size
+from service.samples.layouts import Gathering, Layout, Names, Region, clipped, stated
 from service.samples.references import Reference, meant
 from service.samples.shapes import Outline, Runs, ShapeError, listed_runs
 
@@ -27,8 +27,7 @@ def cvat(documents: dict[str, Element], names: Names) -> Layout:
     Raises:
         SampleError: a file is not as CVAT writes it, or as of `meant`.
     """
-    found: dict[str, list[Region]] = {}
-    sizes: dict[str, set[Size]] = {}
+    found = Gathering()
     passed_over: Counter[str] = Counter()
     entries = [
         (Reference(entry.get("name", ""), name), entry)
@@ -54,7 +53,7 @@ def cvat(documents: dict[str, Element], names: Names) -> Layout:
                     f"({clipped(str(error))}). Export the annotations again.",
                 ) from error
         try:
-            said = size(entry.get("width"), entry.get("height"))
+            said = stated(entry.get("width"), entry.get("height"))
         except ValueError as error:
             raise SampleError(
                 "samples",
@@ -63,15 +62,13 @@ def cvat(documents: dict[str, Element], names: Names) -> Layout:
             ) from error
         passed_over.update(others)
         if regions or not others.total():
-            found.setdefault(image, []).extend(regions)
-            sizes.setdefault(image, set()).update({said} if said else ())
+            found.add(image, regions, said)
     notes += [
         f"{count} shapes of the kind {clipped(kind, 20)} are left out; draw polygons or masks around defects"
         for kind, count in sorted(passed_over.items())
         if count
     ]
-    images = [FoundImage(image, tuple(regions), frozenset(sizes[image])) for image, regions in found.items()]
-    return Layout("cvat", images, notes)
+    return Layout("cvat", found.images(), notes)
 
 
 def _region(shape: Element) -> Region:

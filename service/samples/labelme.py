@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any, TypeGuard
 
 from service.samples.errors import SampleError
-from service.samples.layouts import FoundImage, Layout, Names, Region, clipped, size
+from service.samples.layouts import FoundImage, Layout, Names, Region, clipped, stated
 from service.samples.references import Reference, meant
 from service.samples.shapes import Outline, ShapeError
 
@@ -60,7 +60,7 @@ def labelme(documents: dict[str, dict[str, Any]], names: Names) -> Layout:
             else:
                 regions.append(region)
         try:
-            said = size(document.get("imageWidth"), document.get("imageHeight"))
+            said = stated(document.get("imageWidth"), document.get("imageHeight"))
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise SampleError(
                 "samples",
@@ -68,7 +68,7 @@ def labelme(documents: dict[str, dict[str, Any]], names: Names) -> Layout:
                 "Save it again.",
             ) from error
         if regions or not document["shapes"]:
-            images[image] = FoundImage(image, tuple(regions), frozenset({said} if said else ()))
+            images[image] = FoundImage(image, tuple(regions), said)
     notes += [
         f"{count} shapes of the kind {clipped(kind, 20)} are left out; draw polygons around defects"
         for kind, count in sorted(passed_over.items())

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -52,6 +52,25 @@ class FoundImage:
         """Its classes, for a person; None where the layout names none."""
         named = sorted({region.label for region in self.regions} - {""})
         return clipped(", ".join(named)) if named else None
+
+
+class Gathering:
+    """Images of a set, of each of which several annotation files may tell."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, tuple[list[Region], set[Size]]] = {}
+
+    def add(self, image: str, regions: Iterable[Region], sizes: Iterable[Size]) -> None:
+        """What one of them says of an image; see `FoundImage`."""
+        all_regions, all_sizes = self._told.setdefault(image, ([], set()))
+        all_regions.extend(regions)
+        all_sizes.update(sizes)
+
+    def images(self) -> list[FoundImage]:
+        """All with what was said of them."""
+        return [
+            FoundImage(image, tuple(regions), frozenset(sizes)) for image, (regions, sizes) in self._told.items()
+        ]
 
 
 @dataclass(frozen=True)
@@ -198,16 +217,16 @@ def in_mask_folder(name: str) -> bool:
     return any(folder.lower() in MASKS for folder in PurePosixPath(name).parts[:-1])
 
 
-def size(width: Any, height: Any) -> Size | None:
-    """A size as an annotation file says it; None if it says none, or nothing of sense.
+def stated(width: Any, height: Any) -> frozenset[Size]:
+    """The size that an annotation file says; none if it says none, or nothing of sense.
 
     Raises:
         TypeError, ValueError, OverflowError: what it says are no numbers.
     """
     if width is None or height is None:
-        return None
+        return frozenset()
     found = int(width), int(height)
-    return found if min(found) > 0 else None
+    return frozenset({found} if min(found) > 0 else ())
 
 
 def ending(name: str) -> str:
