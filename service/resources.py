@@ -145,6 +145,8 @@ async def right_storage(has: Has) -> None:
         AnotherStorageError: it is another.
         StorageUnavailableError: it does not say.
     """
+    if has.identity.was_confirmed(_CONFIRMED_S):  # most requests need no thread for it
+        return
     with suppress(QueueUnavailableError):  # what needs the queue will say so
         await run_in_threadpool(has.identity.confirm, _CONFIRMED_S)
 

@@ -52,6 +52,10 @@ class Identity:
         self._storage = storage
         self._confirmed: float | None = None
 
+    def was_confirmed(self, age_s: float) -> bool:
+        """Whether `confirm` need not ask, as it did so less than ``age_s`` ago."""
+        return self._confirmed is not None and time.monotonic() - self._confirmed < age_s
+
     def confirm(self, age_s: float = 0.0) -> None:
         """Return if it is the storage that Redis belongs to. A new storage gets an id; a new or emptied Redis
         belongs to this storage from now on.
@@ -60,10 +64,10 @@ class Identity:
             age_s: how long ago it may have been confirmed to count as so still; also beyond, where storage does
                 not answer.
         """
+        if self.was_confirmed(age_s):
+            return
         began = time.monotonic()
         if age_s and self._confirmed is not None:
-            if began - self._confirmed < age_s:
-                return
             self._confirmed = began  # one asks, the others go on
         try:
             self._ask()
