@@ -12,7 +12,7 @@ from torch import Tensor
 from models import composition, scores
 from models.drawing import Drawing
 from models.items import ItemRequest, ItemResult
-from models.levels import Pixels, colour, saturation
+from models.levels import Pixels, colour
 from models.masks import Mask, around, inner_edge, outer_edge, spanned
 from models.measures import measured
 from models.refinement import Calibration, Change, change_map, refined_mask, texture
@@ -132,8 +132,7 @@ def _plotted(
     own = drawing.plot.mask_at(place)
     x = drawing.levels.to_unit(colour(request.image)[place])
     change = change_of(part, place, x)
-    top = saturation(request.image, request.white_level)
-    map_ = change_map(replace(change, pixels=drawing.levels.kept(change.pixels, x, top)), calibration)
+    map_ = change_map(replace(change, pixels=drawing.levels.kept(change.pixels, x, request.top)), calibration)
     drawn = own & drawing.lies_at(place)
     # A control keeps all that was drawn: put back, nothing of it would be left to tell the generator's trace by.
     own_refined = drawn if request.control else refined_mask(map_, drawn, scale)
@@ -149,7 +148,7 @@ def _plotted(
         kappa, noise = np.zeros_like(kappa), np.zeros_like(x)
     y = composition.composed(x, change.pixels, change.reconstruction, alpha[:, :, None], kappa, noise)
     touched = alpha > 0
-    colour(image)[place][touched] = drawing.levels.from_unit(y[touched], image.dtype, top)
+    colour(image)[place][touched] = drawing.levels.from_unit(y[touched], image.dtype, request.top)
     refined[place] |= own_refined
     return Outcome(scores.salience(map_, own), int(drawn.sum()), edge, scale)
 

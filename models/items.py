@@ -9,7 +9,7 @@ from typing import Literal
 
 from models.adapters import Adapter
 from models.aims import Aim, Aimed
-from models.levels import Levels, Pixels, colour
+from models.levels import Levels, Pixels, colour, saturation
 from models.masks import Mask
 from models.measures import RegionMeasures
 from models.noise import noise_key
@@ -106,6 +106,11 @@ class ItemRequest:
     def levels(self) -> Levels:
         """The range that it is judged in: the whole photo's, as that of real defects is."""
         return Levels.of(colour(self.image), self.black_level, self.white_level)
+
+    @cached_property
+    def top(self) -> int:
+        """The highest level that its photo may show."""
+        return saturation(self.image, self.white_level)
 
     @property
     def begins_on(self) -> Begins:

@@ -20,7 +20,7 @@ from models.blending import blended
 from models.composition import Field
 from models.finishing import GRAIN_REACH, Outcome, judged
 from models.items import ItemRequest, ItemResult
-from models.levels import colour, saturation
+from models.levels import colour
 from models.masks import Mask, inner_edge, outer_edge
 from models.refinement import Calibration, pixel_map, texture
 from models.samples import Exemplar
@@ -98,7 +98,7 @@ def _pasted(
 ) -> ItemResult:
     image = request.image.copy()
     refined = np.zeros(request.mask.shape, dtype=np.bool_)
-    levels, top = request.levels, saturation(request.image, request.white_level)
+    levels = request.levels
     outcomes = []
     for place, site in sites:
         rows, columns = (np.flatnonzero(site.any(axis=axis)) for axis in (1, 0))
@@ -111,13 +111,13 @@ def _pasted(
         own = site[patch.place]
         x = levels.to_unit(colour(request.image)[ours])
         full = blended(x, patch, request.mask[ours], key)
-        change = levels.kept(_alpha(own, patch.mask) * (full - x), x, top)
+        change = levels.kept(_alpha(own, patch.mask) * (full - x), x, request.top)
         map_ = pixel_map(change, texture(x), 1.0, calibration)
         label = _visible(patch.mask, map_)
         alpha = _alpha(own, label)
         touched = alpha[:, :, 0] > 0
         y = x + alpha * (full - x)
-        colour(image)[ours][touched] = levels.from_unit(y[touched], image.dtype, top)
+        colour(image)[ours][touched] = levels.from_unit(y[touched], image.dtype, request.top)
         refined[ours] |= label
         asked = int((own & patch.mask).sum())
         outcomes.append(Outcome(scores.salience(map_, patch.mask), asked, SOFT_EDGE_PX, 1.0))

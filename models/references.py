@@ -21,7 +21,7 @@ from torch.nn import functional
 from models.features import features
 from models.frames import box_of
 from models.masks import Mask
-from models.samples import Exemplar, defects
+from models.samples import SPECK, Exemplar, defects
 from models.windows import Place, reflected
 
 Vectors = NDArray[np.float32]
@@ -33,7 +33,6 @@ _PATCH = 24  # pixels a side of a pattern
 _COPY = 0.97  # correlation from which two patterns are one
 _TURNS = tuple(7.5 * i for i in range(1, 12))  # degrees by which examples are turned, besides right angles
 _JUDGED = 8  # defects of a label
-_SPECK = 0.02  # of the area of the largest defect of a label, below which a region is none
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,9 +166,7 @@ def _alike(one: Vectors, others: Vectors) -> NDArray[np.float32]:
 
 def _largest(mask: Mask) -> list[tuple[Place, Mask]]:
     """The defects of a label that are judged, cut out as examples are."""
-    found = sorted(defects(mask), key=lambda one: -int(one[1].sum()))
-    least = _SPECK * found[0][1].sum()
-    return [one for one in found[:_JUDGED] if one[1].sum() >= least]
+    return sorted(defects(mask, SPECK), key=lambda one: -int(one[1].sum()))[:_JUDGED]
 
 
 def _distances(ours: Vectors, theirs: Vectors) -> NDArray[np.float64]:

@@ -20,6 +20,8 @@ from models.streaks import streaks
 
 MAX_EXEMPLARS = 64
 """Defects that a type keeps of its samples, evenly spread over them."""
+SPECK = 0.02
+"""Of the area of the largest defect of a mask: what is smaller is none."""
 _MARGIN = 0.5  # of the defect's longer side, kept around it
 _LEAST_MARGIN = 12  # pixels
 _NEAR = 0.25  # of a defect's longer side: regions nearer to each other than twice this are one defect
@@ -128,10 +130,13 @@ def exemplars_from_bytes(data: bytes) -> list[Exemplar]:
     return exemplars
 
 
-def defects(mask: Mask) -> list[tuple[tuple[slice, slice], Mask]]:
+def defects(mask: Mask, least: float = 0.0) -> list[tuple[tuple[slice, slice], Mask]]:
     """Places of a mask's defects with their surroundings, and each one's own mask there.
 
     Regions that lie close together are one defect. The mask must not be empty.
+
+    Args:
+        least: share of the largest one's area, below which one is left out, as `SPECK`.
     """
     regions, count = ndimage.label(mask, structure=np.ones((3, 3)))
     longest = max(max(side.stop - side.start for side in box) for box in ndimage.find_objects(regions))
@@ -148,4 +153,5 @@ def defects(mask: Mask) -> list[tuple[tuple[slice, slice], Mask]]:
             slice(max(box[1].start - margin, 0), min(box[1].stop + margin, mask.shape[1])),
         )
         found.append((place, np.asarray(joined[place] == number)))
-    return found
+    areas = [int(own.sum()) for _, own in found]
+    return [one for one, area in zip(found, areas, strict=True) if area >= least * max(areas)]

@@ -24,6 +24,7 @@ from models.evaluation.trace import Trace, trace
 from models.evaluation.verdict import FEWEST, Fault
 from models.levels import Pixels
 from models.samples import Sample
+from models.stepping import at_once
 
 Phase = Literal["training", "asking", "done"]
 
@@ -169,7 +170,7 @@ class Contest:
         self._synthetic = [pair for pair in material.synthetic if pair.mask.any()]
         self._normals = list(material.normals)
         _check(self._real, self._normals, self._synthetic, material.hold_out)
-        vetted = vetted or _at_once(material)
+        vetted = vetted or at_once(vetting(material))
         self._held, self._faults, self._notes = vetted.held, vetted.faults, vetted.notes
         photos = {one.sample.sha256 for one in self._held}
         self._controls = [control for control in material.controls if control.photo.sha256 in photos]
@@ -381,16 +382,6 @@ def _lights(*lots: Sequence[Pair | Held]) -> Generator[None, None, list[list[Lig
             yield
         found.append(seen)
     return found
-
-
-def _at_once(material: Material) -> Vetted:
-    looking = vetting(material)
-    while True:
-        try:
-            next(looking)
-        except StopIteration as done:
-            found: Vetted = done.value
-            return found
 
 
 def _parts(held: Sequence[Held], defective: bool) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from models.placement.known import SIDES, Defect, Known, depths_at, near, of_sam
 from models.placement.placing import Placing, largest
 from models.samples import Sample
 from models.shapes import Floats, Shape, ShapeError
+from models.stepping import at_once
 
 FORMAT_VERSION = 1
 MAX_SHAPES = 48
@@ -74,7 +75,7 @@ class MaskDistribution:
         Raises:
             MaskDistributionError: none has a mask.
         """
-        return _ended(cls.learning(samples))
+        return at_once(cls.learning(samples))
 
     @classmethod
     def learning(cls, samples: Sequence[Sample]) -> Generator[None, None, MaskDistribution]:
@@ -293,14 +294,6 @@ def _thinned(values: list[Any], most: int) -> list[Any]:
     """At most so many of them, evenly spread."""
     step = max(1.0, len(values) / most)
     return [values[int(i * step)] for i in range(min(len(values), most))]
-
-
-def _ended(learning: Generator[None, None, MaskDistribution]) -> MaskDistribution:
-    try:
-        while True:
-            next(learning)
-    except StopIteration as end:
-        return cast(MaskDistribution, end.value)
 
 
 def _number(value: Any, low: float, high: float) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from models.frames import Frame, box_of, cell_at, depth_in, extent_of
 from models.masks import Mask
-from models.samples import defects
+from models.samples import SPECK, defects
 from models.shapes import Shape
 
 SIDES = ("top", "left", "bottom", "right")
@@ -17,7 +17,6 @@ OPPOSITE = (("top", "bottom"), ("left", "right"))
 DRAWN_OUT = 1.5
 """Times longer than across, from which a shape has a direction."""
 
-_SPECK = 0.02  # of the area of the largest defect of a sample, below which a region is none
 _FLUSH = 0.006  # of the part's extent: so near to its side, a defect is cut off by it
 _FEW = 3  # drawn-out shapes, below which their directions say little
 _FEW_TURN = 15.0  # degrees, then
@@ -92,12 +91,11 @@ def of_sample(mask: Mask) -> list[tuple[tuple[int, int], Mask]]:
     """The defects of a mask, each cut to its box, with the box's top and left corner; specks are none."""
     top, left, height, width = box_of(mask)
     found = []
-    for place, own in defects(mask[top : top + height, left : left + width]):
+    for place, own in defects(mask[top : top + height, left : left + width], SPECK):
         own_top, own_left, own_height, own_width = box_of(own)
         inside = own[own_top : own_top + own_height, own_left : own_left + own_width]
         found.append(((top + place[0].start + own_top, left + place[1].start + own_left), inside))
-    least = _SPECK * max(int(inside.sum()) for _, inside in found)
-    return [one for one in found if one[1].sum() >= least]
+    return found
 
 
 def turn_of(shapes: Sequence[Shape]) -> float:
